@@ -1,0 +1,113 @@
+"""Compile the contracts: Python stubs into `protos/gen`, and the image that buf lints and compares.
+
+    python protos/generate.py            write the stubs
+    python protos/generate.py --check    exit 1 if the stubs in the tree are not what the contracts give
+    python protos/generate.py --image F  write the descriptor image that `buf lint` and `buf breaking` read
+
+`buf/validate/validate.proto` is taken from the descriptor that the installed protovalidate package carries, so that
+nothing has to be fetched and rules and validator can never be of different versions.
+"""
+
+import argparse
+import filecmp
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
+from grpc_tools import protoc
+from protovalidate._gen.buf.validate import validate_pb
+
+PROTO_ROOT = Path(__file__).resolve().parent
+STUBS = PROTO_ROOT / "gen"
+VALIDATE = "buf/validate/validate.proto"
+
+
+def write_validate_descriptors(target: Path) -> None:
+    """Write validate.proto and what it imports as a serialized FileDescriptorSet."""
+    descriptors = descriptor_pb2.FileDescriptorSet()
+    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2):
+        module.DESCRIPTOR.CopyToProto(descriptors.file.add())
+    descriptors.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    target.write_bytes(descriptors.SerializeToString())
+
+
+def contract_files() -> list[str]:
+    return sorted(str(path.relative_to(PROTO_ROOT)) for path in (PROTO_ROOT / "vecsec").rglob("*.proto"))
+
+
+def run_protoc(*arguments: str) -> None:
+    """Run protoc over the contracts.
+
+    The contracts' own sources come first in the import path; validate.proto's descriptor is compiled in beside them.
+    protoc cannot mix sources and descriptor sets for one file, which is why each is found in exactly one of the two.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        validate = Path(folder) / "validate.binpb"
+        write_validate_descriptors(validate)
+        status = protoc.main(["protoc", f"--descriptor_set_in={validate}", f"--proto_path={PROTO_ROOT}", *arguments])
+    if status != 0:
+        sys.exit(status)
+
+
+def generate(target: Path) -> None:
+    """Write stubs, type stubs and package markers below `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    run_protoc(
+        f"--python_out={target}",
+        f"--grpc_python_out={target}",
+        f"--mypy_out=quiet:{target}",
+        f"--mypy_grpc_out=quiet:{target}",
+        *contract_files(),
+    )
+    run_protoc(f"--python_out={target}", f"--mypy_out=quiet:{target}", VALIDATE)
+    for path in target.rglob("*_pb2_grpc.py"):
+        if re.search(r"class \w+Stub", path.read_text()) is None:
+            path.unlink()
+            path.with_suffix(".pyi").unlink(missing_ok=True)
+    for folder in {path.parent for path in target.rglob("*_pb2.py")} | {target / "vecsec"}:
+        while folder not in (target, target / "buf"):
+            (folder / "__init__.py").touch()
+            folder = folder.parent
+    (target / "vecsec" / "py.typed").touch()
+
+
+def differences(left: Path, right: Path) -> list[str]:
+    """Relative paths of files that differ or exist on one side only."""
+    names = {
+        str(path.relative_to(root))
+        for root in (left, right)
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return sorted(
+        name
+        for name in names
+        if not (left / name).is_file()
+        or not (right / name).is_file()
+        or not filecmp.cmp(left / name, right / name, shallow=False)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--image", type=Path)
+    options = parser.parse_args()
+    if options.image:
+        run_protoc(f"--descriptor_set_out={options.image}", "--include_imports", "--include_source_info", *contract_files())
+    elif options.check:
+        with tempfile.TemporaryDirectory() as folder:
+            generate(Path(folder))
+            stale = differences(Path(folder), STUBS)
+        if stale:
+            sys.exit("Stubs are not current; run `make protos`:\n  " + "\n  ".join(stale))
+    else:
+        shutil.rmtree(STUBS, ignore_errors=True)
+        generate(STUBS)
+
+
+if __name__ == "__main__":
+    main()
