@@ -97,7 +97,9 @@ def main() -> None:
     parser.add_argument("--image", type=Path)
     options = parser.parse_args()
     if options.image:
-        run_protoc(f"--descriptor_set_out={options.image}", "--include_imports", "--include_source_info", *contract_files())
+        run_protoc(
+            f"--descriptor_set_out={options.image}", "--include_imports", "--include_source_info", *contract_files()
+        )
     elif options.check:
         with tempfile.TemporaryDirectory() as folder:
             generate(Path(folder))

@@ -28,7 +28,7 @@ from vecsec.type.v1 import sensitivity_pb2 as vecsec_dot_type_dot_v1_dot_sensiti
 from vecsec.type.v1 import value_pb2 as vecsec_dot_type_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvecsec/type/v1/document.proto\x12\x0evecsec.type.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\xe8\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.Label\x12\x38\n\x08metadata\x18\x04 \x03(\x0b\x32&.vecsec.type.v1.Document.MetadataEntry\x12\x11\n\tembedding\x18\x05 \x03(\x02\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\"{\n\x0eScoredDocument\x12*\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x18.vecsec.type.v1.Document\x12\r\n\x05score\x18\x02 \x01(\x01\x12.\n\nprovenance\x18\x03 \x01(\x0e\x32\x1a.vecsec.type.v1.Provenance\"\x87\x08\n\rDocumentInput\x12\xbc\x02\n\x0b\x64ocument_id\x18\x01 \x01(\tB\xa6\x02\xbaH\xa2\x02r\x05\x10\x01(\x80\x04\xba\x01`\n\x14\x64ocument_id.reserved\x12-the prefix mock- is reserved for made-up rows\x1a\x19!this.startsWith(\'mock-\')\xba\x01\xb4\x01\n\x16\x64ocument_id.characters\x12\x45must hold no control character and neither start nor end with a blank\x1aS!this.matches(\'[\\\\x00-\\\\x1f\\\\x7f]\') && !this.startsWith(\' \') && !this.endsWith(\' \')\x12N\n\x04text\x18\x02 \x01(\tB@\xbaH=r\x04(\x80\x80@\xba\x01\x34\n\ntext.blank\x12\x11must not be blank\x1a\x13this.matches(\'\\\\S\')\x12<\n\x0bsensitivity\x18\x03 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12=\n\x06topics\x18\x04 \x03(\tB-\xbaH*\x92\x01\'\x08\x01\x10 \x18\x01\"\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,63}$\x12g\n\nattributes\x18\x05 \x03(\x0b\x32-.vecsec.type.v1.DocumentInput.AttributesEntryB$\xbaH!\x9a\x01\x1e\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$\x12\xca\x01\n\x08metadata\x18\x06 \x03(\x0b\x32+.vecsec.type.v1.DocumentInput.MetadataEntryB\x8a\x01\xbaH\x86\x01\x9a\x01\x82\x01\x10@\"#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$*Y\xba\x01V\n\x0fmetadata.scalar\x12%must be a text, a number or a boolean\x1a\x1c!has(this.string_list_value)\x12\"\n\tembedding\x18\x07 \x03(\x02\x42\x0f\xbaH\x0c\x92\x01\t\x10\x80@\"\x04\n\x02@\x01\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01*R\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROVENANCE_REAL\x10\x01\x12\x13\n\x0fPROVENANCE_MOCK\x10\x02*S\n\x10SimilarityMetric\x12!\n\x1dSIMILARITY_METRIC_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIMILARITY_METRIC_COSINE\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvecsec/type/v1/document.proto\x12\x0evecsec.type.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\xe8\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.Label\x12\x38\n\x08metadata\x18\x04 \x03(\x0b\x32&.vecsec.type.v1.Document.MetadataEntry\x12\x11\n\tembedding\x18\x05 \x03(\x02\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\"{\n\x0eScoredDocument\x12*\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x18.vecsec.type.v1.Document\x12\r\n\x05score\x18\x02 \x01(\x01\x12.\n\nprovenance\x18\x03 \x01(\x0e\x32\x1a.vecsec.type.v1.Provenance\"\xd7\x08\n\rDocumentInput\x12\xbc\x02\n\x0b\x64ocument_id\x18\x01 \x01(\tB\xa6\x02\xbaH\xa2\x02r\x05\x10\x01(\x80\x04\xba\x01`\n\x14\x64ocument_id.reserved\x12-the prefix mock- is reserved for made-up rows\x1a\x19!this.startsWith(\'mock-\')\xba\x01\xb4\x01\n\x16\x64ocument_id.characters\x12\x45must hold no control character and neither start nor end with a blank\x1aS!this.matches(\'[\\\\x00-\\\\x1f\\\\x7f]\') && !this.startsWith(\' \') && !this.endsWith(\' \')\x12N\n\x04text\x18\x02 \x01(\tB@\xbaH=r\x04(\x80\x80@\xba\x01\x34\n\ntext.blank\x12\x11must not be blank\x1a\x13this.matches(\'\\\\S\')\x12\x8b\x01\n\x0bsensitivity\x18\x03 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityBY\xbaHV\x82\x01\x02\x10\x01\xba\x01N\n\x0fsensitivity.set\x12\x30must be PUBLIC, INTERNAL, CONFIDENTIAL or SECRET\x1a\tthis != 0\x12=\n\x06topics\x18\x04 \x03(\tB-\xbaH*\x92\x01\'\x08\x01\x10 \x18\x01\"\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,63}$\x12g\n\nattributes\x18\x05 \x03(\x0b\x32-.vecsec.type.v1.DocumentInput.AttributesEntryB$\xbaH!\x9a\x01\x1e\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$\x12\xca\x01\n\x08metadata\x18\x06 \x03(\x0b\x32+.vecsec.type.v1.DocumentInput.MetadataEntryB\x8a\x01\xbaH\x86\x01\x9a\x01\x82\x01\x10@\"#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$*Y\xba\x01V\n\x0fmetadata.scalar\x12%must be a text, a number or a boolean\x1a\x1c!has(this.string_list_value)\x12\"\n\tembedding\x18\x07 \x03(\x02\x42\x0f\xbaH\x0c\x92\x01\t\x10\x80@\"\x04\n\x02@\x01\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01*R\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROVENANCE_REAL\x10\x01\x12\x13\n\x0fPROVENANCE_MOCK\x10\x02*S\n\x10SimilarityMetric\x12!\n\x1dSIMILARITY_METRIC_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIMILARITY_METRIC_COSINE\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTINPUT'].fields_by_name['text']._loaded_options = None
   _globals['_DOCUMENTINPUT'].fields_by_name['text']._serialized_options = b'\272H=r\004(\200\200@\272\0014\n\ntext.blank\022\021must not be blank\032\023this.matches(\'\\\\S\')'
   _globals['_DOCUMENTINPUT'].fields_by_name['sensitivity']._loaded_options = None
-  _globals['_DOCUMENTINPUT'].fields_by_name['sensitivity']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_DOCUMENTINPUT'].fields_by_name['sensitivity']._serialized_options = b'\272HV\202\001\002\020\001\272\001N\n\017sensitivity.set\0220must be PUBLIC, INTERNAL, CONFIDENTIAL or SECRET\032\tthis != 0'
   _globals['_DOCUMENTINPUT'].fields_by_name['topics']._loaded_options = None
   _globals['_DOCUMENTINPUT'].fields_by_name['topics']._serialized_options = b'\272H*\222\001\'\010\001\020 \030\001\"\037r\0352\033^[a-z0-9][a-z0-9_.-]{0,63}$'
   _globals['_DOCUMENTINPUT'].fields_by_name['attributes']._loaded_options = None
@@ -55,10 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTINPUT'].fields_by_name['metadata']._serialized_options = b'\272H\206\001\232\001\202\001\020@\"#r!2\037^[A-Za-z][A-Za-z0-9_.-]{0,127}$*Y\272\001V\n\017metadata.scalar\022%must be a text, a number or a boolean\032\034!has(this.string_list_value)'
   _globals['_DOCUMENTINPUT'].fields_by_name['embedding']._loaded_options = None
   _globals['_DOCUMENTINPUT'].fields_by_name['embedding']._serialized_options = b'\272H\014\222\001\t\020\200@\"\004\n\002@\001'
-  _globals['_PROVENANCE']._serialized_start=1562
-  _globals['_PROVENANCE']._serialized_end=1644
-  _globals['_SIMILARITYMETRIC']._serialized_start=1646
-  _globals['_SIMILARITYMETRIC']._serialized_end=1729
+  _globals['_PROVENANCE']._serialized_start=1642
+  _globals['_PROVENANCE']._serialized_end=1724
+  _globals['_SIMILARITYMETRIC']._serialized_start=1726
+  _globals['_SIMILARITYMETRIC']._serialized_end=1809
   _globals['_DOCUMENT']._serialized_start=169
   _globals['_DOCUMENT']._serialized_end=401
   _globals['_DOCUMENT_METADATAENTRY']._serialized_start=331
@@ -66,9 +66,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOREDDOCUMENT']._serialized_start=403
   _globals['_SCOREDDOCUMENT']._serialized_end=526
   _globals['_DOCUMENTINPUT']._serialized_start=529
-  _globals['_DOCUMENTINPUT']._serialized_end=1560
-  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_start=1416
-  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_end=1488
+  _globals['_DOCUMENTINPUT']._serialized_end=1640
+  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_start=1496
+  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_end=1568
   _globals['_DOCUMENTINPUT_METADATAENTRY']._serialized_start=331
   _globals['_DOCUMENTINPUT_METADATAENTRY']._serialized_end=401
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,73 @@
+"""The call that is being served: who calls, under which request id, and how much time is left."""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from vecsec_chassis.access import Identity
+from vecsec_chassis.errors import InvalidToken
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, from the moment it arrived."""
+
+    method: str
+    """Full method name, such as `/vecsec.gateway.v1.GatewayService/SearchDocuments`."""
+    request_id: str
+    deadline: float | None
+    """On the monotonic clock, in seconds; None if the caller set none."""
+    identity: Identity | None = None
+    token: str = ""
+
+
+_current: ContextVar[Call | None] = ContextVar("vecsec_call", default=None)
+
+
+def enter(call: Call) -> None:
+    """Make this the current call of the running task."""
+    _current.set(call)
+
+
+def current_call() -> Call:
+    """The call being served.
+
+    Raises:
+        LookupError: outside of a call, which is a fault of ours.
+    """
+    call = _current.get()
+    if call is None:
+        raise LookupError("no call is being served here")
+    return call
+
+
+def current_identity() -> Identity:
+    """Who calls.
+
+    Raises:
+        InvalidToken: if the call was not authenticated; so a forgotten interceptor refuses instead of letting through.
+    """
+    identity = current_call().identity
+    if identity is None:
+        raise InvalidToken("this call needs a token", detail="the call was not authenticated")
+    return identity
+
+
+def current_token() -> str:
+    """The caller's own verified token, to be passed on to the policy service."""
+    current_identity()
+    return current_call().token
+
+
+def current_request_id() -> str:
+    """The id under which logs, traces and audit records have this call; empty outside of a call."""
+    call = _current.get()
+    return call.request_id if call is not None else ""
+
+
+def time_remaining() -> float | None:
+    """Seconds until the caller's deadline (may be negative); None if there is none."""
+    call = _current.get()
+    if call is None or call.deadline is None:
+        return None
+    return call.deadline - time.monotonic()

@@ -1,0 +1,196 @@
+"""The shared flag USE_REAL_VECTOR_RETRIEVAL: the environment sets its default, a watched file overrides it, per tenant.
+
+    async with real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, meter) as flag:
+        flag.is_on("tenant_a")
+
+The file is in flagd's format, with the flag `use_real_vector_retrieval` and the context attribute `tenant_id`; on
+Kubernetes it is a ConfigMap. No file: the environment's value. A file that breaks while it is watched changes nothing.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from openfeature import api
+from openfeature.flag_evaluation import Reason
+from openfeature.provider.no_op_provider import NoOpProvider
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from pydantic import BeforeValidator, Field
+
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.flag_file import (
+    FLAG_KEY,
+    NO_FLAGS,
+    BrokenFlagFile,
+    FlagDocument,
+    FlagFileState,
+    PutFlagsProvider,
+    parse_document,
+    read_state,
+    tenant_context,
+)
+from vecsec_chassis.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+# The whole (small) file is read again each time and compared: that sees edits, renames, ConfigMap symlink swaps,
+# rollbacks to older files, removal, and files on mounts whose changes the kernel does not announce.
+POLL_SECONDS = 0.5
+_MAXIMUM_MEMOISED_TENANTS = 10_000
+_ON = frozenset({"true", "1", "on", "yes"})
+_OFF = frozenset({"false", "0", "off", "no"})
+
+
+def parse_switch(value: object) -> bool:
+    """Read a switch as people write it.
+
+    Raises:
+        ValueError: for anything else than true, false, 1, 0, on, off, yes or no.
+    """
+    word = str(value).strip().lower()
+    if word in _ON:
+        return True
+    if word in _OFF:
+        return False
+    raise ValueError("must be true, false, 1, 0, on, off, yes or no")
+
+
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+class FlagSettings(ServiceSettings):
+    """Settings of the services that obey the shared flag."""
+
+    use_real_vector_retrieval: Annotated[bool, BeforeValidator(parse_switch)] = Field(
+        True, alias="USE_REAL_VECTOR_RETRIEVAL"
+    )
+    """Whether real retrieval is on where no flag file says otherwise."""
+    flag_file: Annotated[Path | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="VECSEC_FLAG_FILE")
+    """A flag file in flagd's format (JSON, or YAML if it is named so) that overrides the default, live and per tenant."""
+
+
+class RealRetrievalFlag:
+    """Whether real vector retrieval is on for a tenant. Made by `real_retrieval_flag`; safe to ask from any thread."""
+
+    def __init__(self, default: bool, file: Path | None, meter: Meter) -> None:
+        self._default = default
+        self._file = file
+        self._provider = PutFlagsProvider(file or Path("flags.json"))
+        # A domain of its own: two services in one process (tests do that) must not share a provider.
+        self._domain = f"vecsec-{uuid.uuid4().hex}"
+        self._client = api.get_client(self._domain)
+        self._memo: dict[str, bool] = {}
+        self._state = FlagFileState()
+        self._file_errors = meter.create_counter(
+            "vecsec_feature_flag_file_errors",
+            description="Flag files that could not be taken; the last good one stays.",
+        )
+        meter.create_observable_gauge(
+            "vecsec_feature_flag",
+            callbacks=[self._observe],
+            description="Whether real retrieval is on (1) or off (0) for tenants without a rule of their own.",
+        )
+
+    def is_on(self, tenant_id: str) -> bool:
+        """Whether real rows may be read for this tenant."""
+        memo = self._memo  # if the file changes meanwhile, the answer goes into a memo that nobody reads any more
+        value = memo.get(tenant_id)
+        if value is None:
+            value = self._client.get_boolean_value(FLAG_KEY, self._default, tenant_context(tenant_id))
+            if len(memo) >= _MAXIMUM_MEMOISED_TENANTS:
+                memo.clear()
+            memo[tenant_id] = value
+        return value
+
+    @property
+    def default_value(self) -> bool:
+        """Whether real retrieval is on for tenants without a rule of their own."""
+        return self._client.get_boolean_value(FLAG_KEY, self._default)
+
+    def load_first(self) -> None:
+        """Take the file as it is at the start.
+
+        Raises:
+            StartupError: if it is there but broken.
+        """
+        api.set_provider_and_wait(self._provider, self._domain)
+        if self._file is None:
+            self._put(NO_FLAGS)
+            return
+        self._state = read_state(self._file)
+        try:
+            self._take(self._state)
+        except BrokenFlagFile as broken:
+            raise StartupError(f"VECSEC_FLAG_FILE={str(self._file)!r}: {broken}") from broken
+
+    async def watch(self) -> None:
+        """Take each change of the file until cancelled; returns at once if there is no file to watch."""
+        if self._file is None:
+            return
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            state = await asyncio.to_thread(read_state, self._file)
+            if state != self._state:
+                self._state = state
+                self._take_or_stay(state)
+
+    def close(self) -> None:
+        """Let the provider go."""
+        api.set_provider(NoOpProvider(), self._domain)
+
+    def _take_or_stay(self, state: FlagFileState) -> None:
+        try:
+            self._take(state)
+        except BrokenFlagFile as broken:
+            self._file_errors.add(1)
+            log.error(
+                "Feature flag file is broken, the last good value stays", file=str(self._file), reason=str(broken)
+            )
+
+    def _take(self, state: FlagFileState) -> None:
+        assert self._file is not None
+        if state.problem is not None:
+            raise BrokenFlagFile(state.problem)
+        if state.content is None:
+            self._put(NO_FLAGS)
+        else:
+            self._put(parse_document(state.content, is_yaml=self._file.suffix in {".yaml", ".yml"}))
+
+    def _put(self, document: FlagDocument) -> None:
+        self._provider.put(document)
+        self._memo = {}  # after the put: an answer from the old flags must not land in the new memo
+        details = self._client.get_boolean_details(FLAG_KEY, self._default)
+        from_file = details.variant is not None and details.reason != Reason.ERROR
+        log.info(
+            "Feature flag",
+            flag=FLAG_KEY,
+            value=details.value,
+            source=str(self._file) if from_file else "USE_REAL_VECTOR_RETRIEVAL",
+        )
+
+    def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
+        yield Observation(int(self.default_value))
+
+
+@asynccontextmanager
+async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) -> AsyncIterator[RealRetrievalFlag]:
+    """The flag, watched for as long as the context lasts.
+
+    Raises:
+        StartupError: if the file is there but broken.
+    """
+    flag = RealRetrievalFlag(default, file, meter)
+    with contextlib.closing(flag):
+        flag.load_first()
+        async with asyncio.TaskGroup() as tasks:
+            watcher = tasks.create_task(flag.watch(), name="watch the flag file")
+            try:
+                yield flag
+            finally:
+                watcher.cancel()

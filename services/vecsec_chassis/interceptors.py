@@ -1,0 +1,227 @@
+"""What happens around every call, in the order of `chain`."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from opentelemetry.trace import get_current_span
+
+from vecsec_chassis import calls
+from vecsec_chassis.error_status import STATUS_OF_REASON, error_status
+from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, VecSecError
+from vecsec_chassis.interception import INFRASTRUCTURE_PREFIX, AroundInterceptor, Context, Handler, rebuilt
+from vecsec_chassis.request_rules import decode
+from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
+from vecsec_chassis.tokens import TokenVerifier
+
+log = structlog.get_logger()
+
+REQUEST_ID_KEY = "x-request-id"
+_MAXIMUM_REQUEST_ID_CHARACTERS = 64
+
+
+def chain(
+    telemetry: Telemetry, *, token_verifier: TokenVerifier | None, max_message_bytes: int
+) -> Sequence[grpc.aio.ServerInterceptor]:
+    """The interceptors of a service, outermost first.
+
+    Without a verifier calls are not authenticated here: the retrieval service acts on grants instead.
+    """
+    interceptors: list[grpc.aio.ServerInterceptor] = [
+        # The span comes first, so that everything below is inside it and has its trace id.
+        aio_server_interceptor(tracer_provider=telemetry.tracer_provider, filter_=_is_not_infrastructure),
+        # Then the request id, which log lines and errors of all others carry.
+        CallInterceptor(),
+        # Counting stands outside of the error mapping, so that it sees the status that the caller sees.
+        CountingInterceptor(telemetry),
+        # Errors of everything below become a status here, once.
+        ErrorInterceptor(),
+    ]
+    if token_verifier is not None:
+        # Who calls is settled before a byte of the request is decoded.
+        interceptors.append(AuthenticationInterceptor(token_verifier))
+    # Innermost: decoding and the contract's own rules.
+    interceptors.append(RequestInterceptor(max_message_bytes))
+    return interceptors
+
+
+class CallInterceptor(AroundInterceptor):
+    """Makes the call's context: its request id (the peer's, if it sent a sane one) and deadline."""
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        remaining = context.time_remaining()
+        request_id = _metadata_value(context, REQUEST_ID_KEY)
+        if not request_id or len(request_id) > _MAXIMUM_REQUEST_ID_CHARACTERS or not _is_plain(request_id):
+            request_id = uuid.uuid4().hex
+        deadline = None if remaining is None else time.monotonic() + remaining
+        calls.enter(calls.Call(method=method, request_id=request_id, deadline=deadline))
+        get_current_span().set_attribute("vecsec.request_id", request_id)
+        yield
+
+
+class CountingInterceptor(AroundInterceptor):
+    """Counts and times calls by method and status."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._requests = telemetry.meter.create_counter(
+            "vecsec_requests", description="Calls served, by method and status."
+        )
+        self._duration = telemetry.meter.create_histogram(
+            "vecsec_request_duration",
+            unit="s",
+            description="How long calls took, by method.",
+            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
+        )
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        started = time.perf_counter()
+        name = method.rpartition("/")[2]
+        code = grpc.StatusCode.OK.name
+        try:
+            yield
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        except BaseException:
+            code = _code_name(context)
+            raise
+        finally:
+            self._requests.add(1, {"method": name, "code": code})
+            self._duration.record(time.perf_counter() - started, {"method": name})
+
+
+class ErrorInterceptor(AroundInterceptor):
+    """Turns typed errors into their status; anything else into a fixed INTERNAL text, with the details in the log."""
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        try:
+            yield
+        except VecSecError as error:
+            log.info(
+                "call refused",
+                method=method,
+                reason=error.reason.value,
+                code=STATUS_OF_REASON[error.reason].name,
+                detail=error.detail or error.message,
+            )
+            await _abort(context, error)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except TimeoutError as error:
+            log.info("deadline exceeded", method=method)
+            await _abort(
+                context, DeadlineExceeded("the deadline passed before the answer was ready", detail=str(error))
+            )
+        except Exception as error:  # noqa: BLE001 (the one place where unknown errors end)
+            log.error("unexpected error", method=method, exc_info=error)
+            request_id = calls.current_request_id()
+            await _abort(context, VecSecError(f"internal error; the log has the details under request id {request_id}"))
+
+
+class AuthenticationInterceptor(AroundInterceptor):
+    """Verifies the caller's token; nothing else in the metadata says who calls."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    @asynccontextmanager
+    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+        values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        if len(values) != 1 or not isinstance(values[0], str):
+            raise InvalidToken(
+                "send exactly one token as metadata `authorization: Bearer <token>`",
+                detail=f"{len(values)} authorization entries for {method}",
+            )
+        scheme, _, token = values[0].partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise InvalidToken(
+                "send the token as metadata `authorization: Bearer <token>`", detail="not a bearer token"
+            )
+        call = calls.current_call()
+        call.identity = await self._verifier.verify(token)
+        call.token = token
+        yield
+
+
+class RequestInterceptor(grpc.aio.ServerInterceptor):
+    """Reads requests itself, so that an undecodable one gets an error that says why, and checks the contract's rules."""
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max_message_bytes = max_message_bytes
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Give the handler requests that are decoded and hold every rule."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIX):
+            return handler
+        kind = _message_type(handler)
+
+        def read(data: bytes) -> Message:
+            return decode(kind, data, max_bytes=self._max_message_bytes)
+
+        async def read_each(data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+            async for item in data:
+                yield read(item)
+
+        async def answer(data: Any, context: Context) -> Any:  # noqa: ANN401 (any message)
+            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            assert behaviour is not None
+            result: Any = behaviour(read_each(data) if handler.request_streaming else read(data), context)
+            return await result
+
+        async def stream(data: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401
+            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            assert behaviour is not None
+            responses: Any = behaviour(read_each(data) if handler.request_streaming else read(data), context)
+            async for response in responses:
+                yield response
+
+        return rebuilt(handler, stream if handler.response_streaming else answer, keep_deserializer=False)
+
+
+def _message_type(handler: Handler) -> type[Message]:
+    """The request's message class: generated handlers deserialize with its own FromString."""
+    kind: type[Message] = handler.request_deserializer.__self__  # type: ignore[union-attr]
+    return kind
+
+
+async def _abort(context: Context, error: VecSecError) -> None:
+    await context.abort_with_status(rpc_status.to_status(error_status(error)))
+
+
+def _metadata_value(context: Context, key: str) -> str | None:
+    for name, value in context.invocation_metadata() or ():
+        if name == key and isinstance(value, str):
+            return value
+    return None
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and all(character.isalnum() or character in "-_." for character in text)
+
+
+def _code_name(context: Context) -> str:
+    code = context.code()
+    for status in grpc.StatusCode:
+        if code in (status, status.value[0]):
+            return status.name
+    return grpc.StatusCode.UNKNOWN.name
+
+
+def _is_not_infrastructure(details: grpc.HandlerCallDetails) -> bool:
+    return not details.method.startswith(INFRASTRUCTURE_PREFIX)

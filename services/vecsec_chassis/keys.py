@@ -1,0 +1,100 @@
+"""Where verification keys come from: a JWKS in a file or behind a URL, with rotation."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Protocol
+
+import jwt
+from jwt import PyJWK, PyJWKClient, PyJWKSet
+
+from vecsec_chassis.errors import StartupError
+
+_FILE_CHECK_SECONDS = 1.0
+_URL_LIFESPAN_SECONDS = 300.0
+_URL_COOLDOWN_SECONDS = 10.0
+_URL_TIMEOUT_SECONDS = 5.0
+
+
+class KeySource(Protocol):
+    """Finds the public key with a given key id."""
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        """The key, or None if the set has no such key now."""
+        ...
+
+
+class FileKeySource:
+    """A JWKS file; a changed file is read again within a second, a broken one leaves the last good keys in force."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            StartupError: if it is missing or not a JWKS.
+        """
+        self._path = path
+        self._checked_at = time.monotonic()
+        try:
+            self._modified = self._modification()
+            self._keys = _keys_by_id(path.read_text())
+        except (OSError, ValueError, jwt.PyJWTError) as error:
+            raise StartupError(
+                f"{path}: not a readable JWKS ({error}); check the setting that names this file"
+            ) from error
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        if time.monotonic() - self._checked_at >= _FILE_CHECK_SECONDS:
+            self._refresh()
+        return self._keys.get(key_id)
+
+    def _modification(self) -> tuple[int, int, int]:
+        status = self._path.stat()
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _refresh(self) -> None:
+        self._checked_at = time.monotonic()
+        try:
+            modified = self._modification()
+            if modified != self._modified:
+                self._keys = _keys_by_id(self._path.read_text())
+                self._modified = modified
+        except (OSError, ValueError, jwt.PyJWTError):
+            return  # half-written or gone for a moment: the last good keys stay, and the next check tries again
+
+
+class UrlKeySource:
+    """A JWKS behind a URL, cached for five minutes; an unknown key id fetches it again, at most every ten seconds."""
+
+    def __init__(self, url: str) -> None:
+        self._client = PyJWKClient(
+            url, lifespan=_URL_LIFESPAN_SECONDS, timeout=_URL_TIMEOUT_SECONDS, cooldown_duration=_URL_COOLDOWN_SECONDS
+        )
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        cached = self._client.jwk_set_cache.get() if self._client.jwk_set_cache is not None else None
+        if cached is not None:
+            for key in cached.keys:
+                if key.key_id == key_id:
+                    return key
+        try:
+            return await asyncio.to_thread(self._client.get_signing_key, key_id)
+        except jwt.PyJWTError:
+            return None
+
+
+def key_source(location: str) -> KeySource:
+    """The key source for a path or an http(s) URL.
+
+    Raises:
+        StartupError: if the location is a file that holds no JWKS.
+    """
+    if location.startswith(("http://", "https://")):
+        return UrlKeySource(location)
+    return FileKeySource(Path(location))
+
+
+def _keys_by_id(text: str) -> dict[str, PyJWK]:
+    keys = PyJWKSet.from_dict(json.loads(text)).keys
+    return {key.key_id: key for key in keys if key.key_id is not None}

@@ -1,0 +1,48 @@
+"""Decodes requests and holds them to the rules that stand in the contracts (protovalidate)."""
+
+from google.protobuf.message import DecodeError, Message
+from protovalidate import Validator, Violation
+
+from vecsec_chassis.errors import FieldViolation, InvalidRequest
+from vecsec_chassis.malformed_messages import invalid_utf8_field
+
+_REPORTED_VIOLATIONS = 20
+
+_validator = Validator()
+
+
+def decode(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
+    """The request in `data`, which keeps every rule of its contract.
+
+    Raises:
+        InvalidRequest: naming each bad field, or `request` where it is too large or cannot be decoded.
+    """
+    if len(data) > max_bytes:
+        raise InvalidRequest.of(
+            "request", f"is {len(data):,} bytes long, more than the {max_bytes:,} that are served; send smaller batches"
+        )
+    try:
+        message = kind.FromString(data)
+    except DecodeError as error:
+        field = invalid_utf8_field(kind, data)
+        if field is not None:
+            raise InvalidRequest.of(field, "is not valid UTF-8") from error
+        raise InvalidRequest.of("request", f"cannot be decoded as {kind.DESCRIPTOR.full_name}") from error
+    violations = _validator.collect_violations(message)
+    if violations:
+        raise InvalidRequest([_field_violation(violation) for violation in violations[:_REPORTED_VIOLATIONS]])
+    return message
+
+
+def _field_violation(violation: Violation) -> FieldViolation:
+    rule = violation.proto
+    path = "".join(
+        (f".{element.field_name}" if element.field_name else "") + _subscript(element)
+        for element in rule.field.elements
+    ).lstrip(".")
+    return FieldViolation(path or "request", rule.message or f"breaks the rule {rule.rule_id}")
+
+
+def _subscript(element: object) -> str:
+    subscript = getattr(element, "subscript", None)
+    return "" if subscript is None else f"[{subscript.value!r}]"

@@ -1,0 +1,50 @@
+"""Runs a service as a process: until SIGTERM or SIGINT, and with one clear line if it cannot start."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import structlog
+
+from vecsec_chassis import logs
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.server import RunningService
+from vecsec_chassis.settings import ServiceSettings, load_settings
+
+log = structlog.get_logger()
+
+EXIT_CANNOT_START = 78
+"""EX_CONFIG of sysexits.h: a supervisor need not try again until a setting is changed."""
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def run(
+    service: str,
+    settings_type: type[Settings],
+    running: Callable[[Settings], AbstractAsyncContextManager[RunningService]],
+) -> None:
+    """Run a service until it is told to stop, and exit with a status that a supervisor understands."""
+    logs.configure(service, "info")
+    try:
+        settings = load_settings(settings_type)
+        logs.configure(service, settings.log_level)
+        asyncio.run(_serve(settings, running))
+    except StartupError as error:
+        log.error("cannot start", reason=str(error))
+        sys.stderr.write(f"vecsec {service}: {error}\n")
+        sys.exit(EXIT_CANNOT_START)
+
+
+async def _serve(
+    settings: Settings, running: Callable[[Settings], AbstractAsyncContextManager[RunningService]]
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings):
+        await stop.wait()

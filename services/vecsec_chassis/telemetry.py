@@ -1,0 +1,79 @@
+"""Metrics and traces of one service: OpenTelemetry, shown to Prometheus on the service's metrics port."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
+from opentelemetry.trace import Tracer
+from prometheus_client import CollectorRegistry, start_http_server
+
+from vecsec_chassis.errors import StartupError
+
+log = structlog.get_logger()
+
+LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 3, 5, 10)
+"""Bounds for histograms of durations: doubling where searches are, and a bound at the 3 s of the service level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What a service measures and traces with. Each service has its own, also where several share a process."""
+
+    service: str
+    meter: Meter
+    tracer: Tracer
+    tracer_provider: TracerProvider
+    metrics_port: int
+    """Where Prometheus finds the metrics."""
+
+
+@contextmanager
+def running_telemetry(
+    service: str, *, address: str, metrics_port: int, otlp_endpoint: str | None
+) -> Iterator[Telemetry]:
+    """Serve metrics and export traces until the block ends; what is still unsent is flushed then.
+
+    Without an endpoint nothing is recorded, but trace ids are still made, passed on and logged.
+
+    Raises:
+        StartupError: if the metrics port cannot be listened on.
+    """
+    resource = Resource.create({SERVICE_NAME: f"vecsec-{service}"})
+    sampler: Sampler | None = None if otlp_endpoint else ParentBased(ALWAYS_OFF, remote_parent_sampled=ALWAYS_OFF)
+    tracer_provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
+    if otlp_endpoint:
+        exporter = OTLPSpanExporter(endpoint=otlp_endpoint, insecure=otlp_endpoint.startswith("http://"))
+        tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
+    registry = CollectorRegistry()
+    reader = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
+    meter_provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+    try:
+        server, thread = start_http_server(metrics_port, addr=address, registry=registry)
+    except OSError as error:
+        raise StartupError(
+            f"metrics port {metrics_port} of {service} cannot be listened on ({error.strerror}); "
+            f"set VECSEC_{service.upper()}_METRICS_PORT to a free port"
+        ) from error
+    try:
+        yield Telemetry(
+            service=service,
+            meter=meter_provider.get_meter("vecsec"),
+            tracer=tracer_provider.get_tracer("vecsec"),
+            tracer_provider=tracer_provider,
+            metrics_port=server.server_port,
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        meter_provider.shutdown()
+        tracer_provider.shutdown()

@@ -1,0 +1,119 @@
+"""Shared messages to values and back: the only place where labels and enums meet protobuf."""
+
+from collections.abc import Mapping
+
+from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec_chassis.access import Action, ViolationType
+from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+
+Scalar = str | int | float | bool
+
+_ACTION_OF_NUMBER = {access_pb2.Action.Value(f"ACTION_{action.name}"): action for action in Action}
+_NUMBER_OF_ACTION = {action: number for number, action in _ACTION_OF_NUMBER.items()}
+_VIOLATION_OF_NUMBER = {
+    access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{violation.value.upper()}"): violation
+    for violation in ViolationType
+}
+_NUMBER_OF_VIOLATION = {violation: number for number, violation in _VIOLATION_OF_NUMBER.items()}
+
+
+def action_from_proto(number: access_pb2.Action) -> Action:
+    """The action; the proto's own rules have refused the unspecified one."""
+    return _ACTION_OF_NUMBER[number]
+
+
+def action_to_proto(action: Action) -> access_pb2.Action:
+    return _NUMBER_OF_ACTION[action]
+
+
+def violation_type_from_proto(number: access_pb2.ViolationType) -> ViolationType | None:
+    return _VIOLATION_OF_NUMBER.get(number)
+
+
+def violation_type_to_proto(violation: ViolationType | None) -> access_pb2.ViolationType:
+    return access_pb2.VIOLATION_TYPE_UNSPECIFIED if violation is None else _NUMBER_OF_VIOLATION[violation]
+
+
+def sensitivity_from_proto(number: sensitivity_pb2.Sensitivity) -> Sensitivity | None:
+    """The sensitivity, or None where the row has none."""
+    return Sensitivity(number) if number else None
+
+
+def sensitivity_to_proto(sensitivity: Sensitivity | None) -> sensitivity_pb2.Sensitivity:
+    if sensitivity is None:
+        return sensitivity_pb2.SENSITIVITY_UNSPECIFIED
+    return sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}")
+
+
+def label_from_proto(message: label_pb2.Label) -> Label:
+    """The label, half-tagged if the message is.
+
+    Raises:
+        InvalidRequest: if an attribute is of a kind that rules cannot use.
+    """
+    return Label(
+        tenant_id=message.tenant_id,
+        sensitivity=sensitivity_from_proto(message.sensitivity),
+        topics=frozenset(message.topics),
+        attributes=attributes_from_proto(message.attributes, "label.attributes"),
+    )
+
+
+def label_to_proto(label: Label) -> label_pb2.Label:
+    return label_pb2.Label(
+        tenant_id=label.tenant_id,
+        sensitivity=sensitivity_to_proto(label.sensitivity),
+        topics=sorted(label.topics),
+        attributes={name: _attribute_to_proto(value) for name, value in label.attributes},
+    )
+
+
+def attributes_from_proto(
+    messages: Mapping[str, value_pb2.Value], field: str
+) -> tuple[tuple[str, AttributeValue], ...]:
+    """A label's attributes; `field` is their path in the request.
+
+    Raises:
+        InvalidRequest: if an attribute is a floating-point number, which Cedar has no type for.
+    """
+    if not messages:
+        return ()
+    return canonical_attributes(
+        {name: _attribute_from_proto(message, f"{field}[{name!r}]") for name, message in messages.items()}
+    )
+
+
+def value_from_proto(message: value_pb2.Value) -> Scalar:
+    """A metadata value; the proto's own rules have refused lists and empty values."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise InvalidRequest.of("value", "set exactly one kind of value")
+    scalar: Scalar = getattr(message, kind)
+    return scalar
+
+
+def value_to_proto(value: Scalar) -> value_pb2.Value:
+    if isinstance(value, bool):
+        return value_pb2.Value(boolean_value=value)
+    if isinstance(value, int):
+        return value_pb2.Value(integer_value=value)
+    if isinstance(value, float):
+        return value_pb2.Value(number_value=value)
+    return value_pb2.Value(string_value=value)
+
+
+def _attribute_from_proto(message: value_pb2.Value, field: str) -> AttributeValue:
+    kind = message.WhichOneof("kind")
+    if kind == "string_list_value":
+        return frozenset(message.string_list_value.values)
+    if kind is None or kind == "number_value":
+        raise InvalidRequest.of(field, "must be a text, a whole number, a boolean or a list of texts")
+    attribute: str | int | bool = getattr(message, kind)
+    return attribute
+
+
+def _attribute_to_proto(value: AttributeValue) -> value_pb2.Value:
+    if isinstance(value, frozenset):
+        return value_pb2.Value(string_list_value=value_pb2.StringList(values=sorted(value)))
+    return value_to_proto(value)
