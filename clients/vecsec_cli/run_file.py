@@ -44,8 +44,6 @@ def read_run_file(path: Path) -> RunFile | None:
         services = {name: RunningProcess(**service) for name, service in values["services"].items()}
         run = RunFile(pid=values["pid"], services=services)
         os.kill(run.pid, 0)
-    except PermissionError:
-        return None  # the process id was given to somebody else's process since
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return run if "gateway" in run.services else None
