@@ -67,10 +67,9 @@ def generate(target: Path) -> None:
         if re.search(r"class \w+Stub", path.read_text()) is None:
             path.unlink()
             path.with_suffix(".pyi").unlink(missing_ok=True)
-    for folder in {path.parent for path in target.rglob("*_pb2.py")} | {target / "vecsec"}:
-        while folder not in (target, target / "buf"):
-            (folder / "__init__.py").touch()
-            folder = folder.parent
+    # `buf` itself stays without one: it is a namespace that other distributions may share.
+    for folder in (target / "buf" / "validate", *(path for path in target.rglob("vecsec*/**") if path.is_dir())):
+        (folder / "__init__.py").touch()
     (target / "vecsec" / "py.typed").touch()
 
 

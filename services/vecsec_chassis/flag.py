@@ -17,6 +17,7 @@ from typing import Annotated
 
 import structlog
 from openfeature import api
+from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.provider.no_op_provider import NoOpProvider
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -72,7 +73,7 @@ class FlagSettings(ServiceSettings):
     )
     """Whether real retrieval is on where no flag file says otherwise."""
     flag_file: Annotated[Path | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="VECSEC_FLAG_FILE")
-    """A flag file in flagd's format (JSON, or YAML if it is named so) that overrides the default, live and per tenant."""
+    """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant."""
 
 
 class RealRetrievalFlag:
@@ -102,7 +103,7 @@ class RealRetrievalFlag:
         memo = self._memo  # if the file changes meanwhile, the answer goes into a memo that nobody reads any more
         value = memo.get(tenant_id)
         if value is None:
-            value = self._client.get_boolean_value(FLAG_KEY, self._default, tenant_context(tenant_id))
+            value = self._evaluate(tenant_id)
             if len(memo) >= _MAXIMUM_MEMOISED_TENANTS:
                 memo.clear()
             memo[tenant_id] = value
@@ -174,6 +175,17 @@ class RealRetrievalFlag:
             source=str(self._file) if from_file else "USE_REAL_VECTOR_RETRIEVAL",
         )
 
+    def _evaluate(self, tenant_id: str) -> bool:
+        details = self._client.get_boolean_details(FLAG_KEY, self._default, tenant_context(tenant_id))
+        if details.error_code not in {None, ErrorCode.FLAG_NOT_FOUND}:
+            log.warning(
+                "Flag rule failed, the environment's value counts",
+                tenant_id=tenant_id,
+                value=details.value,
+                reason=details.error_message or str(details.error_code),
+            )
+        return details.value
+
     def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         yield Observation(int(self.default_value))
 
@@ -188,9 +200,10 @@ async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) ->
     flag = RealRetrievalFlag(default, file, meter)
     with contextlib.closing(flag):
         flag.load_first()
-        async with asyncio.TaskGroup() as tasks:
-            watcher = tasks.create_task(flag.watch(), name="watch the flag file")
-            try:
-                yield flag
-            finally:
-                watcher.cancel()
+        watcher = asyncio.create_task(flag.watch(), name="watch the flag file")
+        try:
+            yield flag
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher

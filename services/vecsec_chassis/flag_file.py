@@ -61,7 +61,7 @@ def parse_document(content: bytes, *, is_yaml: bool = False) -> FlagDocument:
     """
     try:
         document = yaml.safe_load(content) if is_yaml else json.loads(content)
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise BrokenFlagFile(f"not {'YAML' if is_yaml else 'JSON'}: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):
         raise BrokenFlagFile("it must be an object with an object `flags` in it")

@@ -9,6 +9,9 @@ import grpc
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+Behaviour: TypeAlias = Callable[[Any, Context], Any]
+"""A handler's function: a message or an iterator of messages in, an awaitable or an async iterator out."""
 
 INFRASTRUCTURE_PREFIX = "/grpc."
 """Health, reflection and channelz: served without the interceptors that are about VecSec's own calls."""
@@ -23,9 +26,9 @@ class AroundInterceptor(grpc.aio.ServerInterceptor, ABC):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> MaybeHandler:
         """Wrap the handler that the next interceptor gives."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
@@ -34,16 +37,13 @@ class AroundInterceptor(grpc.aio.ServerInterceptor, ABC):
         return self._wrapped(handler, method)
 
     def _wrapped(self, handler: Handler, method: str) -> Handler:
-        behaviour: Callable[[Any, Context], Any] | None = (
-            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        )
-        assert behaviour is not None, f"{method} has no behaviour"
+        behaviour = behaviour_of(handler)
 
-        async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 (any message)
+        async def answer(request: Any, context: Context) -> Any:
             async with self.around(method, context):
                 return await behaviour(request, context)
 
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401
+        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
             async with self.around(method, context):
                 async for response in behaviour(request, context):
                     yield response
@@ -51,15 +51,16 @@ class AroundInterceptor(grpc.aio.ServerInterceptor, ABC):
         return rebuilt(handler, stream if handler.response_streaming else answer)
 
 
-def rebuilt(
-    handler: Handler,
-    behaviour: Callable[[Any, Context], Any],
-    *,
-    request_deserializer: Callable[[bytes], Any] | None = None,
-    keep_deserializer: bool = True,
-) -> Handler:
-    """A handler of the same kind with another behaviour (and, if asked for, another way to read requests)."""
-    make = {
+def behaviour_of(handler: Handler) -> Behaviour:
+    """The handler's function, whichever of the four kinds it is."""
+    kinds: tuple[Any, ...] = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    behaviour: Behaviour = next(kind for kind in kinds if kind is not None)
+    return behaviour
+
+
+def rebuilt(handler: Handler, behaviour: Behaviour, *, reads_bytes: bool = False) -> Handler:
+    """A handler of the same kind with another behaviour, which may take the requests as bytes and read them itself."""
+    make: Callable[..., Handler] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
@@ -67,6 +68,6 @@ def rebuilt(
     }[bool(handler.request_streaming), bool(handler.response_streaming)]
     return make(
         behaviour,
-        request_deserializer=handler.request_deserializer if keep_deserializer else request_deserializer,
+        request_deserializer=None if reads_bytes else handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )

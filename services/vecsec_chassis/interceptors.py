@@ -17,7 +17,15 @@ from opentelemetry.trace import get_current_span
 from vecsec_chassis import calls
 from vecsec_chassis.error_status import STATUS_OF_REASON, error_status
 from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, VecSecError
-from vecsec_chassis.interception import INFRASTRUCTURE_PREFIX, AroundInterceptor, Context, Handler, rebuilt
+from vecsec_chassis.interception import (
+    INFRASTRUCTURE_PREFIX,
+    AroundInterceptor,
+    Context,
+    Handler,
+    MaybeHandler,
+    behaviour_of,
+    rebuilt,
+)
 from vecsec_chassis.request_rules import decode
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
 from vecsec_chassis.tokens import TokenVerifier
@@ -37,7 +45,7 @@ def chain(
     """
     interceptors: list[grpc.aio.ServerInterceptor] = [
         # The span comes first, so that everything below is inside it and has its trace id.
-        aio_server_interceptor(tracer_provider=telemetry.tracer_provider, filter_=_is_not_infrastructure),
+        aio_server_interceptor(tracer_provider=telemetry.tracer_provider, filter_=_is_not_infrastructure),  # type: ignore[no-untyped-call]
         # Then the request id, which log lines and errors of all others carry.
         CallInterceptor(),
         # Counting stands outside of the error mapping, so that it sees the status that the caller sees.
@@ -58,7 +66,7 @@ class CallInterceptor(AroundInterceptor):
 
     @asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        remaining = context.time_remaining()
+        remaining: float | None = context.time_remaining()  # the type stubs do not know that there may be none
         request_id = _metadata_value(context, REQUEST_ID_KEY)
         if not request_id or len(request_id) > _MAXIMUM_REQUEST_ID_CHARACTERS or not _is_plain(request_id):
             request_id = uuid.uuid4().hex
@@ -123,7 +131,7 @@ class ErrorInterceptor(AroundInterceptor):
             await _abort(
                 context, DeadlineExceeded("the deadline passed before the answer was ready", detail=str(error))
             )
-        except Exception as error:  # noqa: BLE001 (the one place where unknown errors end)
+        except Exception as error:  # the one place where unknown errors end
             log.error("unexpected error", method=method, exc_info=error)
             request_id = calls.current_request_id()
             await _abort(context, VecSecError(f"internal error; the log has the details under request id {request_id}"))
@@ -155,16 +163,16 @@ class AuthenticationInterceptor(AroundInterceptor):
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
-    """Reads requests itself, so that an undecodable one gets an error that says why, and checks the contract's rules."""
+    """Reads requests itself, so that an undecodable one gets an error that says why; checks the contract's rules."""
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> MaybeHandler:
         """Give the handler requests that are decoded and hold every rule."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIX):
@@ -178,20 +186,17 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             async for item in data:
                 yield read(item)
 
-        async def answer(data: Any, context: Context) -> Any:  # noqa: ANN401 (any message)
-            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            assert behaviour is not None
-            result: Any = behaviour(read_each(data) if handler.request_streaming else read(data), context)
-            return await result
+        behaviour = behaviour_of(handler)
+        read_all = read_each if handler.request_streaming else read
 
-        async def stream(data: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            assert behaviour is not None
-            responses: Any = behaviour(read_each(data) if handler.request_streaming else read(data), context)
-            async for response in responses:
+        async def answer(data: Any, context: Context) -> Any:
+            return await behaviour(read_all(data), context)
+
+        async def stream(data: Any, context: Context) -> AsyncIterator[Any]:
+            async for response in behaviour(read_all(data), context):
                 yield response
 
-        return rebuilt(handler, stream if handler.response_streaming else answer, keep_deserializer=False)
+        return rebuilt(handler, stream if handler.response_streaming else answer, reads_bytes=True)
 
 
 def _message_type(handler: Handler) -> type[Message]:

@@ -1,9 +1,10 @@
 """Says which field of an undecodable message is to blame, so that the sender need not guess."""
 
 import functools
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 from google.protobuf.message import DecodeError, Message
 
 
@@ -51,7 +52,7 @@ def _texts_to_bytes(message: descriptor_pb2.DescriptorProto) -> None:
         _texts_to_bytes(nested)
 
 
-def _first_invalid(message: Message, original: Descriptor) -> str | None:
+def _first_invalid(message: Message, original: Any) -> str | None:
     for field, value in message.ListFields():
         described = original.fields_by_name[field.name]
         values = list(value) if field.is_repeated else [value]

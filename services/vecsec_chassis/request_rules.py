@@ -36,10 +36,8 @@ def decode(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
 
 def _field_violation(violation: Violation) -> FieldViolation:
     rule = violation.proto
-    path = "".join(
-        (f".{element.field_name}" if element.field_name else "") + _subscript(element)
-        for element in rule.field.elements
-    ).lstrip(".")
+    elements = rule.field.elements if rule.field is not None else ()
+    path = "".join(f".{element.field_name}{_subscript(element)}" for element in elements).lstrip(".")
     return FieldViolation(path or "request", rule.message or f"breaks the rule {rule.rule_id}")
 
 

@@ -1,6 +1,7 @@
 """Shared messages to values and back: the only place where labels and enums meet protobuf."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.access import Action, ViolationType
@@ -8,6 +9,9 @@ from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes
 
 Scalar = str | int | float | bool
+ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
+ViolationNumber: TypeAlias = "access_pb2.ViolationType.ValueType"
+SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
 
 _ACTION_OF_NUMBER = {access_pb2.Action.Value(f"ACTION_{action.name}"): action for action in Action}
 _NUMBER_OF_ACTION = {action: number for number, action in _ACTION_OF_NUMBER.items()}
@@ -18,29 +22,29 @@ _VIOLATION_OF_NUMBER = {
 _NUMBER_OF_VIOLATION = {violation: number for number, violation in _VIOLATION_OF_NUMBER.items()}
 
 
-def action_from_proto(number: access_pb2.Action) -> Action:
+def action_from_proto(number: ActionNumber) -> Action:
     """The action; the proto's own rules have refused the unspecified one."""
     return _ACTION_OF_NUMBER[number]
 
 
-def action_to_proto(action: Action) -> access_pb2.Action:
+def action_to_proto(action: Action) -> ActionNumber:
     return _NUMBER_OF_ACTION[action]
 
 
-def violation_type_from_proto(number: access_pb2.ViolationType) -> ViolationType | None:
+def violation_type_from_proto(number: ViolationNumber) -> ViolationType | None:
     return _VIOLATION_OF_NUMBER.get(number)
 
 
-def violation_type_to_proto(violation: ViolationType | None) -> access_pb2.ViolationType:
+def violation_type_to_proto(violation: ViolationType | None) -> ViolationNumber:
     return access_pb2.VIOLATION_TYPE_UNSPECIFIED if violation is None else _NUMBER_OF_VIOLATION[violation]
 
 
-def sensitivity_from_proto(number: sensitivity_pb2.Sensitivity) -> Sensitivity | None:
+def sensitivity_from_proto(number: SensitivityNumber) -> Sensitivity | None:
     """The sensitivity, or None where the row has none."""
     return Sensitivity(number) if number else None
 
 
-def sensitivity_to_proto(sensitivity: Sensitivity | None) -> sensitivity_pb2.Sensitivity:
+def sensitivity_to_proto(sensitivity: Sensitivity | None) -> SensitivityNumber:
     if sensitivity is None:
         return sensitivity_pb2.SENSITIVITY_UNSPECIFIED
     return sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}")
