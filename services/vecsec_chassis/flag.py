@@ -150,9 +150,7 @@ class RealRetrievalFlag:
             self._take(state)
         except BrokenFlagFile as broken:
             self._file_errors.add(1)
-            log.error(
-                "Feature flag file is broken, the last good value stays", file=str(self._file), reason=str(broken)
-            )
+            log.warning("Flag file is broken, the last good value stays", file=str(self._file), reason=str(broken))
 
     def _take(self, state: FlagFileState) -> None:
         assert self._file is not None
