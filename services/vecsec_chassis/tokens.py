@@ -97,6 +97,7 @@ class TokenVerifier:
             if identity.expires_at + self._clock_skew_seconds > time.time():
                 return identity
             del self._verified[fingerprint]
+            raise _refusal("expired since it was verified")
         identity = await self._verify(token)
         self._verified[fingerprint] = identity
         return identity

@@ -1,0 +1,107 @@
+"""Requests are held to the rules that stand in the contracts; errors name the field."""
+
+import pytest
+from vecsec.gateway.v1 import gateway_service_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2
+from vecsec.type.v1 import document_pb2, value_pb2
+from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.request_rules import decode
+
+LIMIT = 1_000_000
+
+
+def search(**changes: object) -> gateway_service_pb2.SearchDocumentsRequest:
+    request = gateway_service_pb2.SearchDocumentsRequest(tenant_id="tenant_a", k=3)
+    request.query.text = "hello"
+    for name, value in changes.items():
+        setattr(request, name, value)
+    return request
+
+
+def one_document(**changes: object) -> retrieval_service_pb2.ImportDocumentsRequest:
+    fields: dict[str, object] = {"document_id": "a", "text": "text", "sensitivity": 1, "topics": ["finance"]}
+    return retrieval_service_pb2.ImportDocumentsRequest(
+        documents=[document_pb2.DocumentInput(**(fields | changes))]  # type: ignore[arg-type]
+    )
+
+
+def fields_of(message: object, *, data: bytes | None = None, limit: int = LIMIT) -> list[str]:
+    with pytest.raises(InvalidRequest) as refusal:
+        decode(type(message), data or message.SerializeToString(), max_bytes=limit)  # type: ignore[attr-defined, arg-type]
+    return [violation.field for violation in refusal.value.violations]
+
+
+def test_a_good_request_passes() -> None:
+    request = search()
+    assert decode(type(request), request.SerializeToString(), max_bytes=LIMIT) == request
+
+
+@pytest.mark.parametrize(
+    "tenant_id",
+    ["", " ", "Tenant_a", "../a", "a/b", "a\0", "a.", "a ", "ａ", "tenant_a\n", "-a", "a" * 64, "tenant_a/../tenant_b"],
+)
+def test_malformed_tenants_are_refused(tenant_id: str) -> None:
+    assert fields_of(search(tenant_id=tenant_id)) == ["tenant_id"]
+
+
+@pytest.mark.parametrize("k", [0, -1, 1001, 2**31 - 1])
+def test_k_has_bounds(k: int) -> None:
+    assert fields_of(search(k=k)) == ["k"]
+
+
+def test_a_query_is_needed_and_may_not_be_blank() -> None:
+    request = search()
+    request.query.text = " \t\n"
+    assert fields_of(request) == ["query.text"]
+    request.ClearField("query")
+    assert fields_of(request) == ["query"]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_vectors_hold_numbers(bad: float) -> None:
+    request = search()
+    request.query.vector.values.extend([0.5, bad])
+    assert fields_of(request) == ["query.vector.values[1]"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"sensitivity": 0}, "documents[0].sensitivity"),
+        ({"sensitivity": 9}, "documents[0].sensitivity"),
+        ({"topics": []}, "documents[0].topics"),
+        ({"topics": ["Finance"]}, "documents[0].topics[0]"),
+        ({"document_id": ""}, "documents[0].document_id"),
+        ({"document_id": "mock-1"}, "documents[0].document_id"),
+        ({"document_id": "a\0b"}, "documents[0].document_id"),
+        ({"document_id": "a "}, "documents[0].document_id"),
+        ({"text": "  "}, "documents[0].text"),
+        ({"embedding": [float("nan")]}, "documents[0].embedding[0]"),
+        ({"metadata": {"$or": value_pb2.Value(string_value="x")}}, "documents[0].metadata['$or']"),
+        ({"metadata": {"vs:label": value_pb2.Value(string_value="x")}}, "documents[0].metadata['vs:label']"),
+        ({"metadata": {"key": value_pb2.Value()}}, "documents[0].metadata['key'].kind"),
+    ],
+)
+def test_a_bad_document_is_named_with_its_field(changes: dict[str, object], field: str) -> None:
+    assert field in fields_of(one_document(**changes))
+
+
+@pytest.mark.parametrize("key", ["$or", "$and", "vs:tenant", "", "a b", "tenant\0", "{}"])
+def test_filter_keys_cannot_be_operators(key: str) -> None:
+    request = search()
+    request.filter.equals.key = key
+    request.filter.equals.value.string_value = "x"
+    assert fields_of(request) == ["filter.equals.key"]
+
+
+def test_invalid_utf8_is_named_by_its_field() -> None:
+    request = search()
+    assert fields_of(request, data=request.SerializeToString().replace(b"hello", b"h\xffllo")) == ["query.text"]
+    documents = one_document(metadata={"unit": value_pb2.Value(string_value="hello")})
+    damaged = documents.SerializeToString().replace(b"hello", b"h\xffllo")
+    assert fields_of(documents, data=damaged) == ["documents[0].metadata[0].value.string_value"]
+
+
+def test_garbage_and_oversized_requests_are_refused() -> None:
+    assert fields_of(search(), data=b"\xff\xff\xff\xff") == ["request"]
+    assert fields_of(search(), limit=5) == ["request"]
