@@ -1,0 +1,21 @@
+"""Skips tests whose part is missing on this machine, with the reason; in CI such a skip is a failure."""
+
+import functools
+import os
+
+import pytest
+from support.parts import MISSING_PART
+
+
+@functools.cache
+def missing(marker: str) -> str | None:
+    return MISSING_PART[marker]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers():
+        reason = missing(marker.name) if marker.name in MISSING_PART else None
+        if reason is not None and os.environ.get("CI"):
+            pytest.fail(f"CI must have this part: {reason}", pytrace=False)
+        elif reason is not None:
+            pytest.skip(reason)
