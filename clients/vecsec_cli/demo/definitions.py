@@ -28,7 +28,19 @@ _SKIPPED_FOLDERS = frozenset(
 )
 
 # Modules written in C, which have no source to read here. Importing these has no side effects.
-_COMPILED_MODULES = ("array", "binascii", "builtins", "cmath", "gc", "itertools", "math", "sys", "time", "unicodedata", "zlib")
+_COMPILED_MODULES = (
+    "array",
+    "binascii",
+    "builtins",
+    "cmath",
+    "gc",
+    "itertools",
+    "math",
+    "sys",
+    "time",
+    "unicodedata",
+    "zlib",
+)
 
 
 class Kind(StrEnum):

@@ -48,7 +48,8 @@ SPREAD: dict[str, Placement] = {
     **_table(
         "python_data",
         {
-            "formats": "base64 binascii codecs configparser csv encodings json plistlib quopri struct tomllib uu xdrlib xml",
+            "formats": "base64 binascii codecs configparser csv encodings json plistlib quopri struct tomllib uu "
+            "xdrlib xml",
             "formats media": "aifc chunk colorsys imghdr sndhdr sunau wave",
             "formats storage": "copyreg marshal pickle pickletools",
             "numbers": "_pydecimal cmath decimal fractions math numbers random statistics",
@@ -62,8 +63,8 @@ SPREAD: dict[str, Placement] = {
         {
             "interface": "cmd curses tkinter turtle",
             "packaging": "distutils imp importlib pkgutil site venv zipapp zipimport",
-            "system": "argparse ctypes fileinput glob io _pyio logging ntpath optparse os pathlib platform posixpath shutil "
-            "signal stat subprocess sys sysconfig tempfile",
+            "system": "argparse ctypes fileinput glob io _pyio logging ntpath optparse os pathlib platform posixpath "
+            "shutil signal stat subprocess sys sysconfig tempfile",
             "testing": "bdb cProfile doctest faulthandler pdb profile pstats timeit trace tracemalloc unittest",
             "text": "difflib gettext locale pprint re reprlib shlex string stringprep textwrap unicodedata",
         },

@@ -1,0 +1,55 @@
+"""Lines of a file as bytes, each of bounded length, and the file's fingerprint."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from vecsec_cli.importing.records import SourceError, Survey
+
+MAX_LINE_BYTES = 8 << 20
+"""A line is a document: text of 1 MiB, metadata, an embedding, all escaped, fit well into this."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """Number (from 1) and content of each line; None for one that is too long to be held."""
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES):
+        number += 1
+        if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
+            yield number, line
+        else:
+            while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE_BYTES)):
+                pass
+            yield number, None
+
+
+def survey(path: Path) -> Survey:
+    """Hash a file's content and count its lines.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    newlines = 0
+    last = b"\n"
+    with open_source(path) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            newlines += chunk.count(b"\n")
+            last = chunk[-1:]
+    return Survey(fingerprint=digest.hexdigest(), expected=newlines + (last != b"\n"))
+
+
+def open_source(path: Path) -> BinaryIO:
+    """Open a file to read.
+
+    Raises:
+        SourceError: if that fails.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,127 @@
+"""CSV: a document a row; columns that are no field of a document become metadata."""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from vecsec_cli.importing import byte_lines
+from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
+from vecsec_cli.importing.fields import BadField, checked_metadata
+from vecsec_cli.importing.json_lines import STANDARD_INPUT
+from vecsec_cli.importing.records import Record, SourceError, Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column holds which field. Sensitivity and topics may be absent: options fill them."""
+
+    id: str = "id"
+    text: str = "text"
+    sensitivity: str = "sensitivity"
+    topics: str = "topics"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All four."""
+        return (self.id, self.text, self.sensitivity, self.topics)
+
+
+@dataclass(frozen=True, slots=True)
+class CsvSource:
+    """A CSV file with a header, or standard input as `-`."""
+
+    path: Path
+    columns: Columns
+    defaults: Defaults
+
+    @property
+    def name(self) -> str:
+        """The file's name as given."""
+        return "stdin" if self.path == STANDARD_INPUT else str(self.path)
+
+    def survey(self) -> Survey:
+        """Hash the file and count its lines (a row may have several)."""
+        return Survey(None, None) if self.path == STANDARD_INPUT else byte_lines.survey(self.path)
+
+    def records(self) -> Iterator[Record]:
+        """One record a row."""
+        csv.field_size_limit(byte_lines.MAX_LINE_BYTES)
+        piped = self.path == STANDARD_INPUT
+        with nullcontext(sys.stdin.buffer) if piped else byte_lines.open_source(self.path) as stream:
+            lines = _TextLines(stream)
+            rows = csv.reader(lines, strict=True)
+            header = self._header(next(rows, []))
+            while True:
+                place = Place.of_line(self.name, lines.number + 1)
+                try:
+                    row = next(rows, None)
+                except csv.Error as error:
+                    yield bad_record(place, f"not valid CSV: {error}")
+                    continue
+                if row is None:
+                    return
+                if row:
+                    yield self._record(row, header, place)
+
+    def _header(self, header: Sequence[str]) -> Sequence[str]:
+        for required, option in ((self.columns.id, "--id-column"), (self.columns.text, "--text-column")):
+            if required not in header:
+                shown = ", ".join(header) or "none"
+                raise SourceError(f"{self.name}: no column {required!r}; columns: {shown}; {option} names another")
+        if len(set(header)) != len(header):
+            raise SourceError(f"{self.name}: two columns have the same name")
+        try:
+            checked_metadata({name: "" for name in header if name not in self.columns.names})
+        except BadField as problem:
+            raise SourceError(f"{self.name}: a column becomes metadata, but {problem.reason}; rename it") from problem
+        return header
+
+    def _record(self, row: Sequence[str], header: Sequence[str], place: Place) -> Record:
+        if len(row) != len(header):
+            return bad_record(place, f"has {len(row)} cells where the header has {len(header)}")
+        try:
+            "".join(row).encode()
+        except UnicodeEncodeError:
+            return bad_record(place, "not valid UTF-8")
+        return record_of(self._fields(dict(zip(header, row, strict=True))), place, self.defaults)
+
+    def _fields(self, cells: dict[str, str]) -> dict[str, object]:
+        metadata = {name: cell for name, cell in cells.items() if name not in self.columns.names and cell}
+        return {
+            "id": cells[self.columns.id],
+            "text": cells[self.columns.text],
+            "sensitivity": cells.get(self.columns.sensitivity) or None,
+            "topics": split_topics(cells.get(self.columns.topics, "")) or None,
+            "metadata": metadata,
+        }
+
+
+def split_topics(cell: str) -> list[str]:
+    """Topics written in one text, separated by commas or semicolons."""
+    return [topic.strip() for topic in cell.replace(";", ",").split(",") if topic.strip()]
+
+
+class _TextLines:
+    """Lines as text, for csv.reader.
+
+    Bytes that are not UTF-8 come through as lone surrogates, for the row's check to find: raising inside the decoder
+    would end the whole file.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._lines = byte_lines.lines(stream)
+        self.number = 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        self.number, line = next(self._lines)
+        if line is None:
+            raise csv.Error(f"a line longer than {byte_lines.MAX_LINE_BYTES >> 20} MiB")
+        text = line.decode("utf-8", "surrogateescape")
+        return text.removeprefix("\ufeff") if self.number == 1 else text

@@ -1,0 +1,74 @@
+"""What a reader yields: passages to store and places where the source is bad."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from vecsec_client.results import DocumentInput
+
+
+class SourceError(Exception):
+    """The source as a whole cannot be read; the message says what to do, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A document that passed every check that can be made before sending."""
+
+    line: int
+    """Where it stands in its source, from 1: a line, a row, or the file's number in a folder."""
+    place: str
+    """What to call the place in messages, such as `notes.jsonl:17`."""
+    document: DocumentInput
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A place in the source that cannot become a document, or that the services refused."""
+
+    line: int
+    place: str
+    document_id: str
+    """Empty where it could not be read."""
+    field: str
+    """Which field is bad, such as `embedding[3]`; empty where it is the whole line."""
+    reason: str
+
+    def __str__(self) -> str:
+        subject = f"{self.field}: " if self.field else ""
+        return f"{self.place}: {subject}{self.reason}"
+
+
+Record = Passage | BadRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What can be said of a source before it is read."""
+
+    fingerprint: str | None
+    """A name that changes whenever the content does; None where the source can be read only once."""
+    expected: int | None
+    """About how many records there are, for a progress bar."""
+
+
+class Source(Protocol):
+    """Something that documents are imported from."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+
+    def survey(self) -> Survey:
+        """Look at the source without keeping it in memory.
+
+        Raises:
+            SourceError: if it cannot be read.
+        """
+
+    def records(self) -> Iterator[Record]:
+        """Read it from the start, in an order that does not change while the fingerprint does not.
+
+        Raises:
+            SourceError: if it cannot be read, or not as a whole.
+        """

@@ -1,0 +1,126 @@
+"""A folder of `.txt` and `.md` files: a document a file, and long files in passages."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
+from vecsec_cli.importing.records import Record, SourceError, Survey
+
+PASSAGE_CHARACTERS = 2000
+"""A file up to this long is one document; what is longer is split at headings and paragraphs."""
+
+_MAX_FILE_BYTES = 16 << 20
+_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
+_BLOCK_BREAK = re.compile(r"\n(?=#{1,6} )|\n\s*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class TextFolderSource:
+    """All text and Markdown files below a folder; hidden ones are left out, links are not followed."""
+
+    folder: Path
+    defaults: Defaults
+
+    @property
+    def name(self) -> str:
+        """The folder as given."""
+        return str(self.folder)
+
+    def survey(self) -> Survey:
+        """Hash names and content of the files.
+
+        Raises:
+            SourceError: if the folder has no such files, or one cannot be read.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        count = 0
+        for path in self._files():
+            count += 1
+            try:
+                content = hashlib.blake2b(path.read_bytes()).digest() if _readable_size(path) else b""
+            except OSError as error:
+                raise SourceError(f"cannot read {path}: {error.strerror}") from error
+            digest.update(f"{path.relative_to(self.folder)}\0".encode("utf-8", "surrogateescape") + content)
+        if not count:
+            raise SourceError(f"no .txt or .md files below {self.folder}")
+        return Survey(fingerprint=digest.hexdigest(), expected=count)
+
+    def records(self) -> Iterator[Record]:
+        """The passages of each file, in the order of the files' names."""
+        for number, path in enumerate(self._files(), start=1):
+            yield from self._file_records(path, number)
+
+    def _files(self) -> Iterator[Path]:
+        for path in sorted(self.folder.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(self.folder).parts)
+            if path.suffix.lower() in _SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
+                yield path
+
+    def _file_records(self, path: Path, number: int) -> Iterator[Record]:
+        identifier = path.relative_to(self.folder).as_posix()
+        place = Place(str(path), number)
+        if not _readable_size(path):
+            yield bad_record(place, f"larger than {_MAX_FILE_BYTES >> 20} MiB", document_id=identifier)
+            return
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            yield bad_record(place, f"not valid UTF-8 at byte {error.start + 1}", document_id=identifier)
+            return
+        except OSError as error:
+            yield bad_record(place, f"cannot be read: {error.strerror}", document_id=identifier)
+            return
+        parts = passages(text)
+        for index, part in enumerate(parts, start=1):
+            whole = len(parts) == 1
+            fields: dict[str, object] = {
+                "id": identifier if whole else f"{identifier}#{index}",
+                "text": part,
+                "metadata": {"path": identifier} if whole else {"path": identifier, "passage": index},
+            }
+            yield record_of(fields, place, self.defaults)
+
+
+def _readable_size(path: Path) -> bool:
+    return path.stat().st_size <= _MAX_FILE_BYTES
+
+
+def passages(text: str) -> list[str]:
+    """Split a text into passages of at most `PASSAGE_CHARACTERS`, at headings and paragraphs where it has them.
+
+    A short text is one passage, even if it is blank. A heading starts a passage.
+    """
+    if len(text) <= PASSAGE_CHARACTERS:
+        return [text.strip()]
+    found: list[str] = []
+    current = ""
+    for block in _blocks(text):
+        starts_section = block.startswith("#")
+        if current and (starts_section or len(current) + len(block) + 2 > PASSAGE_CHARACTERS):
+            found.append(current)
+            current = ""
+        current = f"{current}\n\n{block}" if current else block
+    return [*found, current] if current else found
+
+
+def _blocks(text: str) -> Iterator[str]:
+    for block in _BLOCK_BREAK.split(text.replace("\r\n", "\n")):
+        remainder = block.strip()
+        while len(remainder) > PASSAGE_CHARACTERS:
+            cut = _cut(remainder)
+            yield remainder[:cut].strip()
+            remainder = remainder[cut:].strip()
+        if remainder:
+            yield remainder
+
+
+def _cut(text: str) -> int:
+    """Where to cut an overlong paragraph: after a sentence, else between words, else anywhere."""
+    for mark in (". ", "\n", " "):
+        position = text.rfind(mark, PASSAGE_CHARACTERS // 2, PASSAGE_CHARACTERS)
+        if position > 0:
+            return position + 1
+    return PASSAGE_CHARACTERS
