@@ -1,4 +1,4 @@
-"""Failures of the command itself. Those of the services come as the SDK's `VecSecError`; `error_report.py` reports both."""
+"""Failures of the command itself. Those of the services come as the SDK's `VecSecError`."""
 
 from vecsec_cli.exit_codes import ExitCode
 

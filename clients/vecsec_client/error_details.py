@@ -1,0 +1,84 @@
+"""From a failed call on the wire to a typed error."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+from vecsec_client import errors
+from vecsec_client.errors import FieldViolation, VecSecError
+
+_DETAILS_KEY = "grpc-status-details-bin"
+_DOMAIN = "vecsec"
+
+_ERROR_OF_STATUS: dict[grpc.StatusCode, type[VecSecError]] = {
+    kind.status: kind
+    for kind in (
+        errors.InvalidArgument,
+        errors.Unauthenticated,
+        errors.PermissionDenied,
+        errors.NotFound,
+        errors.Unavailable,
+        errors.ResourceExhausted,
+        errors.DeadlineExceeded,
+        errors.DataLoss,
+        errors.Internal,
+    )
+}
+
+
+class FailedCall(Protocol):
+    """What the errors of grpc and of grpc.aio have in common."""
+
+    def code(self) -> grpc.StatusCode: ...
+
+    def details(self) -> str | None: ...
+
+    def trailing_metadata(self) -> Sequence[tuple[str, str | bytes]] | None: ...
+
+
+def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
+    """The typed error of a failed call, with what the service said about it."""
+    call = cast("FailedCall", error)
+    status = _status(call)
+    code = call.code()
+    reason, violations, retry_after = "", [], None
+    info, bad_request, retry_info = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    if _find(status, info) and info.domain == _DOMAIN:
+        reason = info.reason
+    if _find(status, bad_request):
+        violations = [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
+    if _find(status, retry_info):
+        retry_after = max(0.0, retry_info.retry_delay.ToTimedelta().total_seconds())
+    kind = _ERROR_OF_STATUS.get(code, VecSecError)
+    message = call.details() or f"the call failed with status {code.name}"
+    return kind(
+        message, code=code, reason=reason, violations=violations, retry_after=retry_after, request_id=request_id
+    )
+
+
+def _status(call: FailedCall) -> status_pb2.Status:
+    """The google.rpc.Status that came along; an empty one if there is none that can be read and fits the call's."""
+    for key, value in call.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status = status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+            if status.code == call.code().value[0]:
+                return status
+    return status_pb2.Status()
+
+
+def _find(status: status_pb2.Status, wanted: Message) -> bool:
+    """Fill `wanted` from the status's details, if one of its kind is among them and can be read."""
+    try:
+        return any(detail.Is(wanted.DESCRIPTOR) and detail.Unpack(wanted) for detail in status.details)
+    except DecodeError:
+        return False

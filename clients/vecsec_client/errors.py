@@ -1,0 +1,119 @@
+"""Typed errors, one class a gRPC status, so that callers can catch the kind they can do something about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from grpc import StatusCode
+
+from vecsec_client.results import RejectedDocument
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One bad field, by its path in the request, such as `documents[3].sensitivity`."""
+
+    field: str
+    description: str
+
+
+class VecSecError(Exception):
+    """A call failed. Catch the subclasses for the kinds that differ in what to do."""
+
+    status: ClassVar[StatusCode] = StatusCode.UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: StatusCode | None = None,
+        reason: str = "",
+        violations: Sequence[FieldViolation] = (),
+        retry_after: float | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = self.status if code is None else code
+        """The gRPC status."""
+        self.reason = reason
+        """Which fact, by the names of `vecsec.type.v1.ErrorReason` without their prefix; empty where the transport or
+        the SDK itself failed, for then no service has spoken."""
+        self.violations = tuple(violations)
+        """The bad fields."""
+        self.retry_after = retry_after
+        """Seconds after which the service advises another try; None where it gives no advice."""
+        self.request_id = request_id
+        """The id under which the services' logs have this call; empty if nothing was sent."""
+
+
+class InvalidArgument(VecSecError):
+    """Fields of the request break a rule; `violations` names them. Nothing was done."""
+
+    status = StatusCode.INVALID_ARGUMENT
+
+    @classmethod
+    def of(cls, field: str, description: str) -> "InvalidArgument":
+        """One bad field, found before anything was sent."""
+        return cls(f"{field}: {description}", violations=[FieldViolation(field, description)])
+
+
+class Unauthenticated(VecSecError):
+    """No token, or one that does not verify."""
+
+    status = StatusCode.UNAUTHENTICATED
+
+
+class PermissionDenied(VecSecError):
+    """The policy does not let this caller do this. The same whether or not the thing exists."""
+
+    status = StatusCode.PERMISSION_DENIED
+
+
+class NotFound(VecSecError):
+    """No such thing among those the caller may read."""
+
+    status = StatusCode.NOT_FOUND
+
+
+class Unavailable(VecSecError):
+    """A service cannot be reached, or real retrieval is off and no mock was wanted; a later try may work."""
+
+    status = StatusCode.UNAVAILABLE
+
+
+class ResourceExhausted(VecSecError):
+    """A limit was reached: calls, the size of a message, the room on the disk."""
+
+    status = StatusCode.RESOURCE_EXHAUSTED
+
+
+class DeadlineExceeded(VecSecError):
+    """The answer did not come within the timeout."""
+
+    status = StatusCode.DEADLINE_EXCEEDED
+
+
+class DataLoss(VecSecError):
+    """The tenant's store cannot be read; nothing was deleted, and other tenants are not affected."""
+
+    status = StatusCode.DATA_LOSS
+
+
+class Internal(VecSecError):
+    """A fault of the services; their logs have the details under `request_id`."""
+
+    status = StatusCode.INTERNAL
+
+
+class DocumentsRejected(VecSecError):
+    """A strict import met documents that cannot be stored; those of earlier progress are stored."""
+
+    status = StatusCode.INVALID_ARGUMENT
+
+    def __init__(self, rejected: Sequence[RejectedDocument], *, code: StatusCode | None = None) -> None:
+        first = rejected[0]
+        message = f"document {first.index} ({first.document_id!r}): {first.field}: {first.reason}"
+        super().__init__(message, code=code)
+        self.rejected = tuple(rejected)
+        """The documents of one batch that were refused, in the caller's order."""

@@ -1,0 +1,226 @@
+"""Each unary call as a value: what to send and how to read the answer. Both clients carry them out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.type.v1 import access_pb2, query_pb2
+from vecsec_client.filters import MetadataFilter
+from vecsec_client.results import (
+    Collection,
+    DeleteResult,
+    DeterminingRule,
+    DocumentsAnswer,
+    Explanation,
+    SearchAnswer,
+    ViolationCounts,
+)
+from vecsec_client.values import Action, AttributeValue, Fallback, MockReason, Provenance, Sensitivity, ViolationType
+from vecsec_client.wire_filters import filter_to_proto
+from vecsec_client.wire_values import (
+    action_number,
+    document_from_proto,
+    label_to_proto,
+    metric_from_proto,
+    naming,
+    provenance_from_proto,
+    scored_document_from_proto,
+    word,
+)
+
+ResultT = TypeVar("ResultT")
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+_MOCK_REASON_OF_NUMBER: Mapping[int, MockReason] = {
+    gateway_pb2.MockReason.Value(reason.value): reason for reason in MockReason
+}
+_VIOLATION_NAME_OF_NUMBER: Mapping[int, str] = {
+    access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{violation.value.upper()}"): violation.value
+    for violation in ViolationType
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange(Generic[ResponseT, ResultT]):
+    """One call: the method's name in the gateway's stub, the request, and how its answer becomes a result."""
+
+    method: str
+    request: Message
+    read: Callable[[ResponseT], ResultT]
+
+
+def search(
+    query: str | Sequence[float],
+    *,
+    tenant_id: str,
+    k: int,
+    collection_id: str,
+    condition: MetadataFilter | None,
+    include_embeddings: bool,
+    fallback: Fallback | str,
+) -> Exchange[gateway_pb2.SearchDocumentsResponse, SearchAnswer]:
+    """A search by text or by vector."""
+    request = gateway_pb2.SearchDocumentsRequest(
+        include_embeddings=include_embeddings,
+        fallback=gateway_pb2.Fallback.Value(f"FALLBACK_{word(Fallback, fallback, 'fallback').name}"),
+    )
+    _address(request, tenant_id, collection_id)
+    with naming("k"):
+        request.k = k
+    if isinstance(query, str):
+        with naming("query.text"):
+            request.query.text = query
+    else:
+        with naming("query.vector.values"):
+            request.query.vector.CopyFrom(query_pb2.Vector(values=[float(value) for value in query]))
+    if condition is not None:
+        request.filter.CopyFrom(filter_to_proto(condition))
+    return Exchange("SearchDocuments", request, _search_answer)
+
+
+def get_documents(
+    document_ids: Sequence[str], *, tenant_id: str, collection_id: str, include_embeddings: bool
+) -> Exchange[gateway_pb2.GetDocumentsResponse, DocumentsAnswer]:
+    """Documents by id."""
+    request = gateway_pb2.GetDocumentsRequest(include_embeddings=include_embeddings)
+    _address(request, tenant_id, collection_id)
+    with naming("document_ids"):
+        request.document_ids.extend(_ids(document_ids))
+    return Exchange("GetDocuments", request, _documents_answer)
+
+
+def delete_documents(
+    document_ids: Sequence[str], *, tenant_id: str, collection_id: str
+) -> Exchange[gateway_pb2.DeleteDocumentsResponse, DeleteResult]:
+    """Deletion by id."""
+    request = gateway_pb2.DeleteDocumentsRequest()
+    _address(request, tenant_id, collection_id)
+    with naming("document_ids"):
+        request.document_ids.extend(_ids(document_ids))
+    return Exchange("DeleteDocuments", request, lambda response: DeleteResult(deleted_count=response.deleted_count))
+
+
+def list_collections(*, tenant_id: str) -> Exchange[gateway_pb2.ListCollectionsResponse, tuple[Collection, ...]]:
+    """A tenant's collections."""
+    request = gateway_pb2.ListCollectionsRequest()
+    with naming("tenant_id"):
+        request.tenant_id = tenant_id
+    return Exchange("ListCollections", request, _collections)
+
+
+def explain_access(
+    *,
+    tenant_id: str,
+    action: Action | str,
+    label_tenant_id: str,
+    sensitivity: Sensitivity | str,
+    topics: Sequence[str] | AbstractSet[str],
+    attributes: Mapping[str, AttributeValue | Sequence[str]],
+) -> Exchange[gateway_pb2.ExplainAccessResponse, Explanation]:
+    """A question about a row with a given label."""
+    label = label_to_proto(tenant_id=label_tenant_id, sensitivity=sensitivity, topics=topics, attributes=attributes)
+    request = gateway_pb2.ExplainAccessRequest(action=action_number(action), label=label)
+    with naming("tenant_id"):
+        request.tenant_id = tenant_id
+    return Exchange("ExplainAccess", request, _explanation)
+
+
+def count_violations(*, tenant_id: str) -> Exchange[gateway_pb2.CountViolationsResponse, ViolationCounts]:
+    """A tenant's violation counts."""
+    request = gateway_pb2.CountViolationsRequest()
+    with naming("tenant_id"):
+        request.tenant_id = tenant_id
+    return Exchange("CountViolations", request, _violation_counts)
+
+
+def _address(
+    request: gateway_pb2.SearchDocumentsRequest
+    | gateway_pb2.GetDocumentsRequest
+    | gateway_pb2.DeleteDocumentsRequest
+    | gateway_pb2.ImportDocumentsRequest,
+    tenant_id: str,
+    collection_id: str,
+) -> None:
+    with naming("tenant_id"):
+        request.tenant_id = tenant_id
+    with naming("collection_id"):
+        request.collection_id = collection_id
+
+
+def import_request(*, tenant_id: str, collection_id: str, embedding_model: str) -> gateway_pb2.ImportDocumentsRequest:
+    """A request of an import without its documents: what all batches of a stream share."""
+    request = gateway_pb2.ImportDocumentsRequest()
+    _address(request, tenant_id, collection_id)
+    with naming("embedding_model"):
+        request.embedding_model = embedding_model
+    return request
+
+
+def _ids(document_ids: Sequence[str]) -> Sequence[str]:
+    if isinstance(document_ids, str):  # a sequence of its letters, which nobody means
+        raise TypeError("must be a list of ids, not one text")
+    return document_ids
+
+
+def _search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer:
+    provenance = provenance_from_proto(response.provenance)
+    reason = _MOCK_REASON_OF_NUMBER.get(response.mock_reason, MockReason.UNSPECIFIED)
+    return SearchAnswer(
+        results=tuple(scored_document_from_proto(row) for row in response.results),
+        provenance=provenance,
+        mock_reason=None if provenance is Provenance.REAL else reason,
+        metric=metric_from_proto(response.metric),
+        policy_version=response.policy_version,
+        request_id=response.request_id,
+    )
+
+
+def _documents_answer(response: gateway_pb2.GetDocumentsResponse) -> DocumentsAnswer:
+    return DocumentsAnswer(
+        documents=tuple(document_from_proto(document) for document in response.documents),
+        policy_version=response.policy_version,
+    )
+
+
+def _collections(response: gateway_pb2.ListCollectionsResponse) -> tuple[Collection, ...]:
+    return tuple(
+        Collection(
+            collection_id=each.collection_id,
+            document_count=each.document_count,
+            embedding_model=each.embedding_model,
+            dimensions=each.dimensions,
+            metric=metric_from_proto(each.metric),
+        )
+        for each in response.collections
+    )
+
+
+def _explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:
+    explanation: policy_pb2.ExplainAccessResponse = response.explanation
+    return Explanation(
+        allowed=explanation.decision == access_pb2.DECISION_ALLOW,
+        incident_id=explanation.incident_id,
+        policy_version=explanation.policy_version,
+        determining_rules=tuple(
+            DeterminingRule(rule_id=rule.rule_id, description=rule.description, text=rule.text)
+            for rule in explanation.determining_rules
+        ),
+    )
+
+
+def _violation_counts(response: gateway_pb2.CountViolationsResponse) -> ViolationCounts:
+    counts = {violation.value: 0 for violation in ViolationType}
+    for each in response.counts.violations:
+        name = _VIOLATION_NAME_OF_NUMBER.get(each.violation_type, f"unknown_{each.violation_type}")
+        counts[name] = each.count
+    return ViolationCounts(
+        counts=counts,
+        denied_count=response.counts.denied_count,
+        since=response.counts.since_time.ToDatetime(tzinfo=UTC),
+    )

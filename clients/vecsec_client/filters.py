@@ -1,0 +1,101 @@
+"""Conditions on the documents' metadata. They narrow what the caller may read and can never widen it.
+
+Only positive conditions exist: a document that lacks the key never matches.
+
+    all_of(equals("language", "python"), between("year", 2020, 2024))
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from vecsec_client.values import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Equals:
+    """The key has this value, of the same type."""
+
+    key: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The key has one of these values, all of one type."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The key's number lies between these bounds; None leaves a side open."""
+
+    key: str
+    at_least: float | None = None
+    more_than: float | None = None
+    at_most: float | None = None
+    less_than: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """All of these hold."""
+
+    filters: "tuple[MetadataFilter, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of these holds."""
+
+    filters: "tuple[MetadataFilter, ...]"
+
+
+MetadataFilter: TypeAlias = Equals | In | Range | AllOf | AnyOf
+
+
+def equals(key: str, value: Scalar) -> Equals:
+    """The key has this value, of the same type."""
+    return Equals(key, value)
+
+
+def in_(key: str, values: Iterable[Scalar]) -> In:
+    """The key has one of these values."""
+    return In(key, tuple(values))
+
+
+def between(key: str, low: float, high: float) -> Range:
+    """The key's number lies between these, both included."""
+    return Range(key, at_least=low, at_most=high)
+
+
+def at_least(key: str, bound: float) -> Range:
+    """The key's number is this or more."""
+    return Range(key, at_least=bound)
+
+
+def more_than(key: str, bound: float) -> Range:
+    """The key's number is more than this."""
+    return Range(key, more_than=bound)
+
+
+def at_most(key: str, bound: float) -> Range:
+    """The key's number is this or less."""
+    return Range(key, at_most=bound)
+
+
+def less_than(key: str, bound: float) -> Range:
+    """The key's number is less than this."""
+    return Range(key, less_than=bound)
+
+
+def all_of(*filters: MetadataFilter) -> AllOf:
+    """All of these hold."""
+    return AllOf(filters)
+
+
+def any_of(*filters: MetadataFilter) -> AnyOf:
+    """At least one of these holds."""
+    return AnyOf(filters)

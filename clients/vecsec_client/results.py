@@ -1,0 +1,164 @@
+"""What calls send and answer, as immutable values."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from vecsec_client.values import AttributeValue, MockReason, Provenance, Scalar, Sensitivity, SimilarityMetric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentInput:
+    """A passage to store. It has no tenant: that comes from the writer's token and the call."""
+
+    document_id: str
+    """Unique within its tenant and collection; a document with the same id is replaced."""
+    text: str
+    sensitivity: Sensitivity | str | None = None
+    """Not above the writer's effective clearance. A document without one is rejected."""
+    topics: Sequence[str] | AbstractSet[str] = ()
+    """At least one; all within the writer's topic scope."""
+    attributes: Mapping[str, AttributeValue | Sequence[str]] = field(default_factory=dict)
+    """Further attributes of the label that the policy's schema declares."""
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    """The caller's own, for filters."""
+    embedding: Sequence[float] = ()
+    """As many numbers as the collection has dimensions; empty lets the collection's model embed the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A stored passage, as a reader gets it."""
+
+    document_id: str
+    text: str
+    tenant_id: str
+    sensitivity: Sensitivity | None
+    """None only if the service names a level that this version of the SDK does not know."""
+    topics: tuple[str, ...]
+    attributes: Mapping[str, AttributeValue]
+    metadata: Mapping[str, Scalar]
+    embedding: tuple[float, ...]
+    """Empty unless asked for, which only a role that may configure can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredDocument(Document):
+    """A document that a search found."""
+
+    score: float
+    """Similarity in [-1, 1] by the metric that the answer names; higher is nearer."""
+    provenance: Provenance
+    """Whether this row is real or made up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchAnswer:
+    """The nearest documents that the caller may read."""
+
+    results: tuple[ScoredDocument, ...]
+    """Nearest first; fewer than asked for only if the caller may read no more."""
+    provenance: Provenance
+    """Whether the rows are real or made up."""
+    mock_reason: MockReason | None
+    """Why they are made up; None if they are real."""
+    metric: SimilarityMetric
+    policy_version: str
+    """The content hash of the policy that checked the rows."""
+    request_id: str
+    """The id under which logs, traces and the audit record have this search."""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether every row was read from the vector store."""
+        return self.provenance is Provenance.REAL and all(row.provenance is Provenance.REAL for row in self.results)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentsAnswer:
+    """The documents that exist and that the caller may read, in the order of the request."""
+
+    documents: tuple[Document, ...]
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteResult:
+    """What was deleted."""
+
+    deleted_count: int
+    """A call that had to be tried again counts what its last try deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """A tenant's collection, as far as the caller may read it."""
+
+    collection_id: str
+    document_count: int
+    """How many of its documents the caller may read."""
+    embedding_model: str
+    dimensions: int
+    """How many numbers an embedding has."""
+    metric: SimilarityMetric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeterminingRule:
+    """One rule that decided."""
+
+    rule_id: str
+    description: str
+    text: str
+    """The rule in Cedar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Whether the caller may touch a row with a given label."""
+
+    allowed: bool
+    incident_id: str
+    """Quote this to an administrator: the audit record has it."""
+    policy_version: str
+    determining_rules: tuple[DeterminingRule, ...]
+    """The rules that decided; empty unless the caller may configure the tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViolationCounts:
+    """A tenant's counts since the policy service started."""
+
+    counts: Mapping[str, int]
+    """By the names of `ViolationType`; kinds that never happened are there with 0."""
+    denied_count: int
+    """How many calls were refused by their role's operations."""
+    since: datetime
+    """Since when these were counted (UTC)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedDocument:
+    """A document that the services, or the checks before sending, refused; it was not stored."""
+
+    index: int
+    """Its place in the caller's iterable, from 0."""
+    document_id: str
+    field: str
+    """The first bad field, such as `topics[1]`; empty where it is the document as a whole."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportProgress:
+    """How far an import is, told after each batch that is settled: durable, or rejected."""
+
+    settled_count: int
+    """How many documents, from the first of the iterable, are settled: a cut-off import can start again here."""
+    stored_count: int
+    """How many documents this import has stored so far."""
+    rejected_count: int
+    """How many it has rejected so far."""
+    rejected: tuple[RejectedDocument, ...]
+    """Those that were rejected since the last progress."""

@@ -1,0 +1,73 @@
+"""The words of the contract: sensitivities, actions, provenance. All are strings, which print and serialise well."""
+
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+
+Scalar = str | int | float | bool
+"""A metadata value."""
+
+AttributeValue = Scalar | AbstractSet[str]
+"""A value of a label's attribute; a set stands for a Cedar set of texts."""
+
+
+class Sensitivity(StrEnum):
+    """How sensitive a row is, and how far a caller is cleared, in rising order."""
+
+    PUBLIC = "PUBLIC"
+    INTERNAL = "INTERNAL"
+    CONFIDENTIAL = "CONFIDENTIAL"
+    SECRET = "SECRET"  # noqa: S105 (a level, not a password)
+
+
+class Action(StrEnum):
+    """What a caller wants to do with rows."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    CONFIGURE = "configure"
+
+
+class Provenance(StrEnum):
+    """Where rows came from. Only `REAL` is real: whatever else a service may say must not be taken for it."""
+
+    UNSPECIFIED = "PROVENANCE_UNSPECIFIED"
+    REAL = "PROVENANCE_REAL"
+    MOCK = "PROVENANCE_MOCK"
+
+
+class MockReason(StrEnum):
+    """Why an answer is made up."""
+
+    UNSPECIFIED = "MOCK_REASON_UNSPECIFIED"
+    FLAG_OFF = "MOCK_REASON_FLAG_OFF"
+    RETRIEVAL_FAILED = "MOCK_REASON_RETRIEVAL_FAILED"
+    CIRCUIT_OPEN = "MOCK_REASON_CIRCUIT_OPEN"
+
+
+class Fallback(StrEnum):
+    """What to do when real retrieval is off or out of reach."""
+
+    MOCK = "mock"
+    """Answer with made-up rows, labelled as such."""
+    NONE = "none"
+    """Fail with `Unavailable`."""
+
+
+class SimilarityMetric(StrEnum):
+    """What a score means."""
+
+    UNSPECIFIED = "unspecified"
+    COSINE = "cosine"
+    """1 is the same direction, 0 unrelated, -1 opposite."""
+
+
+class ViolationType(StrEnum):
+    """What kind of rule was broken; the values are those of the metrics and of the log."""
+
+    CROSS_TENANT = "cross_tenant_violation"
+    DOCUMENT_TENANT = "document_tenant_violation"
+    CLEARANCE = "clearance_violation"
+    ROLE_CLEARANCE = "role_clearance_violation"
+    TOPIC = "topic_violation"
+    PLAN_CHECK_DIVERGENCE = "plan_check_divergence"

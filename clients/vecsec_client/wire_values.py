@@ -1,0 +1,186 @@
+"""Single values and whole documents: from Python to protobuf and back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TypeAlias, TypeVar
+
+from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec_client.errors import InvalidArgument
+from vecsec_client.results import Document, DocumentInput, ScoredDocument
+from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, Sensitivity, SimilarityMetric
+
+SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
+ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
+Word = TypeVar("Word", bound=StrEnum)
+
+_SENSITIVITY_OF_NUMBER: Mapping[int, Sensitivity] = {
+    sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{each.name}"): each for each in Sensitivity
+}
+_PROVENANCE_OF_NUMBER: Mapping[int, Provenance] = {
+    document_pb2.Provenance.Value(each.value): each for each in Provenance
+}
+
+
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Whatever protobuf will not take becomes an error that names the field.
+
+    Raises:
+        InvalidArgument: for values of a wrong type, out of range, or that are not valid Unicode.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgument.of(field, str(error)) from error
+
+
+def word(kind: type[Word], value: Word | str, field: str) -> Word:
+    """The member of an enum with this value.
+
+    Raises:
+        InvalidArgument: naming the field and the known words.
+    """
+    try:
+        return kind(value)
+    except ValueError as error:
+        known = ", ".join(kind)
+        raise InvalidArgument.of(field, f"unknown word {str(value)[:80]!r}; known: {known}") from error
+
+
+def sensitivity_number(value: Sensitivity | str | None, field: str) -> SensitivityNumber:
+    """The number of a sensitivity; the unspecified one for None, which the services refuse."""
+    if value is None:
+        return sensitivity_pb2.SENSITIVITY_UNSPECIFIED
+    return sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{word(Sensitivity, value, field).name}")
+
+
+def action_number(value: Action | str) -> ActionNumber:
+    """The number of an action."""
+    return access_pb2.Action.Value(f"ACTION_{word(Action, value, 'action').name}")
+
+
+def value_to_proto(value: AttributeValue | Sequence[str]) -> value_pb2.Value:
+    """One typed value.
+
+    Raises:
+        TypeError: if it is of a type that the contract does not know.
+    """
+    if isinstance(value, bool):
+        return value_pb2.Value(boolean_value=value)
+    if isinstance(value, int):
+        return value_pb2.Value(integer_value=value)
+    if isinstance(value, float):
+        return value_pb2.Value(number_value=value)
+    if isinstance(value, str):
+        return value_pb2.Value(string_value=value)
+    if isinstance(value, AbstractSet | Sequence):
+        members = sorted(value) if isinstance(value, AbstractSet) else value
+        return value_pb2.Value(string_list_value=value_pb2.StringList(values=members))
+    raise TypeError(f"must be a text, a number, a boolean or a set of texts, not {type(value).__name__}")
+
+
+def label_to_proto(
+    *,
+    tenant_id: str,
+    sensitivity: Sensitivity | str,
+    topics: Sequence[str] | AbstractSet[str],
+    attributes: Mapping[str, AttributeValue | Sequence[str]],
+) -> label_pb2.Label:
+    """A label to ask about."""
+    message = label_pb2.Label(sensitivity=sensitivity_number(sensitivity, "label.sensitivity"))
+    with naming("label.tenant_id"):
+        message.tenant_id = tenant_id
+    with naming("label.topics"):
+        message.topics.extend(topics)
+    _fill(message.attributes, attributes, "label.attributes")
+    return message
+
+
+def document_to_proto(document: DocumentInput) -> document_pb2.DocumentInput:
+    """A document to store.
+
+    Raises:
+        InvalidArgument: naming the field, relative to the document, that cannot be sent.
+    """
+    message = document_pb2.DocumentInput(sensitivity=sensitivity_number(document.sensitivity, "sensitivity"))
+    with naming("document_id"):
+        message.document_id = document.document_id
+    with naming("text"):
+        message.text = document.text
+    with naming("topics"):
+        message.topics.extend(document.topics)
+    with naming("embedding"):
+        message.embedding.extend(document.embedding)
+    _fill(message.attributes, document.attributes, "attributes")
+    _fill(message.metadata, document.metadata, "metadata")
+    return message
+
+
+def document_from_proto(message: document_pb2.Document) -> Document:
+    """A document as a reader gets it."""
+    label = message.label
+    return Document(
+        document_id=message.document_id,
+        text=message.text,
+        tenant_id=label.tenant_id,
+        sensitivity=_SENSITIVITY_OF_NUMBER.get(label.sensitivity),
+        topics=tuple(label.topics),
+        attributes={name: _attribute(value) for name, value in sorted(label.attributes.items())},
+        metadata=_metadata(message.metadata),
+        embedding=tuple(message.embedding),
+    )
+
+
+def scored_document_from_proto(message: document_pb2.ScoredDocument) -> ScoredDocument:
+    """A document that a search found."""
+    document = document_from_proto(message.document)
+    return ScoredDocument(
+        document_id=document.document_id,
+        text=document.text,
+        tenant_id=document.tenant_id,
+        sensitivity=document.sensitivity,
+        topics=document.topics,
+        attributes=document.attributes,
+        metadata=document.metadata,
+        embedding=document.embedding,
+        score=message.score,
+        provenance=provenance_from_proto(message.provenance),
+    )
+
+
+def provenance_from_proto(number: int) -> Provenance:
+    """Where rows came from; numbers that this version does not know are not taken for real."""
+    return _PROVENANCE_OF_NUMBER.get(number, Provenance.UNSPECIFIED)
+
+
+def metric_from_proto(number: int) -> SimilarityMetric:
+    """What scores mean."""
+    is_cosine = number == document_pb2.SIMILARITY_METRIC_COSINE
+    return SimilarityMetric.COSINE if is_cosine else SimilarityMetric.UNSPECIFIED
+
+
+def _fill(
+    target: Mapping[str, value_pb2.Value], values: Mapping[str, AttributeValue | Sequence[str]], field: str
+) -> None:
+    for name, value in values.items():
+        with naming(f"{field}[{name!r}]"):
+            target[name].CopyFrom(value_to_proto(value))
+
+
+def _metadata(messages: Mapping[str, value_pb2.Value]) -> dict[str, Scalar]:
+    values: dict[str, Scalar] = {}
+    for name, message in sorted(messages.items()):
+        value = _attribute(message)
+        if isinstance(value, str | int | float | bool):  # the contract has no lists in metadata
+            values[name] = value
+    return values
+
+
+def _attribute(message: value_pb2.Value) -> AttributeValue:
+    kind = message.WhichOneof("kind")
+    if kind == "string_list_value":
+        return frozenset(message.string_list_value.values)
+    value: Scalar = "" if kind is None else getattr(message, kind)
+    return value
