@@ -50,8 +50,8 @@ def sensitivity_to_proto(sensitivity: Sensitivity | None) -> SensitivityNumber:
     return sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}")
 
 
-def label_from_proto(message: label_pb2.Label) -> Label:
-    """The label, half-tagged if the message is.
+def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
+    """The label, half-tagged if the message is; `field` is its path in the request.
 
     Raises:
         InvalidRequest: if an attribute is of a kind that rules cannot use.
@@ -60,7 +60,7 @@ def label_from_proto(message: label_pb2.Label) -> Label:
         tenant_id=message.tenant_id,
         sensitivity=sensitivity_from_proto(message.sensitivity),
         topics=frozenset(message.topics),
-        attributes=attributes_from_proto(message.attributes, "label.attributes"),
+        attributes=attributes_from_proto(message.attributes, f"{field}.attributes"),
     )
 
 

@@ -1,0 +1,1 @@
+"""The policy service: the only one that knows the rules. It sees labels, never content."""

@@ -1,0 +1,167 @@
+"""The one door to Cedar: compiles a policy folder, decides, and plans by partial evaluation.
+
+An engine is immutable and decides from its arguments alone. A rule that fails while it is evaluated makes the answer a
+refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import cedarpy
+
+from vecsec_chassis.access import Action
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.labels import Label
+from vecsec_policy import cedar_entities, residual_json
+from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, by_id, read_rule
+from vecsec_policy.policy_files import PolicySource, SourcedPolicy
+from vecsec_policy.principals import Caller, Tenant
+from vecsec_policy.rules import Rule, Verdict, gravest
+
+
+class CedarEngine:
+    """The compiled rules of one policy version."""
+
+    def __init__(self, schema: cedarpy.Schema, policies: cedarpy.PolicySet, rules: Mapping[str, Rule]) -> None:
+        self._schema = schema
+        self._policies = policies
+        self.rules = MappingProxyType(dict(rules))
+        """The rules by their ids."""
+
+    @classmethod
+    def compile(cls, source: PolicySource) -> "CedarEngine":
+        """Parse everything and check it against the schema.
+
+        Raises:
+            StartupError: in one line with file, line and reason.
+        """
+        schema = _parse_schema(source)
+        parsed = [_parse_policy(sourced) for sourced in source.policies]
+        rules = by_id(read_rule(sourced, policy) for sourced, policy in zip(source.policies, parsed, strict=True))
+        _validate(source.policies, schema)
+        _check_entities(source, schema)
+        static_policies = dict(zip(rules, parsed, strict=True))
+        return cls(schema, cedarpy.PolicySet.from_json_str(_policy_set(static_policies)), rules)
+
+    def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
+        """Whether the caller may enter a tenant at all: one verdict an action, in order."""
+        entities = self._entities(cedar_entities.surroundings(caller, target))
+        resource = cedar_entities.tenant_uid(target)
+        return self._decide([_request(caller, target, action, resource) for action in actions], entities)
+
+    def decide_rows(self, caller: Caller, target: Tenant, action: Action, labels: Sequence[Label]) -> list[Verdict]:
+        """Whether the caller may touch rows with these labels: one verdict a label, in order."""
+        if not labels:
+            return []
+        rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(labels)]
+        try:
+            entities = self._entities([*cedar_entities.surroundings(caller, target), *rows])
+        except ValueError:  # some label does not fit the schema; the others still get their own verdicts
+            if len(labels) == 1:
+                return [Verdict(allowed=False, rule_ids=(LABEL_NOT_IN_SCHEMA,))]
+            return [self.decide_rows(caller, target, action, [label])[0] for label in labels]
+        uids = (cedar_entities.document_uid(number) for number in range(len(labels)))
+        return self._decide([_request(caller, target, action, uid) for uid in uids], entities)
+
+    def plan(self, caller: Caller, target: Tenant, action: Action) -> str:
+        """The rules specialised to this caller, target and action: a Cedar policy set in Cedar's JSON format whose only
+        variable is the row (`{"Var": "resource"}`). Deciding it on a label gives what `decide_rows` gives, if whoever
+        decides it takes a failing rule as a refusal."""
+        context = cedar_entities.context(target)
+        principal, action_uid = cedar_entities.caller_uid(caller), cedar_entities.action_uid(action)
+        partial = cedarpy.is_authorized_partial(
+            {
+                "principal": cedar_entities.in_cedar(principal),
+                "action": cedar_entities.in_cedar(action_uid),
+                "resource": None,  # unknown: that is what makes it partial
+                "context": context,
+            },
+            self._policies,
+            self._entities(cedar_entities.surroundings(caller, target)),
+        )
+        known = residual_json.Known(
+            resource_type=cedar_entities.DOCUMENT_TYPE,
+            variables={
+                "principal": {"Value": {"__entity": principal}},
+                "action": {"Value": {"__entity": action_uid}},
+                "context": {"Value": context},
+            },
+        )
+        failed = bool(partial.diagnostics.errors)
+        return residual_json.policy_set_json(partial.residuals, known, failure_rule_id=RULE_FAILED if failed else None)
+
+    def _entities(self, entities: list[cedar_entities.EntityJson]) -> cedarpy.Entities:
+        return cedarpy.Entities.from_json_str(json.dumps(entities), self._schema)
+
+    def _decide(self, requests: list[dict[str, Any]], entities: cedarpy.Entities) -> list[Verdict]:
+        return [self._verdict(result) for result in cedarpy.is_authorized_batch(requests, self._policies, entities)]
+
+    def _verdict(self, result: cedarpy.AuthzResult) -> Verdict:
+        failed = bool(result.diagnostics.errors)
+        rule_ids = sorted([*result.diagnostics.reasons, RULE_FAILED] if failed else result.diagnostics.reasons)
+        if result.allowed and not failed:
+            return Verdict(allowed=True, rule_ids=tuple(rule_ids))
+        violation = gravest(self.rules[rule_id].violation for rule_id in rule_ids if rule_id in self.rules)
+        return Verdict(allowed=False, rule_ids=tuple(rule_ids), violation=violation)
+
+
+def _request(caller: Caller, target: Tenant, action: Action, resource: dict[str, str]) -> dict[str, Any]:
+    return {
+        "principal": cedar_entities.caller_uid(caller),
+        "action": cedar_entities.action_uid(action),
+        "resource": resource,
+        "context": cedar_entities.context(target),
+    }
+
+
+def _parse_schema(source: PolicySource) -> cedarpy.Schema:
+    try:
+        return cedarpy.Schema.from_str(source.schema_text)
+    except ValueError as error:
+        raise StartupError(f"{source.schema_path}: {_one_line(error)}") from error
+
+
+def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
+    try:
+        parsed = json.loads(cedarpy.policies_to_json_str(sourced.policy.text))
+    except ValueError as error:
+        raise StartupError(f"{sourced.place}: in the policy that starts here: {_one_line(error)}") from error
+    if parsed["templates"]:
+        raise StartupError(f"{sourced.place}: a template (?principal, ?resource) decides nothing; write it out")
+    policies: list[dict[str, Any]] = list(parsed["staticPolicies"].values())
+    if len(policies) != 1:
+        raise StartupError(f"{sourced.place}: expected one policy up to the semicolon, found {len(policies)}")
+    return policies[0]
+
+
+def _validate(policies: Sequence[SourcedPolicy], schema: cedarpy.Schema) -> None:
+    for sourced in policies:
+        errors = cedarpy.validate_policies(sourced.policy.text, schema).errors
+        if errors:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            reason = _one_line(errors[0].error).removeprefix("for policy `policy0`, ")
+            raise StartupError(f"{sourced.place}: against the schema: {reason}{more}")
+
+
+def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
+    """The schema may be extended, but it must go on describing what callers, roles and tenants are made of."""
+    some_tenant = next(iter(source.tenants.values()))
+    for role in source.roles.values():
+        caller = Caller("schema-check", some_tenant, role, role.max_clearance)
+        try:
+            cedarpy.Entities.from_json_str(json.dumps(cedar_entities.surroundings(caller, some_tenant)), schema)
+        except ValueError as error:
+            raise StartupError(
+                f"{source.schema_path}: does not fit callers, roles and tenants as they are made: {_one_line(error)}; "
+                "keep the packaged declarations of these three and add to Document only"
+            ) from error
+
+
+def _policy_set(static_policies: Mapping[str, dict[str, Any]]) -> str:
+    return json.dumps({"staticPolicies": static_policies, "templates": {}, "templateLinks": []})
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,63 @@
+"""Turns the policies of a folder into rules with a name, a meaning and a place.
+
+Works on Cedar's JSON policy format; `cedar_engine` does the parsing.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vecsec_chassis.access import ViolationType
+from vecsec_chassis.errors import StartupError
+from vecsec_policy.policy_files import SourcedPolicy
+from vecsec_policy.rules import COUNTED_BY_RULES, Effect, Rule
+
+RULE_FAILED = "rule-failure"
+"""Stands among the determining rules where a rule failed while it was evaluated: the answer is then a refusal."""
+LABEL_NOT_IN_SCHEMA = "label-not-in-schema"
+"""Stands among the determining rules where a label does not fit the schema's Document."""
+
+_RULE_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
+
+
+def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
+    """The rule that a parsed policy stands for.
+
+    Raises:
+        StartupError: if its annotations do not name it or name something unknown.
+    """
+    annotations = policy.get("annotations", {})
+    rule_id = annotations.get("id")
+    if not rule_id:
+        raise StartupError(f"{sourced.place}: the policy has no @id; audit records and explanations need one")
+    if _RULE_ID.fullmatch(rule_id) is None or rule_id in {RULE_FAILED, LABEL_NOT_IN_SCHEMA}:
+        raise StartupError(f"{sourced.place}: @id({rule_id!r}) is reserved or not made of a-z, 0-9, '_', '.', '-'")
+    effect = Effect(policy["effect"])
+    violation = _read_violation(sourced, annotations.get("violation"))
+    if violation is not None and effect is Effect.PERMIT:
+        raise StartupError(f"{sourced.place}: a permit cannot have a @violation; only what forbids is counted")
+    return Rule(rule_id, effect, annotations.get("description", ""), violation, sourced.policy.text, sourced.place)
+
+
+def by_id(rules: Iterable[Rule]) -> dict[str, Rule]:
+    """The rules by their ids.
+
+    Raises:
+        StartupError: if two rules share an id.
+    """
+    found: dict[str, Rule] = {}
+    for rule in rules:
+        if rule.rule_id in found:
+            raise StartupError(
+                f"{rule.source}: @id({rule.rule_id!r}) is taken already, at {found[rule.rule_id].source}"
+            )
+        found[rule.rule_id] = rule
+    return found
+
+
+def _read_violation(sourced: SourcedPolicy, name: str | None) -> ViolationType | None:
+    if name is None:
+        return None
+    if name not in {violation.value for violation in COUNTED_BY_RULES}:
+        raise StartupError(f"{sourced.place}: unknown @violation({name!r}); known are {', '.join(COUNTED_BY_RULES)}")
+    return ViolationType(name)

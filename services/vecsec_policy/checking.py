@@ -1,0 +1,90 @@
+"""Use case: check rows. Decides each row again, by the policy in force now, from its label alone."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from vecsec_chassis.access import Action, Identity, ViolationType
+from vecsec_chassis.labels import Label
+from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.rules import Verdict
+from vecsec_policy.standing import EntryGate, Standing
+from vecsec_policy.violations import ViolationLedger
+
+_REMEMBERED_VERDICTS = 100_000
+_ROWS_AT_ONCE = 50
+"""Deciding a row that was not seen before takes about 0.1 ms, during which nothing else is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """One verdict a row, in the order of the labels."""
+
+    verdicts: Sequence[Verdict]
+    policy_version: str
+
+
+class RowChecker:
+    """Decides rows. A verdict follows from standing and label alone, so it is remembered while there is room."""
+
+    def __init__(self, gate: EntryGate, ledger: ViolationLedger, auditor: Auditor, metrics: PolicyMetrics) -> None:
+        self._gate = gate
+        self._ledger = ledger
+        self._auditor = auditor
+        self._metrics = metrics
+        self._verdicts: LRUCache[tuple[Standing, Label], Verdict] = LRUCache(_REMEMBERED_VERDICTS)
+
+    async def check(
+        self,
+        identity: Identity,
+        tenant_id: str,
+        action: Action,
+        labels: Sequence[Label],
+        *,
+        planned_policy_version: str,
+    ) -> CheckedRows:
+        """Decide rows that a plan of `planned_policy_version` (empty: of none) let through.
+
+        Raises:
+            AccessDenied, UnknownTenant: as `EntryGate.admit`.
+        """
+        standing = self._gate.admit(AuditedCall.CHECK, identity, tenant_id, action)
+        verdicts = await self._decide(standing, labels)
+        withheld = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if not verdict.allowed]
+        counts = Counter(verdict.violation for _, verdict in withheld if verdict.violation is not None)
+        if withheld and planned_policy_version == standing.policy.version:
+            counts[ViolationType.PLAN_CHECK_DIVERGENCE] = len(withheld)
+        for violation, count in counts.items():
+            self._ledger.violation(violation, identity, tenant_id, count=count)
+        self._metrics.rows_decided(len(verdicts) - len(withheld), len(withheld))
+        self._auditor.record(
+            AuditedCall.CHECK,
+            Outcome.ALLOWED,
+            identity=identity,
+            tenant_id=tenant_id,
+            action=action,
+            policy_version=standing.policy.version,
+            rule_ids=standing.entry.rule_ids,
+            violations=tuple(counts),
+            allowed_count=len(verdicts) - len(withheld),
+            withheld=withheld,
+        )
+        return CheckedRows(verdicts, standing.policy.version)
+
+    async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
+        known = {label: self._verdicts.get((standing, label)) for label in labels}
+        new = [label for label, verdict in known.items() if verdict is None]
+        self._metrics.looked_up("verdicts", hits=len(known) - len(new), misses=len(new))
+        decided = {label: verdict for label, verdict in known.items() if verdict is not None}
+        for start in range(0, len(new), _ROWS_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            batch = new[start : start + _ROWS_AT_ONCE]
+            verdicts = standing.policy.engine.decide_rows(standing.caller, standing.target, standing.action, batch)
+            for label, verdict in zip(batch, verdicts, strict=True):
+                self._verdicts[standing, label] = decided[label] = verdict
+        return [decided[label] for label in labels]

@@ -1,0 +1,83 @@
+"""Use case: explain. Says whether a caller could touch a row and, to whoever may configure the tenant, why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.labels import Label
+from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED
+from vecsec_policy.rules import Rule, Verdict
+from vecsec_policy.standing import EntryGate
+
+_BUILT_IN = {
+    RULE_FAILED: "A rule failed while it was evaluated; then the answer is always a refusal.",
+    LABEL_NOT_IN_SCHEMA: "The label has attributes that the policy's schema does not declare, or of another type.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRule:
+    """A rule that decided."""
+
+    rule_id: str
+    description: str
+    text: str
+    """In Cedar; empty for what is not written in the policy files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer. For callers who may not configure the tenant it differs in nothing but `allowed`."""
+
+    allowed: bool
+    incident_id: str
+    policy_version: str
+    rules: Sequence[ExplainedRule]
+
+
+class AccessExplainer:
+    """Explains decisions."""
+
+    def __init__(self, gate: EntryGate, auditor: Auditor) -> None:
+        self._gate = gate
+        self._auditor = auditor
+
+    def explain(self, identity: Identity, tenant_id: str, action: Action, label: Label) -> Explanation:
+        """Explain what would happen to a row with this label.
+
+        A caller who may not enter the tenant gets a plain refusal, whether or not the tenant exists; having asked for
+        a foreign tenant counts.
+
+        Raises:
+            AccessDenied, UnknownTenant: as `EntryGate.assess`.
+        """
+        standing = self._gate.assess(AuditedCall.EXPLAIN, identity, tenant_id, action)
+        verdict = standing.entry
+        if verdict.allowed:
+            verdict = standing.policy.engine.decide_rows(standing.caller, standing.target, action, [label])[0]
+        else:
+            self._gate.book_violation(standing)
+        incident_id = self._auditor.record(
+            AuditedCall.EXPLAIN,
+            Outcome.ALLOWED if standing.entry.allowed else Outcome.DENIED,
+            identity=identity,
+            tenant_id=tenant_id,
+            action=action,
+            policy_version=standing.policy.version,
+            rule_ids=verdict.rule_ids,
+            violations=() if standing.entry.violation is None else (standing.entry.violation,),
+            allowed_count=int(verdict.allowed),
+            withheld=() if verdict.allowed else ((label, verdict),),
+        )
+        rules = _explained(verdict, standing.policy.engine.rules) if standing.may_configure else ()
+        return Explanation(verdict.allowed, incident_id, standing.policy.version, rules)
+
+
+def _explained(verdict: Verdict, rules: Mapping[str, Rule]) -> Sequence[ExplainedRule]:
+    return tuple(
+        ExplainedRule(rule_id, rules[rule_id].description, rules[rule_id].text)
+        if rule_id in rules
+        else ExplainedRule(rule_id, _BUILT_IN[rule_id], "")
+        for rule_id in verdict.rule_ids
+    )

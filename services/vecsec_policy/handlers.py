@@ -1,0 +1,112 @@
+"""The policy service on the wire: messages to values, values to messages, nothing decided."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
+from vecsec.type.v1 import access_pb2
+from vecsec_chassis import wire
+from vecsec_chassis.calls import current_identity
+from vecsec_chassis.interception import Context
+from vecsec_policy.checking import RowChecker
+from vecsec_policy.counting import ViolationCounter
+from vecsec_policy.explaining import AccessExplainer
+from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.rules import Verdict
+
+SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+
+
+class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
+    """Hands each call to its use case."""
+
+    def __init__(
+        self, planner: AccessPlanner, checker: RowChecker, explainer: AccessExplainer, counter: ViolationCounter
+    ) -> None:
+        self._planner = planner
+        self._checker = checker
+        self._explainer = explainer
+        self._counter = counter
+
+    async def PlanAccess(  # noqa: N802 (the contract's name)
+        self, request: policy_service_pb2.PlanAccessRequest, context: Context
+    ) -> policy_service_pb2.PlanAccessResponse:
+        """Say which rows the caller could touch, as a signed grant."""
+        plan = self._planner.plan(current_identity(), request.tenant_id, wire.action_from_proto(request.action))
+        caller = plan.standing.caller
+        return policy_service_pb2.PlanAccessResponse(
+            grant=plan.signed_grant,
+            expire_time=_timestamp(plan.expires_at),
+            policy_version=plan.standing.policy.version,
+            caller=policy_service_pb2.Caller(
+                subject=caller.subject,
+                tenant_id=caller.tenant.tenant_id,
+                role=caller.role.name,
+                effective_clearance=wire.sensitivity_to_proto(caller.clearance),
+            ),
+            topics=sorted(plan.standing.target.topics),
+        )
+
+    async def CheckDocuments(  # noqa: N802
+        self, request: policy_service_pb2.CheckDocumentsRequest, context: Context
+    ) -> policy_service_pb2.CheckDocumentsResponse:
+        """Decide each row again, by the policy in force now."""
+        checked = await self._checker.check(
+            current_identity(),
+            request.tenant_id,
+            wire.action_from_proto(request.action),
+            [wire.label_from_proto(label, f"labels[{number}]") for number, label in enumerate(request.labels)],
+            planned_policy_version=request.planned_policy_version,
+        )
+        return policy_service_pb2.CheckDocumentsResponse(
+            verdicts=[_verdict(verdict) for verdict in checked.verdicts], policy_version=checked.policy_version
+        )
+
+    async def ExplainAccess(  # noqa: N802
+        self, request: policy_service_pb2.ExplainAccessRequest, context: Context
+    ) -> policy_service_pb2.ExplainAccessResponse:
+        """Say whether the caller may and, to whoever may configure, why."""
+        explanation = self._explainer.explain(
+            current_identity(),
+            request.tenant_id,
+            wire.action_from_proto(request.action),
+            wire.label_from_proto(request.label),
+        )
+        return policy_service_pb2.ExplainAccessResponse(
+            decision=_decision(explanation.allowed),
+            incident_id=explanation.incident_id,
+            policy_version=explanation.policy_version,
+            determining_rules=[
+                policy_service_pb2.DeterminingRule(rule_id=rule.rule_id, description=rule.description, text=rule.text)
+                for rule in explanation.rules
+            ],
+        )
+
+    async def CountViolations(  # noqa: N802
+        self, request: policy_service_pb2.CountViolationsRequest, context: Context
+    ) -> policy_service_pb2.CountViolationsResponse:
+        """Count a tenant's violations."""
+        counts = self._counter.count(current_identity(), request.tenant_id)
+        return policy_service_pb2.CountViolationsResponse(
+            violations=[
+                policy_service_pb2.ViolationCount(violation_type=wire.violation_type_to_proto(violation), count=count)
+                for violation, count in counts.violations.items()
+            ],
+            denied_count=counts.denied,
+            since_time=_timestamp(counts.since),
+        )
+
+
+def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:
+    return policy_service_pb2.Verdict(
+        decision=_decision(verdict.allowed), violation_type=wire.violation_type_to_proto(verdict.violation)
+    )
+
+
+def _decision(allowed: bool) -> access_pb2.Decision.ValueType:
+    return access_pb2.DECISION_ALLOW if allowed else access_pb2.DECISION_WITHHOLD
+
+
+def _timestamp(seconds: float) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromMilliseconds(int(seconds * 1000))
+    return timestamp

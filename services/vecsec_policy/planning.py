@@ -1,0 +1,119 @@
+"""Use case: plan access. Says which rows a caller could touch, as a signed grant."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from vecsec_chassis.access import Action, Grant, Identity, ViolationType
+from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.principals import claims_more_than_role_allows
+from vecsec_policy.standing import EntryGate, Standing
+from vecsec_policy.violations import ViolationLedger
+
+_REMEMBERED_GRANTS = 10_000
+_REMEMBERED_TOKENS = 10_000
+_SHORTEST_LIFE_SECONDS = 5.0
+"""A token is accepted some seconds past its end, because clocks differ; a grant made from it then must be usable."""
+
+
+class Signer(Protocol):
+    """Signs grants."""
+
+    def sign(self, grant: Grant) -> str:
+        """The grant in the form that the retrieval service verifies."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPlan:
+    """What a caller could do in a tenant."""
+
+    standing: Standing
+    signed_grant: str
+    expires_at: float
+    """Seconds since the epoch."""
+    reusable_until: float
+    """Until then the same grant is given out again: half of its life, so that a caller gets time enough to use it."""
+
+
+class AccessPlanner:
+    """Plans access, and gives a signed grant out again while more than half of its life is left."""
+
+    def __init__(
+        self,
+        gate: EntryGate,
+        signer: Signer,
+        ledger: ViolationLedger,
+        auditor: Auditor,
+        metrics: PolicyMetrics,
+        *,
+        grant_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._gate = gate
+        self._signer = signer
+        self._ledger = ledger
+        self._auditor = auditor
+        self._metrics = metrics
+        self._grant_seconds = grant_seconds
+        self._clock = clock
+        self._plans: LRUCache[Standing, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
+        self._seen: LRUCache[Identity, None] = LRUCache(_REMEMBERED_TOKENS)
+
+    def plan(self, identity: Identity, tenant_id: str, action: Action) -> AccessPlan:
+        """The caller's plan for this tenant and action.
+
+        Raises:
+            AccessDenied, UnknownTenant: as `EntryGate.admit`.
+        """
+        standing = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
+        plan = self._plans.get(standing)
+        remembered = plan is not None and self._clock() < plan.reusable_until
+        violations: tuple[ViolationType, ...] = ()
+        if plan is None or not remembered:
+            plan = self._made(standing)
+            self._plans[standing] = plan
+            violations = self._overclaimed(standing)
+        self._metrics.looked_up("grants", hits=int(remembered), misses=int(not remembered))
+        self._auditor.record(
+            AuditedCall.PLAN,
+            Outcome.ALLOWED,
+            identity=identity,
+            tenant_id=tenant_id,
+            action=action,
+            policy_version=standing.policy.version,
+            rule_ids=standing.entry.rule_ids,
+            violations=violations,
+            remembered=remembered,
+        )
+        return plan
+
+    def _made(self, standing: Standing) -> AccessPlan:
+        identity, policy = standing.identity, standing.policy
+        now = self._clock()
+        life = min(self._grant_seconds, max(identity.expires_at - now, _SHORTEST_LIFE_SECONDS))
+        grant = Grant(
+            subject=identity.subject,
+            caller_tenant_id=identity.tenant_id,
+            role=identity.role,
+            tenant_id=standing.target.tenant_id,
+            action=standing.action,
+            residual=policy.engine.plan(standing.caller, standing.target, standing.action),
+            may_configure=standing.may_configure,
+            policy_version=policy.version,
+            expires_at=now + life,
+        )
+        self._metrics.grant_issued(standing.action)
+        return AccessPlan(standing, self._signer.sign(grant), grant.expires_at, reusable_until=now + life / 2)
+
+    def _overclaimed(self, standing: Standing) -> tuple[ViolationType, ...]:
+        """Book a token that claims more clearance than its role allows: once a token, not once a plan."""
+        if not claims_more_than_role_allows(standing.identity, standing.caller) or standing.identity in self._seen:
+            return ()
+        self._seen[standing.identity] = None
+        self._ledger.violation(ViolationType.ROLE_CLEARANCE, standing.identity, standing.target.tenant_id)
+        return (ViolationType.ROLE_CLEARANCE,)

@@ -1,0 +1,99 @@
+"""YAML (and so JSON) read with positions, so that every complaint about a policy file names file, line and reason."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from vecsec_chassis.errors import StartupError
+
+_STRING_TAG = "tag:yaml.org,2002:str"
+_BOOLEAN_TAG = "tag:yaml.org,2002:bool"
+_BOOLEANS = {"true": True, "false": False}
+
+
+class Positioned:
+    """One value of a file, which knows where it stands. Its readers either give the type asked for or refuse."""
+
+    def __init__(self, path: Path, node: yaml.Node) -> None:
+        self._path = path
+        self._node = node
+
+    @classmethod
+    def parse(cls, path: Path, text: str) -> "Positioned":
+        """Read the only document of a file's text; the path is for complaints.
+
+        Raises:
+            StartupError: if it is not YAML or is empty.
+        """
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+            raise StartupError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
+        except yaml.YAMLError as error:
+            raise StartupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        if node is None:
+            raise StartupError(f"{path}:1: the file is empty")
+        return cls(path, node)
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Complain about this value."""
+        raise StartupError(f"{self._path}:{self._node.start_mark.line + 1}: {reason}")
+
+    def text(self, what: str) -> str:
+        """The value as text; a bare number, `yes` or `null` is not text."""
+        if not isinstance(self._node, yaml.ScalarNode) or self._node.tag != _STRING_TAG:
+            self.refuse(f"{what} must be text (put it in quotes if it looks like something else)")
+        return str(self._node.value)
+
+    def boolean(self, what: str) -> bool:
+        """The value as true or false; YAML's other spellings (`yes`, `on`) are refused rather than guessed."""
+        node = self._node
+        if not isinstance(node, yaml.ScalarNode) or node.tag != _BOOLEAN_TAG or node.value not in _BOOLEANS:
+            self.refuse(f"{what} must be true or false")
+        return _BOOLEANS[node.value]
+
+    def items(self, what: str) -> Iterator["Positioned"]:
+        """The members of a list."""
+        if not isinstance(self._node, yaml.SequenceNode):
+            self.refuse(f"{what} must be a list")
+        return (Positioned(self._path, node) for node in self._node.value)
+
+    def entries(self, what: str) -> dict[str, tuple["Positioned", "Positioned"]]:
+        """The entries of a mapping: name to (the name's place, the value). A name that stands twice is refused."""
+        if not isinstance(self._node, yaml.MappingNode):
+            self.refuse(f"{what} must be a mapping of names to values")
+        entries: dict[str, tuple[Positioned, Positioned]] = {}
+        for key_node, value_node in self._node.value:
+            key = Positioned(self._path, key_node)
+            name = key.text(f"a name in {what}")
+            if name in entries:
+                key.refuse(f"{name!r} stands twice in {what}")
+            entries[name] = (key, Positioned(self._path, value_node))
+        return entries
+
+    def fields(self, what: str, known: frozenset[str]) -> dict[str, "Positioned"]:
+        """The entries of a mapping whose names are fixed; an unknown one is refused: it is a typing error."""
+        fields = {}
+        for name, (key, value) in self.entries(what).items():
+            if name not in known:
+                key.refuse(f"{what} has no field {name!r}; known are {', '.join(sorted(known))}")
+            fields[name] = value
+        return fields
+
+
+def read_text(path: Path) -> str:
+    """The text of a policy file.
+
+    Raises:
+        StartupError: if it is missing, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise StartupError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise StartupError(f"{path}:{line}: not UTF-8 text") from error

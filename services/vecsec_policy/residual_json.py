@@ -1,0 +1,135 @@
+"""Makes an ordinary Cedar policy set of what partial evaluation leaves over, and makes it small: it travels with every
+grant.
+
+Works on Cedar's JSON policy format. Each step keeps the decision exactly as it is, failures included: constants are
+folded only where Cedar wants a truth value anyway, so that an operand of another type fails before and after alike.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Expression = dict[str, Any]
+"""One node: its operator as the only key, and its operands."""
+
+_UNKNOWN_RESOURCE: Expression = {"unknown": [{"Value": "resource"}]}
+_RESOURCE: Expression = {"Var": "resource"}
+_TRUE: Expression = {"Value": True}
+_FALSE: Expression = {"Value": False}
+_ANYTHING = {"op": "All"}
+
+
+class UnexpectedUnknown(ValueError):
+    """A residual depends on something else than the resource; it could not be decided later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a request whose resource is not."""
+
+    resource_type: str
+    """The entity type that the resource will have."""
+    variables: Mapping[str, Expression]
+    """What the other variables (principal, action, context) stand for. Variables survive partial evaluation only inside
+    expressions that fail; written out, they fail wherever the residual is decided."""
+
+
+def policy_set_json(
+    residuals: Mapping[str, Mapping[str, Any]], known: Known, *, failure_rule_id: str | None = None
+) -> str:
+    """The residual policies (by their ids) as one policy set in Cedar's JSON format, its only variable the resource.
+
+    Where a policy failed for certain, `failure_rule_id` names a rule to be added that refuses everything, as a full
+    decision would. Of the annotations only @violation stays; the id is the policy's own.
+
+    Raises:
+        UnexpectedUnknown: if something else than the resource is still unknown.
+    """
+    static_policies = {}
+    for policy_id, residual in sorted(residuals.items()):
+        body = _fold(_specialise(_condition(residual), known))
+        if not _is_constant(body, truth=False):
+            static_policies[policy_id] = _policy(residual["effect"], body, residual.get("annotations", {}))
+    if failure_rule_id is not None:
+        static_policies[failure_rule_id] = _policy("forbid", _TRUE, {})
+    policy_set = {"staticPolicies": static_policies, "templates": {}, "templateLinks": []}
+    return json.dumps(policy_set, separators=(",", ":"), ensure_ascii=False)
+
+
+def _policy(effect: str, body: Expression, annotations: Mapping[str, str]) -> Expression:
+    policy = {
+        "effect": effect,
+        "principal": _ANYTHING,
+        "action": _ANYTHING,
+        "resource": _ANYTHING,
+        "conditions": [] if _is_constant(body, truth=True) else [{"kind": "when", "body": body}],
+    }
+    if "violation" in annotations:
+        policy["annotations"] = {"violation": annotations["violation"]}
+    return policy
+
+
+def _condition(residual: Mapping[str, Any]) -> Expression:
+    """The conditions as one expression; partial evaluation leaves a single `when`."""
+    body = _TRUE
+    for condition in residual["conditions"]:
+        part = condition["body"] if condition["kind"] == "when" else {"!": {"arg": condition["body"]}}
+        body = {"&&": {"left": body, "right": part}}
+    return body
+
+
+def _specialise(expression: Expression, known: Known) -> Expression:
+    """Name the unknown resource, answer what is known of its type, and write out the variables that are known."""
+    ((operator, operands),) = expression.items()
+    if operator == "Value":
+        return expression  # a constant; text that looks like an expression must not be touched
+    if operator == "unknown":
+        if expression != _UNKNOWN_RESOURCE:
+            raise UnexpectedUnknown(json.dumps(expression))
+        return _RESOURCE
+    if operator == "Var":
+        return known.variables.get(operands, expression)
+    if operator == "is" and operands["left"] == _UNKNOWN_RESOURCE and "in" not in operands:
+        return _TRUE if operands["entity_type"] == known.resource_type else _FALSE
+    if isinstance(operands, list):  # the members of a set, the arguments of a function
+        return {operator: [_specialise(operand, known) for operand in operands]}
+    return {
+        operator: {
+            name: _specialise(operand, known) if isinstance(operand, dict) else operand
+            for name, operand in operands.items()
+        }
+    }
+
+
+def _fold(expression: Expression) -> Expression:
+    """Fold constants in an expression of which Cedar requires that it is true or false."""
+    ((operator, operands),) = expression.items()
+    if operator == "&&":
+        return _fold_pair(operator, _fold(operands["left"]), _fold(operands["right"]), neutral=True)
+    if operator == "||":
+        return _fold_pair(operator, _fold(operands["left"]), _fold(operands["right"]), neutral=False)
+    if operator == "!":
+        return _negate(_fold(operands["arg"]))
+    return expression
+
+
+def _fold_pair(operator: str, left: Expression, right: Expression, *, neutral: bool) -> Expression:
+    if _is_constant(left, truth=neutral):
+        return right
+    if _is_constant(left, truth=not neutral):
+        return left
+    # `x && false` stays as it is: x may fail, and a rule that fails must refuse.
+    return left if _is_constant(right, truth=neutral) else {operator: {"left": left, "right": right}}
+
+
+def _negate(operand: Expression) -> Expression:
+    if _is_constant(operand, truth=True):
+        return _FALSE
+    if _is_constant(operand, truth=False):
+        return _TRUE
+    return {"!": {"arg": operand}}
+
+
+def _is_constant(expression: Expression, *, truth: bool) -> bool:
+    return expression.get("Value") is truth  # not ==: in Python 1 equals True, in Cedar it does not

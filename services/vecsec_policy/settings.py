@@ -1,0 +1,29 @@
+"""Settings of the policy service."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from vecsec_chassis.settings import Port, ServiceSettings
+
+PACKAGED_POLICY = Path(__file__).with_name("default_policy")
+
+
+class PolicySettings(ServiceSettings):
+    """What the policy service can be told."""
+
+    port: Port = Field(50053, alias="VECSEC_POLICY_PORT")
+    """The port that it listens on; 0 takes any free one."""
+    metrics_port: Port = Field(9093, alias="VECSEC_POLICY_METRICS_PORT")
+    """Where Prometheus finds its metrics."""
+    issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
+    """The issuers whose tokens are accepted."""
+    grant_key_file: Path = Field(alias="VECSEC_GRANT_KEY_FILE")
+    """The Ed25519 private key (PEM, PKCS#8) that signs grants."""
+    policy_dir: Path = Field(PACKAGED_POLICY, alias="VECSEC_POLICY_DIR")
+    """The folder with schema, rules, roles and tenants."""
+    audit_file: Path = Field(alias="VECSEC_AUDIT_FILE")
+    """Where decisions are recorded, one JSON object a line."""
+    grant_seconds: float = Field(60.0, alias="VECSEC_GRANT_SECONDS", ge=5, le=3600)
+    """How long a grant lives. A caller whose rights are taken away keeps reading for that long at most, and the check
+    withholds the rows before."""

@@ -1,0 +1,113 @@
+"""The first gate: who may enter which tenant for what. Refusals are booked and audited here, for all use cases."""
+
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+
+from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.errors import AccessDenied, UnknownTenant
+from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.principals import Caller, Tenant, resolve_caller
+from vecsec_policy.rules import Verdict
+from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot
+from vecsec_policy.violations import ViolationLedger
+
+_REMEMBERED_STANDINGS = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """How one caller stands towards one tenant for one action, under one version of the policy. It is compared by
+    identity: caches of what follows from it use it as their key."""
+
+    policy: PolicySnapshot
+    identity: Identity
+    caller: Caller
+    target: Tenant
+    """Without topics where the policy does not list the tenant that was asked for."""
+    action: Action
+    entry: Verdict
+    may_configure: bool
+    """Whether the caller may also configure the target."""
+
+
+class EntryGate:
+    """Decides entry, remembers those who may enter, and turns the others away."""
+
+    def __init__(self, policy: PolicyInForce, ledger: ViolationLedger, auditor: Auditor) -> None:
+        self._policy = policy
+        self._ledger = ledger
+        self._auditor = auditor
+        self._admitted: LRUCache[tuple[str, Identity, str, Action], Standing] = LRUCache(_REMEMBERED_STANDINGS)
+
+    def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> Standing:
+        """The standing of a caller who may enter.
+
+        Raises:
+            AccessDenied: with the same text whether or not the tenant exists.
+            UnknownTenant: if the caller's own tenant is unknown to the policy, or if the tenant asked for is and the
+                caller may enter any.
+        """
+        key = (self._policy.current.version, identity, tenant_id, action)
+        standing = self._admitted.get(key)
+        if standing is None:
+            standing = self.assess(call, identity, tenant_id, action)
+            if not standing.entry.allowed:
+                raise self._turned_away(call, standing)
+            # Refusals are not remembered: probing must neither fill the cache nor be answered in telling times.
+            self._admitted[key] = standing
+        return standing
+
+    def assess(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> Standing:
+        """How a caller stands, also if they may not enter.
+
+        Raises:
+            AccessDenied: if the policy does not know the caller's role.
+            UnknownTenant: as `admit`.
+        """
+        policy = self._policy.current
+        try:
+            return _standing(policy, identity, tenant_id, action)
+        except (AccessDenied, UnknownTenant) as refusal:
+            is_denial = isinstance(refusal, AccessDenied)
+            if is_denial:
+                self._ledger.denial(identity, action)
+            self._auditor.record(
+                call,
+                Outcome.DENIED if is_denial else Outcome.UNKNOWN_TENANT,
+                identity=identity,
+                tenant_id=tenant_id,
+                action=action,
+                policy_version=policy.version,
+            )
+            raise
+
+    def book_violation(self, standing: Standing) -> None:
+        """Count the violation, if there is one, of asking for this tenant."""
+        if standing.entry.violation is not None:
+            self._ledger.violation(standing.entry.violation, standing.identity, standing.target.tenant_id)
+
+    def _turned_away(self, call: AuditedCall, standing: Standing) -> AccessDenied:
+        entry, tenant_id = standing.entry, standing.target.tenant_id
+        self._ledger.denial(standing.identity, standing.action)
+        self.book_violation(standing)
+        self._auditor.record(
+            call,
+            Outcome.DENIED,
+            identity=standing.identity,
+            tenant_id=tenant_id,
+            action=standing.action,
+            policy_version=standing.policy.version,
+            rule_ids=entry.rule_ids,
+            violations=() if entry.violation is None else (entry.violation,),
+        )
+        return AccessDenied(f"the policy does not allow {standing.action} in tenant {tenant_id!r}")
+
+
+def _standing(policy: PolicySnapshot, identity: Identity, tenant_id: str, action: Action) -> Standing:
+    caller = resolve_caller(identity, policy.roles, policy.tenants)
+    target = policy.tenants.get(tenant_id, Tenant(tenant_id, frozenset()))
+    entry, configuring = policy.engine.decide_entry(caller, target, (action, Action.CONFIGURE))
+    if tenant_id not in policy.tenants and (entry.allowed or configuring.allowed):
+        raise UnknownTenant(tenant_id)  # to those only who may enter any tenant: to others it looks like a foreign one
+    return Standing(policy, identity, caller, target, action, entry, may_configure=configuring.allowed)
