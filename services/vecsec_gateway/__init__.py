@@ -1,0 +1,1 @@
+"""The gateway: authenticates, plans, retrieves, checks and answers. It holds no data and no key."""

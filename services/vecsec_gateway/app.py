@@ -1,0 +1,129 @@
+"""The gateway put together: the only file that names the concrete parts."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import grpc
+
+from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
+from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
+from vecsec_chassis.flag import real_retrieval_flag
+from vecsec_chassis.server import RunningService, running_server
+from vecsec_chassis.telemetry import Telemetry, running_telemetry
+from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_gateway.channels import peer_channel
+from vecsec_gateway.checking import RowCheck
+from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers
+from vecsec_gateway.documents import Documents
+from vecsec_gateway.handlers import GatewayHandlers, UseCases
+from vecsec_gateway.importing import ImportDocuments
+from vecsec_gateway.metrics import GatewayMetrics
+from vecsec_gateway.peer_health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
+from vecsec_gateway.peers import Flag
+from vecsec_gateway.planning import Planning
+from vecsec_gateway.policy_client import PolicyClient
+from vecsec_gateway.resilient_policy import ResilientPolicy
+from vecsec_gateway.resilient_retrieval import ResilientRetrieval
+from vecsec_gateway.retrieval_client import RetrievalClient
+from vecsec_gateway.retry_budget import RetryBudget
+from vecsec_gateway.search import SearchDocuments
+from vecsec_gateway.settings import GatewaySettings
+
+SERVICE_NAME = DESCRIPTOR.services_by_name["GatewayService"].full_name
+
+
+@asynccontextmanager
+async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningService]:
+    """A gateway that answers calls until the block ends. Its peers need not be up: it says what it cannot do.
+
+    Raises:
+        StartupError: naming the setting that keeps it from starting.
+    """
+    # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
+    async with AsyncExitStack() as stack:
+        telemetry = stack.enter_context(
+            running_telemetry(
+                "gateway",
+                address=settings.bind_address,
+                metrics_port=settings.metrics_port,
+                otlp_endpoint=settings.otlp_endpoint,
+            )
+        )
+        verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
+        flag = await stack.enter_async_context(
+            real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
+        )
+        limit = settings.max_message_bytes
+        policy = await stack.enter_async_context(peer_channel(settings.policy_address, limit))
+        retrieval = await stack.enter_async_context(peer_channel(settings.retrieval_address, limit))
+        use_cases = _use_cases(settings, telemetry, flag, policy=policy, retrieval=retrieval)
+        handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
+        service = await stack.enter_async_context(
+            running_server(
+                service_name=SERVICE_NAME,
+                add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
+                port=settings.port,
+                port_setting="VECSEC_GATEWAY_PORT",
+                settings=settings,
+                telemetry=telemetry,
+                token_verifier=verifier,
+            )
+        )
+        peer_health = PeerHealth(
+            {POLICY_ENTRY: policy, RETRIEVAL_ENTRY: retrieval}, service.health, settings.probe_seconds
+        )
+        await stack.enter_async_context(_in_background(peer_health))
+        await service.health.set_serving(True)
+        yield service
+
+
+def _use_cases(
+    settings: GatewaySettings,
+    telemetry: Telemetry,
+    flag: Flag,
+    *,
+    policy: grpc.aio.Channel,
+    retrieval: grpc.aio.Channel,
+) -> UseCases:
+    metrics = GatewayMetrics(telemetry.meter)
+    circuits = CircuitBreakers(
+        lambda: CircuitBreaker(
+            time.monotonic, threshold=settings.circuit_threshold, open_seconds=settings.circuit_open_seconds
+        )
+    )
+    metrics.watch_circuits(circuits)
+    resilient_policy = ResilientPolicy(
+        PolicyClient(policy, telemetry.tracer),
+        budget=RetryBudget(time.monotonic),
+        attempts=settings.attempts,
+        timeout_seconds=settings.policy_timeout_seconds,
+        metrics=metrics,
+    )
+    resilient_retrieval = ResilientRetrieval(
+        RetrievalClient(retrieval, telemetry.tracer),
+        circuits=circuits,
+        budget=RetryBudget(time.monotonic),
+        attempts=settings.attempts,
+        timeout_seconds=settings.retrieval_timeout_seconds,
+        metrics=metrics,
+    )
+    planning, check = Planning(resilient_policy), RowCheck(resilient_policy)
+    return UseCases(
+        search=SearchDocuments(planning, resilient_retrieval, check, flag, metrics),
+        documents=Documents(planning, resilient_retrieval, check, flag),
+        store=ImportDocuments(resilient_policy, resilient_retrieval),
+        policy=resilient_policy,
+    )
+
+
+@asynccontextmanager
+async def _in_background(peer_health: PeerHealth) -> AsyncIterator[None]:
+    task = asyncio.create_task(peer_health.keep_up_to_date(), name="ask after the peers' health")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,105 @@
+"""A circuit breaker, so that a dead peer costs its callers nothing.
+
+purgatory, the library at hand, was tried and found wanting (3.0): a caller who hangs up counts as a failure of the
+peer, so that three of them open the circuit for everyone; when the circuit is half open, everyone is let through
+instead of one; and it reads the wall clock. It knows no outcome that says nothing about the peer.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+from cachetools import LRUCache
+
+from vecsec_gateway.peer_failures import CircuitOpen
+
+
+class Outcome(Enum):
+    """What an attempt says about the peer's health."""
+
+    HEALTHY = "healthy"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class CircuitBreaker:
+    """Closed, it counts failures in a row; open, it refuses; after a while it lets one attempt through to find out."""
+
+    def __init__(self, clock: Callable[[], float], *, threshold: int, open_seconds: float) -> None:
+        """`threshold` failures in a row open the circuit for `open_seconds`; `clock` is in seconds."""
+        self._clock = clock
+        self._threshold = threshold
+        self._open_seconds = open_seconds
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._is_probing = False
+        self._epoch = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether attempts are refused, but for the one that probes."""
+        return self._opened_at is not None
+
+    @contextmanager
+    def attempt(self, judge: Callable[[BaseException], Outcome]) -> Iterator[None]:
+        """One attempt at the peer; `judge` says what an error of it means.
+
+        Raises:
+            CircuitOpen: at once, with the time after which it makes sense to come back.
+        """
+        epoch = self._admit()
+        outcome = Outcome.UNKNOWN
+        try:
+            yield
+            outcome = Outcome.HEALTHY
+        except BaseException as error:
+            outcome = judge(error)
+            raise
+        finally:
+            if epoch == self._epoch:  # else the circuit has changed since: what began before it is no news
+                self._record(outcome)
+
+    def _admit(self) -> int:
+        if self._opened_at is not None:
+            wait = self._opened_at + self._open_seconds - self._clock()
+            if wait > 0 or self._is_probing:
+                raise CircuitOpen(
+                    "retrieval failed repeatedly a moment ago and is left alone for a while; try again later",
+                    retry_after=max(wait, 0.1),
+                )
+            self._is_probing = True
+            self._epoch += 1
+        return self._epoch
+
+    def _record(self, outcome: Outcome) -> None:
+        was_probe, self._is_probing = self._is_probing, False
+        if outcome is Outcome.HEALTHY:
+            self._failures = 0
+            if was_probe:
+                self._opened_at = None
+                self._epoch += 1
+        elif outcome is Outcome.FAILED:
+            self._failures += 1
+            if was_probe or self._failures >= self._threshold:
+                self._opened_at = self._clock()
+                self._epoch += 1
+
+
+class CircuitBreakers:
+    """One circuit a tenant, so that a tenant whose searches time out does not shut retrieval for the others."""
+
+    def __init__(self, make: Callable[[], CircuitBreaker], *, maximum: int = 10_000) -> None:
+        """Of more than `maximum` tenants those heard from least recently start anew with a closed circuit."""
+        self._make = make
+        self._of_tenant: LRUCache[str, CircuitBreaker] = LRUCache(maxsize=maximum)
+
+    def of(self, tenant_id: str) -> CircuitBreaker:
+        """The tenant's circuit."""
+        circuit = self._of_tenant.get(tenant_id)
+        if circuit is None:
+            circuit = self._of_tenant[tenant_id] = self._make()
+        return circuit
+
+    def count_open(self) -> int:
+        """For how many tenants retrieval is left alone."""
+        return sum(circuit.is_open for circuit in list(self._of_tenant.values()))

@@ -1,0 +1,59 @@
+"""Reading, deleting and listing by name: no mock ever stands in for these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vecsec_chassis.access import Action
+from vecsec_gateway.checking import CheckedRows, RowCheck, is_real
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.flag_off import real_retrieval_off
+from vecsec_gateway.peers import Collection, Flag, Lookup, Plan, RetrievalPeer, Row
+from vecsec_gateway.planning import Planning
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The use cases over documents that the caller names. All raise the refusals of the peers as they are."""
+
+    planning: Planning
+    retrieval: RetrievalPeer
+    check: RowCheck
+    flag: Flag
+
+    async def get(self, lookup: Lookup, deadline: Deadline) -> CheckedRows:
+        """The rows that exist and that the caller may read; a row that nobody asked for is dropped.
+
+        Raises:
+            RealRetrievalOff: if the flag is off for the tenant.
+        """
+
+        async def read(plan: Plan) -> list[Row]:
+            if not self.flag.is_on(lookup.tenant_id):
+                raise real_retrieval_off()
+            return await self.retrieval.get(plan.grant, lookup, deadline)
+
+        plan, rows = await self.planning.act(lookup.tenant_id, Action.READ, deadline, read)
+        wanted = set(lookup.document_ids)
+        return await self.check.keep_allowed(
+            rows, lookup.tenant_id, plan, lambda row: is_real(row) and row.document_id in wanted, deadline
+        )
+
+    async def delete(self, lookup: Lookup, deadline: Deadline) -> int:
+        """Delete those that exist and that the caller may delete; says how many."""
+        _, deleted = await self.planning.act(
+            lookup.tenant_id,
+            Action.DELETE,
+            deadline,
+            lambda plan: self.retrieval.delete(plan.grant, lookup, deadline),
+        )
+        return deleted
+
+    async def list_collections(self, tenant_id: str, deadline: Deadline) -> Sequence[Collection]:
+        """The collections that hold at least one document the caller may read."""
+        _, collections = await self.planning.act(
+            tenant_id,
+            Action.READ,
+            deadline,
+            lambda plan: self.retrieval.list_collections(plan.grant, tenant_id, deadline),
+        )
+        return collections

@@ -1,0 +1,150 @@
+"""The gateway's RPCs: wire in, use case, wire out. What goes wrong is raised; the chassis turns it into a status."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import grpc
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.type.v1 import collection_pb2
+from vecsec_chassis.calls import current_request_id, time_remaining
+from vecsec_chassis.errors import PolicyUnavailable, RetrievalUnavailable
+from vecsec_chassis.wire import action_from_proto, label_from_proto
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.documents import Documents
+from vecsec_gateway.importing import ImportDocuments
+from vecsec_gateway.peers import Batch, PolicyPeer
+from vecsec_gateway.search import SearchDocuments
+from vecsec_gateway.wire import (
+    batch_from_proto,
+    document_to_proto,
+    lookup_from_proto,
+    search_answer_to_proto,
+    search_from_proto,
+)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+_RETRY_AFTER_SECONDS = 1.0
+"""Advice to callers where a peer is out of reach and has given none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What the handlers hand over to."""
+
+    search: SearchDocuments
+    documents: Documents
+    store: ImportDocuments
+    policy: PolicyPeer
+
+
+class GatewayHandlers(GatewayServiceServicer):
+    """The gateway service. Identity, request id and deadline come from the chassis' interceptors."""
+
+    def __init__(self, use_cases: UseCases, default_deadline_seconds: float) -> None:
+        self._use_cases = use_cases
+        self._default_deadline_seconds = default_deadline_seconds
+
+    async def SearchDocuments(  # noqa: N802
+        self, request: gateway_pb2.SearchDocumentsRequest, _context: Context
+    ) -> gateway_pb2.SearchDocumentsResponse:
+        """Find the nearest documents among those the caller may read."""
+        mock_allowed = request.fallback != gateway_pb2.FALLBACK_NONE
+        async with self._in_time() as deadline:
+            answer = await self._use_cases.search(
+                search_from_proto(request), mock_allowed=mock_allowed, deadline=deadline
+            )
+        return search_answer_to_proto(answer, current_request_id())
+
+    async def ImportDocuments(  # noqa: N802
+        self, requests: AsyncIterator[gateway_pb2.ImportDocumentsRequest], _context: Context
+    ) -> AsyncIterator[gateway_pb2.ImportDocumentsResponse]:
+        """Store documents batch by batch. The caller's deadline, if any, is for the whole stream."""
+
+        async def batches() -> AsyncIterator[Batch]:
+            async for request in requests:
+                yield batch_from_proto(request)
+
+        with _retry_advice():
+            async with aclosing(self._use_cases.store(batches())) as acknowledgements:
+                async for acknowledgement in acknowledgements:
+                    yield gateway_pb2.ImportDocumentsResponse(
+                        batch_number=acknowledgement.batch_number,
+                        stored_count=acknowledgement.stored_count,
+                        total_stored_count=acknowledgement.total_stored_count,
+                    )
+
+    async def GetDocuments(  # noqa: N802
+        self, request: gateway_pb2.GetDocumentsRequest, _context: Context
+    ) -> gateway_pb2.GetDocumentsResponse:
+        """Read documents by id."""
+        lookup = lookup_from_proto(request, include_embeddings=request.include_embeddings)
+        async with self._in_time() as deadline:
+            checked = await self._use_cases.documents.get(lookup, deadline)
+        return gateway_pb2.GetDocumentsResponse(
+            documents=[document_to_proto(row) for row in checked.rows], policy_version=checked.policy_version
+        )
+
+    async def DeleteDocuments(  # noqa: N802
+        self, request: gateway_pb2.DeleteDocumentsRequest, _context: Context
+    ) -> gateway_pb2.DeleteDocumentsResponse:
+        """Delete documents by id."""
+        async with self._in_time() as deadline:
+            deleted = await self._use_cases.documents.delete(lookup_from_proto(request), deadline)
+        return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted)
+
+    async def ListCollections(  # noqa: N802
+        self, request: gateway_pb2.ListCollectionsRequest, _context: Context
+    ) -> gateway_pb2.ListCollectionsResponse:
+        """List a tenant's collections."""
+        response = gateway_pb2.ListCollectionsResponse()
+        async with self._in_time() as deadline:
+            for collection in await self._use_cases.documents.list_collections(request.tenant_id, deadline):
+                assert isinstance(collection, collection_pb2.Collection), "passed on as retrieval sent it"
+                response.collections.append(collection)
+        return response
+
+    async def ExplainAccess(  # noqa: N802
+        self, request: gateway_pb2.ExplainAccessRequest, _context: Context
+    ) -> gateway_pb2.ExplainAccessResponse:
+        """Pass the policy service's explanation on."""
+        action, label = action_from_proto(request.action), label_from_proto(request.label)
+        async with self._in_time() as deadline:
+            explanation = await self._use_cases.policy.explain(request.tenant_id, action, label, deadline)
+        assert isinstance(explanation, policy_pb2.ExplainAccessResponse), "passed on as the policy service sent it"
+        return gateway_pb2.ExplainAccessResponse(explanation=explanation)
+
+    async def CountViolations(  # noqa: N802
+        self, request: gateway_pb2.CountViolationsRequest, _context: Context
+    ) -> gateway_pb2.CountViolationsResponse:
+        """Pass the policy service's counts on."""
+        async with self._in_time() as deadline:
+            counts = await self._use_cases.policy.count_violations(request.tenant_id, deadline)
+        assert isinstance(counts, policy_pb2.CountViolationsResponse), "passed on as the policy service sent it"
+        return gateway_pb2.CountViolationsResponse(counts=counts)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[Deadline]:
+        """Bounds a unary call by its caller's deadline or by the default one; the chassis reports what is late."""
+        remaining = time_remaining()
+        deadline = Deadline.after(self._default_deadline_seconds if remaining is None else remaining)
+        with _retry_advice():
+            async with asyncio.timeout(deadline.remaining()):
+                yield deadline
+
+
+@contextmanager
+def _retry_advice() -> Iterator[None]:
+    """Says when to come back where a peer is out of reach and has not said so itself."""
+    try:
+        yield
+    except (PolicyUnavailable, RetrievalUnavailable) as error:
+        if error.retry_after is None:
+            error.retry_after = _RETRY_AFTER_SECONDS
+        raise

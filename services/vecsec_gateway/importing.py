@@ -1,0 +1,86 @@
+"""An import: batches pass through to retrieval as they come, under a grant that is renewed while they do."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from vecsec_chassis.access import Action
+from vecsec_chassis.errors import InvalidGrant, InvalidRequest, RetrievalUnavailable, VecSecError
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.peers import Batch, BatchStored, GrantedBatch, Plan, PolicyPeer, RetrievalPeer
+from vecsec_gateway.planning import grant_trouble
+
+_RENEWED_SHARE = 1 / 3
+"""A grant is renewed once less than this share of its life is left."""
+_PLANNING_SECONDS = 10.0
+_BATCHES_IN_FLIGHT = 4
+"""Sent on before the oldest is acknowledged: retrieval is kept busy, memory bounded, and grants are fresh on arrival."""
+
+
+class ImportDocuments:
+    """Stores batches. It neither retries nor makes up: who is cut off knows what is durable, and resumes from there."""
+
+    def __init__(self, policy: PolicyPeer, retrieval: RetrievalPeer) -> None:
+        self._policy = policy
+        self._retrieval = retrieval
+
+    async def __call__(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[BatchStored, None]:
+        """Pass batches on; yields one acknowledgement for each, once it is durable.
+
+        Raises:
+            AccessDenied, InvalidRequest, RetrievalUnavailable, …: after what was sent before is acknowledged.
+        """
+        first = await anext(batches, None)
+        if first is None:
+            return
+        plan = await self._plan(first)
+        window = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+        acknowledged = 0
+        # Closing the stream, for whatever reason, cancels the call to retrieval.
+        async with aclosing(self._retrieval.store(self._granted(first, plan, batches, window))) as acknowledgements:
+            try:
+                async for acknowledgement in acknowledgements:
+                    acknowledged += 1
+                    window.release()
+                    yield acknowledgement
+            except InvalidGrant as refusal:
+                raise _grant_refused(refusal, acknowledged) from refusal
+
+    async def _granted(
+        self, first: Batch, plan: Plan, rest: AsyncIterator[Batch], window: asyncio.Semaphore
+    ) -> AsyncIterator[GrantedBatch]:
+        await window.acquire()
+        renew_at = _renewal(plan)
+        yield GrantedBatch(first, plan.grant)
+        async for batch in rest:
+            _require_same_target(first, batch)
+            await window.acquire()
+            if renew_at.remaining() > 0:
+                yield GrantedBatch(batch, None)
+                continue
+            plan = await self._plan(first)
+            renew_at = _renewal(plan)
+            yield GrantedBatch(batch, plan.grant)
+
+    async def _plan(self, batch: Batch) -> Plan:
+        return await self._policy.plan(batch.tenant_id, Action.WRITE, Deadline.after(_PLANNING_SECONDS))
+
+
+def _renewal(plan: Plan) -> Deadline:
+    return Deadline.after(plan.lifetime * (1 - _RENEWED_SHARE))
+
+
+def _grant_refused(refusal: InvalidGrant, acknowledged: int) -> VecSecError:
+    if acknowledged == 0:
+        return grant_trouble(refusal)
+    return RetrievalUnavailable(
+        "the import was cut off; resume it after the last acknowledged batch",
+        detail=f"the grant ran out before its batch was stored: {refusal.message}",
+    )
+
+
+def _require_same_target(first: Batch, batch: Batch) -> None:
+    if batch.tenant_id != first.tenant_id:
+        raise InvalidRequest.of("tenant_id", f"must be {first.tenant_id!r} in every request of this stream")
+    if batch.collection_id != first.collection_id:
+        raise InvalidRequest.of("collection_id", f"must be {first.collection_id!r} in every request of this stream")

@@ -1,0 +1,72 @@
+"""What the gateway counts. Label values are bounded: operations, reasons and peers, never tenants or callers."""
+
+from collections.abc import Iterable
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from vecsec_chassis.errors import Reason
+from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
+from vecsec_gateway.circuit_breaker import CircuitBreakers
+
+
+class GatewayMetrics:
+    """The gateway's instruments; Prometheus sees counters with `_total` and durations with `_seconds`."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._successes = meter.create_counter(
+            "vecsec_vector_retrieval_success", description="Calls that real retrieval answered."
+        )
+        self._failures = meter.create_counter(
+            "vecsec_vector_retrieval_failures",
+            description="Calls that real retrieval failed to answer, after retries; refusals are not among them.",
+        )
+        self._duration = meter.create_histogram(
+            "vecsec_vector_retrieval_duration",
+            unit="s",
+            description="How long real retrieval took, with retries.",
+            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
+        )
+        self._mocks = meter.create_counter(
+            "vecsec_mock_fallback", description="Searches answered by the mock, by reason."
+        )
+        self._policy_retries = meter.create_counter(
+            "vecsec_policy_retries", description="Calls to the policy service that were tried again."
+        )
+        self._retrieval_retries = meter.create_counter(
+            "vecsec_retrieval_retries", description="Calls to the retrieval service that were tried again."
+        )
+
+    def watch_circuits(self, circuits: CircuitBreakers) -> None:
+        """Show how many circuits are open."""
+
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(circuits.count_open())
+
+        self._meter.create_observable_gauge(
+            "vecsec_circuits_open",
+            callbacks=[observe],
+            description="For how many tenants retrieval failed repeatedly and is left alone for a while.",
+        )
+
+    def retrieval_answered(self, operation: str, seconds: float) -> None:
+        """Real retrieval answered."""
+        self._successes.add(1, {"operation": operation})
+        self._duration.record(seconds, {"operation": operation})
+
+    def retrieval_failed(self, operation: str, reason: Reason, seconds: float) -> None:
+        """Real retrieval failed, after all retries."""
+        self._failures.add(1, {"operation": operation, "reason": reason.value})
+        self._duration.record(seconds, {"operation": operation})
+
+    def mocked(self, reason: str) -> None:
+        """A search was answered by the mock."""
+        self._mocks.add(1, {"reason": reason})
+
+    def policy_retried(self) -> None:
+        """A call to the policy service is tried again."""
+        self._policy_retries.add(1)
+
+    def retrieval_retried(self) -> None:
+        """A call to the retrieval service is tried again."""
+        self._retrieval_retries.add(1)

@@ -1,0 +1,199 @@
+"""What the gateway's use cases know of the two services behind it: values and protocols, no wire.
+
+Documents, queries and filters are passed on as they came; the use cases read only what they decide by.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from vecsec_chassis.access import Action
+from vecsec_chassis.labels import Label
+from vecsec_gateway.deadline import Deadline
+
+
+class Provenance(Enum):
+    """Where a row came from."""
+
+    UNKNOWN = "unknown"
+    REAL = "real"
+    MOCK = "mock"
+
+
+class Criteria(Protocol):
+    """What to look for and on which condition; passed on unread."""
+
+    def fingerprint(self) -> bytes:
+        """The same bytes for the same query, different ones for different queries."""
+        ...
+
+
+class StoredDocument(Protocol):
+    """A document as retrieval sent it; passed on unread."""
+
+    document_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row on its way to the caller. What decides over it stands apart from what is only passed on."""
+
+    document_id: str
+    label: Label
+    score: float
+    provenance: Provenance
+    content: StoredDocument | str
+    """The stored document or, of a made-up row, its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One search."""
+
+    tenant_id: str
+    collection_id: str
+    criteria: Criteria
+    k: int
+    include_embeddings: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Documents to read or to delete by id."""
+
+    tenant_id: str
+    collection_id: str
+    document_ids: tuple[str, ...]
+    include_embeddings: bool = False
+
+
+class Collection(Protocol):
+    """A tenant's collection, as retrieval described it; passed on unread."""
+
+    collection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch of documents to store; the documents are passed on unread."""
+
+    tenant_id: str
+    collection_id: str
+    embedding_model: str
+    documents: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedBatch:
+    """A batch with a fresh grant, where the one sent before nears its end."""
+
+    batch: Batch
+    grant: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStored:
+    """One batch is durable."""
+
+    batch_number: int
+    """Which batch of the stream, counted from 1."""
+    stored_count: int
+    total_stored_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the caller may do in a tenant, as the policy service signed it."""
+
+    grant: str
+    lifetime: float
+    """Seconds from when the plan arrived until the grant expires."""
+    policy_version: str
+    topics: tuple[str, ...]
+    """The tenant's topic scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The policy service's word on rows, in their order."""
+
+    allowed: tuple[bool, ...]
+    policy_version: str
+
+
+class Explanation(Protocol):
+    """Why a row may or may not be touched, as the policy service put it; passed on unread."""
+
+    incident_id: str
+
+
+class ViolationCounts(Protocol):
+    """A tenant's counts, as the policy service gave them; passed on unread."""
+
+    denied_count: int
+
+
+class PolicyPeer(Protocol):
+    """The policy service, asked with the current caller's own token.
+
+    Every method raises PolicyUnavailable where it does not answer in time, and the policy's own errors as they are.
+    """
+
+    async def plan(self, tenant_id: str, action: Action, deadline: Deadline) -> Plan:
+        """Which rows the caller could touch."""
+        ...
+
+    async def check(
+        self,
+        tenant_id: str,
+        action: Action,
+        labels: Sequence[Label],
+        planned_policy_version: str,
+        deadline: Deadline,
+    ) -> Verdicts:
+        """A verdict on each label by the policy in force now."""
+        ...
+
+    async def explain(self, tenant_id: str, action: Action, label: Label, deadline: Deadline) -> Explanation:
+        """Whether the caller may touch a row with this label, and why."""
+        ...
+
+    async def count_violations(self, tenant_id: str, deadline: Deadline) -> ViolationCounts:
+        """How often the tenant's callers broke rules."""
+        ...
+
+
+class RetrievalPeer(Protocol):
+    """The retrieval service. It learns nothing of the caller but the grant.
+
+    Every method raises RetrievalUnavailable where it does not answer in time, and retrieval's own errors as they are.
+    """
+
+    async def search(self, grant: str, search: Search, deadline: Deadline) -> list[Row]:
+        """The nearest rows, nearest first."""
+        ...
+
+    async def get(self, grant: str, lookup: Lookup, deadline: Deadline) -> list[Row]:
+        """Rows by id."""
+        ...
+
+    async def delete(self, grant: str, lookup: Lookup, deadline: Deadline) -> int:
+        """Delete by id; says how many were deleted."""
+        ...
+
+    async def list_collections(self, grant: str, tenant_id: str, deadline: Deadline) -> Sequence[Collection]:
+        """The tenant's collections that hold documents visible under the grant."""
+        ...
+
+    def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
+        """Store batches as they come. An error of `batches` ends the stream after what was sent before is durable."""
+        ...
+
+
+class Flag(Protocol):
+    """The shared flag."""
+
+    def is_on(self, tenant_id: str) -> bool:
+        """Whether real rows may be read for this tenant."""
+        ...

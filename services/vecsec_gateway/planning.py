@@ -1,0 +1,52 @@
+"""Plans access and acts on the grant; a grant that retrieval refuses is replaced once."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from vecsec_chassis.access import Action
+from vecsec_chassis.errors import InvalidGrant, VecSecError
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.peers import Plan, PolicyPeer
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+
+class Planning:
+    """Gets grants from the policy service."""
+
+    def __init__(self, policy: PolicyPeer) -> None:
+        self._policy = policy
+
+    async def act(
+        self, tenant_id: str, action: Action, deadline: Deadline, act: Callable[[Plan], Awaitable[Result]]
+    ) -> tuple[Plan, Result]:
+        """Plan, then act on the plan. A grant may run out on its way or its key may have been rotated: plan once more.
+
+        Raises:
+            AccessDenied, UnknownTenant, PolicyUnavailable: where there is no plan.
+            VecSecError: if retrieval refuses the second grant too. The caller can do nothing about grants, and is not
+                told that it lacks a token.
+        """
+        plan = await self._policy.plan(tenant_id, action, deadline)
+        try:
+            return plan, await act(plan)
+        except InvalidGrant as refusal:
+            log.warning("retrieval refused a grant, planning once more", tenant_id=tenant_id, detail=refusal.message)
+        plan = await self._policy.plan(tenant_id, action, deadline)
+        try:
+            return plan, await act(plan)
+        except InvalidGrant as refusal:
+            raise grant_trouble(refusal) from refusal
+
+
+def grant_trouble(refusal: InvalidGrant) -> VecSecError:
+    """What the caller is told when retrieval refuses the policy service's grants."""
+    return VecSecError(
+        "internal error: the retrieval service refuses the policy service's grants",
+        detail="check retrieval's VECSEC_GRANT_JWKS, policy's VECSEC_GRANT_KEY_FILE and the clocks of both: "
+        f"{refusal.message}",
+    )

@@ -1,0 +1,101 @@
+"""The policy service over gRPC. The caller's own token goes along: the policy service trusts nobody's word for it."""
+
+import time
+from collections.abc import Sequence
+
+import grpc
+from opentelemetry.trace import Tracer
+
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
+from vecsec.type.v1 import access_pb2
+from vecsec_chassis.access import Action
+from vecsec_chassis.calls import current_token
+from vecsec_chassis.errors import InvalidRequest, VecSecError
+from vecsec_chassis.labels import Label
+from vecsec_chassis.wire import action_to_proto
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.peer_call import Request, Response, call_unary
+from vecsec_gateway.peer_errors import policy_error
+from vecsec_gateway.peers import Plan, Verdicts
+from vecsec_gateway.wire import label_message
+
+
+class PolicyClient:
+    """A policy peer that tries once."""
+
+    def __init__(self, channel: grpc.aio.Channel, tracer: Tracer) -> None:
+        self._stub = PolicyServiceStub(channel)
+        self._tracer = tracer
+
+    async def plan(self, tenant_id: str, action: Action, deadline: Deadline) -> Plan:
+        """Which rows the caller could touch."""
+        request = policy_pb2.PlanAccessRequest(tenant_id=tenant_id, action=action_to_proto(action))
+        response = await self._call(self._stub.PlanAccess, "PlanAccess", request, deadline)
+        return Plan(
+            grant=response.grant,
+            lifetime=response.expire_time.ToNanoseconds() / 1e9 - time.time(),
+            policy_version=response.policy_version,
+            topics=tuple(response.topics),
+        )
+
+    async def check(
+        self,
+        tenant_id: str,
+        action: Action,
+        labels: Sequence[Label],
+        planned_policy_version: str,
+        deadline: Deadline,
+    ) -> Verdicts:
+        """A verdict on each label; anything but a plain ALLOW is a no.
+
+        Raises:
+            VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them.
+        """
+        request = policy_pb2.CheckDocumentsRequest(
+            tenant_id=tenant_id,
+            action=action_to_proto(action),
+            labels=[label_message(label) for label in labels],
+            planned_policy_version=planned_policy_version,
+        )
+        try:
+            response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, deadline)
+        except InvalidRequest as error:
+            raise VecSecError("internal error: rows could not be checked", detail=error.message) from error
+        return Verdicts(
+            allowed=tuple(verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts),
+            policy_version=response.policy_version,
+        )
+
+    async def explain(
+        self, tenant_id: str, action: Action, label: Label, deadline: Deadline
+    ) -> policy_pb2.ExplainAccessResponse:
+        """Whether the caller may touch a row with this label, and why."""
+        request = policy_pb2.ExplainAccessRequest(
+            tenant_id=tenant_id, action=action_to_proto(action), label=label_message(label)
+        )
+        return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, deadline)
+
+    async def count_violations(self, tenant_id: str, deadline: Deadline) -> policy_pb2.CountViolationsResponse:
+        """How often the tenant's callers broke rules."""
+        request = policy_pb2.CountViolationsRequest(tenant_id=tenant_id)
+        return await self._call(self._stub.CountViolations, "CountViolations", request, deadline)
+
+    async def _call(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",
+        name: str,
+        request: Request,
+        deadline: Deadline,
+    ) -> Response:
+        try:
+            return await call_unary(
+                method,
+                f"vecsec.policy.v1.PolicyService/{name}",
+                request,
+                deadline=deadline,
+                tracer=self._tracer,
+                metadata=(("authorization", f"Bearer {current_token()}"),),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise policy_error(error) from error

@@ -1,0 +1,74 @@
+"""Retries with exponential, jittered waits that end before the deadline does (tenacity)."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity.stop import stop_after_attempt, stop_any, stop_base, stop_before_delay
+
+from vecsec_chassis.errors import VecSecError
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.retry_budget import RetryBudget
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How a call to a peer is tried again."""
+
+    attempts: int
+    """At most, with the first one."""
+    may_pass: Callable[[VecSecError], bool]
+    """Which errors may pass by themselves; all others, denials above all, are final at once."""
+    on_retry: Callable[[], None]
+    """Told of each retry."""
+    first_wait_seconds: float = 0.05
+    longest_wait_seconds: float = 1.0
+    """Also the longest advice of a peer that is waited out; where it asks for more, there is no retry."""
+
+
+class _StopWithoutBudget(stop_base):
+    def __init__(self, budget: RetryBudget) -> None:
+        self._budget = budget
+
+    def __call__(self, _state: RetryCallState) -> bool:
+        return not self._budget.withdraw()
+
+
+async def retried(
+    attempt: Callable[[], Awaitable[Result]], *, rules: RetryRules, deadline: Deadline, budget: RetryBudget
+) -> Result:
+    """Try until it works, until the error is final, or until attempts, budget or time are used up.
+
+    Raises:
+        whatever the last attempt raised.
+    """
+
+    def is_worth_it(error: BaseException) -> bool:
+        return (
+            isinstance(error, VecSecError)
+            and rules.may_pass(error)
+            and (error.retry_after or 0.0) <= rules.longest_wait_seconds
+        )
+
+    backoff = wait_random_exponential(multiplier=rules.first_wait_seconds, max=rules.longest_wait_seconds)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        advice = error.retry_after if isinstance(error, VecSecError) else None
+        return max(backoff(state), advice or 0.0)
+
+    budget.deposit()
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(is_worth_it),
+        wait=wait,
+        # The budget comes last: it is only charged for a retry that is really made.
+        stop=stop_any(
+            stop_after_attempt(rules.attempts), stop_before_delay(deadline.remaining()), _StopWithoutBudget(budget)
+        ),
+        before_sleep=lambda _state: rules.on_retry(),
+        reraise=True,
+    )
+    return await retrying(attempt)

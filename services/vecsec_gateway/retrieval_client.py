@@ -1,0 +1,115 @@
+"""The retrieval service over gRPC. It gets the grant and nothing else that says who calls."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+import grpc
+from opentelemetry.trace import Tracer
+
+from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
+from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
+from vecsec_chassis.calls import time_remaining
+from vecsec_chassis.errors import VecSecError
+from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.peer_call import Request, Response, call_unary, traced
+from vecsec_gateway.peer_errors import retrieval_error
+from vecsec_gateway.peers import BatchStored, Collection, GrantedBatch, Lookup, Provenance, Row, Search
+from vecsec_gateway.wire import WireCriteria, provenance_from_proto, row_from_document
+
+_SERVICE = "vecsec.retrieval.v1.RetrievalService"
+
+
+class RetrievalClient:
+    """A retrieval peer that tries once."""
+
+    def __init__(self, channel: grpc.aio.Channel, tracer: Tracer) -> None:
+        self._stub = RetrievalServiceStub(channel)
+        self._tracer = tracer
+
+    async def search(self, grant: str, search: Search, deadline: Deadline) -> list[Row]:
+        """The nearest rows, nearest first."""
+        criteria = search.criteria
+        assert isinstance(criteria, WireCriteria), "criteria come from the wire and go back to it"
+        request = retrieval_pb2.SearchDocumentsRequest(
+            grant=grant,
+            collection_id=search.collection_id,
+            query=criteria.query,
+            filter=criteria.filter,
+            k=search.k,
+            include_embeddings=search.include_embeddings,
+        )
+        response = await self._call(self._stub.SearchDocuments, "SearchDocuments", request, deadline)
+        return [
+            row_from_document(scored.document, scored.score, provenance_from_proto(scored.provenance))
+            for scored in response.results
+        ]
+
+    async def get(self, grant: str, lookup: Lookup, deadline: Deadline) -> list[Row]:
+        """Rows by id; their provenance goes without saying, for only searches are ever made up."""
+        request = retrieval_pb2.GetDocumentsRequest(
+            grant=grant,
+            collection_id=lookup.collection_id,
+            document_ids=lookup.document_ids,
+            include_embeddings=lookup.include_embeddings,
+        )
+        response = await self._call(self._stub.GetDocuments, "GetDocuments", request, deadline)
+        return [row_from_document(document, 0.0, Provenance.REAL) for document in response.documents]
+
+    async def delete(self, grant: str, lookup: Lookup, deadline: Deadline) -> int:
+        """Delete by id."""
+        request = retrieval_pb2.DeleteDocumentsRequest(
+            grant=grant, collection_id=lookup.collection_id, document_ids=lookup.document_ids
+        )
+        response = await self._call(self._stub.DeleteDocuments, "DeleteDocuments", request, deadline)
+        return response.deleted_count
+
+    async def list_collections(self, grant: str, tenant_id: str, deadline: Deadline) -> Sequence[Collection]:
+        """The tenant's collections."""
+        request = retrieval_pb2.ListCollectionsRequest(grant=grant)
+        response = await self._call(self._stub.ListCollections, "ListCollections", request, deadline)
+        return response.collections
+
+    async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
+        """Store batches as they come."""
+        broken_off: list[VecSecError] = []
+
+        async def requests() -> AsyncIterator[retrieval_pb2.ImportDocumentsRequest]:
+            # An exception here would cancel the call, and the caller would not learn what is already durable. So the
+            # stream is ended in good order, and the error raised once everything sent before is acknowledged.
+            try:
+                async for granted in batches:
+                    yield _batch_to_proto(granted)
+            except VecSecError as error:
+                broken_off.append(error)
+
+        with traced(self._tracer, f"{_SERVICE}/ImportDocuments") as metadata:
+            call = self._stub.ImportDocuments(requests(), timeout=time_remaining(), metadata=metadata)
+            try:
+                async for response in call:
+                    yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
+            except grpc.aio.AioRpcError as error:
+                raise retrieval_error(error) from error
+            finally:
+                call.cancel()  # does nothing to a call that is done
+        if broken_off:
+            raise broken_off[0]
+
+    async def _call(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",
+        name: str,
+        request: Request,
+        deadline: Deadline,
+    ) -> Response:
+        try:
+            return await call_unary(method, f"{_SERVICE}/{name}", request, deadline=deadline, tracer=self._tracer)
+        except grpc.aio.AioRpcError as error:
+            raise retrieval_error(error) from error
+
+
+def _batch_to_proto(granted: GrantedBatch) -> retrieval_pb2.ImportDocumentsRequest:
+    batch = granted.batch
+    request = retrieval_pb2.ImportDocumentsRequest(
+        grant=granted.grant or "", collection_id=batch.collection_id, embedding_model=batch.embedding_model
+    )
+    request.documents.extend(batch.documents)  # type: ignore[arg-type]  # passed on unread
+    return request

@@ -1,0 +1,142 @@
+"""The gateway's own messages to values and back."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.type.v1 import document_pb2, filter_pb2, label_pb2, query_pb2
+from vecsec_chassis.errors import InvalidRequest, VecSecError
+from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_chassis.labels import Label
+from vecsec_chassis.wire import label_from_proto, label_to_proto
+from vecsec_gateway.mock import MockReason
+from vecsec_gateway.peers import Batch, Lookup, Provenance, Row, Search
+from vecsec_gateway.search import SearchAnswer
+
+_DISTINCT_LABELS = 4096
+"""A tenant has few distinct labels and many rows, so labels are converted once and remembered."""
+
+ProvenanceNumber: TypeAlias = "document_pb2.Provenance.ValueType"
+
+_NUMBER_OF_PROVENANCE = {
+    Provenance.UNKNOWN: document_pb2.PROVENANCE_UNSPECIFIED,
+    Provenance.REAL: document_pb2.PROVENANCE_REAL,
+    Provenance.MOCK: document_pb2.PROVENANCE_MOCK,
+}
+_PROVENANCE_OF_NUMBER = {number: provenance for provenance, number in _NUMBER_OF_PROVENANCE.items()}
+_NUMBER_OF_MOCK_REASON = {
+    None: gateway_pb2.MOCK_REASON_UNSPECIFIED,
+    MockReason.FLAG_OFF: gateway_pb2.MOCK_REASON_FLAG_OFF,
+    MockReason.RETRIEVAL_FAILED: gateway_pb2.MOCK_REASON_RETRIEVAL_FAILED,
+    MockReason.CIRCUIT_OPEN: gateway_pb2.MOCK_REASON_CIRCUIT_OPEN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WireCriteria:
+    """Query and filter as the caller sent them."""
+
+    query: query_pb2.Query
+    filter: filter_pb2.MetadataFilter | None
+
+    def fingerprint(self) -> bytes:
+        """The query's deterministic bytes."""
+        return self.query.SerializeToString(deterministic=True)
+
+
+def search_from_proto(request: gateway_pb2.SearchDocumentsRequest) -> Search:
+    return Search(
+        tenant_id=request.tenant_id,
+        collection_id=collection_id_of(request),
+        criteria=WireCriteria(request.query, request.filter if request.HasField("filter") else None),
+        k=request.k,
+        include_embeddings=request.include_embeddings,
+    )
+
+
+def lookup_from_proto(
+    request: gateway_pb2.GetDocumentsRequest | gateway_pb2.DeleteDocumentsRequest, *, include_embeddings: bool = False
+) -> Lookup:
+    return Lookup(
+        tenant_id=request.tenant_id,
+        collection_id=collection_id_of(request),
+        document_ids=tuple(request.document_ids),
+        include_embeddings=include_embeddings,
+    )
+
+
+def batch_from_proto(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
+    return Batch(
+        tenant_id=request.tenant_id,
+        collection_id=collection_id_of(request),
+        embedding_model=request.embedding_model,
+        documents=request.documents,
+    )
+
+
+def collection_id_of(
+    request: gateway_pb2.SearchDocumentsRequest
+    | gateway_pb2.GetDocumentsRequest
+    | gateway_pb2.DeleteDocumentsRequest
+    | gateway_pb2.ImportDocumentsRequest,
+) -> str:
+    """The collection that is meant; empty means the default one."""
+    return request.collection_id or DEFAULT_COLLECTION_ID
+
+
+def row_from_document(document: document_pb2.Document, score: float, provenance: Provenance) -> Row:
+    """A row that retrieval sent.
+
+    Raises:
+        VecSecError: if its label cannot be one.
+    """
+    return Row(
+        document_id=document.document_id,
+        label=_remembered_label(document.label.SerializeToString(deterministic=True)),
+        score=score,
+        provenance=provenance,
+        content=document,
+    )
+
+
+def provenance_from_proto(number: ProvenanceNumber) -> Provenance:
+    return _PROVENANCE_OF_NUMBER.get(number, Provenance.UNKNOWN)
+
+
+def document_to_proto(row: Row) -> document_pb2.Document:
+    if isinstance(row.content, document_pb2.Document):
+        return row.content
+    assert isinstance(row.content, str), "content is a document of retrieval's or the text of a made-up row"
+    return document_pb2.Document(document_id=row.document_id, text=row.content, label=label_message(row.label))
+
+
+def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
+    provenance = _NUMBER_OF_PROVENANCE[answer.provenance]
+    return gateway_pb2.SearchDocumentsResponse(
+        results=[
+            document_pb2.ScoredDocument(document=document_to_proto(row), score=row.score, provenance=provenance)
+            for row in answer.rows
+        ],
+        provenance=provenance,
+        mock_reason=_NUMBER_OF_MOCK_REASON[answer.mock_reason],
+        metric=document_pb2.SIMILARITY_METRIC_COSINE,
+        policy_version=answer.policy_version,
+        request_id=request_id,
+    )
+
+
+@lru_cache(maxsize=_DISTINCT_LABELS)
+def label_message(label: Label) -> label_pb2.Label:
+    """The message of a label; shared, so it may be put into other messages but not changed."""
+    return label_to_proto(label)
+
+
+@lru_cache(maxsize=_DISTINCT_LABELS)
+def _remembered_label(serialized: bytes) -> Label:
+    try:
+        return label_from_proto(label_pb2.Label.FromString(serialized))
+    except InvalidRequest as error:
+        raise VecSecError(
+            "internal error: the retrieval service gave no valid answer", detail=f"a row's label: {error.message}"
+        ) from error
