@@ -9,21 +9,7 @@ import wordllama
 from numpy.typing import NDArray
 from wordllama import WordLlama
 
-WORDS = (
-    "account agent alert annual answer archive audit balance board branch budget buffer cache capital carrier cell charge "
-    "claim client cloud cluster coast column contract cost credit customer data deadline debit delivery demand deploy "
-    "design device disk document domain draft drive duty engine equity error estate event factor failure filter finance "
-    "flight forecast freight fund garden gateway grant growth harbour header health history hotel house import income "
-    "index insurance invoice island journal kernel label launch layer ledger letter liability license limit liquid list "
-    "loan logic machine margin market matrix measure memory merger message metal metric mirror model module mountain "
-    "network notice number office offer oil option order outage packet panel parcel partner patch patent payment pension "
-    "permit phone pipeline plan planet policy port power premium price process product profit proof quarter query queue "
-    "quota rate record region report request reserve retail review risk river road role route row rule salary sample "
-    "schema score search season sector server share shift ship signal site socket source stack staff state storage store "
-    "stream supply switch system table target tariff tax tenant term test theory thread ticket token tower trace trade "
-    "traffic train transfer travel treaty trust union unit update user vector vendor version vessel voice wage warehouse "
-    "water weather window worker yield zone"
-).split()
+WORDS = Path(__file__).with_name("words.txt").read_text().split()
 
 DIMENSIONS = 256
 WORDS_A_PASSAGE = 60

@@ -56,7 +56,8 @@ class Result:
 
 def describe_machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {system}"
 
 
 def describe_commit(root: Path) -> str:
@@ -88,8 +89,9 @@ def show(result: Result) -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"recall@10 of VecSec against brute force: {result.recall:.3f}; loading took {result.load_secured_seconds:.0f} s "
-        f"(VecSec) and {result.load_bare_seconds:.0f} s (bare ChromaDB)\n{result.machine}; commit {result.commit}"
+        f"recall@10 of VecSec against brute force: {result.recall:.3f}; loading took "
+        f"{result.load_secured_seconds:.0f} s (VecSec) and {result.load_bare_seconds:.0f} s (bare ChromaDB)\n"
+        f"{result.machine}; commit {result.commit}"
     )
 
 
@@ -111,13 +113,13 @@ def _section(result: Result) -> str:
         f"| {name} | {side.p50:.2f} ms | {side.p95:.2f} ms | {side.p99:.2f} ms |"
         for name, side in (
             ("VecSec through the gateway (token, plan, search, check, audit)", result.secured),
-            ("bare ChromaDB, one shared collection, `where={\"tenant_id\": …}`", result.bare),
+            ('bare ChromaDB, one shared collection, `where={"tenant_id": …}`', result.bare),
         )
     )
     packages = ", ".join(f"{name} {number}" for name, number in result.versions.items())
     return (
-        f"{result.tenants} tenants × {result.rows_a_tenant:,} documents, 256 dimensions, k=10, content returned, one caller; "
-        f"half of each tenant's rows are visible to the VecSec caller.\n\n"
+        f"{result.tenants} tenants × {result.rows_a_tenant:,} documents, 256 dimensions, k=10, content returned, "
+        f"one caller; half of each tenant's rows are visible to the VecSec caller.\n\n"
         f"| | p50 | p95 | p99 |\n| --- | --- | --- | --- |\n{rows}\n\n"
         f"**{result.ratio:.1f} times faster** by the median; recall@10 {result.recall:.3f} against brute force. "
         f"Loading: {result.load_secured_seconds:.0f} s (VecSec, through the gateway), "

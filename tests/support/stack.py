@@ -8,8 +8,9 @@ from pathlib import Path
 from shutil import copytree
 
 import grpc
-import vecsec_policy
 import yaml
+
+import vecsec_policy
 from support.issuer import Issuer
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc

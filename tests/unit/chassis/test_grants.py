@@ -8,6 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.issuer import Issuer
+
 from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.errors import InvalidGrant, StartupError
 from vecsec_chassis.grants import GrantSigner, GrantVerifier, thumbprint

@@ -1,6 +1,7 @@
 """Requests are held to the rules that stand in the contracts; errors name the field."""
 
 import pytest
+
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import document_pb2, value_pb2

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.issuer import Issuer, jwks
+
 from vecsec_chassis.errors import InvalidToken, StartupError
 from vecsec_chassis.grants import thumbprint
 from vecsec_chassis.labels import Sensitivity

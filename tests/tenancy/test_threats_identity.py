@@ -1,0 +1,148 @@
+"""Who calls: THREATS 7 (spoofed metadata), 13 (bad tokens and grants), 15 (spoofed tags at ingestion)."""
+
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.issuer import Issuer
+from support.refusals import refusal
+from support.stack import SEARCH_SECONDS, Stack, bearer, document
+
+from vecsec.gateway.v1 import gateway_service_pb2
+from vecsec.policy.v1 import policy_service_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2
+from vecsec.type.v1 import access_pb2, query_pb2
+
+SPOOFED = tuple(
+    (key, value)
+    for key, value in {
+        "x-tenant-id": "tenant_b",
+        "tenant_id": "tenant_b",
+        "x-role": "admin",
+        "role": "admin",
+        "x-clearance": "SECRET",
+        "x-forwarded-user": "root",
+        "x-request-id": "tenant_b",
+    }.items()
+)
+
+
+async def test_threat_07_plain_metadata_never_says_who_calls(stack: Stack) -> None:
+    await stack.load("tenant_a", document("open", "an open note"), document("secret", "a secret note", "SECRET"))
+    await stack.load("tenant_b", document("b", "of tenant b"))
+    request = gateway_service_pb2.SearchDocumentsRequest(tenant_id="tenant_a", query=query_pb2.Query(text="note"), k=10)
+    metadata = (*bearer(stack.issuer.token()), *SPOOFED)
+    answer = await stack.gateway.SearchDocuments(request, metadata=metadata, timeout=SEARCH_SECONDS)
+    assert [result.document.document_id for result in answer.results] == ["open"]
+    refused = await refusal(stack.gateway.SearchDocuments(request, metadata=SPOOFED, timeout=SEARCH_SECONDS))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
+
+
+async def test_threat_07_retrieval_and_policy_trust_no_peer(stack: Stack) -> None:
+    """Whoever reaches retrieval or policy directly gets nothing without a grant, or a token, of their own."""
+    await stack.load("tenant_a", document("open", "an open note"))
+    search = retrieval_service_pb2.SearchDocumentsRequest(query=query_pb2.Query(text="note"), k=10)
+    token = stack.issuer.token("tenant_a", "admin", "SECRET")
+    for metadata in (SPOOFED, bearer(token), (*bearer(token), *SPOOFED)):
+        refused = await refusal(stack.retrieval.SearchDocuments(search, metadata=metadata, timeout=SEARCH_SECONDS))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_GRANT")
+    plan = policy_service_pb2.PlanAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_READ)
+    refused = await refusal(stack.policy.PlanAccess(plan, metadata=SPOOFED, timeout=SEARCH_SECONDS))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
+
+
+async def test_threat_07_two_tokens_are_none(stack: Stack) -> None:
+    request = gateway_service_pb2.ListCollectionsRequest(tenant_id="tenant_a")
+    metadata = (*bearer(stack.issuer.token()), *bearer(stack.issuer.token("tenant_a", "admin", "SECRET")))
+    refused = await refusal(stack.gateway.ListCollections(request, metadata=metadata, timeout=SEARCH_SECONDS))
+    assert refused.code is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("service", ["gateway", "policy"])
+async def test_threat_13_bad_tokens_are_refused_by_gateway_and_policy_alike(stack: Stack, service: str) -> None:
+    now = int(time.time())
+    issuer = stack.issuer
+    for token in (
+        issuer.token(exp=now - 60),
+        issuer.token(nbf=now + 300),
+        issuer.token(iss="https://evil.test"),
+        issuer.token(aud="vecsec-retrieval"),
+        issuer.token(key=Ed25519PrivateKey.generate()),
+        issuer.token() + "x",
+        await stack.grant(issuer.token(), "tenant_a"),
+    ):
+        if service == "gateway":
+            call = stack.search(token, "tenant_a")
+        else:
+            call = stack.grant(token, "tenant_a")
+        refused = await refusal(call)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
+
+
+async def test_threat_13_grants_cannot_be_altered_swapped_or_kept(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stack.load("tenant_a", document("open", "an open note"))
+    token = stack.issuer.token("tenant_a", "admin", "SECRET")
+    read = await stack.grant(token, "tenant_a")
+    write = await stack.grant(token, "tenant_a", access_pb2.ACTION_WRITE)
+    assert await _search_with(stack, read) == ["open"]
+    head, payload, signature = read.split(".")
+    stranger = Issuer(tmp_path / "stranger")
+    forged = stranger.token("tenant_a", aud="vecsec-retrieval", iss="vecsec-policy")
+    for bad in ("", f"{head}.{payload}x.{signature}", f"{head}.{payload}.", write, token, forged):
+        refused = await refusal(_search_with(stack, bad))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_GRANT")
+    an_hour_later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_later)
+    refused = await refusal(_search_with(stack, read))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_GRANT")
+
+
+async def _search_with(stack: Stack, grant: str) -> list[str]:
+    request = retrieval_service_pb2.SearchDocumentsRequest(grant=grant, query=query_pb2.Query(text="note"), k=10)
+    answer = await stack.retrieval.SearchDocuments(request, timeout=SEARCH_SECONDS)
+    return [result.document.document_id for result in answer.results]
+
+
+async def test_threat_15_a_writer_stores_nothing_above_its_clearance(stack: Stack) -> None:
+    superuser = stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL")
+    batch = [document("fine", "a fine note"), document("above", "too secret", "SECRET")]
+    refused = await refusal(stack.load("tenant_a", *batch, token=superuser))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED")
+    assert any(field.startswith("documents[1]") for field in refused.fields)
+    assert await stack.ids(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a") == []
+
+
+async def test_threat_15_a_writer_cannot_replace_what_it_may_not_write(stack: Stack) -> None:
+    await stack.load("tenant_a", document("plan", "the secret plan", "SECRET"))
+    superuser = stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL")
+    refused = await refusal(stack.load("tenant_a", document("plan", "poisoned"), token=superuser))
+    assert refused.code is grpc.StatusCode.PERMISSION_DENIED
+    answer = await stack.search(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a")
+    assert [result.document.text for result in answer.results] == ["the secret plan"]
+
+
+async def test_threat_15_the_tenant_comes_from_the_identity(stack: Stack) -> None:
+    spoof = document("spoof", "a spoofed note")
+    spoof.metadata["tenant_id"].string_value = "tenant_b"
+    spoof.metadata["vs_tenant"].string_value = "tenant_b"
+    await stack.load("tenant_a", spoof)
+    answer = await stack.search(stack.issuer.token("tenant_a"), "tenant_a")
+    assert [result.document.label.tenant_id for result in answer.results] == ["tenant_a"]
+    assert answer.results[0].document.metadata["vs_tenant"].string_value == "tenant_b"
+    assert await stack.ids(stack.issuer.token("tenant_b"), "tenant_b") == []
+    refused = await refusal(
+        stack.load("tenant_b", document("x", "y"), token=stack.issuer.token("tenant_a", "admin", "SECRET"))
+    )
+    assert refused.code is grpc.StatusCode.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize(("role", "clearance"), [("guest", "PUBLIC"), ("analyst", "INTERNAL")])
+async def test_threat_15_readers_do_not_write(stack: Stack, role: str, clearance: str) -> None:
+    token = stack.issuer.token("tenant_a", role, clearance)
+    refused = await refusal(stack.load("tenant_a", document("x", "y", "PUBLIC"), token=token))
+    assert refused.code is grpc.StatusCode.PERMISSION_DENIED
+    assert not (stack.chroma_path / "tenant_a").exists()

@@ -1,0 +1,108 @@
+"""Which rows come back: THREATS 1 (starvation), 3 (untagged rows), 8 (same id in two tenants), 14 (embeddings)."""
+
+from pathlib import Path
+
+import chromadb
+import grpc
+import pytest
+from chromadb.config import Settings
+from support.refusals import refusal
+from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
+
+from vecsec.gateway.v1 import gateway_service_pb2
+
+
+async def test_threat_01_forbidden_rows_never_crowd_out_permitted_ones(stack: Stack) -> None:
+    """Two hundred forbidden rows match the query word for word; the ten that may be read do not."""
+    forbidden = [document(f"secret-{number}", "quarterly revenue forecast", "SECRET") for number in range(200)]
+    permitted = [document(f"open-{number}", f"gardening notes {number}") for number in range(10)]
+    await stack.load("tenant_a", *forbidden, *permitted)
+    found = await stack.ids(stack.issuer.token(), "tenant_a", "quarterly revenue forecast", k=10)
+    assert sorted(found) == sorted(f"open-{number}" for number in range(10))
+
+
+async def test_threat_01_holds_for_every_k(stack: Stack) -> None:
+    rows = [document(f"d{number}", f"note {number}", ("SECRET", "INTERNAL")[number % 2]) for number in range(100)]
+    await stack.load("tenant_a", *rows)
+    for k in (1, 7, 50, 1000):
+        assert len(await stack.ids(stack.issuer.token(), "tenant_a", "note", k=k)) == min(k, 50)
+
+
+async def test_threat_03_untagged_and_half_tagged_rows_are_readable_by_nobody(tmp_path: Path) -> None:
+    """Rows planted behind our back, each lacking one reserved tag, or all, or tagged with another tenant."""
+    async with running_stack(tmp_path) as stack:
+        await stack.load("tenant_a", document("tagged", "the only tagged row"))
+    planted = _plant_damaged_rows(tmp_path / "chroma" / "tenant_a")
+    async with running_stack(tmp_path) as stack:
+        for role, clearance in (
+            ("guest", "PUBLIC"),
+            ("analyst", "INTERNAL"),
+            ("superuser", "CONFIDENTIAL"),
+            ("admin", "SECRET"),
+        ):
+            token = stack.issuer.token("tenant_a", role, clearance)
+            found = await stack.ids(token, "tenant_a", "the only tagged row", k=100)
+            assert set(found) <= {"tagged"}
+            request = gateway_service_pb2.GetDocumentsRequest(tenant_id="tenant_a", document_ids=planted)
+            answer = await stack.gateway.GetDocuments(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+            assert not answer.documents
+        assert await stack.ids(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a") == ["tagged"]
+
+
+def _plant_damaged_rows(cell: Path) -> list[str]:
+    """Copy the tagged row, each time without one of its reserved tags; returns the copies' ids."""
+    client = chromadb.PersistentClient(str(cell), settings=Settings(anonymized_telemetry=False))
+    collection = client.get_collection("documents", embedding_function=None)
+    row = collection.get(ids=["tagged"], include=["embeddings", "metadatas", "documents"])
+    assert row["metadatas"] is not None
+    tags = dict(row["metadatas"][0])
+    reserved = [key for key in tags if key.startswith("vs_")]
+    assert len(reserved) >= 3
+    damaged = {f"without-{key}": {name: value for name, value in tags.items() if name != key} for key in reserved}
+    damaged["without-any"] = {"unrelated": 1}
+    tenant_keys = [key for key in reserved if tags[key] == "tenant_a"]
+    assert tenant_keys
+    for key in tenant_keys:
+        damaged[f"foreign-{key}"] = tags | {key: "tenant_b"}
+    for document_id, metadata in damaged.items():
+        collection.add(
+            ids=[document_id], embeddings=row["embeddings"], metadatas=[metadata], documents=["the only tagged row"]
+        )
+    client.close()
+    return list(damaged)
+
+
+async def test_threat_08_the_same_id_in_two_tenants_is_two_documents(stack: Stack) -> None:
+    await stack.load("tenant_a", document("shared-id", "what tenant a wrote"))
+    await stack.load("tenant_b", document("shared-id", "what tenant b wrote"))
+    for tenant_id, text in (("tenant_a", "what tenant a wrote"), ("tenant_b", "what tenant b wrote")):
+        answer = await stack.search(stack.issuer.token(tenant_id), tenant_id)
+        assert [result.document.text for result in answer.results] == [text]
+    request = gateway_service_pb2.DeleteDocumentsRequest(tenant_id="tenant_a", document_ids=["shared-id"])
+    admin = bearer(stack.issuer.token("tenant_a", "admin", "SECRET"))
+    assert (await stack.gateway.DeleteDocuments(request, metadata=admin, timeout=SEARCH_SECONDS)).deleted_count == 1
+    assert await stack.ids(stack.issuer.token("tenant_a"), "tenant_a") == []
+    assert await stack.ids(stack.issuer.token("tenant_b"), "tenant_b") == ["shared-id"]
+
+
+@pytest.mark.parametrize(("role", "clearance"), [("guest", "PUBLIC"), ("analyst", "INTERNAL")])
+async def test_threat_14_embeddings_stay_inside_for_those_who_may_not_configure(
+    stack: Stack, role: str, clearance: str
+) -> None:
+    await stack.load("tenant_a", document("a", "an open note", "PUBLIC"))
+    token = stack.issuer.token("tenant_a", role, clearance)
+    refused = await refusal(stack.search(token, "tenant_a", include_embeddings=True))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED")
+    request = gateway_service_pb2.GetDocumentsRequest(tenant_id="tenant_a", document_ids=["a"], include_embeddings=True)
+    refused = await refusal(stack.gateway.GetDocuments(request, metadata=bearer(token), timeout=SEARCH_SECONDS))
+    assert refused.code is grpc.StatusCode.PERMISSION_DENIED
+    answer = await stack.search(token, "tenant_a")
+    assert [len(result.document.embedding) for result in answer.results] == [0]
+
+
+async def test_threat_14_embeddings_are_given_to_those_who_may_configure(stack: Stack) -> None:
+    await stack.load("tenant_a", document("a", "an open note"))
+    answer = await stack.search(
+        stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL"), "tenant_a", include_embeddings=True
+    )
+    assert [len(result.document.embedding) for result in answer.results] == [256]
