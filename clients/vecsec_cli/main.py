@@ -2,7 +2,7 @@
 
 import typer
 
-from vecsec_cli import exit_codes
+from vecsec_cli import documents, exit_codes, explain, flags, search, tokens, violations
 from vecsec_cli.command_group import CommandGroup
 
 app = typer.Typer(
@@ -13,11 +13,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def start() -> None:
-    """Secured vector retrieval: the nearest passages among those the caller may read, and nothing else."""
+app.command("search")(search.search)
+app.command("get")(documents.get)
+app.command("delete")(documents.delete)
+app.command("collections")(documents.collections)
+app.command("explain")(explain.explain)
+app.command("violations")(violations.violations)
+app.command("token")(tokens.token)
+app.add_typer(flags.app, name="flag")
 
 
 def main() -> None:

@@ -1,0 +1,65 @@
+"""`vecsec explain`: may the caller touch a row with this label, and why."""
+
+from typing import Annotated
+
+import typer
+
+from vecsec_cli import output
+from vecsec_cli.gateway_session import GatewaySession, with_gateway
+from vecsec_cli.options import TenantOption, key_value_pairs, split_words
+from vecsec_cli.terminal_text import plain
+from vecsec_client import Action, AttributeValue, Explanation, Sensitivity
+
+
+@with_gateway
+def explain(
+    session: GatewaySession,
+    *,
+    tenant: TenantOption,
+    sensitivity: Annotated[Sensitivity, typer.Option(case_sensitive=False, help="The row's sensitivity.")],
+    topics: Annotated[list[str], typer.Option(help="The row's topics, with commas between them.")],
+    action: Annotated[Action, typer.Option(help="What would be done with the row.")] = Action.READ,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="A further attribute of the row's label, as key=value; may be repeated.")
+    ] = None,
+) -> None:
+    """Say whether the caller may touch a row with this label and, to those who may configure, which rules decide it.
+
+    The exit code says whether the question was answered, not whether the answer is yes.
+    """
+    attributes: dict[str, AttributeValue] = dict(key_value_pairs(attribute or (), "--attribute"))
+    explanation = session.client.explain_access(
+        tenant=tenant,
+        action=action,
+        sensitivity=sensitivity.value,
+        topics=split_words(topics),
+        attributes=attributes,
+    )
+    if session.json:
+        output.print_json(_fields(explanation))
+    else:
+        _print(explanation)
+
+
+def _fields(explanation: Explanation) -> dict[str, object]:
+    return {
+        "allowed": explanation.allowed,
+        "incident_id": explanation.incident_id,
+        "policy_version": explanation.policy_version,
+        "determining_rules": [
+            {"rule_id": rule.rule_id, "description": rule.description, "text": rule.text}
+            for rule in explanation.determining_rules
+        ],
+    }
+
+
+def _print(explanation: Explanation) -> None:
+    console = output.console()
+    console.print(plain("allowed", "bold green") if explanation.allowed else plain("withheld", "bold red"))
+    for rule in explanation.determining_rules:
+        console.print()
+        console.print(plain(rule.rule_id, "bold") + plain(f"  {rule.description}"))
+        console.print(plain(rule.text, "dim"))
+    if not explanation.determining_rules:
+        console.print(plain("which rules decide is told to roles that may configure; or no rule allows it"))
+    console.print(plain(f"incident {explanation.incident_id}, policy {explanation.policy_version[:12]}", "dim"))

@@ -1,0 +1,121 @@
+"""How a command gets to the gateway: where it is, with which token, for how long."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Concatenate, ParamSpec
+
+import typer
+
+from vecsec_cli.exit_codes import ExitCode
+from vecsec_cli.failures import CommandFailure
+from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
+from vecsec_cli.run_file import read_run_file
+from vecsec_cli.service_errors import MINT_TOKEN
+from vecsec_cli.state_directory import StateDirectory
+from vecsec_client import RetryPolicy, VecSecClient
+
+DEFAULT_ADDRESS = "localhost:50051"
+
+_RETRIES = RetryPolicy(attempts=3, initial_wait_seconds=0.2, longest_wait_seconds=2.0)
+"""Somebody waits at a terminal: a short hiccup is bridged, an outage is told."""
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayOptions:
+    """The options that every command has that talks to the gateway; typer reads them from these fields."""
+
+    gateway: Annotated[
+        str,
+        typer.Option(
+            envvar="VECSEC_GATEWAY",
+            help=f"The gateway. Default: the running `vecsec up` of the state directory, or {DEFAULT_ADDRESS}.",
+            show_default=False,
+        ),
+    ] = ""
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="VECSEC_TOKEN",
+            help="The caller's token; better given as VECSEC_TOKEN, for others can see the command line.",
+            show_default=False,
+        ),
+    ] = ""
+    root_certificates: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="VECSEC_ROOT_CERTIFICATES", help="Trust these certificates (PEM) instead of the usual ones."
+        ),
+    ] = None
+    plaintext: Annotated[
+        bool,
+        typer.Option("--plaintext", help="Do not encrypt, though the gateway is on another machine."),
+    ] = False
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer, retries included.")] = 30.0
+    state_dir: StateDirectoryOption = None
+    json: JsonOption = False
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySession:
+    """What a command works with."""
+
+    client: VecSecClient
+    address: str
+    state: StateDirectory
+    json: bool
+    """Whether to print JSON."""
+
+
+def with_gateway(command: Callable[Concatenate[GatewaySession, P], None]) -> Callable[..., None]:
+    """Give a command the options of `GatewayOptions`, and in their place a session as its first argument."""
+    names = [field.name for field in fields(GatewayOptions)]
+
+    @functools.wraps(command)
+    def run(*arguments: P.args, **keywords: P.kwargs) -> None:
+        options = GatewayOptions(**{name: keywords.pop(name) for name in names})  # type: ignore[arg-type]
+        session = open_session(options)
+        with session.client:
+            command(session, *arguments, **keywords)
+
+    own = list(inspect.signature(command).parameters.values())[1:]
+    added = inspect.signature(GatewayOptions).parameters.values()
+    vars(run).update(__signature__=inspect.Signature([*own, *added]), __annotations__={})
+    return run
+
+
+def open_session(options: GatewayOptions) -> GatewaySession:
+    """A client for the gateway that the options name.
+
+    Raises:
+        CommandFailure: without a token, or if the options contradict one another.
+    """
+    if not options.token:
+        raise CommandFailure(
+            "no token: calls are made on somebody's behalf, and a token says on whose",
+            hint=MINT_TOKEN,
+            exit_code=ExitCode.UNAUTHENTICATED,
+        )
+    state = state_directory(options.state_dir)
+    address = options.gateway or _running_address(state)
+    try:
+        client = VecSecClient(
+            address,
+            token=options.token,
+            timeout=options.timeout,
+            retry_policy=_RETRIES,
+            root_certificates=options.root_certificates,
+            plaintext=True if options.plaintext else None,
+        )
+    except (ValueError, OSError) as error:
+        raise CommandFailure(str(error)) from error
+    return GatewaySession(client=client, address=address, state=state, json=options.json)
+
+
+def _running_address(state: StateDirectory) -> str:
+    running = read_run_file(state.run_file)
+    return DEFAULT_ADDRESS if running is None else running.gateway_address

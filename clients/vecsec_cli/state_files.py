@@ -1,0 +1,41 @@
+"""Writes files of the state directory so that nobody, not even another process, ever sees half of one."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def create(path: Path, content: bytes, *, mode: int = 0o644) -> bool:
+    """Create a file with this content, if there is none; of several processes exactly one succeeds.
+
+    Returns:
+        Whether this call created it.
+    """
+    temporary = _write_beside(path, content, mode)
+    try:
+        os.link(temporary, path)  # unlike a rename, this never replaces
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def replace(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Put this content in the place of the file's, at once."""
+    temporary = _write_beside(path, content, mode)
+    try:
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink()
+        raise
+
+
+def _write_beside(path: Path, content: bytes, mode: int) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # readable by its owner only
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return Path(name)
