@@ -73,10 +73,7 @@ async def test_threat_13_bad_tokens_are_refused_by_gateway_and_policy_alike(stac
         issuer.token() + "x",
         await stack.grant(issuer.token(), "tenant_a"),
     ):
-        if service == "gateway":
-            call = stack.search(token, "tenant_a")
-        else:
-            call = stack.grant(token, "tenant_a")
+        call = stack.search(token, "tenant_a") if service == "gateway" else stack.grant(token, "tenant_a")
         refused = await refusal(call)
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
 
