@@ -89,8 +89,11 @@ def _use_cases(
 ) -> UseCases:
     metrics = GatewayMetrics(telemetry.meter)
     circuits = CircuitBreakers(
-        lambda: CircuitBreaker(
-            time.monotonic, threshold=settings.circuit_threshold, open_seconds=settings.circuit_open_seconds
+        lambda tenant_id: CircuitBreaker(
+            tenant_id,
+            time.monotonic,
+            threshold=settings.circuit_threshold,
+            open_seconds=settings.circuit_open_seconds,
         )
     )
     metrics.watch_circuits(circuits)

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
+import structlog
 from cachetools import LRUCache
 
 from vecsec_gateway.peer_failures import CircuitOpen
+
+log = structlog.get_logger()
 
 
 class Outcome(Enum):
@@ -25,8 +28,9 @@ class Outcome(Enum):
 class CircuitBreaker:
     """Closed, it counts failures in a row; open, it refuses; after a while it lets one attempt through to find out."""
 
-    def __init__(self, clock: Callable[[], float], *, threshold: int, open_seconds: float) -> None:
+    def __init__(self, tenant_id: str, clock: Callable[[], float], *, threshold: int, open_seconds: float) -> None:
         """`threshold` failures in a row open the circuit for `open_seconds`; `clock` is in seconds."""
+        self._tenant_id = tenant_id
         self._clock = clock
         self._threshold = threshold
         self._open_seconds = open_seconds
@@ -78,17 +82,21 @@ class CircuitBreaker:
             if was_probe:
                 self._opened_at = None
                 self._epoch += 1
+                log.info("circuit closed, retrieval is asked again", tenant_id=self._tenant_id)
         elif outcome is Outcome.FAILED:
             self._failures += 1
             if was_probe or self._failures >= self._threshold:
                 self._opened_at = self._clock()
                 self._epoch += 1
+                log.warning(
+                    "circuit opened, retrieval is left alone", tenant_id=self._tenant_id, seconds=self._open_seconds
+                )
 
 
 class CircuitBreakers:
     """One circuit a tenant, so that a tenant whose searches time out does not shut retrieval for the others."""
 
-    def __init__(self, make: Callable[[], CircuitBreaker], *, maximum: int = 10_000) -> None:
+    def __init__(self, make: Callable[[str], CircuitBreaker], *, maximum: int = 10_000) -> None:
         """Of more than `maximum` tenants those heard from least recently start anew with a closed circuit."""
         self._make = make
         self._of_tenant: LRUCache[str, CircuitBreaker] = LRUCache(maxsize=maximum)
@@ -97,7 +105,7 @@ class CircuitBreakers:
         """The tenant's circuit."""
         circuit = self._of_tenant.get(tenant_id)
         if circuit is None:
-            circuit = self._of_tenant[tenant_id] = self._make()
+            circuit = self._of_tenant[tenant_id] = self._make(tenant_id)
         return circuit
 
     def count_open(self) -> int:

@@ -14,7 +14,7 @@ _RENEWED_SHARE = 1 / 3
 """A grant is renewed once less than this share of its life is left."""
 _PLANNING_SECONDS = 10.0
 _BATCHES_IN_FLIGHT = 4
-"""Sent on before the oldest is acknowledged: retrieval is kept busy, memory bounded, and grants are fresh on arrival."""
+"""Sent on before the oldest is acknowledged: retrieval stays busy, memory bounded, and grants are fresh on arrival."""
 
 
 class ImportDocuments:

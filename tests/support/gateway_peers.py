@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 
 from support.issuer import Issuer
-from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub, GatewayServiceStub
+from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.policy.v1 import policy_service_pb2_grpc as policy_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
@@ -175,7 +175,7 @@ class FakeRetrieval(Peer, retrieval_grpc.RetrievalServiceServicer):
 class GatewayWithPeers:
     """A gateway in its production wiring between two stand-ins."""
 
-    stub: GatewayServiceAsyncStub
+    stub: "gateway_grpc.GatewayServiceAsyncStub"
     channel: grpc.aio.Channel
     service: RunningService
     policy: FakePolicy
@@ -214,7 +214,7 @@ async def gateway_with_peers(folder: Path, **environment: object) -> AsyncIterat
         ) as service,
         grpc.aio.insecure_channel(f"localhost:{service.port}") as channel,
     ):
-        stub = GatewayServiceStub(channel)
+        stub = gateway_grpc.GatewayServiceStub(channel)
         yield GatewayWithPeers(stub, channel, service, policy, retrieval, policy_server, retrieval_server, issuer)
 
 

@@ -1,0 +1,634 @@
+"""The gateway in its production wiring, between peers that fail in every way the real ones should not."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
+from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refuse, refusing, row
+from support.refusals import refusal
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
+from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, query_pb2, sensitivity_pb2
+from vecsec_chassis.errors import (
+    AccessDenied,
+    CollectionNotFound,
+    InvalidGrant,
+    InvalidRequest,
+    InvalidToken,
+    LimitExceeded,
+    RealRetrievalOff,
+    RetrievalUnavailable,
+    ShuttingDown,
+    StoreDamaged,
+    UnknownTenant,
+    VecSecError,
+)
+
+NONE = gateway_pb2.FALLBACK_NONE
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[GatewayWithPeers]:
+    async with gateway_with_peers(tmp_path) as running:
+        yield running
+
+
+def bearer(gateway: GatewayWithPeers) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {gateway.issuer.token()}"),)
+
+
+async def search(
+    gateway: GatewayWithPeers, *, timeout: float | None = 10, extra: tuple[tuple[str, str], ...] = (), **fields: Any
+) -> gateway_pb2.SearchDocumentsResponse:
+    request = gateway_pb2.SearchDocumentsRequest(
+        **{"tenant_id": "tenant_a", "query": query_pb2.Query(text="what"), "k": 3, **fields}
+    )
+    return await gateway.stub.SearchDocuments(request, metadata=bearer(gateway) + extra, timeout=timeout)
+
+
+def ids(answer: gateway_pb2.SearchDocumentsResponse) -> list[str]:
+    return [result.document.document_id for result in answer.results]
+
+
+def metrics(gateway: GatewayWithPeers) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.service.metrics_port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+    return {series: float(value) for series, _, value in pairs}
+
+
+async def hang(_request: Any, _context: Any) -> None:
+    await asyncio.sleep(60)
+
+
+def unavailable_times(count: int, answer: Any) -> Callable[[Any, Any], Awaitable[Any]]:
+    """Unavailable that many times, then an answer."""
+    left = count
+
+    async def script(_request: Any, context: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone for a moment")
+        return answer
+
+    return script
+
+
+class TestAnswers:
+    async def test_a_search_plans_retrieves_and_checks(self, gateway: GatewayWithPeers) -> None:
+        answer = await search(gateway, extra=(("x-request-id", "my-request"),))
+        assert ids(answer) == ["first", "second"]
+        assert answer.provenance == document_pb2.PROVENANCE_REAL
+        assert {result.provenance for result in answer.results} == {document_pb2.PROVENANCE_REAL}
+        assert answer.mock_reason == gateway_pb2.MOCK_REASON_UNSPECIFIED
+        assert (answer.policy_version, answer.request_id) == ("v1", "my-request")
+        assert gateway.policy.calls == {"PlanAccess": 1, "CheckDocuments": 1}
+        assert gateway.retrieval.grants == ["grant 1"]
+
+    async def test_the_token_goes_to_policy_only_and_the_request_id_to_both(self, gateway: GatewayWithPeers) -> None:
+        await search(gateway, extra=(("x-request-id", "my-request"),))
+        assert all(each["authorization"].startswith("Bearer ey") for each in gateway.policy.metadata)
+        assert "authorization" not in gateway.retrieval.metadata[0]
+        for each in (*gateway.policy.metadata, *gateway.retrieval.metadata):
+            assert each["x-request-id"] == "my-request"
+            assert each["traceparent"].split("-")[1] == gateway.retrieval.metadata[0]["traceparent"].split("-")[1]
+
+    async def test_spoofed_metadata_changes_nothing(self, gateway: GatewayWithPeers) -> None:
+        spoofed = (("x-tenant-id", "tenant_b"), ("x-role", "admin"), ("x-clearance", "SECRET"), ("grant", "mine"))
+        assert ids(await search(gateway, extra=spoofed)) == ["first", "second"]
+        for each in (*gateway.policy.metadata, *gateway.retrieval.metadata):
+            assert not {"x-tenant-id", "x-role", "x-clearance", "grant"} & set(each)
+
+    async def test_the_deadline_goes_along_with_something_kept_for_the_check(self, gateway: GatewayWithPeers) -> None:
+        await search(gateway, timeout=2)
+        (retrieval_seconds,) = gateway.retrieval.seconds_left
+        assert retrieval_seconds is not None
+        assert retrieval_seconds <= 1.5
+        assert all(seconds is not None and seconds <= 2 for seconds in gateway.policy.seconds_left)
+
+    async def test_without_a_deadline_there_is_a_default_one(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, VECSEC_DEFAULT_DEADLINE_SECONDS=0.5) as gateway:
+            gateway.policy.scripts["PlanAccess"] = hang
+            started = time.monotonic()
+            refused = await refusal(search(gateway, timeout=None))
+            assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert time.monotonic() - started < 2
+
+    async def test_other_calls_pass_through(self, gateway: GatewayWithPeers) -> None:
+        metadata = bearer(gateway)
+        got = await gateway.stub.GetDocuments(
+            gateway_pb2.GetDocumentsRequest(tenant_id="tenant_a", document_ids=["second", "absent", "first"]),
+            metadata=metadata,
+        )
+        assert [document.document_id for document in got.documents] == ["first", "second"]
+        deleted = await gateway.stub.DeleteDocuments(
+            gateway_pb2.DeleteDocumentsRequest(tenant_id="tenant_a", document_ids=["first"]), metadata=metadata
+        )
+        assert deleted.deleted_count == 1
+        listed = await gateway.stub.ListCollections(
+            gateway_pb2.ListCollectionsRequest(tenant_id="tenant_a"), metadata=metadata
+        )
+        assert [collection.collection_id for collection in listed.collections] == ["documents"]
+        label = label_pb2.Label(tenant_id="tenant_a", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"])
+        explained = await gateway.stub.ExplainAccess(
+            gateway_pb2.ExplainAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_READ, label=label),
+            metadata=metadata,
+        )
+        assert explained.explanation.incident_id == "incident 1"
+        counted = await gateway.stub.CountViolations(
+            gateway_pb2.CountViolationsRequest(tenant_id="tenant_a"), metadata=metadata
+        )
+        assert counted.counts.denied_count == 7
+
+    async def test_no_token_no_call(self, gateway: GatewayWithPeers) -> None:
+        request = gateway_pb2.SearchDocumentsRequest(tenant_id="tenant_a", query=query_pb2.Query(text="x"), k=1)
+        refused = await refusal(gateway.stub.SearchDocuments(request, metadata=(("x-tenant-id", "tenant_a"),)))
+        assert refused.reason == "INVALID_TOKEN"
+        assert not gateway.policy.calls
+        assert not gateway.retrieval.calls
+
+
+class TestCheck:
+    async def test_withheld_rows_are_dropped_and_said_to_the_log_alone(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.rows = [row("fine"), row("secret", sensitivity=sensitivity_pb2.SENSITIVITY_SECRET)]
+        with capture_logs() as logs:
+            answer = await search(gateway)
+        assert ids(answer) == ["fine"]
+        assert "secret" not in str(answer)
+        withheld = next(line for line in logs if line["event"] == "rows withheld")
+        assert (withheld["withheld"], withheld["withheld_by_policy"]) == (1, 1)
+
+    @pytest.mark.parametrize(
+        "suspect",
+        [
+            row("foreign", tenant_id="tenant_b"),
+            row("untagged", tenant_id=""),
+            row("mock-1"),
+            row("mocked", provenance=document_pb2.PROVENANCE_MOCK),
+            row("unsaid", provenance=document_pb2.PROVENANCE_UNSPECIFIED),
+        ],
+        ids=lambda each: each.document.document_id,
+    )
+    async def test_a_suspect_row_is_withheld_even_if_the_policy_allows_it(
+        self, gateway: GatewayWithPeers, suspect: document_pb2.ScoredDocument
+    ) -> None:
+        gateway.retrieval.rows = [row("fine"), suspect]
+        assert ids(await search(gateway)) == ["fine"]
+
+    @pytest.mark.parametrize("verdicts", [0, 1, 3])
+    async def test_any_other_number_of_verdicts_than_of_rows_gives_no_rows(
+        self, gateway: GatewayWithPeers, verdicts: int
+    ) -> None:
+        async def script(_request: Any, _context: Any) -> policy_pb2.CheckDocumentsResponse:
+            allow = policy_pb2.Verdict(decision=access_pb2.DECISION_ALLOW)
+            return policy_pb2.CheckDocumentsResponse(verdicts=[allow] * verdicts, policy_version="v1")
+
+        gateway.policy.scripts["CheckDocuments"] = script
+        assert (await refusal(search(gateway))).reason == "INTERNAL"
+
+    async def test_an_unspecified_verdict_is_a_no(self, gateway: GatewayWithPeers) -> None:
+        async def script(request: Any, _context: Any) -> policy_pb2.CheckDocumentsResponse:
+            return policy_pb2.CheckDocumentsResponse(verdicts=[policy_pb2.Verdict() for _ in request.labels])
+
+        gateway.policy.scripts["CheckDocuments"] = script
+        assert ids(await search(gateway)) == []
+
+    async def test_retrieval_cannot_send_more_rows_than_asked_for(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.rows = [row(f"row-{number}") for number in range(50)]
+        assert len(ids(await search(gateway, k=3))) == 3
+
+    async def test_a_document_that_nobody_asked_for_is_withheld(self, gateway: GatewayWithPeers) -> None:
+        request = gateway_pb2.GetDocumentsRequest(tenant_id="tenant_a", document_ids=["first"])
+        answer = await gateway.stub.GetDocuments(request, metadata=bearer(gateway))
+        assert [document.document_id for document in answer.documents] == ["first"]
+
+    async def test_mock_rows_are_checked_too(self, gateway: GatewayWithPeers) -> None:
+        async def withhold_all(request: Any, _context: Any) -> policy_pb2.CheckDocumentsResponse:
+            no = policy_pb2.Verdict(decision=access_pb2.DECISION_WITHHOLD)
+            return policy_pb2.CheckDocumentsResponse(verdicts=[no for _ in request.labels])
+
+        gateway.policy.scripts["CheckDocuments"] = withhold_all
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(RetrievalUnavailable("store lost"))
+        assert ids(await search(gateway)) == []
+
+    async def test_a_label_that_breaks_the_contract_gives_no_rows_and_does_not_blame_the_caller(
+        self, gateway: GatewayWithPeers
+    ) -> None:
+        gateway.policy.scripts["CheckDocuments"] = refusing(InvalidRequest.of("labels[0].topics", "too many"))
+        refused = await refusal(search(gateway))
+        assert (refused.reason, refused.fields) == ("INTERNAL", ())
+
+
+class TestPolicyTrouble:
+    @pytest.mark.parametrize("method", ["PlanAccess", "CheckDocuments"])
+    @pytest.mark.parametrize("fallback", [gateway_pb2.FALLBACK_MOCK, NONE])
+    async def test_policy_down_means_no_rows_and_no_mock(
+        self, gateway: GatewayWithPeers, method: str, fallback: gateway_pb2.Fallback.ValueType
+    ) -> None:
+        gateway.policy.scripts[method] = unavailable_times(99, None)
+        refused = await refusal(search(gateway, fallback=fallback))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "POLICY_UNAVAILABLE")
+        assert refused.retry_seconds is not None
+        assert gateway.policy.calls[method] == 3
+        assert "vecsec_mock_fallback_total" not in "".join(metrics(gateway))
+
+    async def test_policy_stopped_altogether(self, gateway: GatewayWithPeers) -> None:
+        await gateway.policy_server.stop(0)
+        refused = await refusal(search(gateway))
+        assert refused.reason == "POLICY_UNAVAILABLE"
+        assert not gateway.retrieval.calls
+
+    @pytest.mark.parametrize("method", ["PlanAccess", "CheckDocuments"])
+    async def test_a_slow_policy_is_the_same_and_is_not_asked_again(self, tmp_path: Path, method: str) -> None:
+        async with gateway_with_peers(tmp_path, VECSEC_POLICY_TIMEOUT_SECONDS=0.2) as gateway:
+            gateway.policy.scripts[method] = hang
+            assert (await refusal(search(gateway))).reason == "POLICY_UNAVAILABLE"
+            assert gateway.policy.calls[method] == 1
+
+    async def test_a_passing_trouble_is_not_seen_by_the_caller(self, gateway: GatewayWithPeers) -> None:
+        plan = policy_pb2.PlanAccessResponse(grant="late grant", policy_version="v1")
+        gateway.policy.scripts["PlanAccess"] = unavailable_times(2, plan)
+        assert ids(await search(gateway)) == ["first", "second"]
+        assert gateway.retrieval.grants == ["late grant"]
+        assert metrics(gateway)["vecsec_policy_retries_total"] == 2
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            AccessDenied("the policy does not let you read tenant 'tenant_a'"),
+            UnknownTenant("tenant_a"),
+            InvalidToken("the token does not verify"),
+            LimitExceeded("too many calls", retry_after=5),
+        ],
+        ids=lambda error: error.reason.value,
+    )
+    async def test_what_policy_refuses_is_refused_with_the_same_bytes_after_one_call(
+        self, gateway: GatewayWithPeers, error: VecSecError
+    ) -> None:
+        from vecsec_chassis.error_status import error_status
+
+        gateway.policy.scripts["PlanAccess"] = refusing(error)
+        refused = await refusal(search(gateway))
+        assert refused.details == error_status(error).SerializeToString()
+        assert gateway.policy.calls == {"PlanAccess": 1}
+        assert not gateway.retrieval.calls
+
+
+class TestRetrievalTrouble:
+    async def test_a_passing_trouble_is_not_seen_by_the_caller(self, gateway: GatewayWithPeers) -> None:
+        answer = retrieval_pb2.SearchDocumentsResponse(results=[row("real")])
+        gateway.retrieval.scripts["SearchDocuments"] = unavailable_times(2, answer)
+        assert ids(await search(gateway)) == ["real"]
+        values = metrics(gateway)
+        assert values["vecsec_retrieval_retries_total"] == 2
+        assert values['vecsec_vector_retrieval_success_total{operation="search"}'] == 1
+
+    async def test_a_lasting_one_gives_a_mock_that_says_so(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(RetrievalUnavailable("store lost"))
+        with capture_logs() as logs:
+            answer = await search(gateway)
+        assert answer.provenance == document_pb2.PROVENANCE_MOCK
+        assert answer.mock_reason == gateway_pb2.MOCK_REASON_RETRIEVAL_FAILED
+        assert len(answer.results) == 3
+        for result in answer.results:
+            assert result.provenance == document_pb2.PROVENANCE_MOCK
+            assert result.document.document_id.startswith("mock-")
+            assert result.document.label.tenant_id == "tenant_a"
+        assert any(line["event"] == "Real vector retrieval failed, falling back to mock" for line in logs)
+        values = metrics(gateway)
+        assert values['vecsec_mock_fallback_total{reason="retrieval_failed"}'] == 1
+        failures = 'vecsec_vector_retrieval_failures_total{operation="search",reason="RETRIEVAL_UNAVAILABLE"}'
+        assert values[failures] == 1
+        assert values['vecsec_vector_retrieval_duration_seconds_count{operation="search"}'] == 1
+
+    async def test_who_wants_no_mock_is_told_when_to_come_back(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = unavailable_times(99, None)
+        refused = await refusal(search(gateway, fallback=NONE))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "RETRIEVAL_UNAVAILABLE")
+        assert refused.retry_seconds is not None
+        assert gateway.retrieval.calls["SearchDocuments"] == 3
+
+    async def test_retrieval_stopped_altogether(self, gateway: GatewayWithPeers) -> None:
+        await gateway.retrieval_server.stop(0)
+        assert (await search(gateway)).mock_reason == gateway_pb2.MOCK_REASON_RETRIEVAL_FAILED
+
+    async def test_retrieval_shutting_down_is_a_trouble_that_passes(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(ShuttingDown("another replica will answer"))
+        assert (await refusal(search(gateway, fallback=NONE))).reason == "RETRIEVAL_UNAVAILABLE"
+        assert gateway.retrieval.calls["SearchDocuments"] == 3
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            AccessDenied("embeddings are for those who may configure"),
+            CollectionNotFound("documents"),
+            InvalidRequest.of("query.vector", "has 3 numbers, the collection's embeddings have 256"),
+            StoreDamaged("the store of tenant 'tenant_a' cannot be read"),
+            LimitExceeded("the disk is full"),
+            LimitExceeded("too many searches", retry_after=30),
+        ],
+        ids=lambda error: f"{error.reason.value}-{error.retry_after}",
+    )
+    async def test_what_retrieval_refuses_is_refused_with_the_same_bytes_after_one_call(
+        self, gateway: GatewayWithPeers, error: VecSecError
+    ) -> None:
+        from vecsec_chassis.error_status import error_status
+
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(error)
+        refused = await refusal(search(gateway))
+        assert refused.details == error_status(error).SerializeToString()
+        assert gateway.retrieval.calls["SearchDocuments"] == 1
+
+    async def test_a_limit_that_soon_passes_is_waited_out(self, gateway: GatewayWithPeers) -> None:
+        async def script(_request: Any, context: Any) -> retrieval_pb2.SearchDocumentsResponse:
+            if gateway.retrieval.calls["SearchDocuments"] == 1:
+                await refuse(context, LimitExceeded("too many searches", retry_after=0.2))
+            return retrieval_pb2.SearchDocumentsResponse(results=[row("real")])
+
+        gateway.retrieval.scripts["SearchDocuments"] = script
+        started = time.monotonic()
+        assert ids(await search(gateway)) == ["real"]
+        assert time.monotonic() - started >= 0.2
+
+    async def test_the_deadline_bounds_the_retries_and_leaves_room_for_the_mock(
+        self, gateway: GatewayWithPeers
+    ) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = hang
+        started = time.monotonic()
+        answer = await search(gateway, timeout=1)
+        assert time.monotonic() - started < 1
+        assert answer.mock_reason == gateway_pb2.MOCK_REASON_RETRIEVAL_FAILED
+
+    async def test_a_slow_try_is_given_up_and_tried_again(self, tmp_path: Path) -> None:
+        async def slow_once(_request: Any, _context: Any) -> retrieval_pb2.SearchDocumentsResponse:
+            if gateway.retrieval.calls["SearchDocuments"] == 1:
+                await asyncio.sleep(60)
+            return retrieval_pb2.SearchDocumentsResponse(results=[row("real")])
+
+        async with gateway_with_peers(tmp_path, VECSEC_RETRIEVAL_TIMEOUT_SECONDS=0.2) as gateway:
+            gateway.retrieval.scripts["SearchDocuments"] = slow_once
+            assert ids(await search(gateway)) == ["real"]
+
+    async def test_an_open_circuit_answers_at_once_and_closes_again(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, VECSEC_CIRCUIT_OPEN_SECONDS=0.5) as gateway:
+            gateway.retrieval.scripts["SearchDocuments"] = unavailable_times(10_000, None)
+            for _ in range(2):
+                await search(gateway)
+            asked = gateway.retrieval.calls["SearchDocuments"]
+            assert asked == 5  # the threshold
+            started = time.monotonic()
+            answer = await search(gateway)
+            assert time.monotonic() - started < 0.1
+            assert answer.mock_reason == gateway_pb2.MOCK_REASON_CIRCUIT_OPEN
+            refused = await refusal(search(gateway, fallback=NONE))
+            assert refused.reason == "RETRIEVAL_UNAVAILABLE"
+            assert refused.retry_seconds is not None
+            assert 0 < refused.retry_seconds <= 0.5
+            assert gateway.retrieval.calls["SearchDocuments"] == asked
+            assert metrics(gateway)["vecsec_circuits_open"] == 1
+            del gateway.retrieval.scripts["SearchDocuments"]
+            await asyncio.sleep(0.5)
+            assert ids(await search(gateway)) == ["first", "second"]
+            assert metrics(gateway)["vecsec_circuits_open"] == 0
+
+    async def test_denials_never_open_the_circuit(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(AccessDenied("no"))
+        for _ in range(10):
+            assert (await refusal(search(gateway))).reason == "ACCESS_DENIED"
+        assert gateway.retrieval.calls["SearchDocuments"] == 10
+
+    async def test_impatient_callers_cannot_open_the_circuit(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = hang
+        answers = await asyncio.gather(*(search(gateway, timeout=0.3) for _ in range(8)), return_exceptions=True)
+        assert len(answers) == 8
+        del gateway.retrieval.scripts["SearchDocuments"]
+        assert ids(await search(gateway)) == ["first", "second"]
+
+    async def test_a_refused_grant_is_replaced_once(self, gateway: GatewayWithPeers) -> None:
+        async def script(request: Any, context: Any) -> retrieval_pb2.SearchDocumentsResponse:
+            if request.grant == "grant 1":
+                await refuse(context, InvalidGrant("the grant is missing, expired or not valid; plan access again"))
+            return retrieval_pb2.SearchDocumentsResponse(results=[row("real")])
+
+        gateway.retrieval.scripts["SearchDocuments"] = script
+        assert ids(await search(gateway)) == ["real"]
+        assert gateway.retrieval.grants == ["grant 1", "grant 2"]
+
+    async def test_grants_refused_twice_are_not_the_callers_fault(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(InvalidGrant("no"))
+        refused = await refusal(search(gateway))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+        assert gateway.retrieval.calls["SearchDocuments"] == 2
+
+    async def test_garbage_is_an_internal_error_and_not_tried_again(self, gateway: GatewayWithPeers) -> None:
+        async def script(_request: Any, context: Any) -> None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "what?")
+
+        gateway.retrieval.scripts["SearchDocuments"] = script
+        assert (await refusal(search(gateway))).reason == "INTERNAL"
+        assert gateway.retrieval.calls["SearchDocuments"] == 1
+
+    async def test_the_callers_cancellation_reaches_retrieval(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = hang
+        call = asyncio.ensure_future(search(gateway))
+        while not gateway.retrieval.calls["SearchDocuments"]:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        async with asyncio.timeout(2):
+            await gateway.retrieval.cancelled.wait()
+
+
+class TestFlag:
+    async def test_off_means_no_call_and_a_mock_that_says_why(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, USE_REAL_VECTOR_RETRIEVAL="off") as gateway:
+            first, second = await search(gateway), await search(gateway)
+            assert first.mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
+            assert first.results == second.results
+            refused = await refusal(search(gateway, fallback=NONE))
+            assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "REAL_RETRIEVAL_OFF")
+            assert refused.retry_seconds is not None
+            request = gateway_pb2.GetDocumentsRequest(tenant_id="tenant_a", document_ids=["first"])
+            refused = await refusal(gateway.stub.GetDocuments(request, metadata=bearer(gateway)))
+            assert refused.reason == "REAL_RETRIEVAL_OFF"
+            assert not gateway.retrieval.calls
+            assert metrics(gateway)['vecsec_mock_fallback_total{reason="flag_off"}'] == 2
+
+    async def test_it_is_live_and_by_tenant(self, tmp_path: Path) -> None:
+        def write(off: list[str]) -> None:
+            flag = {
+                "state": "ENABLED",
+                "variants": {"on": True, "off": False},
+                "defaultVariant": "on",
+                "targeting": {"if": [{"in": [{"var": "tenant_id"}, off]}, "off"]},
+            }
+            (tmp_path / "flags.json").write_text(json.dumps({"flags": {"use_real_vector_retrieval": flag}}))
+
+        write(["tenant_b"])
+        async with gateway_with_peers(tmp_path, VECSEC_FLAG_FILE=tmp_path / "flags.json") as gateway:
+            assert (await search(gateway)).provenance == document_pb2.PROVENANCE_REAL
+            other = await search(gateway, tenant_id="tenant_b")
+            assert other.mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
+            write(["tenant_a"])
+            changed_at = time.monotonic()
+            while (await search(gateway)).provenance == document_pb2.PROVENANCE_REAL:
+                assert time.monotonic() - changed_at < 3
+                await asyncio.sleep(0.05)
+
+    async def test_retrieval_may_see_it_first(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["SearchDocuments"] = refusing(RealRetrievalOff("off", retry_after=30))
+        assert (await search(gateway)).mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
+        assert (await refusal(search(gateway, fallback=NONE))).reason == "REAL_RETRIEVAL_OFF"
+        assert gateway.retrieval.calls["SearchDocuments"] == 2
+
+    async def test_a_denial_comes_before_any_mock(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, USE_REAL_VECTOR_RETRIEVAL="off") as gateway:
+            gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("no"))
+            assert (await refusal(search(gateway))).reason == "ACCESS_DENIED"
+
+
+def batch(number: int, **fields: Any) -> gateway_pb2.ImportDocumentsRequest:
+    document = document_pb2.DocumentInput(
+        document_id=f"d{number}", text="t", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"]
+    )
+    return gateway_pb2.ImportDocumentsRequest(**{"tenant_id": "tenant_a", "documents": [document], **fields})
+
+
+class Import:
+    """One import call and what came back."""
+
+    def __init__(self, gateway: GatewayWithPeers, requests: Any) -> None:
+        self.call = gateway.stub.ImportDocuments(requests, metadata=bearer(gateway))
+        self.acknowledged: list[int] = []
+
+    async def finish(self) -> list[int]:
+        async for response in self.call:
+            self.acknowledged.append(response.batch_number)
+        return self.acknowledged
+
+
+class TestImport:
+    async def test_each_batch_is_acknowledged(self, gateway: GatewayWithPeers) -> None:
+        assert await Import(gateway, [batch(number) for number in range(10)]).finish() == list(range(1, 11))
+        assert gateway.policy.calls == {"PlanAccess": 1}
+        assert gateway.retrieval.grants == ["grant 1", *[""] * 9]
+
+    async def test_nothing_sent_nothing_done(self, gateway: GatewayWithPeers) -> None:
+        assert await Import(gateway, []).finish() == []
+        assert not gateway.policy.calls
+
+    @pytest.mark.parametrize(
+        ("field", "value"), [("tenant_id", "tenant_b"), ("collection_id", "another-one"), ("documents", [])]
+    )
+    async def test_a_bad_batch_ends_the_stream_after_what_came_before_is_acknowledged(
+        self, gateway: GatewayWithPeers, field: str, value: Any
+    ) -> None:
+        running = Import(gateway, [batch(1), batch(2), batch(3, **{field: value}), batch(4)])
+        refused = await refusal(running.finish())
+        assert (refused.reason, refused.fields) == ("INVALID_FIELD", (field,))
+        assert running.acknowledged == [1, 2]
+        assert gateway.retrieval.batches_received == 2
+
+    async def test_the_empty_collection_id_is_the_default_one(self, gateway: GatewayWithPeers) -> None:
+        assert await Import(gateway, [batch(1), batch(2, collection_id="documents")]).finish() == [1, 2]
+
+    async def test_the_grant_is_renewed_in_time(self, gateway: GatewayWithPeers) -> None:
+        gateway.policy.grant_seconds = 0.3
+
+        async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
+            for number in range(4):
+                yield batch(number)
+                await asyncio.sleep(0.25)
+
+        assert await Import(gateway, slowly()).finish() == [1, 2, 3, 4]
+        assert gateway.retrieval.grants == ["grant 1", "grant 2", "grant 3", "grant 4"]
+
+    async def test_a_right_withdrawn_meanwhile_ends_the_stream(self, gateway: GatewayWithPeers) -> None:
+        gateway.policy.grant_seconds = 0.1
+
+        async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
+            yield batch(1)
+            await asyncio.sleep(0.3)
+            gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("no longer"))
+            yield batch(2)
+
+        running = Import(gateway, slowly())
+        assert (await refusal(running.finish())).reason == "ACCESS_DENIED"
+        assert running.acknowledged == [1]
+
+    async def test_a_slow_retrieval_holds_the_caller_back(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.release_batches.clear()
+        running = asyncio.ensure_future(Import(gateway, [batch(number) for number in range(50)]).finish())
+        await asyncio.sleep(0.3)
+        assert gateway.retrieval.batches_received == 1
+        gateway.retrieval.release_batches.set()
+        assert len(await running) == 50
+
+    async def test_the_callers_cancellation_reaches_retrieval(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.release_batches.clear()
+        running = Import(gateway, [batch(1), batch(2)])
+        finishing = asyncio.ensure_future(running.finish())
+        while not gateway.retrieval.batches_received:
+            await asyncio.sleep(0.01)
+        running.call.cancel()
+        async with asyncio.timeout(2):
+            await gateway.retrieval.cancelled.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await finishing
+
+    async def test_an_error_of_retrieval_comes_through_and_is_not_tried_again(self, gateway: GatewayWithPeers) -> None:
+        gateway.retrieval.scripts["ImportDocuments"] = refusing(LimitExceeded("the disk is full"))
+        refused = await refusal(Import(gateway, [batch(1), batch(2)]).finish())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED")
+        assert gateway.retrieval.calls["ImportDocuments"] == 1
+
+    async def test_retrieval_gone_in_the_middle(self, gateway: GatewayWithPeers) -> None:
+        async def script(_request: Any, context: Any) -> None:
+            if gateway.retrieval.batches_received == 2:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+        gateway.retrieval.scripts["ImportDocuments"] = script
+        running = Import(gateway, [batch(1), batch(2), batch(3)])
+        refused = await refusal(running.finish())
+        assert refused.reason == "RETRIEVAL_UNAVAILABLE"
+        assert refused.retry_seconds is not None
+        assert running.acknowledged == [1]
+
+    async def test_a_denied_writer_never_reaches_retrieval(self, gateway: GatewayWithPeers) -> None:
+        gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("you may not write"))
+        assert (await refusal(Import(gateway, [batch(1)]).finish())).reason == "ACCESS_DENIED"
+        assert not gateway.retrieval.calls
+
+
+class TestHealth:
+    async def test_the_gateway_serves_and_tells_of_its_peers(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, VECSEC_PEER_PROBE_SECONDS=0.05) as gateway:
+            health = health_pb2_grpc.HealthStub(gateway.channel)
+
+            async def status(name: str) -> str:
+                answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+                return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+            assert await status("") == "SERVING"
+            assert await status("vecsec.gateway.v1.GatewayService") == "SERVING"
+            await asyncio.sleep(0.3)
+            # The stand-ins have no health service, so they do not count as serving.
+            assert await status("vecsec.gateway.policy") == "NOT_SERVING"
+            assert await status("vecsec.gateway.retrieval") == "NOT_SERVING"
+            assert await status("") == "SERVING"
+
+    async def test_the_retry_advice_is_a_duration_that_clients_understand(self, gateway: GatewayWithPeers) -> None:
+        await gateway.policy_server.stop(0)
+        refused = await refusal(search(gateway))
+        assert refused.retry_seconds == Duration(seconds=1).seconds
