@@ -15,7 +15,7 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Label
 from vecsec_policy import cedar_entities, residual_json
-from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, by_id, read_rule
+from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, by_id, check_names, read_rule
 from vecsec_policy.policy_files import PolicySource, SourcedPolicy
 from vecsec_policy.principals import Caller, Tenant
 from vecsec_policy.rules import Rule, Verdict, gravest
@@ -40,6 +40,8 @@ class CedarEngine:
         schema = _parse_schema(source)
         parsed = [_parse_policy(sourced) for sourced in source.policies]
         rules = by_id(read_rule(sourced, policy) for sourced, policy in zip(source.policies, parsed, strict=True))
+        for sourced, policy in zip(source.policies, parsed, strict=True):
+            check_names(sourced, policy, source.roles, source.tenants)
         _validate(source.policies, schema)
         _check_entities(source, schema)
         static_policies = dict(zip(rules, parsed, strict=True))
@@ -88,6 +90,7 @@ class CedarEngine:
                 "action": {"Value": {"__entity": action_uid}},
                 "context": {"Value": context},
             },
+            absent={name: _literal(name) for name in partial.diagnostics.unknown_entities},
         )
         failed = bool(partial.diagnostics.errors)
         return residual_json.policy_set_json(partial.residuals, known, failure_rule_id=RULE_FAILED if failed else None)
@@ -114,6 +117,13 @@ def _request(caller: Caller, target: Tenant, action: Action, resource: dict[str,
         "resource": resource,
         "context": cedar_entities.context(target),
     }
+
+
+def _literal(entity: str) -> dict[str, Any]:
+    """The entity with this name in Cedar's syntax, as an expression of Cedar's JSON format."""
+    parsed = json.loads(cedarpy.policies_to_json_str(f"permit(principal == {entity}, action, resource);"))
+    (policy,) = parsed["staticPolicies"].values()
+    return {"Value": {"__entity": policy["principal"]["entity"]}}
 
 
 def _parse_schema(source: PolicySource) -> cedarpy.Schema:

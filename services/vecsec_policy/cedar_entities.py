@@ -7,7 +7,10 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.labels import Label, rule_attributes
 from vecsec_policy.principals import Caller, Role, Tenant
 
+CALLER_TYPE = "Caller"
 DOCUMENT_TYPE = "Document"
+ROLE_TYPE = "Role"
+TENANT_TYPE = "Tenant"
 _SAFE_IN_NAMES = "@+:|,"
 
 EntityJson = dict[str, Any]
@@ -21,12 +24,12 @@ def action_uid(action: Action) -> dict[str, str]:
 def caller_uid(caller: Caller) -> dict[str, str]:
     """The name of a caller: unambiguous, since no tenant id holds a slash. Cedar refuses some characters in names, and
     issuers put anything into subjects: those are percent-encoded (the attribute `subject` has them as they are)."""
-    return {"type": "Caller", "id": f"{caller.tenant.tenant_id}/{quote(caller.subject, safe=_SAFE_IN_NAMES)}"}
+    return {"type": CALLER_TYPE, "id": f"{caller.tenant.tenant_id}/{quote(caller.subject, safe=_SAFE_IN_NAMES)}"}
 
 
 def tenant_uid(tenant: Tenant) -> dict[str, str]:
     """The name of a tenant."""
-    return {"type": "Tenant", "id": tenant.tenant_id}
+    return {"type": TENANT_TYPE, "id": tenant.tenant_id}
 
 
 def in_cedar(uid: dict[str, str]) -> str:
@@ -86,7 +89,7 @@ def document_entity(number: int, label: Label) -> EntityJson:
 
 
 def _role_uid(role: Role) -> dict[str, str]:
-    return {"type": "Role", "id": role.name}
+    return {"type": ROLE_TYPE, "id": role.name}
 
 
 def _entity(uid: dict[str, str], attributes: dict[str, Any]) -> EntityJson:

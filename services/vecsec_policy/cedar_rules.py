@@ -4,12 +4,14 @@ Works on Cedar's JSON policy format; `cedar_engine` does the parsing.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vecsec_chassis.access import ViolationType
 from vecsec_chassis.errors import StartupError
+from vecsec_policy.cedar_entities import DOCUMENT_TYPE, ROLE_TYPE, TENANT_TYPE
 from vecsec_policy.policy_files import SourcedPolicy
+from vecsec_policy.principals import Role, Tenant
 from vecsec_policy.rules import COUNTED_BY_RULES, Effect, Rule
 
 RULE_FAILED = "rule-failure"
@@ -53,6 +55,34 @@ def by_id(rules: Iterable[Rule]) -> dict[str, Rule]:
             )
         found[rule.rule_id] = rule
     return found
+
+
+def check_names(
+    sourced: SourcedPolicy, policy: Mapping[str, Any], roles: Mapping[str, Role], tenants: Mapping[str, Tenant]
+) -> None:
+    """See that the entities that a policy names can be there: a `forbid` with a typing error would never apply.
+
+    Raises:
+        StartupError: if it names a role or a tenant that is not listed, or a row.
+    """
+    for kind, name in _entities_named(policy):
+        if kind == DOCUMENT_TYPE:
+            raise StartupError(f"{sourced.place}: a rule cannot name a row; it sees labels, not ids")
+        if kind == ROLE_TYPE and name not in roles:
+            raise StartupError(f"{sourced.place}: the roles file lists no role {name!r}")
+        if kind == TENANT_TYPE and name not in tenants:
+            raise StartupError(f"{sourced.place}: the tenants file lists no tenant {name!r}")
+
+
+def _entities_named(part: object) -> Iterator[tuple[str, str]]:
+    if isinstance(part, dict):
+        if part.keys() == {"type", "id"}:
+            yield part["type"], part["id"]
+        for value in part.values():
+            yield from _entities_named(value)
+    elif isinstance(part, list):
+        for member in part:
+            yield from _entities_named(member)
 
 
 def _read_violation(sourced: SourcedPolicy, name: str | None) -> ViolationType | None:

@@ -7,7 +7,7 @@ folded only where Cedar wants a truth value anyway, so that an operand of anothe
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Expression = dict[str, Any]
@@ -33,6 +33,9 @@ class Known:
     variables: Mapping[str, Expression]
     """What the other variables (principal, action, context) stand for. Variables survive partial evaluation only inside
     expressions that fail; written out, they fail wherever the residual is decided."""
+    absent: Mapping[str, Expression] = field(default_factory=dict)
+    """Entities that rules name but the decision does not have, by their names in Cedar's syntax. Partial evaluation
+    takes them for unknown; a full decision takes them for entities without attributes, and so must the residual's."""
 
 
 def policy_set_json(
@@ -85,9 +88,7 @@ def _specialise(expression: Expression, known: Known) -> Expression:
     if operator == "Value":
         return expression  # a constant; text that looks like an expression must not be touched
     if operator == "unknown":
-        if expression != _UNKNOWN_RESOURCE:
-            raise UnexpectedUnknown(json.dumps(expression))
-        return _RESOURCE
+        return _named(expression, known)
     if operator == "Var":
         return known.variables.get(operands, expression)
     if operator == "is" and operands["left"] == _UNKNOWN_RESOURCE and "in" not in operands:
@@ -100,6 +101,15 @@ def _specialise(expression: Expression, known: Known) -> Expression:
             for name, operand in operands.items()
         }
     }
+
+
+def _named(unknown: Expression, known: Known) -> Expression:
+    if unknown == _UNKNOWN_RESOURCE:
+        return _RESOURCE
+    name = unknown["unknown"][0]["Value"]
+    if name not in known.absent:
+        raise UnexpectedUnknown(name)
+    return known.absent[name]
 
 
 def _fold(expression: Expression) -> Expression:

@@ -1,0 +1,29 @@
+"""The packaged policy, and copies of it to be changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.settings import PACKAGED_POLICY
+from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
+
+
+@pytest.fixture(scope="session")
+def packaged() -> PolicySnapshot:
+    """The default policy, compiled."""
+    return load_snapshot(PACKAGED_POLICY)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A policy folder of one's own."""
+    return shutil.copytree(PACKAGED_POLICY, tmp_path / "policy")
+
+
+@pytest.fixture
+def metrics() -> PolicyMetrics:
+    """Instruments that nobody reads."""
+    return PolicyMetrics(MeterProvider().get_meter("test"))

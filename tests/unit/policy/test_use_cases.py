@@ -1,0 +1,328 @@
+"""Planning, checking, explaining and counting: what callers get, what is counted, what is audited."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from vecsec_chassis.access import Action, Grant, Identity, ViolationType
+from vecsec_chassis.errors import AccessDenied, UnknownTenant, VecSecError
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.audit import AuditedCall, Auditor, AuditRecord, Outcome
+from vecsec_policy.cedar_engine import CedarEngine
+from vecsec_policy.checking import RowChecker
+from vecsec_policy.counting import ViolationCounter
+from vecsec_policy.explaining import AccessExplainer
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot
+from vecsec_policy.standing import EntryGate
+from vecsec_policy.violations import ViolationLedger
+
+VISIBLE = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}))
+TOO_SENSITIVE = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
+OUT_OF_SCOPE = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag", "finance"}))
+FOREIGN = Label("tenant_b", Sensitivity.SECRET, frozenset({"finance"}))
+
+
+def identity(role: str = "analyst", tenant_id: str = "tenant_a", clearance: str = "INTERNAL") -> Identity:
+    return Identity("alice", tenant_id, role, Sensitivity[clearance], "issuer", expires_at=10_000.0)
+
+
+ANALYST = identity()
+ADMIN = identity("admin", clearance="SECRET")
+
+
+class PlainSigner:
+    """Shows a grant instead of signing it."""
+
+    def __init__(self) -> None:
+        self.signed: list[Grant] = []
+
+    def sign(self, grant: Grant) -> str:
+        self.signed.append(grant)
+        return f"grant {len(self.signed)}"
+
+
+@dataclass
+class Service:
+    """The use cases around the packaged policy, with a clock that is set by hand."""
+
+    snapshot: PolicySnapshot
+    metrics: PolicyMetrics
+    now: float = 1_000.0
+    trail: list[AuditRecord] = field(default_factory=list)
+    signer: PlainSigner = field(default_factory=PlainSigner)
+
+    def __post_init__(self) -> None:
+        def clock() -> float:
+            return self.now
+
+        self.policy = PolicyInForce(self.snapshot)
+        self.ledger = ViolationLedger(self.metrics)
+        auditor = Auditor(self, clock)
+        gate = EntryGate(self.policy, self.ledger, auditor)
+        self.planner = AccessPlanner(
+            gate, self.signer, self.ledger, auditor, self.metrics, grant_seconds=60, clock=clock
+        )
+        self.checker = RowChecker(gate, self.ledger, auditor, self.metrics)
+        self.explainer = AccessExplainer(gate, auditor)
+        self.counter = ViolationCounter(gate, self.ledger, auditor)
+
+    def append(self, record: AuditRecord) -> None:
+        self.trail.append(record)
+
+    def check(self, who: Identity, *labels: Label, planned: str = "", tenant_id: str = "tenant_a") -> list[bool]:
+        checked = asyncio.run(self.checker.check(who, tenant_id, Action.READ, labels, planned_policy_version=planned))
+        return [verdict.allowed for verdict in checked.verdicts]
+
+    def violations(self, tenant_id: str = "tenant_a") -> dict[ViolationType, int]:
+        return {kind: count for kind, count in self.ledger.counts(tenant_id).violations.items() if count}
+
+
+@pytest.fixture
+def service(packaged: PolicySnapshot, metrics: PolicyMetrics) -> Service:
+    return Service(packaged, metrics)
+
+
+def test_a_plan_is_a_grant_for_this_caller_tenant_and_action(service: Service) -> None:
+    plan = service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    [grant] = service.signer.signed
+    assert (grant.subject, grant.caller_tenant_id, grant.role) == ("alice", "tenant_a", "analyst")
+    assert (grant.tenant_id, grant.action, grant.may_configure) == ("tenant_a", Action.READ, False)
+    assert grant.policy_version == service.snapshot.version
+    assert plan.expires_at == grant.expires_at == 1_060.0
+    assert plan.signed_grant == "grant 1"
+    assert service.trail[-1].outcome is Outcome.ALLOWED
+
+
+def test_a_grant_is_given_out_again_for_half_of_its_life(service: Service) -> None:
+    first = service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.now += 29.9
+    assert service.planner.plan(ANALYST, "tenant_a", Action.READ) is first
+    assert [record.remembered for record in service.trail] == [False, True]
+    service.now += 0.2
+    assert service.planner.plan(ANALYST, "tenant_a", Action.READ).signed_grant == "grant 2"
+
+
+@pytest.mark.parametrize(
+    ("who", "tenant_id", "action"),
+    [
+        (replace(ANALYST, subject="bob"), "tenant_a", Action.READ),
+        (replace(ANALYST, issuer="other"), "tenant_a", Action.READ),
+        (identity(clearance="PUBLIC"), "tenant_a", Action.READ),
+        (identity("guest"), "tenant_a", Action.READ),
+        (ADMIN, "tenant_b", Action.READ),
+        (ADMIN, "tenant_a", Action.WRITE),
+    ],
+)
+def test_a_grant_is_given_out_again_to_the_same_caller_only(
+    service: Service, who: Identity, tenant_id: str, action: Action
+) -> None:
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.planner.plan(who, tenant_id, action)
+    service.planner.plan(who, tenant_id, action)
+    assert len(service.signer.signed) == 2
+
+
+def test_a_new_policy_forgets_all_grants_and_verdicts(service: Service) -> None:
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    assert service.check(ANALYST, VISIBLE) == [True]
+    roles = dict(service.snapshot.roles)
+    roles["analyst"] = replace(roles["analyst"], max_clearance=Sensitivity.PUBLIC)
+    service.policy.current = PolicySnapshot("new", service.snapshot.engine, roles, service.snapshot.tenants)
+    assert service.planner.plan(ANALYST, "tenant_a", Action.READ).standing.policy.version == "new"
+    assert service.check(ANALYST, VISIBLE) == [False]
+
+
+def test_a_grant_does_not_outlive_its_token_by_much(service: Service) -> None:
+    service.planner.plan(replace(ANALYST, expires_at=service.now + 20), "tenant_a", Action.READ)
+    service.planner.plan(replace(ANALYST, expires_at=service.now - 3), "tenant_a", Action.READ)
+    assert [grant.expires_at - service.now for grant in service.signer.signed] == [20, 5]
+
+
+def test_an_overclaiming_token_is_capped_and_counted_once(service: Service) -> None:
+    who = identity(clearance="SECRET")
+    plan = service.planner.plan(who, "tenant_a", Action.READ)
+    assert plan.standing.caller.clearance is Sensitivity.INTERNAL
+    service.now += 59
+    service.planner.plan(who, "tenant_a", Action.READ)
+    assert service.violations() == {ViolationType.ROLE_CLEARANCE: 1}
+    assert [record.violations for record in service.trail] == [(ViolationType.ROLE_CLEARANCE,), ()]
+    assert service.check(who, TOO_SENSITIVE) == [False]
+
+
+@pytest.mark.parametrize("tenant_id", ["tenant_b", "nowhere"])
+def test_a_foreign_tenant_is_denied_alike_whether_it_exists_or_not(service: Service, tenant_id: str) -> None:
+    with pytest.raises(AccessDenied) as refusal:
+        service.planner.plan(ANALYST, tenant_id, Action.READ)
+    assert refusal.value.message == f"the policy does not allow read in tenant '{tenant_id}'"
+    assert service.violations() == {ViolationType.CROSS_TENANT: 1}
+    assert service.ledger.counts("tenant_a").denied == 1
+    assert service.trail[-1].outcome is Outcome.DENIED
+    assert service.trail[-1].rule_ids == ("stay-in-own-tenant",)
+    assert not service.signer.signed
+
+
+@pytest.mark.parametrize("action", [Action.WRITE, Action.DELETE, Action.CONFIGURE])
+def test_what_the_role_does_not_list_is_denied_but_no_violation(service: Service, action: Action) -> None:
+    with pytest.raises(AccessDenied):
+        service.planner.plan(ANALYST, "tenant_a", action)
+    assert service.violations() == {}
+    assert service.ledger.counts("tenant_a").denied == 1
+
+
+def test_admins_read_across_tenants_but_do_not_write_there(service: Service) -> None:
+    plan = service.planner.plan(ADMIN, "tenant_b", Action.READ)
+    assert plan.standing.target.tenant_id == "tenant_b"
+    assert service.signer.signed[-1].may_configure
+    for action in (Action.WRITE, Action.DELETE):
+        with pytest.raises(AccessDenied):
+            service.planner.plan(ADMIN, "tenant_b", action)
+
+
+def test_unknown_tenants_are_named_to_those_only_who_may_know(service: Service) -> None:
+    with pytest.raises(UnknownTenant, match="nowhere"):
+        service.planner.plan(ADMIN, "nowhere", Action.READ)
+    for asked in ("orphan", "tenant_a", "nowhere"):
+        with pytest.raises(UnknownTenant, match="orphan"):
+            service.planner.plan(identity("admin", tenant_id="orphan"), asked, Action.READ)
+    assert {record.outcome for record in service.trail} == {Outcome.UNKNOWN_TENANT}
+    assert service.violations("orphan") == {}
+
+
+def test_an_unknown_role_is_denied_and_audited(service: Service) -> None:
+    with pytest.raises(AccessDenied):
+        service.planner.plan(identity("root"), "tenant_a", Action.READ)
+    assert service.ledger.counts("tenant_a").denied == 1
+    assert service.trail[-1].outcome is Outcome.DENIED
+
+
+def test_each_row_is_decided_counted_and_audited(service: Service) -> None:
+    assert service.check(ANALYST, VISIBLE, TOO_SENSITIVE, OUT_OF_SCOPE, FOREIGN, VISIBLE, FOREIGN) == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert service.violations() == {
+        ViolationType.CLEARANCE: 1,
+        ViolationType.TOPIC: 1,
+        ViolationType.DOCUMENT_TENANT: 2,
+    }
+    record = json.loads(service.trail[-1].to_json())
+    assert (record["allowed_count"], record["withheld_count"]) == (2, 4)
+    assert record["withheld"][0] == {
+        "label_key": TOO_SENSITIVE.key,
+        "violation_type": "clearance_violation",
+        "rule_ids": ["row-clearance"],
+    }
+
+
+def test_many_rows_are_decided_in_their_order(service: Service) -> None:
+    labels = [
+        Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag" if number % 3 else f"x{number}"}), ())
+        for number in range(200)
+    ]
+    assert service.check(ANALYST, *labels) == [number % 3 != 0 for number in range(200)]
+    assert service.check(ANALYST) == []
+
+
+def test_a_row_that_the_same_policy_let_through_is_a_divergence(service: Service) -> None:
+    service.check(ANALYST, VISIBLE, TOO_SENSITIVE, FOREIGN, planned=service.snapshot.version)
+    assert service.violations()[ViolationType.PLAN_CHECK_DIVERGENCE] == 2
+    service.check(ANALYST, TOO_SENSITIVE, planned="an older policy")
+    service.check(ANALYST, TOO_SENSITIVE)
+    service.check(ANALYST, VISIBLE, planned=service.snapshot.version)
+    assert service.violations()[ViolationType.PLAN_CHECK_DIVERGENCE] == 2
+
+
+def test_checking_needs_the_right_to_enter(service: Service) -> None:
+    with pytest.raises(AccessDenied):
+        service.check(ANALYST, FOREIGN, tenant_id="tenant_b")
+    assert service.violations() == {ViolationType.CROSS_TENANT: 1}
+
+
+def test_explanations_differ_in_nothing_for_who_may_not_configure(service: Service) -> None:
+    answers = [
+        service.explainer.explain(ANALYST, tenant_id, action, label)
+        for tenant_id in ("tenant_a", "tenant_b", "nowhere")
+        for action in Action
+        for label in (VISIBLE, TOO_SENSITIVE, FOREIGN)
+    ]
+    assert [answer.allowed for answer in answers] == [True] + [False] * (len(answers) - 1)
+    assert {answer.policy_version for answer in answers} == {service.snapshot.version}
+    assert {len(answer.incident_id) for answer in answers} == {32}
+    assert not any(answer.rules for answer in answers)
+    assert service.violations() == {ViolationType.CROSS_TENANT: 24}
+
+
+def test_administrators_learn_which_rules_decided(service: Service) -> None:
+    superuser = identity("superuser", clearance="CONFIDENTIAL")
+    answer = service.explainer.explain(superuser, "tenant_a", Action.READ, TOO_SENSITIVE)
+    [rule] = answer.rules
+    assert rule.rule_id == "row-clearance"
+    assert rule.description == "A row may not be more sensitive than the caller is cleared for."
+    assert rule.text.startswith('@id("row-clearance")')
+    assert service.trail[-1].incident_id == answer.incident_id
+    odd = replace(VISIBLE, attributes=(("ower", "x"),))
+    assert service.explainer.explain(superuser, "tenant_a", Action.READ, odd).rules[0].rule_id == "label-not-in-schema"
+    [entry] = service.explainer.explain(ADMIN, "tenant_b", Action.WRITE, FOREIGN).rules
+    assert entry.rule_id == "stay-in-own-tenant"
+    assert service.explainer.explain(superuser, "tenant_b", Action.READ, FOREIGN).rules == ()
+
+
+def test_counts_are_for_who_may_configure(service: Service) -> None:
+    service.check(ANALYST, TOO_SENSITIVE)
+    for who in (identity("superuser"), ADMIN):
+        counts = service.counter.count(who, "tenant_a")
+        assert counts.violations == {kind: int(kind is ViolationType.CLEARANCE) for kind in ViolationType}
+    for who, tenant_id in ((ANALYST, "tenant_a"), (identity("superuser"), "tenant_b")):
+        with pytest.raises(AccessDenied):
+            service.counter.count(who, tenant_id)
+    assert [record.call for record in service.trail[1:]] == [AuditedCall.COUNT] * 4
+
+
+def test_records_hold_who_asked_what_and_no_token(service: Service) -> None:
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    record = json.loads(service.trail[-1].to_json())
+    assert record == {
+        "time": "1970-01-01T00:16:40.000+00:00",
+        "call": "plan",
+        "outcome": "allowed",
+        "request_id": "",
+        "incident_id": record["incident_id"],
+        "subject": "alice",
+        "issuer": "issuer",
+        "caller_tenant_id": "tenant_a",
+        "role": "analyst",
+        "claimed_clearance": "INTERNAL",
+        "tenant_id": "tenant_a",
+        "action": "read",
+        "policy_version": service.snapshot.version,
+        "rule_ids": ["enter-own-tenant"],
+        "violations": [],
+        "remembered": False,
+        "allowed_count": 0,
+        "withheld_count": 0,
+        "withheld": [],
+    }
+
+
+def test_what_was_decided_is_not_decided_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = [replace(VISIBLE, topics=frozenset({"rag", f"t{number}"})) for number in range(10)]
+    first = service.check(ANALYST, *labels)
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    for decide in ("decide_entry", "decide_rows", "plan"):
+        monkeypatch.delattr(CedarEngine, decide)
+    assert service.check(ANALYST, *reversed(labels)) == first[::-1]
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+
+
+def test_denials_are_typed_errors(service: Service) -> None:
+    with pytest.raises(VecSecError) as refusal:
+        service.counter.count(ANALYST, "tenant_b")
+    assert refusal.value.reason.value == "ACCESS_DENIED"
