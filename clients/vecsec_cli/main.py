@@ -2,8 +2,9 @@
 
 import typer
 
-from vecsec_cli import documents, exit_codes, explain, flags, search, tokens, violations
+from vecsec_cli import doctor, documents, exit_codes, explain, flags, search, tokens, up, violations
 from vecsec_cli.command_group import CommandGroup
+from vecsec_cli.importing.command import import_documents
 
 app = typer.Typer(
     name="vecsec",
@@ -13,6 +14,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("up")(up.up)
+app.command("import")(import_documents)
 app.command("search")(search.search)
 app.command("get")(documents.get)
 app.command("delete")(documents.delete)
@@ -21,6 +24,7 @@ app.command("explain")(explain.explain)
 app.command("violations")(violations.violations)
 app.command("token")(tokens.token)
 app.add_typer(flags.app, name="flag")
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

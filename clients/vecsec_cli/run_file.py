@@ -5,6 +5,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from vecsec_cli import state_files
+
 
 @dataclass(frozen=True, slots=True)
 class RunningProcess:
@@ -32,9 +34,7 @@ class RunFile:
 
     def write(self, path: Path) -> None:
         """Replace the file at once, so that nobody reads half of it."""
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        temporary.replace(path)
+        state_files.replace(path, f"{json.dumps(asdict(self), indent=2)}\n".encode())
 
 
 def read_run_file(path: Path) -> RunFile | None:

@@ -8,11 +8,11 @@ replaced by themselves.
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vecsec_cli.importing.records import BadRecord, SourceError
 
@@ -33,6 +33,11 @@ class Rejections:
         if len(self.reported) < MAX_REPORTED:
             self.reported.append(record)
 
+    def plus(self, other: "Rejections") -> "Rejections":
+        """Both together, in the order of their lines."""
+        reported = sorted([*self.reported, *other.reported], key=lambda record: record.line)
+        return Rejections(reported[:MAX_REPORTED], self.count + other.count)
+
 
 class Journal:
     """What is settled of one import, in the order in which the source yields passages."""
@@ -44,6 +49,8 @@ class Journal:
         """How many passages from the start of the source are stored or refused for good."""
         self.refused = Rejections()
         """Those among them that the services refused."""
+        self.bad = Rejections()
+        """Places of the source that were no documents; known once the import is finished."""
         self.is_finished = False
 
     def settle(self, count: int, refused: Sequence[BadRecord] = ()) -> None:
@@ -53,15 +60,17 @@ class Journal:
             self.refused.add(record)
         self._append({"settled": self.settled, "refused": [asdict(record) for record in refused]})
 
-    def finish(self) -> None:
-        """Record that the source was read to its end."""
+    def finish(self, bad: Rejections) -> None:
+        """Record that the source was read to its end, and what was bad in it."""
+        self.bad = bad
         self.is_finished = True
-        self._append({"finished": True})
+        self._append({"finished": True, "bad": asdict(bad)})
 
     def start_over(self) -> None:
         """Forget everything."""
         self.settled = 0
         self.refused = Rejections()
+        self.bad = Rejections()
         self.is_finished = False
         if self._stream:
             self._stream.truncate(0)
@@ -77,6 +86,8 @@ class Journal:
             self.is_finished = entry.get("finished", False)
             for values in entry.get("refused", ()):
                 self.refused.add(BadRecord(**values))
+            if "bad" in entry:
+                self.bad = _rejections(entry["bad"])
             whole += len(line)
         return whole
 
@@ -86,14 +97,19 @@ class Journal:
             self._stream.flush()
 
 
+def _rejections(values: Mapping[str, Any]) -> Rejections:
+    return Rejections([BadRecord(**record) for record in values["reported"]], values["count"])
+
+
 @contextmanager
-def open_journal(folder: Path, fingerprint: str | None, *scope: str) -> Iterator[Journal]:
+def open_journal(folder: Path, fingerprint: str | None, *scope: str, start_over: bool = False) -> Iterator[Journal]:
     """The journal of a source of this content in this scope (gateway, tenant, collection, options).
 
     Args:
         folder: where journals lie; made if need be.
         fingerprint: of the source's content; None gives a journal that remembers nothing.
         scope: everything else that makes an import another one.
+        start_over: whether to forget what earlier runs did.
 
     Raises:
         SourceError: if another process is importing the same thing just now, or the journal is damaged.
@@ -111,8 +127,10 @@ def open_journal(folder: Path, fingerprint: str | None, *scope: str) -> Iterator
             raise SourceError("another process is importing the same source just now") from error
         journal = Journal(stream)
         stream.seek(0)
+        if start_over:
+            stream.truncate()
         try:
             stream.truncate(journal.replay(stream.readlines()))
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise SourceError(f"the journal {path} is damaged; --restart imports from the start") from error
         yield journal

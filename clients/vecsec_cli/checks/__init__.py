@@ -1,0 +1,1 @@
+"""What `vecsec doctor` looks at. Every check only reads."""

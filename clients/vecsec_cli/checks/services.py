@@ -1,0 +1,79 @@
+"""The three services: health, and metrics."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from vecsec_cli.checks.finding import Finding, fail, ok
+from vecsec_cli.run_file import RunFile, RunningProcess, read_run_file
+from vecsec_cli.service_settings import Ports, reachable_host
+from vecsec_cli.state_directory import StateDirectory
+from vecsec_client import NotFound, VecSecError
+from vecsec_client.error_details import from_rpc_error
+
+CELLS = "vecsec.retrieval.cells"
+"""The health service's name for the cells: NOT_SERVING while one is damaged."""
+
+_WAIT_SECONDS = 3.0
+_START = "start the services with `vecsec up`"
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def check_services(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """Ask each service, at the addresses of the running `vecsec up` or at those that are set."""
+    for name, process in services(state, settings).items():
+        yield _health(name, process.address)
+        yield _metrics(name, process.metrics_url)
+
+
+def services(state: StateDirectory, settings: Mapping[str, str]) -> Mapping[str, RunningProcess]:
+    """Where the services should be."""
+    run: RunFile | None = read_run_file(state.run_file)
+    if run is not None:
+        return run.services
+    host = reachable_host(settings)
+    return {
+        service.name: RunningProcess(0, f"{host}:{service.port}", f"http://{host}:{service.metrics_port}/metrics")
+        for service in reversed(Ports.of(settings).services())
+    }
+
+
+def _health(name: str, address: str) -> Finding:
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            status = _status(stub, "")
+            cells = _status(stub, CELLS) if name == "retrieval" else _SERVING
+        except VecSecError as error:
+            return fail(name, f"no answer at {address}: {error.code.name}", _START)
+    if status != _SERVING:
+        return fail(name, f"{address} answers, but does not serve", f"see its log, {name}.log")
+    if cells == _NOT_SERVING:
+        return fail(name, f"{address} serves, but at least one cell is damaged", "the store's lines here say which")
+    return ok(name, f"{address} serves")
+
+
+def _status(stub: health_pb2_grpc.HealthStub, service: str) -> int:
+    request = health_pb2.HealthCheckRequest(service=service)
+    try:
+        return int(stub.Check(request, timeout=_WAIT_SECONDS).status)
+    except grpc.RpcError as error:
+        failure = from_rpc_error(error, request_id="")
+        if isinstance(failure, NotFound) and service:
+            return int(_SERVING)  # a service that does not tell of this part
+        raise failure from error
+
+
+def _metrics(name: str, url: str) -> Finding:
+    check = f"{name} metrics"
+    try:
+        with urllib.request.urlopen(url, timeout=_WAIT_SECONDS) as answer:  # noqa: S310 (our own http address)
+            lines = sum(line.startswith(b"vecsec_") for line in answer)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return fail(check, f"{url}: {reason}", f"{_START}; or is another program on this port?")
+    return ok(check, f"{url}: {lines} series of ours")

@@ -1,0 +1,66 @@
+"""The vector store: each tenant's cell on its own, or the remote ChromaDB."""
+
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.state_directory import StateDirectory
+
+_DATABASE = "chroma.sqlite3"
+_WAIT_SECONDS = 5.0
+
+
+def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
+    """Read each cell's database through, so that a damaged one is named."""
+    remote = settings.get("CHROMA_CONNECTION_STRING")
+    if remote:
+        yield _remote(remote)
+        return
+    folder = Path(settings.get("CHROMA_PATH") or state.chroma)
+    if not folder.is_dir():
+        yield warn("store", f"{folder} does not exist", "`vecsec up` makes it")
+        return
+    cells = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    problems = [finding for cell in cells if (finding := _cell(cell)) is not None]
+    yield from problems
+    yield ok("store", f"{folder}: {len(cells) - len(problems)} of {len(cells)} cells can be read")
+
+
+def _cell(cell: Path) -> Finding | None:
+    """What is wrong with a tenant's cell."""
+    name = f"cell {cell.name}"
+    database = cell / _DATABASE
+    if not database.exists():
+        return warn(name, f"{database} does not exist", "an import into this tenant makes it; else remove the folder")
+    try:
+        problem = _first_problem(database)
+    except sqlite3.Error as error:
+        problem = str(error)
+    if problem == "ok":
+        return None
+    return fail(name, f"{database}: {problem}", f"restore {cell} from a backup; other tenants are not affected")
+
+
+def _first_problem(database: Path) -> str:
+    location = f"file:{quote(str(database.absolute()))}?mode=ro"
+    with closing(sqlite3.connect(location, uri=True, timeout=_WAIT_SECONDS)) as connection:
+        (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return str(answer)
+
+
+def _remote(location: str) -> Finding:
+    """Ask a ChromaDB server whether it lives. Credentials in the address are not shown."""
+    shown = location.rpartition("@")[2] if "@" in location else location
+    request = f"{location.rstrip('/')}/api/v2/heartbeat"
+    if not request.startswith(("http://", "https://")):
+        return fail("store", f"CHROMA_CONNECTION_STRING={shown} is no address", "write http://HOST:PORT")
+    try:
+        with urllib.request.urlopen(request, timeout=_WAIT_SECONDS):  # noqa: S310 (only http and https, see above)
+            return ok("store", f"ChromaDB at {shown} answers")
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return fail("store", f"ChromaDB at {shown} does not answer: {error}", "start it, or correct the address")

@@ -1,0 +1,54 @@
+"""The demonstration of `vecsec up`: import the corpora once, then search as different callers."""
+
+import time
+
+from rich.console import Console
+
+from vecsec_cli import output
+from vecsec_cli.demo import search_table
+from vecsec_cli.demo.callers import administrator
+from vecsec_cli.demo.comparison import compare
+from vecsec_cli.demo.guided_searches import GUIDED_SEARCHES, GuidedSearch
+from vecsec_cli.demo.loading import load
+from vecsec_cli.failures import CommandFailure
+from vecsec_cli.importing.records import SourceError
+from vecsec_cli.service_errors import hint_for, message_of
+from vecsec_cli.state_directory import StateDirectory
+from vecsec_client import PermissionDenied, SearchAnswer, VecSecError
+
+_K = 6
+_ADMIN_K = 30
+"""How far the admin's list reaches to which callers' lists are compared."""
+
+
+async def show_demonstration(state: StateDirectory, address: str) -> None:
+    """Import and search. What goes wrong is told; the services stay up."""
+    out = output.console()
+    try:
+        started = time.monotonic()
+        stored = await load(state, address)
+        seconds = time.monotonic() - started
+        out.print(f"imported {stored:,} documents in {seconds:.0f} s" if stored else "the corpora are already imported")
+        out.print()
+        for number, search in enumerate(GUIDED_SEARCHES, start=1):
+            await _show(out, number, search, state, address)
+    except VecSecError as error:
+        output.report_failure(f"the demonstration stopped: {message_of(error)}", hint_for(error))
+    except (SourceError, CommandFailure) as error:
+        output.report_failure(f"the demonstration stopped: {error}", "")
+
+
+async def _show(out: Console, number: int, search: GuidedSearch, state: StateDirectory, address: str) -> None:
+    async with search.caller.connect(state, address) as client:
+        try:
+            answer = await client.search(search.query, tenant=search.tenant_id, k=_K)
+        except PermissionDenied as error:
+            out.print(search_table.refused(number, search, error))
+            return
+    everything = await _all_rows(search, state, address) if answer.is_real else answer
+    out.print(search_table.answered(number, search, answer, compare(search.caller, answer.results, everything.results)))
+
+
+async def _all_rows(search: GuidedSearch, state: StateDirectory, address: str) -> SearchAnswer:
+    async with administrator(search.tenant_id).connect(state, address) as client:
+        return await client.search(search.query, k=_ADMIN_K)

@@ -1,0 +1,112 @@
+"""One import, apart from any network: what to send next, and what the answers mean for journal and report."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from vecsec_cli.importing.journal import Journal, Rejections
+from vecsec_cli.importing.records import BadRecord, Passage, Source
+from vecsec_cli.importing.repeated_ids import without_repeated_ids
+from vecsec_client import DocumentInput, DocumentsRejected, ImportProgress, RejectedDocument
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """How an import ended."""
+
+    stored: int
+    """Documents that this run stored."""
+    skipped: int
+    """Documents that an earlier run of the same import had stored."""
+    rejections: Rejections
+    """Bad places of the source and documents that the services refused."""
+
+    @property
+    def total(self) -> int:
+        """Everything that the source has, as far as it was read."""
+        return self.stored + self.skipped + self.rejections.count
+
+
+class ImportRun:
+    """Feeds documents to a client in the source's order, and keeps the journal by what the client says of them."""
+
+    def __init__(
+        self, source: Source, journal: Journal, *, strict: bool = False, on_bad: Callable[[BadRecord], None]
+    ) -> None:
+        """`strict` stops reading at the first bad record; `on_bad` hears of each bad record as it is found."""
+        self._source = source
+        self._journal = journal
+        self._strict = strict
+        self._on_bad = on_bad
+        self._skipped = journal.settled - journal.refused.count
+        self._stored = 0
+        self._settled_in_this_run = 0
+        self._under_way: deque[Passage] = deque()
+        self._bad = Rejections()
+        self._read_to_end = False
+
+    def documents(self) -> Iterator[DocumentInput]:
+        """What is still to be stored. Bad records are reported while it is read, also those before the start point.
+
+        Raises:
+            SourceError: if the source cannot be read.
+        """
+        passed = 0
+        start = self._journal.settled
+        for record in without_repeated_ids(self._source.records()):
+            if isinstance(record, BadRecord):
+                self._found_bad(record)
+                if self._strict:
+                    return
+                continue
+            passed += 1
+            if passed > start:
+                self._under_way.append(record)
+                yield record.document
+        self._read_to_end = True
+
+    def settle(self, progress: ImportProgress) -> None:
+        """Take in what the client says is settled."""
+        count = progress.settled_count - self._settled_in_this_run
+        passages = [self._under_way.popleft() for _ in range(count)]
+        first_index = progress.settled_count - count
+        refused = [_refusal(passages[each.index - first_index], each) for each in progress.rejected]
+        self._stored = progress.stored_count
+        self._journal.settle(count, refused)
+        self._settled_in_this_run = progress.settled_count
+        for record in refused:
+            self._on_bad(record)
+
+    def stop(self, error: DocumentsRejected) -> None:
+        """Take in that a strict import met documents which the services refuse."""
+        for rejected in error.rejected:
+            self._found_bad(_refusal(self._under_way[rejected.index - self._settled_in_this_run], rejected))
+
+    def finish(self) -> ImportResult:
+        """Close the journal, if the source was read to its end; the result."""
+        if self._read_to_end and not self._under_way:
+            self._journal.finish(self._bad)
+        return self.result()
+
+    def result(self) -> ImportResult:
+        """How far the import is."""
+        return ImportResult(self._stored, self._skipped, self._journal.refused.plus(self._bad))
+
+    def _found_bad(self, record: BadRecord) -> None:
+        self._bad.add(record)
+        self._on_bad(record)
+
+
+def earlier_result(journal: Journal) -> ImportResult:
+    """The result of an import that an earlier run finished."""
+    return ImportResult(0, journal.settled - journal.refused.count, journal.refused.plus(journal.bad))
+
+
+def _refusal(passage: Passage, rejected: RejectedDocument) -> BadRecord:
+    return BadRecord(
+        line=passage.line,
+        place=passage.place,
+        document_id=passage.document.document_id,
+        field="id" if rejected.field == "document_id" else rejected.field,
+        reason=rejected.reason,
+    )
