@@ -1,0 +1,1 @@
+"""The retrieval service: the only one that knows the vector store. It acts on grants alone."""

@@ -1,0 +1,134 @@
+"""Composition root of the retrieval service: the only file that names concrete classes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+
+import grpc
+import structlog
+
+from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.flag import real_retrieval_flag
+from vecsec_chassis.grants import GrantVerifier
+from vecsec_chassis.keys import key_source
+from vecsec_chassis.server import Health, RunningService, running_server
+from vecsec_chassis.telemetry import running_telemetry
+from vecsec_retrieval.cells import CellStore
+from vecsec_retrieval.deleting import Deleting
+from vecsec_retrieval.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, WordLlamaModel
+from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
+from vecsec_retrieval.heartbeat import StoreHeartbeat
+from vecsec_retrieval.importing import BatchStore
+from vecsec_retrieval.listing import Listing
+from vecsec_retrieval.memory_budget import MemoryBudget, most_open_cells
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.open_cells import OpenCells
+from vecsec_retrieval.permissions import Permissions
+from vecsec_retrieval.reading import Reading
+from vecsec_retrieval.residuals import ResidualDecisions
+from vecsec_retrieval.searching import Searching
+from vecsec_retrieval.settings import RetrievalSettings
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
+from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.remote import RemoteCellStore
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[RunningService]:
+    """Run the retrieval service until the block ends. Acknowledged writes are durable before the block ends.
+
+    A remote store that does not answer yet does not keep the service from starting: it is NOT_SERVING until it does.
+
+    Raises:
+        StartupError: if settings, keys, the embedding model or the embedded store's path are not usable.
+    """
+    verifier = GrantVerifier(key_source(settings.grant_jwks))
+    models = _models(settings)
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(_open_store(settings))
+        telemetry = stack.enter_context(
+            running_telemetry(
+                "retrieval",
+                address=settings.bind_address,
+                metrics_port=settings.metrics_port,
+                otlp_endpoint=settings.otlp_endpoint,
+            )
+        )
+        flag = await stack.enter_async_context(
+            real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
+        )
+        metrics = RetrievalMetrics(telemetry.meter)
+        # Released after the server: what is written while it drains is waited for, and only then cells are closed.
+        threads = stack.enter_context(
+            contextlib.closing(StoreThreads(settings.store_threads, metrics.record_store_call))
+        )
+        budget = MemoryBudget(settings.memory_limit_bytes, most_open_cells())
+        cells = await stack.enter_async_context(
+            contextlib.aclosing(OpenCells(store, threads=threads, budget=budget, metrics=metrics))
+        )
+        permissions = Permissions(verifier, flag, ResidualDecisions())
+        handlers = RetrievalHandlers(
+            permissions=permissions,
+            searching=Searching(permissions, cells, models, metrics),
+            batches=BatchStore(cells, models),
+            reading=Reading(permissions, cells),
+            deleting=Deleting(permissions, cells),
+            listing=Listing(permissions, cells),
+        )
+
+        def add_servicer(server: grpc.aio.Server) -> None:
+            retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(handlers, server)
+
+        service = await stack.enter_async_context(
+            running_server(
+                service_name=SERVICE_NAME,
+                add_servicer=add_servicer,
+                port=settings.port,
+                port_setting="VECSEC_RETRIEVAL_PORT",
+                settings=settings,
+                telemetry=telemetry,
+                token_verifier=None,  # acts on grants, which say themselves who the caller is
+            )
+        )
+        log.info("Using real vector store", kind=store.kind, location=store.location)
+        heartbeat = StoreHeartbeat(store, lambda: cells.damaged, metrics)
+        await heartbeat.beat(service.health)
+        await stack.enter_async_context(_running(heartbeat, service.health))
+        yield service
+
+
+@contextmanager
+def _open_store(settings: RetrievalSettings) -> Iterator[CellStore]:
+    store: EmbeddedCellStore | RemoteCellStore
+    if settings.chroma_url is None:
+        store = EmbeddedCellStore(settings.chroma_path)
+    else:
+        api_key = settings.chroma_api_key.get_secret_value() if settings.chroma_api_key else None
+        store = RemoteCellStore(settings.chroma_url, api_key=api_key, chroma_tenant=settings.chroma_tenant)
+    with contextlib.closing(store):
+        yield store
+
+
+def _models(settings: RetrievalSettings) -> EmbeddingModels:
+    name = settings.embedding_model
+    models: dict[str, EmbeddingModel] = {WORDLLAMA: WordLlamaModel()}
+    if name.startswith(PREFIX):
+        models[name] = ChromaModel(name, settings.embedding_model_config)
+    elif name not in models:
+        raise StartupError(f"VECSEC_EMBEDDING_MODEL={name}: must be {WORDLLAMA}, or {PREFIX}<name> of ChromaDB's own")
+    return EmbeddingModels(models, name)
+
+
+@asynccontextmanager
+async def _running(heartbeat: StoreHeartbeat, health: Health) -> AsyncIterator[None]:
+    task = asyncio.create_task(heartbeat.run(health), name="heartbeat of the vector store")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,59 @@
+"""Reads a collection straight from the store, where it is not or must not be in memory."""
+
+from collections.abc import Sequence
+
+from vecsec_retrieval.cells import Cell, RowCondition
+from vecsec_retrieval.label_catalogue import LabelCatalogue
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.readers import SearchAnswer, SearchOrder
+from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.rows import Document
+from vecsec_retrieval.store_search import StoreSearch
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visible_rows import see
+
+
+class ColdReader:
+    """See `readers.CollectionReader`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        collection_id: str,
+        *,
+        catalogue: LabelCatalogue,
+        threads: StoreThreads,
+        metrics: RetrievalMetrics,
+    ) -> None:
+        self._cell = cell
+        self._collection_id = collection_id
+        self._catalogue = catalogue
+        self._threads = threads
+        self._metrics = metrics
+        self._search = StoreSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
+
+    async def has_visible(self, visibility: Visibility) -> bool:
+        return bool(await self._visible_ids(visibility, limit=1))
+
+    async def count(self, visibility: Visibility) -> int:
+        return len(await self._visible_ids(visibility, limit=None))
+
+    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+        return self._catalogue.metadata_keys(await visibility.of(await self._catalogue.labels()))
+
+    async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
+        rows = await self._threads.run(
+            "get", lambda: self._cell.get(self._collection_id, document_ids, with_embeddings=False)
+        )
+        seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+        return list(seen.visible.values())
+
+    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+        return await self._search.search(order, visibility)
+
+    async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:
+        label_keys = await visibility.of(await self._catalogue.labels())
+        if not label_keys:
+            return []
+        condition = RowCondition(label_keys)
+        return await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition, limit))

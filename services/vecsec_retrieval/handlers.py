@@ -1,0 +1,72 @@
+"""The retrieval service on the wire: messages to values, values to messages, nothing decided."""
+
+from collections.abc import AsyncIterator
+
+from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
+from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
+from vecsec_chassis.interception import Context
+from vecsec_retrieval import wire
+from vecsec_retrieval.deleting import Deleting
+from vecsec_retrieval.importing import BatchStore, ImportSession
+from vecsec_retrieval.listing import Listing
+from vecsec_retrieval.permissions import Permissions
+from vecsec_retrieval.reading import Reading
+from vecsec_retrieval.searching import Searching
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
+
+
+class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
+    """Hands each call to its use case."""
+
+    def __init__(
+        self,
+        *,
+        permissions: Permissions,
+        searching: Searching,
+        batches: BatchStore,
+        reading: Reading,
+        deleting: Deleting,
+        listing: Listing,
+    ) -> None:
+        self._permissions = permissions
+        self._searching = searching
+        self._batches = batches
+        self._reading = reading
+        self._deleting = deleting
+        self._listing = listing
+
+    async def SearchDocuments(  # noqa: N802 (the contract's name)
+        self, request: pb.SearchDocumentsRequest, context: Context
+    ) -> pb.SearchDocumentsResponse:
+        """Find the nearest visible documents."""
+        return wire.search_response(await self._searching.search(wire.search_request(request)))
+
+    async def ImportDocuments(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.ImportDocumentsRequest], context: Context
+    ) -> AsyncIterator[pb.ImportDocumentsResponse]:
+        """Store batch after batch, and say of each when it is durable."""
+        session = ImportSession(self._permissions, self._batches)
+        async for request in request_iterator:
+            yield wire.import_response(await session.store(wire.import_batch(request)))
+
+    async def GetDocuments(  # noqa: N802
+        self, request: pb.GetDocumentsRequest, context: Context
+    ) -> pb.GetDocumentsResponse:
+        """Read documents by id."""
+        return wire.get_response(await self._reading.get(wire.get_request(request)))
+
+    async def DeleteDocuments(  # noqa: N802
+        self, request: pb.DeleteDocumentsRequest, context: Context
+    ) -> pb.DeleteDocumentsResponse:
+        """Delete documents by id."""
+        deleted = await self._deleting.delete(
+            request.grant, wire.collection_id(request.collection_id), list(request.document_ids)
+        )
+        return pb.DeleteDocumentsResponse(deleted_count=deleted)
+
+    async def ListCollections(  # noqa: N802
+        self, request: pb.ListCollectionsRequest, context: Context
+    ) -> pb.ListCollectionsResponse:
+        """List the collections that hold visible documents."""
+        return wire.list_response(await self._listing.list_collections(request.grant))

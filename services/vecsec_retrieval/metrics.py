@@ -1,0 +1,49 @@
+"""What the retrieval service measures. Label values are bounded: names of strategies and operations, never tenants."""
+
+from opentelemetry.metrics import Meter
+
+from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
+
+
+class RetrievalMetrics:
+    """The service's instruments."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.store_up = meter.create_gauge(
+            "vecsec_vector_store_up", description="Whether the vector store answers (1) or not (0)."
+        )
+        self.open_cells = meter.create_gauge("vecsec_open_cells", description="Tenants' cells that are held open.")
+        self.damaged_cells = meter.create_gauge("vecsec_damaged_cells", description="Cells that could not be read.")
+        self.index_bytes = meter.create_gauge(
+            "vecsec_index_bytes", unit="By", description="Memory of open cells and their in-memory indexes, estimated."
+        )
+        self._searches = meter.create_counter(
+            "vecsec_search_strategy", description="Searches, by the strategy that answered them."
+        )
+        self._rows_filtered = meter.create_counter(
+            "vecsec_rows_filtered", description="Rows left out of searches because their label is not visible."
+        )
+        self._untagged_rows = meter.create_counter(
+            "vecsec_untagged_rows", description="Rows met in the store whose tags are missing or not the tenant's own."
+        )
+        self._store_duration = meter.create_histogram(
+            "vecsec_store_duration",
+            unit="s",
+            description="How long calls to the vector store took, by operation.",
+            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
+        )
+
+    def count_search(self, strategy: str, filtered_rows: int) -> None:
+        """One search was answered."""
+        self._searches.add(1, {"strategy": strategy})
+        if filtered_rows:
+            self._rows_filtered.add(filtered_rows)
+
+    def count_untagged(self, rows: int) -> None:
+        """Rows without whole tags turned up."""
+        if rows:
+            self._untagged_rows.add(rows)
+
+    def record_store_call(self, operation: str, seconds: float) -> None:
+        """A call to the store took this long."""
+        self._store_duration.record(seconds, {"operation": operation})

@@ -1,0 +1,102 @@
+"""A tenant's cell while it is open: its collections, and the one writer at a time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from vecsec_chassis.identifiers import is_collection_id
+from vecsec_retrieval.cells import Cell
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.open_collection import OpenCollection, Warmth
+from vecsec_retrieval.rows import CollectionInfo
+from vecsec_retrieval.store_threads import StoreThreads
+
+_BYTES_PER_CELL = 4 * 1024 * 1024
+"""An open cell without collections in memory (measured)."""
+_FRESH_SECONDS = 1.0
+
+
+class OpenCell:
+    """One tenant's open cell. Used on the event loop."""
+
+    def __init__(self, cell: Cell, *, threads: StoreThreads, metrics: RetrievalMetrics, warmth: Warmth) -> None:
+        self.cell = cell
+        self.writer = asyncio.Lock()
+        """Held from reading what is there until what replaces it is stored."""
+        self.leases = 0
+        self.must_close = False
+        """Set when the store failed: nobody borrows the cell any more, and the next call opens it afresh."""
+        self.closed = asyncio.Event()
+        self._threads = threads
+        self._metrics = metrics
+        self._warmth = warmth
+        self._collections: dict[str, OpenCollection] = {}
+        self._checked_at: dict[str, float] = {}
+
+    @property
+    def tenant_id(self) -> str:
+        """Whose cell this is."""
+        return self.cell.tenant_id
+
+    @property
+    def approximate_bytes(self) -> int:
+        """Memory that the cell takes with everything in it."""
+        return _BYTES_PER_CELL + sum(collection.approximate_bytes for collection in self._collections.values())
+
+    async def collection(self, collection_id: str) -> OpenCollection | None:
+        """The collection, or None if there is none of this id."""
+        known = self._collections.get(collection_id)
+        if known is not None and (self._warmth.allowed or self._is_fresh(collection_id)):
+            return known
+        info = await self._threads.run("find_collection", lambda: self.cell.find_collection(collection_id))
+        return self._take(collection_id, info)
+
+    async def collections(self) -> list[OpenCollection]:
+        """All collections, by id."""
+        infos = await self._threads.run("list_collections", self.cell.collections)
+        taken = [self._take(info.collection_id, info) for info in infos if is_collection_id(info.collection_id)]
+        return sorted((each for each in taken if each is not None), key=lambda each: each.info.collection_id)
+
+    async def create_collection(self, info: CollectionInfo) -> OpenCollection:
+        """Make a collection; the caller holds the writer's lock and has seen that there is none."""
+        made = await self._threads.run("create_collection", lambda: self.cell.create_collection(info))
+        collection = self._take(made.collection_id, made)
+        assert collection is not None
+        return collection
+
+    async def write(self, operation: str, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Change the store, then memory; the caller holds the writer's lock and a lease.
+
+        Once begun, both are done, even if the call is cancelled. If the store fails, nobody knows what it has written:
+        the cell is closed, and what is in memory with it.
+        """
+        try:
+            await self._threads.run_to_the_end(operation, work, done)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self.must_close = True
+            raise
+
+    async def close(self) -> None:
+        """Give up loads, let a write that has begun finish, and let go of the store's side."""
+        for collection in self._collections.values():
+            await collection.stop_loading()
+        async with self.writer:
+            await self._threads.run("close_cell", self.cell.close)
+        self.closed.set()
+
+    def _is_fresh(self, collection_id: str) -> bool:
+        return time.monotonic() - self._checked_at[collection_id] < _FRESH_SECONDS
+
+    def _take(self, collection_id: str, info: CollectionInfo | None) -> OpenCollection | None:
+        if info is None:
+            self._collections.pop(collection_id, None)
+            return None
+        self._checked_at[collection_id] = time.monotonic()
+        known = self._collections.get(collection_id)
+        if known is not None and known.info == info:
+            return known
+        collection = OpenCollection(self.cell, info, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
+        self._collections[collection_id] = collection
+        return collection

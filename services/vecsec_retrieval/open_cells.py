@@ -1,0 +1,165 @@
+"""Opens tenants' cells on demand, lends them to calls, and closes those that were not used for longest."""
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
+
+import structlog
+
+from vecsec_chassis.errors import StoreDamaged, VecSecError
+from vecsec_retrieval.cells import CellStore
+from vecsec_retrieval.memory_budget import MemoryBudget
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_collection import Warmth
+from vecsec_retrieval.store_threads import StoreThreads
+
+log = structlog.get_logger()
+
+_LOADS_AT_ONCE = 2
+
+
+class OpenCells:
+    """All cells that are open. Used on the event loop."""
+
+    def __init__(
+        self, store: CellStore, *, threads: StoreThreads, budget: MemoryBudget, metrics: RetrievalMetrics
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._budget = budget
+        self._metrics = metrics
+        self._warmth = Warmth(
+            allowed=not store.has_other_writers,
+            limit_bytes=budget.limit_bytes,
+            loads=asyncio.Semaphore(_LOADS_AT_ONCE),
+            observer=self,
+        )
+        self._open: dict[str, OpenCell] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._damaged: set[str] = set()
+
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Tenants whose cell could not be read when it was last tried."""
+        return frozenset(self._damaged)
+
+    @asynccontextmanager
+    async def lease(self, tenant_id: str, *, create: bool = False) -> AsyncIterator[OpenCell | None]:
+        """The tenant's cell, which stays open inside the block; None if the tenant has none and none is to be made."""
+        try:
+            cell = await self._borrow(tenant_id, create=create)
+        except StoreDamaged as error:
+            self._note_damage(tenant_id, error)
+            raise
+        if cell is None:
+            yield None
+            return
+        try:
+            yield cell
+        except StoreDamaged as error:
+            cell.must_close = True
+            self._note_damage(tenant_id, error)
+            raise
+        finally:
+            cell.leases -= 1
+            self._settle(cell)
+
+    async def aclose(self) -> None:
+        """Close every cell, when calls have ended; a write that outlived its call is waited for."""
+        for cell in list(self._open.values()):
+            self._start_closing(cell)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def loaded(self, tenant_id: str) -> None:
+        """A collection was read as a whole."""
+        if tenant_id in self._damaged:
+            self._damaged.discard(tenant_id)
+            self._metrics.damaged_cells.set(len(self._damaged))
+            log.info("cell is readable again", tenant_id=tenant_id)
+        cell = self._open.get(tenant_id)
+        if cell is not None:
+            self._settle(cell)
+
+    def load_failed(self, tenant_id: str, error: VecSecError) -> None:
+        """A collection could not be taken into memory."""
+        log.warning("loading failed", tenant_id=tenant_id, reason=error.reason.value, detail=error.detail)
+        cell = self._open.get(tenant_id)
+        if isinstance(error, StoreDamaged) and cell is not None:
+            self._note_damage(tenant_id, error)
+            cell.must_close = True
+            self._settle(cell)
+
+    async def _borrow(self, tenant_id: str, *, create: bool) -> OpenCell | None:
+        while True:
+            cell = self._open.get(tenant_id)
+            if cell is None:
+                # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
+                opening = asyncio.create_task(self._open_cell(tenant_id, create=create), context=contextvars.Context())
+                self._keep(opening)
+                if not await asyncio.shield(opening):
+                    return None
+            elif cell.must_close:
+                await cell.closed.wait()
+            else:
+                cell.leases += 1
+                self._budget.touch(tenant_id)
+                return cell
+
+    async def _open_cell(self, tenant_id: str, *, create: bool) -> bool:
+        async with self._turn(tenant_id):
+            if tenant_id in self._open:
+                return True
+            cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
+            if cell is None:
+                return False
+            self._open[tenant_id] = OpenCell(cell, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
+            return True
+
+    def _settle(self, cell: OpenCell) -> None:
+        """Account for what the cell takes now, and close whatever has to go."""
+        if self._open.get(cell.tenant_id) is not cell:
+            return
+        self._budget.set(cell.tenant_id, cell.approximate_bytes)
+        if cell.must_close and not cell.leases:
+            self._start_closing(cell)
+        for tenant_id in self._budget.excess():
+            candidate = self._open[tenant_id]
+            if not candidate.leases:
+                self._start_closing(candidate)
+        self._measure()
+
+    def _start_closing(self, cell: OpenCell) -> None:
+        del self._open[cell.tenant_id]
+        self._budget.remove(cell.tenant_id)
+        self._keep(asyncio.create_task(self._close_cell(cell), context=contextvars.Context()))
+
+    async def _close_cell(self, cell: OpenCell) -> None:
+        async with self._turn(cell.tenant_id):
+            try:
+                await cell.close()
+            except VecSecError as error:
+                log.warning("closing failed", tenant_id=cell.tenant_id, detail=error.detail)
+        self._measure()
+
+    def _turn(self, tenant_id: str) -> asyncio.Lock:
+        """Opening and closing one tenant's cell take turns: a directory is never open twice."""
+        return self._turns.setdefault(tenant_id, asyncio.Lock())
+
+    def _keep(self, task: "asyncio.Task[bool] | asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _note_damage(self, tenant_id: str, error: StoreDamaged) -> None:
+        if tenant_id not in self._damaged:
+            log.error("cell is damaged", tenant_id=tenant_id, detail=error.detail)
+        self._damaged.add(tenant_id)
+        self._metrics.damaged_cells.set(len(self._damaged))
+
+    def _measure(self) -> None:
+        self._metrics.open_cells.set(len(self._open))
+        self._metrics.index_bytes.set(self._budget.total_bytes)

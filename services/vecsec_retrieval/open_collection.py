@@ -1,0 +1,175 @@
+"""A collection in use: in memory where this process alone writes to it and it fits, and in the store in any case."""
+
+import asyncio
+import contextvars
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vecsec_chassis.errors import VecSecError
+from vecsec_chassis.labels import Label
+from vecsec_retrieval.cells import Cell
+from vecsec_retrieval.cold_reader import ColdReader
+from vecsec_retrieval.hot_reader import HotReader
+from vecsec_retrieval.index import CollectionIndex
+from vecsec_retrieval.index_loading import Change, IndexLoad
+from vecsec_retrieval.label_catalogue import LabelCatalogue
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.readers import CollectionReader
+from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.rows import CollectionInfo, Vector
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.tagging import caller_metadata, from_stored
+from vecsec_retrieval.visible_rows import see
+
+_CHROMA_BYTES_PER_ROW = 256
+"""What Chroma's own vector index, once it is loaded, takes per row beside the vector (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingRow:
+    """What a writer has to know of a row that it is about to replace or remove."""
+
+    label: Label | None
+    """None if the row's tags are not whole, so that nobody may touch it."""
+    metadata_keys: frozenset[str]
+
+
+class LoadObserver(Protocol):
+    """Is told how loads end."""
+
+    def loaded(self, tenant_id: str) -> None:
+        """A collection of the tenant was read as a whole."""
+        ...
+
+    def load_failed(self, tenant_id: str, error: VecSecError) -> None:
+        """A collection of the tenant could not be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """Whether and how collections are taken into memory."""
+
+    allowed: bool
+    """False where others write, too, for nobody would tell us."""
+    limit_bytes: int
+    loads: asyncio.Semaphore
+    """How many collections may load at the same time."""
+    observer: LoadObserver
+
+
+class OpenCollection:
+    """One collection of an open cell. Used on the event loop."""
+
+    def __init__(
+        self, cell: Cell, info: CollectionInfo, *, threads: StoreThreads, metrics: RetrievalMetrics, warmth: Warmth
+    ) -> None:
+        self.info = info
+        self.catalogue = LabelCatalogue(cell, info.collection_id, threads, has_other_writers=not warmth.allowed)
+        self._cell = cell
+        self._threads = threads
+        self._metrics = metrics
+        self._warmth = warmth
+        self._index: CollectionIndex | None = None
+        self._load: IndexLoad | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._is_too_large = False
+        self._cold = ColdReader(cell, info.collection_id, catalogue=self.catalogue, threads=threads, metrics=metrics)
+
+    @property
+    def approximate_bytes(self) -> int:
+        """Memory that the collection takes, here and, since its vectors were read, inside Chroma."""
+        if self._index is None:
+            return 0
+        per_row = self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW
+        return self._index.approximate_bytes + len(self._index) * per_row
+
+    def reader(self) -> CollectionReader:
+        """Reads from memory if the collection is there; otherwise from the store, while it is taken into memory."""
+        if self._index is not None:
+            return HotReader(self._index, self._threads)
+        self.warm()
+        return self._cold
+
+    def warm(self) -> None:
+        """Begin to take the collection into memory, unless it is there, on its way or must not be."""
+        if self._index is not None or self._loading is not None or self._is_too_large or not self._warmth.allowed:
+            return
+        # An empty context: the load outlives the call that sets it off, and must not have its deadline.
+        self._loading = asyncio.create_task(self._load_index(), context=contextvars.Context())
+
+    def begin_empty(self) -> None:
+        """The collection was just made: its index is complete at once."""
+        if self._warmth.allowed:
+            self._index = CollectionIndex(self.info.dimensions)
+
+    def apply(self, change: Change) -> None:
+        """The store acknowledged a write: do it in memory, too."""
+        if self._index is not None:
+            change(self._index)
+        elif self._load is not None:
+            self._load.note(change)
+
+    async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
+        """Those of these rows that exist, visible or not; for decisions about writes only."""
+        if self._index is not None:
+            return _existing_in_memory(self._index, document_ids)
+        rows = await self._threads.run(
+            "get", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=False)
+        )
+        existing = {}
+        for row in rows:
+            document = from_stored(row, self._cell.tenant_id)
+            existing[row.document_id] = ExistingRow(
+                None if document is None else document.label, frozenset(caller_metadata(row.metadata))
+            )
+        return existing
+
+    async def embeddings(self, document_ids: Sequence[str], visibility: Visibility) -> dict[str, Vector]:
+        """The embeddings of visible documents as they were stored, by id."""
+        rows = await self._threads.run(
+            "get_embeddings", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=True)
+        )
+        seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+        return {key: document.embedding for key, document in seen.visible.items() if document.embedding is not None}
+
+    async def loaded(self) -> None:
+        """Wait until a load that goes on has ended, one way or another."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+
+    async def stop_loading(self) -> None:
+        """Give up a load that goes on."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+
+    async def _load_index(self) -> None:
+        async with self._warmth.loads:
+            self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics)
+            try:
+                self._index = await self._load.run(self._fits)
+                self._is_too_large = self._index is None
+            except VecSecError as error:
+                # Readers go on from the store, which tells them if it is beyond that, too.
+                self._warmth.observer.load_failed(self._cell.tenant_id, error)
+            else:
+                self._warmth.observer.loaded(self._cell.tenant_id)
+            finally:
+                self._load = None
+                self._loading = None
+
+    def _fits(self, rows: int) -> bool:
+        return rows * (self.info.dimensions * 8 + 2 * 1024) <= self._warmth.limit_bytes
+
+
+def _existing_in_memory(index: CollectionIndex, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
+    existing = {}
+    for document_id in document_ids:
+        document = index.find(document_id)
+        if document is not None:
+            existing[document_id] = ExistingRow(document.label, frozenset(document.metadata))
+        elif document_id in index.untagged_ids:
+            existing[document_id] = ExistingRow(None, frozenset())
+    return existing

@@ -1,0 +1,53 @@
+"""What use cases ask of a collection that they read, whether it is in memory or not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vecsec_retrieval.filters import MetadataFilter
+from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.rows import Document, ScoredDocument, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOrder:
+    """What to look for in a collection."""
+
+    vector: Vector
+    """Of the collection's dimensions, with a direction."""
+    k: int
+    metadata: MetadataFilter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """What was found, best first, and how."""
+
+    results: Sequence[ScoredDocument]
+    strategy: str
+    filtered_rows: int = 0
+    """Rows met that were left out because their label is not visible."""
+
+
+class CollectionReader(Protocol):
+    """Reads one collection through a grant's eyes; nothing that it returns is invisible to the grant."""
+
+    async def has_visible(self, visibility: Visibility) -> bool:
+        """Whether any document is visible."""
+        ...
+
+    async def count(self, visibility: Visibility) -> int:
+        """How many documents are visible."""
+        ...
+
+    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+        """The metadata keys of visible documents."""
+        ...
+
+    async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
+        """The visible documents among these, in this order, without embeddings."""
+        ...
+
+    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+        """The k most similar visible documents that match, or all of them if they are fewer; without embeddings."""
+        ...

@@ -1,0 +1,51 @@
+"""Documents by id, among those that a grant makes visible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vecsec_retrieval.open_cells import OpenCells
+from vecsec_retrieval.permissions import Permissions, refuse_unseen
+from vecsec_retrieval.rows import Document
+
+
+@dataclass(frozen=True, slots=True)
+class GetRequest:
+    """Which documents a caller wants."""
+
+    grant: str
+    collection_id: str
+    document_ids: Sequence[str]
+    include_embeddings: bool = False
+
+
+class Reading:
+    """The use case."""
+
+    def __init__(self, permissions: Permissions, cells: OpenCells) -> None:
+        self._permissions = permissions
+        self._cells = cells
+
+    async def get(self, request: GetRequest) -> list[Document]:
+        """The visible documents in the order of the ids; those that are missing or hidden are left out alike.
+
+        Raises:
+            InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
+            CollectionNotFound: if the caller sees nothing in a collection other than the default one.
+        """
+        grant = await self._permissions.require_reading(request.grant, embeddings=request.include_embeddings)
+        visibility = self._permissions.visibility(grant)
+        document_ids = list(dict.fromkeys(request.document_ids))
+        async with self._cells.lease(grant.tenant_id) as cell:
+            collection = None if cell is None else await cell.collection(request.collection_id)
+            if collection is not None and await collection.reader().has_visible(visibility):
+                documents = await collection.reader().get(document_ids, visibility)
+                if not request.include_embeddings or not documents:
+                    return documents
+                embeddings = await collection.embeddings([each.document_id for each in documents], visibility)
+                return [
+                    replace(document, embedding=embeddings[document.document_id])
+                    for document in documents
+                    if document.document_id in embeddings
+                ]
+        refuse_unseen(request.collection_id)
+        return []

@@ -1,0 +1,107 @@
+"""The nearest documents among those that a grant makes visible."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vecsec_chassis.errors import InvalidRequest
+from vecsec_retrieval.embeddings import EmbeddingModels
+from vecsec_retrieval.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.open_cells import OpenCells
+from vecsec_retrieval.open_collection import OpenCollection
+from vecsec_retrieval.permissions import Permissions, refuse_unseen
+from vecsec_retrieval.readers import SearchAnswer, SearchOrder
+from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.rows import ScoredDocument, Vector
+from vecsec_retrieval.store_search import NOTHING_VISIBLE
+from vecsec_retrieval.vectors import has_direction
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What a caller looks for; exactly one of `text` and `vector` is set."""
+
+    grant: str
+    collection_id: str
+    k: int
+    text: str | None = None
+    vector: Vector | None = None
+    metadata: MetadataFilter | None = None
+    include_embeddings: bool = False
+
+
+class Searching:
+    """The use case."""
+
+    def __init__(
+        self, permissions: Permissions, cells: OpenCells, models: EmbeddingModels, metrics: RetrievalMetrics
+    ) -> None:
+        self._permissions = permissions
+        self._cells = cells
+        self._models = models
+        self._metrics = metrics
+
+    async def search(self, request: SearchRequest) -> SearchAnswer:
+        """The k most similar visible documents.
+
+        Raises:
+            InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
+            CollectionNotFound: if the caller sees nothing in a collection other than the default one.
+            InvalidRequest: naming the field of the query or filter that does not fit what the caller sees.
+        """
+        grant = await self._permissions.require_reading(request.grant, embeddings=request.include_embeddings)
+        if request.metadata is not None:
+            refuse_oversized(request.metadata)
+        visibility = self._permissions.visibility(grant)
+        async with self._cells.lease(grant.tenant_id) as cell:
+            collection = None if cell is None else await cell.collection(request.collection_id)
+            answer = None if collection is None else await self._search_in(collection, request, visibility)
+        if answer is None:
+            refuse_unseen(request.collection_id)
+            answer = SearchAnswer((), NOTHING_VISIBLE)
+        self._metrics.count_search(answer.strategy, answer.filtered_rows)
+        return answer
+
+    async def _search_in(
+        self, collection: OpenCollection, request: SearchRequest, visibility: Visibility
+    ) -> SearchAnswer | None:
+        reader = collection.reader()
+        # First of all: what is said about the query below would otherwise tell of a collection that is hidden.
+        if not await reader.has_visible(visibility):
+            return None
+        if request.metadata is not None:
+            refuse_unknown_keys(request.metadata, await reader.metadata_keys(visibility))
+        vector = await self._vector(collection, request)
+        answer = await reader.search(SearchOrder(vector, request.k, request.metadata), visibility)
+        if request.include_embeddings:
+            return replace(answer, results=await _with_embeddings(collection, answer.results, visibility))
+        return answer
+
+    async def _vector(self, collection: OpenCollection, request: SearchRequest) -> Vector:
+        if request.vector is None:
+            assert request.text is not None
+            vector = await self._models.embed_query(collection.info.embedding_model, request.text)
+            if not has_direction(vector):
+                raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
+            return vector
+        dimensions = collection.info.dimensions
+        if len(request.vector) != dimensions:
+            raise InvalidRequest.of(
+                "query.vector.values",
+                f"has {len(request.vector)} numbers; this collection's embeddings have {dimensions}",
+            )
+        if not has_direction(request.vector):
+            raise InvalidRequest.of("query.vector.values", "must not be all zero: cosine similarity needs a direction")
+        return request.vector
+
+
+async def _with_embeddings(
+    collection: OpenCollection, results: Sequence[ScoredDocument], visibility: Visibility
+) -> list[ScoredDocument]:
+    """The results that are still there and visible, with their embeddings."""
+    embeddings = await collection.embeddings([result.document.document_id for result in results], visibility)
+    return [
+        replace(result, document=replace(result.document, embedding=embeddings[result.document.document_id]))
+        for result in results
+        if result.document.document_id in embeddings
+    ]

@@ -1,0 +1,48 @@
+"""Settings of the retrieval service."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from vecsec_chassis.flag import FlagSettings
+from vecsec_chassis.settings import Port
+from vecsec_retrieval.embeddings import WORDLLAMA
+from vecsec_retrieval.memory_budget import parse_size
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+class RetrievalSettings(FlagSettings):
+    """What the retrieval service can be told."""
+
+    port: Port = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
+    """The port that it listens on; 0 takes any free one."""
+    metrics_port: Port = Field(9092, alias="VECSEC_RETRIEVAL_METRICS_PORT")
+    """Where Prometheus finds its metrics."""
+    grant_jwks: str = Field(alias="VECSEC_GRANT_JWKS")
+    """Path or URL of the JWKS with the policy service's grant key."""
+    chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")
+    """Where the embedded store keeps a directory per tenant."""
+    chroma_url: Annotated[str | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="CHROMA_CONNECTION_STRING")
+    """A Chroma server (`http://host:port`) to use instead of the embedded store."""
+    chroma_api_key: SecretStr | None = Field(None, alias="CHROMA_API_KEY")
+    """Sent to the Chroma server as `x-chroma-token`."""
+    chroma_tenant: str = Field("default_tenant", alias="CHROMA_TENANT")
+    """Chroma's own tenant on that server, in which each VecSec tenant gets a database."""
+    memory_limit_bytes: Annotated[int, BeforeValidator(_size)] = Field(
+        "1G", alias="CHROMA_MEMORY_LIMIT", validate_default=True
+    )
+    """How much memory open cells and their in-memory indexes may take, such as `512M` or `1G`."""
+    embedding_model: str = Field(WORDLLAMA, alias="VECSEC_EMBEDDING_MODEL")
+    """The model of new collections: `wordllama`, or `chroma:<name>` from ChromaDB's registry."""
+    embedding_model_config: dict[str, object] = Field(default_factory=dict, alias="VECSEC_EMBEDDING_MODEL_CONFIG")
+    """That model's own configuration, as JSON, where it is one of ChromaDB's."""
+    store_threads: int = Field(8, alias="VECSEC_STORE_THREADS", ge=1, le=128)
+    """How many calls to the vector store may run at the same time."""

@@ -1,0 +1,126 @@
+"""Searches a collection inside the store, without ever starving: k visible documents are found if k exist.
+
+First the store's vector index is asked for more than is needed and what is not visible is left out. If that leaves too
+few, the store filters by label and metadata itself. If its approximate index then still gives fewer than there are,
+the rest is read and scored exactly.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vecsec_retrieval.cells import Cell, RowCondition
+from vecsec_retrieval.filters import Predicate, predicate
+from vecsec_retrieval.label_catalogue import LabelCatalogue
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.readers import SearchAnswer, SearchOrder
+from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.vectors import normalised
+from vecsec_retrieval.visible_rows import see
+
+OVERFETCH = "chroma_overfetch"
+FILTERED = "chroma_filtered"
+EXHAUSTIVE = "chroma_exhaustive"
+NOTHING_VISIBLE = "nothing_visible"
+
+_OVERFETCH_FACTOR = 4
+_OVERFETCH_EXTRA = 16
+_ROWS_A_PAGE = 500
+
+
+class StoreSearch:
+    """Runs searches of one collection in the store."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        collection_id: str,
+        *,
+        catalogue: LabelCatalogue,
+        threads: StoreThreads,
+        metrics: RetrievalMetrics,
+    ) -> None:
+        self._cell = cell
+        self._collection_id = collection_id
+        self._catalogue = catalogue
+        self._threads = threads
+        self._metrics = metrics
+
+    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+        """The k most similar visible documents that match; scores of the first two ways are the store's own."""
+        label_keys = await visibility.of(await self._catalogue.labels())
+        if not label_keys:
+            return SearchAnswer((), NOTHING_VISIBLE)
+        overfetched, filtered_rows = await self._nearest(
+            order, order.k * _OVERFETCH_FACTOR + _OVERFETCH_EXTRA, RowCondition(), visibility
+        )
+        if len(overfetched) >= order.k:
+            return SearchAnswer(overfetched[: order.k], OVERFETCH, filtered_rows)
+        condition = RowCondition(label_keys, order.metadata)
+        found, _ = await self._nearest(order, order.k, condition, visibility)
+        if len(found) >= order.k:
+            return SearchAnswer(found[: order.k], FILTERED, filtered_rows)
+        ids = await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition))
+        missed = sorted(set(ids) - {hit.document.document_id for hit in found})
+        if not missed:
+            return SearchAnswer(found, FILTERED, filtered_rows)
+        best = await self._score_exactly(missed, found, order, visibility)
+        return SearchAnswer(best, EXHAUSTIVE, filtered_rows)
+
+    async def _nearest(
+        self, order: SearchOrder, count: int, condition: RowCondition, visibility: Visibility
+    ) -> tuple[list[ScoredDocument], int]:
+        neighbours = await self._threads.run(
+            "nearest", lambda: self._cell.nearest(self._collection_id, order.vector, count, condition)
+        )
+        seen = await see([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
+        holds = _holds(order)
+        hits = [
+            ScoredDocument(seen.visible[each.row.document_id], _similarity(each))
+            for each in neighbours
+            if each.row.document_id in seen.visible and holds(seen.visible[each.row.document_id].metadata)
+        ]
+        return _best(hits, len(hits)), seen.filtered
+
+    async def _score_exactly(
+        self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder, visibility: Visibility
+    ) -> list[ScoredDocument]:
+        best = found
+        holds = _holds(order)
+        for start in range(0, len(ids), _ROWS_A_PAGE):
+            page = ids[start : start + _ROWS_A_PAGE]
+            rows = await self._threads.run("read_page", lambda page=page: self._read(page))  # type: ignore[misc]
+            seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+            matching = [document for document in seen.visible.values() if holds(document.metadata)]
+            best = _best([*best, *_scored(matching, order.vector)], order.k)
+        return best
+
+    def _read(self, ids: Sequence[str]) -> list[StoredRow]:
+        return self._cell.get(self._collection_id, ids, with_embeddings=True)
+
+
+def _holds(order: SearchOrder) -> Predicate:
+    return (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
+
+
+def _similarity(neighbour: Neighbour) -> float:
+    return min(1.0, max(-1.0, 1.0 - neighbour.distance))
+
+
+def _scored(documents: Sequence[Document], query: Vector) -> list[ScoredDocument]:
+    embeddings = [document.embedding for document in documents if document.embedding is not None]
+    if not embeddings:
+        return []
+    similarities = normalised(np.stack(embeddings)) @ normalised(query.reshape(1, -1))[0]
+    return [
+        ScoredDocument(replace(document, embedding=None), min(1.0, max(-1.0, similarity)))
+        for document, similarity in zip(documents, similarities.tolist(), strict=True)
+    ]
+
+
+def _best(hits: Iterable[ScoredDocument], k: int) -> list[ScoredDocument]:
+    return heapq.nsmallest(k, hits, key=lambda hit: (-hit.score, hit.document.document_id))

@@ -1,0 +1,85 @@
+"""Worker threads for the store's blocking calls. A call that is cancelled before its work has begun never begins it."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from vecsec_chassis.calls import time_remaining
+from vecsec_chassis.errors import DeadlineExceeded, RetrievalUnavailable
+
+Answer = TypeVar("Answer")
+
+_MOST_WAITING = 1_000
+_RETRY_SECONDS = 1.0
+
+
+class StoreThreads:
+    """A bounded pool with a bounded queue."""
+
+    def __init__(self, workers: int, record_duration: Callable[[str, float], None]) -> None:
+        """`record_duration` gets the operation's name and the seconds that it took; it is called in the worker."""
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="store")
+        self._record_duration = record_duration
+        self._waiting = 0
+        self._waiting_lock = threading.Lock()
+
+    async def run(self, operation: str, work: Callable[[], Answer]) -> Answer:
+        """Do the work in a thread and return what it returns; on cancellation, work in progress is left to itself.
+
+        Raises:
+            DeadlineExceeded: if the caller's deadline has passed already.
+            RetrievalUnavailable: if too much work is waiting.
+        """
+        return await asyncio.wrap_future(self._submit(operation, work))
+
+    async def run_to_the_end(self, operation: str, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Do the work in a thread, then call `done` on the event loop.
+
+        On cancellation, work that has begun is waited for and `done` is called, for the store has then changed; only
+        then the cancellation goes on. Raises what `run` raises and what the work raises; then `done` is not called.
+        """
+        future = self._submit(operation, work)
+        waiting = asyncio.wrap_future(future)
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                while not waiting.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([waiting])
+                if waiting.exception() is None:
+                    done()
+            raise
+        done()
+
+    def close(self) -> None:
+        """Drop what has not begun and wait for what has."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, operation: str, work: Callable[[], Answer]) -> "Future[Answer]":
+        remaining = time_remaining()
+        if remaining is not None and remaining <= 0:
+            raise DeadlineExceeded("the deadline passed before the answer was ready", detail=f"before {operation}")
+        if self._waiting >= _MOST_WAITING:
+            raise RetrievalUnavailable("the vector store has too much to do", retry_after=_RETRY_SECONDS)
+
+        def timed() -> Answer:
+            started = time.perf_counter()
+            try:
+                return work()
+            finally:
+                self._record_duration(operation, time.perf_counter() - started)
+
+        with self._waiting_lock:
+            self._waiting += 1
+        future = self._executor.submit(timed)
+        future.add_done_callback(self._no_longer_waiting)
+        return future
+
+    def _no_longer_waiting(self, _future: "Future[Answer]") -> None:
+        with self._waiting_lock:
+            self._waiting -= 1

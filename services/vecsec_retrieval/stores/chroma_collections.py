@@ -1,0 +1,212 @@
+"""A tenant's cell on top of ChromaDB's server API, which the embedded and the remote client share."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar, cast
+
+import numpy as np
+from chromadb.api import ServerAPI
+from chromadb.api.models.Collection import Collection
+from chromadb.api.types import Include, Metadata
+from chromadb.errors import NotFoundError
+from chromadb.types import Collection as CollectionModel
+
+from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.cells import RowCondition
+from vecsec_retrieval.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
+from vecsec_retrieval.stores.chroma_where import where
+
+MODEL_KEY = "vs_embedding_model"
+DIMENSIONS_KEY = "vs_dimensions"
+
+ErrorDoor = Callable[[], AbstractContextManager[None]]
+"""Turns the store's own exceptions into typed errors."""
+
+Answer = TypeVar("Answer")
+
+
+class ChromaCell:
+    """One tenant's Chroma database: see `vecsec_retrieval.cells.Cell`."""
+
+    def __init__(
+        self,
+        api: ServerAPI,
+        *,
+        tenant_id: str,
+        chroma_tenant: str,
+        database: str,
+        door: ErrorDoor,
+        before_write: Callable[[Sequence[StoredRow]], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        """Take over `api`; `before_write` may refuse rows, `on_close` lets go of what is behind the API."""
+        self._api = api
+        self._tenant_id = tenant_id
+        self._chroma_tenant = chroma_tenant
+        self._database = database
+        self._door = door
+        self._before_write = before_write
+        self._on_close = on_close
+        self._handles: dict[str, Collection] = {}
+        self._handles_lock = threading.Lock()
+
+    @property
+    def tenant_id(self) -> str:
+        return self._tenant_id
+
+    def collections(self) -> list[CollectionInfo]:
+        with self._door():
+            models = self._api.list_collections(tenant=self._chroma_tenant, database=self._database)
+        infos = (_info(model) for model in models)
+        return [info for info in infos if info is not None]
+
+    def find_collection(self, collection_id: str) -> CollectionInfo | None:
+        with self._door():
+            try:
+                model = self._api.get_collection(collection_id, tenant=self._chroma_tenant, database=self._database)
+            except NotFoundError:
+                return None
+        self._keep(model)
+        return _info(model)
+
+    def create_collection(self, info: CollectionInfo) -> CollectionInfo:
+        with self._door():
+            model = self._api.create_collection(
+                info.collection_id,
+                configuration={"hnsw": {"space": "cosine"}},
+                metadata={MODEL_KEY: info.embedding_model, DIMENSIONS_KEY: info.dimensions},
+                get_or_create=True,
+                tenant=self._chroma_tenant,
+                database=self._database,
+            )
+        self._keep(model)
+        made = _info(model)
+        if made is None:
+            raise StoreDamaged(
+                f"collection {info.collection_id!r} was made by another program and cannot be used",
+                detail=f"collection metadata {model.metadata!r} lacks {MODEL_KEY}",
+            )
+        return made
+
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+        self._before_write(rows)
+        embeddings: Matrix = np.stack([_embedding(row) for row in rows])
+        # None removes a key in an upsert; the type stubs do not know.
+        metadatas = cast("list[Metadata]", [dict(row.metadata) for row in rows])
+        self._use(
+            collection_id,
+            lambda collection: collection.upsert(
+                ids=[row.document_id for row in rows],
+                embeddings=embeddings,
+                documents=[row.text for row in rows],
+                metadatas=metadatas,
+            ),
+        )
+
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+        if document_ids:
+            self._use(collection_id, lambda collection: collection.delete(ids=list(document_ids)))
+
+    def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
+        if not document_ids:
+            return []
+        include: Include = ["documents", "metadatas"]
+        if with_embeddings:
+            include.append("embeddings")
+        result = self._use(collection_id, lambda collection: collection.get(ids=list(document_ids), include=include))
+        rows = {
+            row.document_id: row
+            for row in _rows(result["ids"], result["documents"], result["metadatas"], result["embeddings"])
+        }
+        return [rows[document_id] for document_id in document_ids if document_id in rows]
+
+    def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
+        result = self._use(
+            collection_id, lambda collection: collection.get(where=where(condition), limit=limit, include=[])
+        )
+        return result["ids"]
+
+    def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
+        result = self._use(
+            collection_id,
+            lambda collection: collection.query(
+                query_embeddings=vector[np.newaxis],
+                n_results=count,
+                where=where(condition),
+                include=["documents", "metadatas", "distances"],
+            ),
+        )
+        documents, metadatas, distances = result["documents"], result["metadatas"], result["distances"]
+        assert documents is not None
+        assert metadatas is not None
+        assert distances is not None
+        rows = _rows(result["ids"][0], documents[0], metadatas[0], None)
+        return [Neighbour(row, float(distance)) for row, distance in zip(rows, distances[0], strict=True)]
+
+    def close(self) -> None:
+        self._handles.clear()
+        with self._door():
+            self._on_close()
+
+    def _use(self, collection_id: str, operation: Callable[[Collection], Answer]) -> Answer:
+        """Run an operation on the collection, looking it up anew once if its handle has gone stale."""
+        with self._door():
+            try:
+                return operation(self._handle(collection_id))
+            except NotFoundError:
+                with self._handles_lock:
+                    self._handles.pop(collection_id, None)
+            try:
+                return operation(self._handle(collection_id))
+            except NotFoundError as error:
+                raise RetrievalUnavailable(
+                    "the collection changed while it was being used; try again", detail=str(error), retry_after=1.0
+                ) from error
+
+    def _handle(self, collection_id: str) -> Collection:
+        with self._handles_lock:
+            handle = self._handles.get(collection_id)
+        if handle is not None:
+            return handle
+        return self._keep(self._api.get_collection(collection_id, tenant=self._chroma_tenant, database=self._database))
+
+    def _keep(self, model: CollectionModel) -> Collection:
+        handle = Collection(client=self._api, model=model, embedding_function=None, data_loader=None)
+        with self._handles_lock:
+            self._handles[model.name] = handle
+        return handle
+
+
+def _info(model: CollectionModel) -> CollectionInfo | None:
+    metadata = model.metadata or {}
+    embedding_model, dimensions = metadata.get(MODEL_KEY), metadata.get(DIMENSIONS_KEY)
+    if not isinstance(embedding_model, str) or not isinstance(dimensions, int):
+        return None
+    return CollectionInfo(model.name, embedding_model, dimensions)
+
+
+def _embedding(row: StoredRow) -> Vector:
+    if row.embedding is None:
+        raise ValueError(f"row {row.document_id!r} has no embedding")
+    return row.embedding
+
+
+def _rows(
+    ids: Sequence[str],
+    documents: Sequence[str | None] | None,
+    metadatas: Sequence[Mapping[str, object] | None] | None,
+    embeddings: object,
+) -> list[StoredRow]:
+    assert documents is not None
+    assert metadatas is not None
+    matrix = None if embeddings is None else np.asarray(embeddings, dtype=np.float32)
+    return [
+        StoredRow(
+            document_id,
+            documents[position] or "",
+            cast("Mapping[str, MetadataValue | None]", metadatas[position] or {}),
+            None if matrix is None else matrix[position],
+        )
+        for position, document_id in enumerate(ids)
+    ]

@@ -1,0 +1,67 @@
+"""Conditions in Chroma's own words. The parts come from typed values alone, so nothing can be injected."""
+
+import functools
+from typing import cast
+
+from chromadb.api.types import Where
+
+from vecsec_retrieval.cells import RowCondition
+from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_retrieval.rows import MetadataValue
+from vecsec_retrieval.tagging import LABEL_KEY, METADATA_PREFIX
+
+_Clause = dict[str, object]
+
+
+def where(condition: RowCondition) -> Where | None:
+    """The condition as Chroma's `where`; None if it matches every row."""
+    parts: list[_Clause] = []
+    if condition.label_keys is not None:
+        parts.append({LABEL_KEY: {"$in": sorted(condition.label_keys)}})
+    if condition.metadata is not None:
+        parts.append(_clause(condition.metadata))
+    return cast("Where", _combined("$and", parts)) if parts else None
+
+
+def _combined(operator: str, parts: list[_Clause]) -> _Clause:
+    return parts[0] if len(parts) == 1 else {operator: parts}  # Chroma refuses to combine fewer than two
+
+
+@functools.singledispatch
+def _clause(condition: MetadataFilter) -> _Clause:
+    raise TypeError(f"not a filter: {condition!r}")
+
+
+@_clause.register
+def _(condition: Equals) -> _Clause:
+    return {METADATA_PREFIX + condition.key: {"$eq": condition.value}}
+
+
+@_clause.register
+def _(condition: In) -> _Clause:
+    by_type: dict[type, list[MetadataValue]] = {}  # Chroma wants lists of one type, and compares int with float itself
+    for value in condition.values:
+        by_type.setdefault(type(value), []).append(value)
+    return _combined("$or", [{METADATA_PREFIX + condition.key: {"$in": values}} for values in by_type.values()])
+
+
+@_clause.register
+def _(condition: Range) -> _Clause:
+    bounds = {
+        "$gte": condition.at_least,
+        "$gt": condition.more_than,
+        "$lte": condition.at_most,
+        "$lt": condition.less_than,
+    }
+    key = METADATA_PREFIX + condition.key
+    return _combined("$and", [{key: {operator: bound}} for operator, bound in bounds.items() if bound is not None])
+
+
+@_clause.register
+def _(condition: AllOf) -> _Clause:
+    return _combined("$and", [_clause(part) for part in condition.filters])
+
+
+@_clause.register
+def _(condition: AnyOf) -> _Clause:
+    return _combined("$or", [_clause(part) for part in condition.filters])

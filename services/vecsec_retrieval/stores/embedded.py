@@ -1,0 +1,147 @@
+"""The embedded store: a directory per tenant, each with a Chroma of its own, inside this process."""
+
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+# One thread per open cell instead of one per core; the Rust runtime of each reads this when it starts.
+os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
+
+from chromadb.api.rust import RustBindingsAPI
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
+
+from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
+from vecsec_chassis.identifiers import is_tenant_id
+from vecsec_retrieval.rows import StoredRow
+from vecsec_retrieval.stores.chroma_collections import ChromaCell
+from vecsec_retrieval.stores.error_doors import RETRY_SECONDS, embedded_errors
+
+DATABASE_FILE = "chroma.sqlite3"
+ROOM_IN_RESERVE = 64 * 1024 * 1024
+"""Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
+_BYTES_WRITTEN_PER_BYTE = 4
+"""A row is written to a log, to tables with indexes over its text, and to the vector index."""
+
+
+class EmbeddedCellStore:
+    """Cells as directories below one path; see `vecsec_retrieval.cells.CellStore`. For one process at a time."""
+
+    kind = "embedded"
+    has_other_writers = False
+
+    def __init__(self, path: Path) -> None:
+        """Take the path for this process alone.
+
+        Raises:
+            StartupError: if the path cannot be written to or another process uses it.
+        """
+        self._path = path.absolute()
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._probe()
+            self._lock_file = os.open(self._path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StartupError(f"CHROMA_PATH={path}: cannot be written to ({error.strerror})") from error
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock_file)
+            raise StartupError(f"CHROMA_PATH={path}: is in use by another retrieval service") from error
+
+    @property
+    def location(self) -> str:
+        return str(self._path)
+
+    def open(self, tenant_id: str, *, create: bool) -> ChromaCell | None:
+        directory = self._directory(tenant_id)
+        door = functools.partial(embedded_errors, tenant_id, self._disk_is_full)
+        with door():
+            if not _holds_cell(directory, tenant_id):
+                if not create:
+                    return None
+                self._require_room(0)
+                directory.mkdir(mode=0o700, exist_ok=True)
+            # Not through PersistentClient: its cache keeps a client whose start failed, and hands it out again.
+            system = System(
+                Settings(
+                    anonymized_telemetry=False,
+                    is_persistent=True,
+                    persist_directory=str(directory),
+                )
+            )
+            api = system.instance(RustBindingsAPI)
+            system.start()
+        return ChromaCell(
+            api,
+            tenant_id=tenant_id,
+            chroma_tenant=DEFAULT_TENANT,
+            database=DEFAULT_DATABASE,
+            door=door,
+            before_write=self._require_room_for,
+            on_close=system.stop,
+        )
+
+    def heartbeat(self) -> None:
+        try:
+            self._probe()
+        except OSError as error:
+            raise RetrievalUnavailable(
+                "the vector store does not answer",
+                detail=f"CHROMA_PATH={self._path}: {error.strerror}",
+                retry_after=RETRY_SECONDS,
+            ) from error
+
+    def close(self) -> None:
+        os.close(self._lock_file)
+
+    def _directory(self, tenant_id: str) -> Path:
+        if not is_tenant_id(tenant_id):
+            raise ValueError(f"not a tenant id: {tenant_id!r}")
+        return self._path / tenant_id
+
+    def _probe(self) -> None:
+        with tempfile.TemporaryFile(dir=self._path):
+            """A nameless file that could be made is a path that can be written to."""
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._path).free
+
+    def _disk_is_full(self) -> bool:
+        return self._free_bytes() < ROOM_IN_RESERVE
+
+    def _require_room_for(self, rows: Sequence[StoredRow]) -> None:
+        size = sum(len(row.text) + (0 if row.embedding is None else row.embedding.nbytes) for row in rows)
+        self._require_room(size * _BYTES_WRITTEN_PER_BYTE)
+
+    def _require_room(self, wanted: int) -> None:
+        free = self._free_bytes()
+        if free < wanted + ROOM_IN_RESERVE:
+            raise LimitExceeded(
+                "there is no room left on the disk of the vector store",
+                detail=f"{free:,} bytes free at {self._path}, {wanted + ROOM_IN_RESERVE:,} wanted",
+            )
+
+
+def _holds_cell(directory: Path, tenant_id: str) -> bool:
+    """Whether the directory holds a cell: its database, which Chroma would otherwise quietly begin anew.
+
+    Raises:
+        StoreDamaged: if the database is gone or empty, but what else a cell consists of is there.
+    """
+    try:
+        entries = {entry.name: entry.stat().st_size for entry in os.scandir(directory)}
+    except FileNotFoundError:
+        return False
+    if entries.pop(DATABASE_FILE, 0) > 0:
+        return True
+    if entries:
+        raise StoreDamaged(
+            f"the store of tenant {tenant_id!r} is damaged and cannot be read; nothing was deleted; "
+            "restore its directory from a backup",
+            detail=f"{directory / DATABASE_FILE} is missing or empty, beside {len(entries)} other entries",
+        )
+    return False

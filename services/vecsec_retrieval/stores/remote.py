@@ -1,0 +1,123 @@
+"""The remote store: a Chroma server, with a database per tenant."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import httpx
+from chromadb.api.fastapi import FastAPI
+from chromadb.config import DEFAULT_TENANT, Settings, System
+from chromadb.errors import ChromaError, NotFoundError
+
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.identifiers import is_tenant_id
+from vecsec_retrieval.rows import StoredRow
+from vecsec_retrieval.stores.chroma_collections import ChromaCell
+from vecsec_retrieval.stores.error_doors import remote_errors
+
+ANSWER_TIMEOUT_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 2.0
+_DATABASE_PREFIX = "vecsec-"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class TimedFastAPI(FastAPI):
+    """Chroma's HTTP client, which by itself waits for ever and never closes its connections."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__(system)
+        self._session.timeout = httpx.Timeout(ANSWER_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+
+    def close_connections(self) -> None:
+        """Close the connections to the server."""
+        self._session.close()
+
+
+class RemoteCellStore:
+    """Cells as databases of one Chroma server; see `vecsec_retrieval.cells.CellStore`."""
+
+    kind = "remote"
+    has_other_writers = True
+
+    def __init__(self, url: str, *, api_key: str | None = None, chroma_tenant: str = DEFAULT_TENANT) -> None:
+        """Prepare to talk to the server; whether it answers is the heartbeat's to say.
+
+        Raises:
+            StartupError: if the URL is not one of a server.
+        """
+        self._location, settings = _client_settings(url, api_key)
+        self._chroma_tenant = chroma_tenant
+        self._system = System(settings)
+        self._api = self._system.instance(TimedFastAPI)
+        self._system.start()
+
+    @property
+    def location(self) -> str:
+        return self._location
+
+    def open(self, tenant_id: str, *, create: bool) -> ChromaCell | None:
+        if not is_tenant_id(tenant_id):
+            raise ValueError(f"not a tenant id: {tenant_id!r}")
+        database = _DATABASE_PREFIX + tenant_id
+        with remote_errors():
+            if not self._has_database(database):
+                if not create:
+                    return None
+                self._create_database(database)
+        return ChromaCell(
+            self._api,
+            tenant_id=tenant_id,
+            chroma_tenant=self._chroma_tenant,
+            database=database,
+            door=remote_errors,
+            before_write=_accept,
+            on_close=_nothing,
+        )
+
+    def heartbeat(self) -> None:
+        with remote_errors():
+            self._api.heartbeat()
+
+    def close(self) -> None:
+        self._system.stop()
+        self._api.close_connections()
+
+    def _has_database(self, database: str) -> bool:
+        try:
+            self._api.get_database(database, tenant=self._chroma_tenant)
+        except NotFoundError:
+            return False
+        return True
+
+    def _create_database(self, database: str) -> None:
+        try:
+            self._api.create_database(database, tenant=self._chroma_tenant)
+        except ChromaError:
+            if not self._has_database(database):  # otherwise another writer was faster
+                raise
+
+
+def _client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise StartupError(f"CHROMA_CONNECTION_STRING: not a URL ({error}); use http://host:port") from error
+    if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/") or parts.query or parts.username:
+        raise StartupError("CHROMA_CONNECTION_STRING: must look like http://host:port or https://host:port")
+    port = port or _DEFAULT_PORTS[parts.scheme]
+    settings = Settings(
+        anonymized_telemetry=False,
+        chroma_server_host=f"[{host}]" if ":" in host else host,
+        chroma_server_http_port=port,
+        chroma_server_ssl_enabled=parts.scheme == "https",
+        chroma_server_headers={"x-chroma-token": api_key} if api_key else {},
+    )
+    return f"{parts.scheme}://{host}:{port}", settings
+
+
+def _accept(_rows: Sequence[StoredRow]) -> None:
+    """The server itself knows how much room it has."""
+
+
+def _nothing() -> None:
+    """All cells share one client, which the store closes."""

@@ -1,0 +1,168 @@
+"""This service's messages to values and back."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
+from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, value_pb2
+from vecsec_chassis import wire
+from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_retrieval.filters import MAXIMUM_DEPTH, AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_retrieval.import_rules import NewDocument
+from vecsec_retrieval.importing import ImportBatch, ImportProgress
+from vecsec_retrieval.listing import VisibleCollection
+from vecsec_retrieval.readers import SearchAnswer
+from vecsec_retrieval.reading import GetRequest
+from vecsec_retrieval.rows import Document, MetadataValue, ScoredDocument, Vector
+from vecsec_retrieval.searching import SearchRequest
+
+_CONDITIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
+
+
+def search_request(message: pb.SearchDocumentsRequest) -> SearchRequest:
+    """The search.
+
+    Raises:
+        InvalidRequest: if the filter is nested too deeply or compares with a list.
+    """
+    is_text = message.query.WhichOneof("kind") == "text"
+    return SearchRequest(
+        grant=message.grant,
+        collection_id=collection_id(message.collection_id),
+        k=message.k,
+        text=message.query.text if is_text else None,
+        vector=None if is_text else _vector(message.query.vector.values),
+        metadata=_filter(message.filter, "filter", 1) if message.HasField("filter") else None,
+        include_embeddings=message.include_embeddings,
+    )
+
+
+def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
+    return pb.SearchDocumentsResponse(
+        results=[_scored_document(result) for result in answer.results],
+        metric=document_pb2.SIMILARITY_METRIC_COSINE,
+        strategy=answer.strategy,
+    )
+
+
+def get_request(message: pb.GetDocumentsRequest) -> GetRequest:
+    return GetRequest(
+        grant=message.grant,
+        collection_id=collection_id(message.collection_id),
+        document_ids=list(message.document_ids),
+        include_embeddings=message.include_embeddings,
+    )
+
+
+def get_response(documents: Iterable[Document]) -> pb.GetDocumentsResponse:
+    return pb.GetDocumentsResponse(documents=[_document(document) for document in documents])
+
+
+def import_batch(message: pb.ImportDocumentsRequest) -> ImportBatch:
+    """The batch.
+
+    Raises:
+        InvalidRequest: if an attribute of a label is of a kind that rules cannot use.
+    """
+    return ImportBatch(
+        grant=message.grant,
+        collection_id=collection_id(message.collection_id),
+        documents=[_new_document(document, number) for number, document in enumerate(message.documents)],
+        embedding_model=message.embedding_model,
+    )
+
+
+def import_response(progress: ImportProgress) -> pb.ImportDocumentsResponse:
+    return pb.ImportDocumentsResponse(
+        batch_number=progress.batch_number,
+        stored_count=progress.stored_count,
+        total_stored_count=progress.total_stored_count,
+    )
+
+
+def list_response(collections: Iterable[VisibleCollection]) -> pb.ListCollectionsResponse:
+    return pb.ListCollectionsResponse(
+        collections=[
+            collection_pb2.Collection(
+                collection_id=collection.info.collection_id,
+                document_count=collection.document_count,
+                embedding_model=collection.info.embedding_model,
+                dimensions=collection.info.dimensions,
+                metric=document_pb2.SIMILARITY_METRIC_COSINE,
+            )
+            for collection in collections
+        ]
+    )
+
+
+def collection_id(text: str) -> str:
+    """The collection that a request means."""
+    return text or DEFAULT_COLLECTION_ID
+
+
+def _scored_document(result: ScoredDocument) -> document_pb2.ScoredDocument:
+    return document_pb2.ScoredDocument(
+        document=_document(result.document), score=result.score, provenance=document_pb2.PROVENANCE_REAL
+    )
+
+
+def _document(document: Document) -> document_pb2.Document:
+    return document_pb2.Document(
+        document_id=document.document_id,
+        text=document.text,
+        label=wire.label_to_proto(document.label),
+        metadata={key: wire.value_to_proto(value) for key, value in document.metadata.items()},
+        embedding=None if document.embedding is None else document.embedding.tolist(),
+    )
+
+
+def _new_document(message: document_pb2.DocumentInput, number: int) -> NewDocument:
+    return NewDocument(
+        document_id=message.document_id,
+        text=message.text,
+        sensitivity=wire.sensitivity_from_proto(message.sensitivity),
+        topics=frozenset(message.topics),
+        attributes=wire.attributes_from_proto(message.attributes, f"documents[{number}].attributes"),
+        metadata={key: wire.value_from_proto(value) for key, value in message.metadata.items()},
+        embedding=_vector(message.embedding) if message.embedding else None,
+    )
+
+
+def _vector(values: Iterable[float]) -> Vector:
+    return np.fromiter(values, dtype=np.float32)
+
+
+def _filter(message: filter_pb2.MetadataFilter, path: str, depth: int) -> MetadataFilter:
+    if depth > MAXIMUM_DEPTH:
+        raise InvalidRequest.of("filter", f"is nested more than {MAXIMUM_DEPTH} levels deep")
+    kind = message.WhichOneof("condition")
+    match kind:
+        case "equals":
+            return Equals(message.equals.key, _scalar(message.equals.value, f"{path}.equals.value"))
+        case "in":
+            one_of = getattr(message, "in")  # a keyword of Python
+            values = [_scalar(value, f"{path}.in.values[{number}]") for number, value in enumerate(one_of.values)]
+            return In(one_of.key, tuple(values))
+        case "range":
+            bounds = message.range
+            return Range(
+                bounds.key,
+                at_least=bounds.at_least if bounds.HasField("at_least") else None,
+                more_than=bounds.more_than if bounds.HasField("more_than") else None,
+                at_most=bounds.at_most if bounds.HasField("at_most") else None,
+                less_than=bounds.less_than if bounds.HasField("less_than") else None,
+            )
+        case "all_of" | "any_of":
+            parts = getattr(message, kind).filters
+            return _CONDITIONS[kind](
+                tuple(_filter(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts))
+            )
+    raise InvalidRequest.of(path, "set exactly one condition")
+
+
+def _scalar(message: value_pb2.Value, field: str) -> MetadataValue:
+    if message.HasField("string_list_value"):
+        raise InvalidRequest.of(field, "must be a text, a number or a boolean")
+    return wire.value_from_proto(message)
