@@ -70,10 +70,8 @@ class ImportStream:
             self._call = self._stub.ImportDocuments(timeout=self._deadline.remaining(), metadata=metadata)
         try:
             await self._call.write(request)
-        except asyncio.InvalidStateError:
-            return  # the service has ended the stream; reading says why
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, self._request_id) from error
+        except (asyncio.InvalidStateError, grpc.RpcError):
+            return  # the stream has ended; only reading tells how
 
     async def receive(self) -> gateway_pb2.ImportDocumentsResponse:
         if self._call is None:

@@ -1,9 +1,12 @@
 """A gateway that does what a test tells it to, behind a real gRPC server."""
 
+import queue
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +80,7 @@ class FakeGateway(GatewayServiceServicer):
     reads_ahead: bool = False
     """Whether an import looks at a batch before it answers the one before, as a pipelined service does."""
     cut_off_after: deque[int] = field(default_factory=deque)
-    """Each of the next import streams breaks once it has answered so many batches, having stored one more unanswered."""
+    """Each of the next import streams breaks after so many answers, having stored one more batch without an answer."""
     stored: dict[str, document_pb2.DocumentInput] = field(default_factory=dict)
     streams: int = 0
     batch_sizes: list[int] = field(default_factory=list)
@@ -109,21 +112,34 @@ class FakeGateway(GatewayServiceServicer):
         self._note("ImportDocuments", None, context)
         self._fail_if_told(context)
         cut_off_after = self.cut_off_after.popleft() if self.cut_off_after else None
-        held_back: list[int] = []
-        number = 0
-        for request in request_iterator:
+        requests = self._read_ahead(request_iterator) if self.reads_ahead else request_iterator
+        for number, request in enumerate(requests):
             self.batch_sizes.append(len(request.documents))
             self._refuse(request, context)
             self.stored.update({document.document_id: document for document in request.documents})
             if cut_off_after is not None and number >= cut_off_after:
                 context.abort_with_status(Failure(grpc.StatusCode.UNAVAILABLE).status())
-            number += 1
-            held_back.append(len(request.documents))
-            if self.reads_ahead and len(held_back) == 1:
-                continue
-            yield self._acknowledgement(number - len(held_back) + 1, held_back.pop(0))
-        while held_back:
-            yield self._acknowledgement(number - len(held_back) + 1, held_back.pop(0))
+            yield self._acknowledgement(number + 1, len(request.documents))
+
+    def _read_ahead(self, requests: Any) -> Iterator[gateway_pb2.ImportDocumentsRequest]:
+        """What is there already is looked at first: a bad batch overtakes the good ones before it."""
+        arrived: queue.SimpleQueue[gateway_pb2.ImportDocumentsRequest | None] = queue.SimpleQueue()
+
+        def read() -> None:
+            with suppress(Exception):  # the caller broke off
+                for request in requests:
+                    arrived.put(request)
+            arrived.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        waiting: deque[gateway_pb2.ImportDocumentsRequest] = deque()
+        while waiting or (request := arrived.get()) is not None:
+            waiting.extend([] if waiting else [request])
+            time.sleep(0.005)
+            while not arrived.empty() and (request := arrived.get()) is not None:
+                waiting.append(request)
+            bad = [each for each in waiting if any(self.refusal_of(document) for document in each.documents)]
+            yield bad[0] if bad else waiting.popleft()
 
     def _refuse(self, request: gateway_pb2.ImportDocumentsRequest, context: Any) -> None:
         violations = [

@@ -1,0 +1,268 @@
+"""What the clients send, and what they make of the answers."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from support.client_caller import Caller, MakeCaller
+from support.fake_gateway import FakeGateway
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec_client import (
+    Collection,
+    DeterminingRule,
+    Document,
+    InvalidArgument,
+    MockReason,
+    Provenance,
+    ScoredDocument,
+    Sensitivity,
+    SimilarityMetric,
+    Unauthenticated,
+    all_of,
+    any_of,
+    at_least,
+    between,
+    equals,
+    in_,
+)
+
+DOCUMENT = document_pb2.Document(
+    document_id="d1",
+    text="a passage",
+    label=label_pb2.Label(
+        tenant_id="tenant_a",
+        sensitivity=sensitivity_pb2.SENSITIVITY_INTERNAL,
+        topics=["rag", "retrieval"],
+        attributes={"regions": value_pb2.Value(string_list_value=value_pb2.StringList(values=["eu", "us"]))},
+    ),
+    metadata={
+        "page": value_pb2.Value(integer_value=3),
+        "draft": value_pb2.Value(boolean_value=False),
+        "weight": value_pb2.Value(number_value=0.5),
+        "language": value_pb2.Value(string_value="en"),
+    },
+    embedding=[1.0, 0.5],
+)
+READ = {
+    "document_id": "d1",
+    "text": "a passage",
+    "tenant_id": "tenant_a",
+    "sensitivity": Sensitivity.INTERNAL,
+    "topics": ("rag", "retrieval"),
+    "attributes": {"regions": frozenset({"eu", "us"})},
+    "metadata": {"page": 3, "draft": False, "weight": 0.5, "language": "en"},
+    "embedding": (1.0, 0.5),
+}
+
+
+def search_response(**changes: Any) -> gateway_pb2.SearchDocumentsResponse:
+    real = {
+        "results": [
+            document_pb2.ScoredDocument(document=DOCUMENT, score=0.75, provenance=document_pb2.PROVENANCE_REAL)
+        ],
+        "provenance": document_pb2.PROVENANCE_REAL,
+        "metric": document_pb2.SIMILARITY_METRIC_COSINE,
+        "policy_version": "abc",
+        "request_id": "r1",
+    }
+    return gateway_pb2.SearchDocumentsResponse(**{**real, **changes})
+
+
+async def test_search_sends_what_was_asked_and_reads_every_field(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["SearchDocuments"] = search_response()
+    answer = await caller.call(
+        "search",
+        "what is rag?",
+        tenant="tenant_b",
+        k=7,
+        collection="notes",
+        filter=all_of(equals("language", "en"), any_of(between("page", 1, 3), in_("page", [7, 9]))),
+        fallback="none",
+        include_embeddings=True,
+    )
+    request = gateway.received[0].request
+    assert (request.tenant_id, request.collection_id, request.k) == ("tenant_b", "notes", 7)
+    assert request.query.text == "what is rag?"
+    assert request.fallback == gateway_pb2.FALLBACK_NONE
+    assert request.include_embeddings
+    first, second = request.filter.all_of.filters
+    assert (first.equals.key, first.equals.value.string_value) == ("language", "en")
+    assert (second.any_of.filters[0].range.at_least, second.any_of.filters[0].range.at_most) == (1, 3)
+    assert [value.integer_value for value in getattr(second.any_of.filters[1], "in").values] == [7, 9]
+
+    assert answer.results == (ScoredDocument(**READ, score=0.75, provenance=Provenance.REAL),)
+    assert answer.is_real
+    assert answer.mock_reason is None
+    assert (answer.metric, answer.policy_version, answer.request_id) == (SimilarityMetric.COSINE, "abc", "r1")
+
+
+async def test_a_vector_is_a_query_too(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["SearchDocuments"] = search_response()
+    await caller.call("search", [0.5, 1], k=1)
+    assert list(gateway.received[0].request.query.vector.values) == [0.5, 1.0]
+
+
+async def test_made_up_rows_are_not_taken_for_real(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["SearchDocuments"] = search_response(
+        provenance=document_pb2.PROVENANCE_MOCK, mock_reason=gateway_pb2.MOCK_REASON_CIRCUIT_OPEN
+    )
+    answer = await caller.call("search", "x")
+    assert answer.provenance is Provenance.MOCK
+    assert answer.mock_reason is MockReason.CIRCUIT_OPEN
+    assert not answer.is_real
+
+
+@pytest.mark.parametrize("provenance", [document_pb2.PROVENANCE_UNSPECIFIED, 99])
+async def test_rows_of_unknown_provenance_are_not_taken_for_real(
+    caller: Caller, gateway: FakeGateway, provenance: Any
+) -> None:
+    gateway.answers["SearchDocuments"] = search_response(provenance=provenance)
+    answer = await caller.call("search", "x")
+    assert answer.provenance is Provenance.UNSPECIFIED
+    assert not answer.is_real
+
+
+async def test_one_made_up_row_makes_the_answer_unreal(caller: Caller, gateway: FakeGateway) -> None:
+    row = document_pb2.ScoredDocument(document=DOCUMENT, provenance=document_pb2.PROVENANCE_MOCK)
+    gateway.answers["SearchDocuments"] = search_response(results=[row])
+    assert not (await caller.call("search", "x")).is_real
+
+
+async def test_get_documents(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["GetDocuments"] = gateway_pb2.GetDocumentsResponse(documents=[DOCUMENT], policy_version="abc")
+    answer = await caller.call("get_documents", ["d1", "d2"])
+    assert list(gateway.received[0].request.document_ids) == ["d1", "d2"]
+    assert answer.documents == (Document(**READ),)
+    assert answer.policy_version == "abc"
+
+
+async def test_delete_documents(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["DeleteDocuments"] = gateway_pb2.DeleteDocumentsResponse(deleted_count=1)
+    assert (await caller.call("delete_documents", ["d1"], collection="notes")).deleted_count == 1
+    assert gateway.received[0].request.collection_id == "notes"
+
+
+async def test_list_collections(caller: Caller, gateway: FakeGateway) -> None:
+    collection = collection_pb2.Collection(
+        collection_id="documents",
+        document_count=12,
+        embedding_model="wordllama",
+        dimensions=256,
+        metric=document_pb2.SIMILARITY_METRIC_COSINE,
+    )
+    gateway.answers["ListCollections"] = gateway_pb2.ListCollectionsResponse(collections=[collection])
+    assert await caller.call("list_collections") == (
+        Collection(
+            collection_id="documents",
+            document_count=12,
+            embedding_model="wordllama",
+            dimensions=256,
+            metric=SimilarityMetric.COSINE,
+        ),
+    )
+
+
+async def test_explain_access(caller: Caller, gateway: FakeGateway) -> None:
+    rule = policy_pb2.DeterminingRule(rule_id="read.own", description="own rows", text="permit(…);")
+    explanation = policy_pb2.ExplainAccessResponse(
+        decision=access_pb2.DECISION_ALLOW, incident_id="i1", policy_version="abc", determining_rules=[rule]
+    )
+    gateway.answers["ExplainAccess"] = gateway_pb2.ExplainAccessResponse(explanation=explanation)
+    answer = await caller.call(
+        "explain_access", sensitivity="SECRET", topics=["finance"], action="delete", attributes={"regions": ["eu"]}
+    )
+    request = gateway.received[0].request
+    assert request.action == access_pb2.ACTION_DELETE
+    assert request.label.tenant_id == "tenant_a"
+    assert request.label.sensitivity == sensitivity_pb2.SENSITIVITY_SECRET
+    assert list(request.label.attributes["regions"].string_list_value.values) == ["eu"]
+    assert answer.allowed
+    assert answer.determining_rules == (DeterminingRule(rule_id="read.own", description="own rows", text="permit(…);"),)
+
+
+async def test_anything_but_an_allowance_is_not_allowed(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["ExplainAccess"] = gateway_pb2.ExplainAccessResponse()
+    assert not (await caller.call("explain_access", sensitivity="PUBLIC", topics=["a"])).allowed
+
+
+async def test_count_violations(caller: Caller, gateway: FakeGateway) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    since = Timestamp()
+    since.FromDatetime(moment)
+    count = policy_pb2.ViolationCount(violation_type=access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION, count=4)
+    counts = policy_pb2.CountViolationsResponse(violations=[count], denied_count=2, since_time=since)
+    gateway.answers["CountViolations"] = gateway_pb2.CountViolationsResponse(counts=counts)
+    answer = await caller.call("count_violations")
+    assert answer.counts["topic_violation"] == 4
+    assert answer.counts["cross_tenant_violation"] == 0
+    assert (answer.denied_count, answer.since) == (2, moment)
+
+
+async def test_every_call_carries_token_request_id_and_deadline(make_caller: MakeCaller, gateway: FakeGateway) -> None:
+    gateway.answers["ListCollections"] = gateway_pb2.ListCollectionsResponse()
+    await make_caller(timeout=5.0).call("list_collections")
+    await make_caller(timeout=5.0).call("list_collections", timeout=2.0)
+    first, second = gateway.received
+    assert first.metadata["authorization"] == "Bearer t0ken"
+    assert len(first.metadata["x-request-id"]) == 32
+    assert first.metadata["x-request-id"] != second.metadata["x-request-id"]
+    assert first.time_remaining is not None
+    assert second.time_remaining is not None
+    assert 2.0 < first.time_remaining <= 5.0
+    assert second.time_remaining <= 2.0
+
+
+async def test_the_tenant_is_never_guessed(make_caller: MakeCaller, gateway: FakeGateway) -> None:
+    with pytest.raises(InvalidArgument, match="tenant_id"):
+        await make_caller(default_tenant=None).call("search", "x")
+    assert gateway.received == []
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "tökén"])
+async def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(
+    make_caller: MakeCaller, gateway: FakeGateway, token: str
+) -> None:
+    with pytest.raises(Unauthenticated) as caught:
+        await make_caller(token=token).call("list_collections")
+    assert not token or token not in str(caught.value)
+    assert gateway.received == []
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "keywords", "field"),
+    [
+        ("search", ["x"], {"k": 1 << 40}, "k"),
+        ("search", ["x"], {"k": "ten"}, "k"),
+        ("search", ["\ud800"], {}, "query.text"),
+        ("search", [["a"]], {}, "query.vector.values"),
+        ("search", ["x"], {"fallback": "nothing"}, "fallback"),
+        ("search", ["x"], {"filter": {"$or": []}}, "filter"),
+        ("search", ["x"], {"filter": all_of(equals("key", object()))}, "filter.all_of.filters[0]"),  # type: ignore[arg-type]
+        ("search", ["x"], {"filter": at_least("key", "a")}, "filter"),  # type: ignore[arg-type]
+        ("get_documents", ["d1"], {}, "document_ids"),
+        ("get_documents", [[1]], {}, "document_ids"),
+        ("explain_access", [], {"sensitivity": "TOP", "topics": ["a"]}, "label.sensitivity"),
+        ("explain_access", [], {"sensitivity": "SECRET", "topics": ["a"], "action": "own"}, "action"),
+        ("list_collections", [], {"timeout": 0}, "timeout"),
+        ("list_collections", [], {"timeout": float("nan")}, "timeout"),
+    ],
+)
+async def test_what_cannot_be_sent_names_its_field(
+    caller: Caller, gateway: FakeGateway, method: str, arguments: list[Any], keywords: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await caller.call(method, *arguments, **keywords)
+    assert caught.value.violations[0].field == field
+    assert gateway.received == []
+
+
+async def test_a_runaway_filter_is_an_error_not_a_crash(caller: Caller) -> None:
+    nested: Any = equals("a", 1)
+    for _ in range(5000):
+        nested = all_of(nested)
+    with pytest.raises(InvalidArgument, match="nested"):
+        await caller.call("search", "x", filter=nested)
