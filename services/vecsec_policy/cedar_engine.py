@@ -24,9 +24,17 @@ from vecsec_policy.rules import Rule, Verdict, gravest
 class CedarEngine:
     """The compiled rules of one policy version."""
 
-    def __init__(self, schema: cedarpy.Schema, policies: cedarpy.PolicySet, rules: Mapping[str, Rule]) -> None:
+    def __init__(
+        self,
+        schema: cedarpy.Schema,
+        rules: Mapping[str, Rule],
+        *,
+        about_tenants: cedarpy.PolicySet,
+        about_rows: cedarpy.PolicySet,
+    ) -> None:
         self._schema = schema
-        self._policies = policies
+        self._about_tenants = about_tenants
+        self._about_rows = about_rows
         self.rules = MappingProxyType(dict(rules))
         """The rules by their ids."""
 
@@ -44,14 +52,20 @@ class CedarEngine:
             check_names(sourced, policy, source.roles, source.tenants)
         _validate(source.policies, schema)
         _check_entities(source, schema)
-        static_policies = dict(zip(rules, parsed, strict=True))
-        return cls(schema, cedarpy.PolicySet.from_json_str(_policy_set(static_policies)), rules)
+        policies = dict(zip(rules, parsed, strict=True))
+        return cls(
+            schema,
+            rules,
+            about_tenants=_policies_about(cedar_entities.TENANT_TYPE, policies),
+            about_rows=_policies_about(cedar_entities.DOCUMENT_TYPE, policies),
+        )
 
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
         """Whether the caller may enter a tenant at all: one verdict an action, in order."""
         entities = self._entities(cedar_entities.surroundings(caller, target))
         resource = cedar_entities.tenant_uid(target)
-        return self._decide([_request(caller, target, action, resource) for action in actions], entities)
+        requests = [{**_request(caller, target, action), "resource": resource} for action in actions]
+        return self._decide(requests, self._about_tenants, entities)
 
     def decide_rows(self, caller: Caller, target: Tenant, action: Action, labels: Sequence[Label]) -> list[Verdict]:
         """Whether the caller may touch rows with these labels: one verdict a label, in order."""
@@ -64,8 +78,8 @@ class CedarEngine:
             if len(labels) == 1:
                 return [Verdict(allowed=False, rule_ids=(LABEL_NOT_IN_SCHEMA,))]
             return [self.decide_rows(caller, target, action, [label])[0] for label in labels]
-        uids = (cedar_entities.document_uid(number) for number in range(len(labels)))
-        return self._decide([_request(caller, target, action, uid) for uid in uids], entities)
+        request = _request(caller, target, action)
+        return self._decide([{**request, "resource": row["uid"]} for row in rows], self._about_rows, entities)
 
     def plan(self, caller: Caller, target: Tenant, action: Action) -> str:
         """The rules specialised to this caller, target and action: a Cedar policy set in Cedar's JSON format whose only
@@ -80,7 +94,7 @@ class CedarEngine:
                 "resource": None,  # unknown: that is what makes it partial
                 "context": context,
             },
-            self._policies,
+            self._about_rows,
             self._entities(cedar_entities.surroundings(caller, target)),
         )
         known = residual_json.Known(
@@ -96,10 +110,13 @@ class CedarEngine:
         return residual_json.policy_set_json(partial.residuals, known, failure_rule_id=RULE_FAILED if failed else None)
 
     def _entities(self, entities: list[cedar_entities.EntityJson]) -> cedarpy.Entities:
+        """Entities checked against the schema, which also adds the actions."""
         return cedarpy.Entities.from_json_str(json.dumps(entities), self._schema)
 
-    def _decide(self, requests: list[dict[str, Any]], entities: cedarpy.Entities) -> list[Verdict]:
-        return [self._verdict(result) for result in cedarpy.is_authorized_batch(requests, self._policies, entities)]
+    def _decide(
+        self, requests: list[dict[str, Any]], policies: cedarpy.PolicySet, entities: cedarpy.Entities
+    ) -> list[Verdict]:
+        return [self._verdict(result) for result in cedarpy.is_authorized_batch(requests, policies, entities)]
 
     def _verdict(self, result: cedarpy.AuthzResult) -> Verdict:
         failed = bool(result.diagnostics.errors)
@@ -110,12 +127,11 @@ class CedarEngine:
         return Verdict(allowed=False, rule_ids=tuple(rule_ids), violation=violation)
 
 
-def _request(caller: Caller, target: Tenant, action: Action, resource: dict[str, str]) -> dict[str, Any]:
+def _request(caller: Caller, target: Tenant, action: Action) -> dict[str, Any]:
     return {
         "principal": cedar_entities.caller_uid(caller),
         "action": cedar_entities.action_uid(action),
-        "resource": resource,
-        "context": cedar_entities.context(target),
+        "context": json.dumps(cedar_entities.context(target)),
     }
 
 
@@ -160,8 +176,9 @@ def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
     some_tenant = next(iter(source.tenants.values()))
     for role in source.roles.values():
         caller = Caller("schema-check", some_tenant, role, role.max_clearance)
+        entities = cedar_entities.surroundings(caller, some_tenant)
         try:
-            cedarpy.Entities.from_json_str(json.dumps(cedar_entities.surroundings(caller, some_tenant)), schema)
+            cedarpy.Entities.from_json_str(json.dumps(entities), schema)
         except ValueError as error:
             raise StartupError(
                 f"{source.schema_path}: does not fit callers, roles and tenants as they are made: {_one_line(error)}; "
@@ -169,8 +186,16 @@ def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
             ) from error
 
 
-def _policy_set(static_policies: Mapping[str, dict[str, Any]]) -> str:
-    return json.dumps({"staticPolicies": static_policies, "templates": {}, "templateLinks": []})
+def _policies_about(resource_type: str, policies: Mapping[str, dict[str, Any]]) -> cedarpy.PolicySet:
+    """The policies whose scope (`resource is ...`) does not rule out this type of resource. The others never apply to
+    it, and leaving them out saves a third of the time."""
+    applicable = {
+        policy_id: policy
+        for policy_id, policy in policies.items()
+        if policy["resource"].get("entity_type", resource_type) == resource_type
+    }
+    policy_set = {"staticPolicies": applicable, "templates": {}, "templateLinks": []}
+    return cedarpy.PolicySet.from_json_str(json.dumps(policy_set))
 
 
 def _one_line(error: object) -> str:

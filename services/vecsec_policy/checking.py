@@ -78,7 +78,7 @@ class RowChecker:
     async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
         known = {label: self._verdicts.get((standing, label)) for label in labels}
         new = [label for label, verdict in known.items() if verdict is None]
-        self._metrics.looked_up("verdicts", hits=len(known) - len(new), misses=len(new))
+        self._metrics.verdicts_looked_up(found=len(known) - len(new), missing=len(new))
         decided = {label: verdict for label, verdict in known.items() if verdict is not None}
         for start in range(0, len(new), _ROWS_AT_ONCE):
             if start:

@@ -78,7 +78,7 @@ class AccessPlanner:
             plan = self._made(standing)
             self._plans[standing] = plan
             violations = self._overclaimed(standing)
-        self._metrics.looked_up("grants", hits=int(remembered), misses=int(not remembered))
+        self._metrics.grant_looked_up(found=remembered)
         self._auditor.record(
             AuditedCall.PLAN,
             Outcome.ALLOWED,

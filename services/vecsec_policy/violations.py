@@ -38,8 +38,6 @@ class ViolationLedger:
         """Book violations of one kind by one caller, who asked for `tenant_id`."""
         self._violations[identity.tenant_id][violation] += count
         self._metrics.violation(violation, count)
-        if violation is ViolationType.PLAN_CHECK_DIVERGENCE:
-            self._metrics.divergence(count)
         log.warning(
             violation.value,
             subject=identity.subject,
