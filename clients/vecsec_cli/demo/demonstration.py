@@ -16,7 +16,7 @@ from vecsec_cli.service_errors import hint_for, message_of
 from vecsec_cli.state_directory import StateDirectory
 from vecsec_client import PermissionDenied, SearchAnswer, VecSecError
 
-_K = 6
+_K = 5
 _ADMIN_K = 30
 """How far the admin's list reaches to which callers' lists are compared."""
 

@@ -24,7 +24,7 @@ def print_next_steps(state: StateDirectory, run: RunFile) -> None:
         ("Things to type next, in another terminal:", environment),
         (
             "a token of your own",
-            "export VECSEC_TOKEN=$(vecsec token --tenant tenant_a --role analyst --clearance INTERNAL --subject $USER)",
+            "export VECSEC_TOKEN=$(vecsec token --tenant tenant_a --role analyst --clearance INTERNAL --subject alice)",
         ),
         ("search", 'vecsec search "spring campaign" --tenant tenant_a --k 3'),
         (

@@ -13,6 +13,7 @@ from vecsec_cli.terminal_text import one_line, plain
 from vecsec_client import SearchAnswer, VecSecError
 
 _TEXT_WIDTH = 60
+_SHOWN_WITHHELD = 5
 
 
 def answered(number: int, search: GuidedSearch, answer: SearchAnswer, rows: Sequence[ComparedRow]) -> RenderableType:
@@ -22,7 +23,7 @@ def answered(number: int, search: GuidedSearch, answer: SearchAnswer, rows: Sequ
         table.add_column(title, no_wrap=True)
     table.add_column("score", justify="right")
     table.add_column("text, or why it is withheld", no_wrap=True, overflow="ellipsis")
-    for each in rows:
+    for each in _shortened(rows):
         table.add_row(*_cells(each))
     seen = sum(not each.withheld_because for each in rows)
     withheld = len(rows) - seen
@@ -35,6 +36,12 @@ def refused(number: int, search: GuidedSearch, error: VecSecError) -> Renderable
     """That the caller got nothing."""
     verdict = plain(f"refused: {error.code.name} {error.reason}", "red")
     return Group(_heading(number, search), verdict, plain(error.message, "dim"), Text())
+
+
+def _shortened(rows: Sequence[ComparedRow]) -> list[ComparedRow]:
+    """All rows that are seen, and the nearest of those that are not."""
+    nearest_withheld = [each for each in rows if each.withheld_because][:_SHOWN_WITHHELD]
+    return [each for each in rows if not each.withheld_because or each in nearest_withheld]
 
 
 def _heading(number: int, search: GuidedSearch) -> Text:
@@ -54,5 +61,5 @@ def _cells(compared: ComparedRow) -> tuple[Text, ...]:
         plain(name, style),
         plain(", ".join(row.topics), dim),
         plain(f"{row.score:.2f}", dim),
-        plain(one_line(row.text, _TEXT_WIDTH)) if seen else plain(compared.withheld_because, "red"),
+        plain(one_line(" ".join(row.text.split()), _TEXT_WIDTH)) if seen else plain(compared.withheld_because, "red"),
     )
