@@ -212,8 +212,8 @@ async def test_every_call_carries_token_request_id_and_deadline(make_caller: Mak
     assert first.metadata["x-request-id"] != second.metadata["x-request-id"]
     assert first.time_remaining is not None
     assert second.time_remaining is not None
-    assert 2.0 < first.time_remaining <= 5.0
-    assert second.time_remaining <= 2.0
+    assert 4.0 < first.time_remaining < 5.1  # gRPC rounds up a little on the way
+    assert 1.0 < second.time_remaining < 2.1
 
 
 async def test_the_tenant_is_never_guessed(make_caller: MakeCaller, gateway: FakeGateway) -> None:
