@@ -134,8 +134,9 @@ class TokenVerifier:
 
 def _identity(claims: Mapping[str, Any]) -> Identity:
     subject, tenant_id, role, clearance = (claims.get(name) for name in ("sub", "tenant_id", "role", "clearance"))
-    if not isinstance(subject, str) or not 0 < len(subject) <= 256:
-        raise _refusal("claim sub must be 1 to 256 characters")
+    # Printable: line breaks would forge log lines, and half a surrogate pair cannot be passed on as UTF-8.
+    if not isinstance(subject, str) or not 0 < len(subject) <= 256 or not subject.isprintable():
+        raise _refusal("claim sub must be 1 to 256 printable characters")
     if not isinstance(tenant_id, str) or not is_tenant_id(tenant_id):
         raise _refusal("claim tenant_id is missing or malformed")
     if not isinstance(role, str) or not 0 < len(role) <= 64:
