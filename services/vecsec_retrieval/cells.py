@@ -19,7 +19,8 @@ class RowCondition:
     label_keys: frozenset[str] | None = None
     """Rows tagged with one of these label keys; None does not look at the tag."""
     metadata: MetadataFilter | None = None
-    """A condition on the callers' own metadata."""
+    """A condition on the callers' own metadata. A store finds every row that matches and, where its comparisons are
+    coarser, perhaps some that do not."""
 
 
 class Cell(Protocol):

@@ -29,9 +29,11 @@ class Deleting:
         visibility = self._permissions.visibility(grant)
         async with self._cells.lease(grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
-            if cell is not None and collection is not None and await collection.reader().has_visible(visibility):
+            if cell is not None and collection is not None:
                 async with cell.writer:
-                    return await _delete_permitted(cell, collection, list(dict.fromkeys(document_ids)), visibility)
+                    deleted = await _delete_permitted(cell, collection, list(dict.fromkeys(document_ids)), visibility)
+                if deleted or await collection.reader().has_visible(visibility):
+                    return deleted
         refuse_unseen(collection_id)
         return 0
 

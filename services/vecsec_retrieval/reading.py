@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vecsec_retrieval.open_cells import OpenCells
+from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions, refuse_unseen
+from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document
 
 
@@ -37,15 +39,24 @@ class Reading:
         document_ids = list(dict.fromkeys(request.document_ids))
         async with self._cells.lease(grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(request.collection_id)
-            if collection is not None and await collection.reader().has_visible(visibility):
-                documents = await collection.reader().get(document_ids, visibility)
-                if not request.include_embeddings or not documents:
+            if collection is not None:
+                reader = collection.reader()
+                documents = await reader.get(document_ids, visibility)
+                if documents and request.include_embeddings:
+                    return await with_embeddings(collection, documents, visibility)
+                if documents or await reader.has_visible(visibility):
                     return documents
-                embeddings = await collection.embeddings([each.document_id for each in documents], visibility)
-                return [
-                    replace(document, embedding=embeddings[document.document_id])
-                    for document in documents
-                    if document.document_id in embeddings
-                ]
         refuse_unseen(request.collection_id)
         return []
+
+
+async def with_embeddings(
+    collection: OpenCollection, documents: Sequence[Document], visibility: Visibility
+) -> list[Document]:
+    """The documents that are still there and visible, with their embeddings."""
+    embeddings = await collection.embeddings([document.document_id for document in documents], visibility)
+    return [
+        replace(document, embedding=embeddings[document.document_id])
+        for document in documents
+        if document.document_id in embeddings
+    ]

@@ -11,6 +11,7 @@ from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
+from vecsec_retrieval.reading import with_embeddings
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import ScoredDocument, Vector
 from vecsec_retrieval.store_search import NOTHING_VISIBLE
@@ -65,14 +66,22 @@ class Searching:
     async def _search_in(
         self, collection: OpenCollection, request: SearchRequest, visibility: Visibility
     ) -> SearchAnswer | None:
+        """What the caller finds; None if the caller sees nothing at all in the collection.
+
+        Whether it does is asked only where the answer depends on it: in large collections that takes a store long.
+        """
         reader = collection.reader()
-        # First of all: what is said about the query below would otherwise tell of a collection that is hidden.
-        if not await reader.has_visible(visibility):
-            return None
-        if request.metadata is not None:
-            refuse_unknown_keys(request.metadata, await reader.metadata_keys(visibility))
-        vector = await self._vector(collection, request)
+        try:
+            if request.metadata is not None:
+                refuse_unknown_keys(request.metadata, await reader.metadata_keys(visibility))
+            vector = await self._vector(collection, request)
+        except InvalidRequest:
+            if not await reader.has_visible(visibility):
+                return None  # what does not fit would tell of a collection that is hidden
+            raise
         answer = await reader.search(SearchOrder(vector, request.k, request.metadata), visibility)
+        if not answer.results and not await reader.has_visible(visibility):
+            return None
         if request.include_embeddings:
             return replace(answer, results=await _with_embeddings(collection, answer.results, visibility))
         return answer
@@ -98,10 +107,6 @@ class Searching:
 async def _with_embeddings(
     collection: OpenCollection, results: Sequence[ScoredDocument], visibility: Visibility
 ) -> list[ScoredDocument]:
-    """The results that are still there and visible, with their embeddings."""
-    embeddings = await collection.embeddings([result.document.document_id for result in results], visibility)
-    return [
-        replace(result, document=replace(result.document, embedding=embeddings[result.document.document_id]))
-        for result in results
-        if result.document.document_id in embeddings
-    ]
+    documents = await with_embeddings(collection, [result.document for result in results], visibility)
+    score_of = {result.document.document_id: result.score for result in results}
+    return [ScoredDocument(document, score_of[document.document_id]) for document in documents]

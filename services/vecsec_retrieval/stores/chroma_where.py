@@ -1,4 +1,8 @@
-"""Conditions in Chroma's own words. The parts come from typed values alone, so nothing can be injected."""
+"""Conditions in Chroma's own words. The parts come from typed values alone, so nothing can be injected.
+
+What Chroma finds by them may be more than what matches, as it compares whole with floating-point numbers by cutting
+or rounding one of them; it is never less.
+"""
 
 import functools
 from typing import cast
@@ -11,6 +15,7 @@ from vecsec_retrieval.rows import MetadataValue
 from vecsec_retrieval.tagging import LABEL_KEY, METADATA_PREFIX
 
 _Clause = dict[str, object]
+_LARGEST_WHOLE_NUMBER = 2.0**63
 
 
 def where(condition: RowCondition) -> Where | None:
@@ -47,14 +52,26 @@ def _(condition: In) -> _Clause:
 
 @_clause.register
 def _(condition: Range) -> _Clause:
-    bounds = {
-        "$gte": condition.at_least,
-        "$gt": condition.more_than,
-        "$lte": condition.at_most,
-        "$lt": condition.less_than,
-    }
+    bounds = (
+        ("$gte", condition.at_least),
+        ("$gt", condition.more_than),
+        ("$lte", condition.at_most),
+        ("$lt", condition.less_than),
+    )
     key = METADATA_PREFIX + condition.key
-    return _combined("$and", [{key: {operator: bound}} for operator, bound in bounds.items() if bound is not None])
+    clauses: list[_Clause] = [
+        {key: {_operator(name, float(bound)): float(bound)}} for name, bound in bounds if bound is not None
+    ]
+    return _combined("$and", clauses)
+
+
+def _operator(name: str, bound: float) -> str:
+    """The operator, made inclusive where Chroma would leave out whole numbers that do match.
+
+    It compares them with the bound cut off to a 64-bit whole number: -3 < -2.5 would be asked as -3 < -2, and so on.
+    """
+    is_cut = not bound.is_integer() or abs(bound) >= _LARGEST_WHOLE_NUMBER
+    return {"$gt": "$gte", "$lt": "$lte"}.get(name, name) if is_cut else name
 
 
 @_clause.register

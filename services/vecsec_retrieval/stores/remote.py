@@ -1,5 +1,6 @@
 """The remote store: a Chroma server, with a database per tenant."""
 
+import logging
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -44,7 +45,11 @@ class RemoteCellStore:
         Raises:
             StartupError: if the URL is not one of a server.
         """
-        self._location, settings = _client_settings(url, api_key)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log a line for each request
+        try:
+            self._location, settings = client_settings(url, api_key)
+        except ValueError as error:
+            raise StartupError(f"CHROMA_CONNECTION_STRING: {error}") from error
         self._chroma_tenant = chroma_tenant
         self._system = System(settings)
         self._api = self._system.instance(TimedFastAPI)
@@ -96,14 +101,16 @@ class RemoteCellStore:
                 raise
 
 
-def _client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise StartupError(f"CHROMA_CONNECTION_STRING: not a URL ({error}); use http://host:port") from error
+def client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
+    """The server's address, and the settings of a client for it.
+
+    Raises:
+        ValueError: if the URL is not one of a server.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port
     if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/") or parts.query or parts.username:
-        raise StartupError("CHROMA_CONNECTION_STRING: must look like http://host:port or https://host:port")
+        raise ValueError("must look like http://host:port or https://host:port")
     port = port or _DEFAULT_PORTS[parts.scheme]
     settings = Settings(
         anonymized_telemetry=False,

@@ -1,0 +1,100 @@
+"""Reads a ChromaDB collection that another program made: for imports, in a process of its own."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from chromadb.api import ServerAPI
+from chromadb.api.models.Collection import Collection
+from chromadb.api.rust import RustBindingsAPI
+from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
+from chromadb.errors import ChromaError, NotFoundError
+
+from vecsec_retrieval.stores.embedded import DATABASE_FILE
+from vecsec_retrieval.stores.remote import TimedFastAPI, client_settings
+
+_ROWS_A_PAGE = 500
+
+
+class UnreadableCollection(Exception):
+    """The collection cannot be read; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRow:
+    """One row, exactly as it is stored."""
+
+    row_id: str
+    text: str | None
+    metadata: Mapping[str, object]
+    embedding: list[float] | None
+
+
+def read_directory(path: Path, name: str) -> Iterator[ForeignRow]:
+    """All rows of a collection in a directory of ChromaDB, whose database is never migrated or otherwise changed.
+
+    Raises:
+        UnreadableCollection: if there is no such collection, or it cannot be read.
+    """
+    if not (path / DATABASE_FILE).is_file():
+        raise UnreadableCollection(f"{path} is not a ChromaDB directory: it holds no {DATABASE_FILE}")
+    settings = Settings(
+        anonymized_telemetry=False, is_persistent=True, persist_directory=str(path.absolute()), migrations="validate"
+    )
+    system = System(settings)
+    with _complaints(str(path)), _running(system, system.instance(RustBindingsAPI)) as api:
+        yield from _rows(api, name)
+
+
+def read_server(url: str, name: str, *, api_key: str | None) -> Iterator[ForeignRow]:
+    """All rows of a collection in the default database of a Chroma server.
+
+    Raises:
+        UnreadableCollection: if there is no such collection, or it cannot be read.
+    """
+    try:
+        location, settings = client_settings(url, api_key)
+    except ValueError as error:
+        raise UnreadableCollection(f"{url}: {error}") from error
+    system = System(settings)
+    with _complaints(location), _running(system, system.instance(TimedFastAPI)) as api:
+        yield from _rows(api, name)
+
+
+@contextmanager
+def _running(system: System, api: ServerAPI) -> Iterator[ServerAPI]:
+    system.start()
+    try:
+        yield api
+    finally:
+        system.stop()
+
+
+@contextmanager
+def _complaints(location: str) -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError as error:
+        raise UnreadableCollection(f"{location}: {error}") from error
+    except (ChromaError, httpx.HTTPError, OSError) as error:
+        raise UnreadableCollection(f"{location} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _rows(api: ServerAPI, name: str) -> Iterator[ForeignRow]:
+    model = api.get_collection(name, tenant=DEFAULT_TENANT, database=DEFAULT_DATABASE)
+    collection = Collection(client=api, model=model, embedding_function=None, data_loader=None)
+    ids = collection.get(include=[])["ids"]
+    for start in range(0, len(ids), _ROWS_A_PAGE):
+        page = collection.get(ids=ids[start : start + _ROWS_A_PAGE], include=["documents", "metadatas", "embeddings"])
+        documents, metadatas, embeddings = page["documents"], page["metadatas"], page["embeddings"]
+        for position, row_id in enumerate(page["ids"]):
+            embedding = None if embeddings is None else embeddings[position]
+            yield ForeignRow(
+                row_id,
+                None if documents is None else documents[position],
+                (None if metadatas is None else metadatas[position]) or {},
+                None if embedding is None else np.asarray(embedding, dtype=np.float32).tolist(),
+            )

@@ -1,0 +1,77 @@
+"""The stores that the contract suite runs over: the fake, the embedded one, and a real Chroma server."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from contract.fake_store import FakeCellStore
+
+from vecsec_chassis.errors import RetrievalUnavailable
+from vecsec_retrieval.cells import CellStore
+from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.remote import RemoteCellStore
+
+START_SECONDS = 30
+
+
+class ChromaServer:
+    """A `chroma run` of this environment."""
+
+    def __init__(self, folder: Path) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(folder / "data")]
+        with (folder / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log, cwd=folder
+            )
+
+    def wait_until_it_answers(self) -> None:
+        with closing(RemoteCellStore(self.url)) as store:
+            deadline = time.monotonic() + START_SECONDS
+            while True:
+                try:
+                    store.heartbeat()
+                except RetrievalUnavailable:
+                    assert time.monotonic() < deadline, "chroma run does not answer"
+                    time.sleep(0.1)
+                else:
+                    return
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def chroma_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
+    server = ChromaServer(tmp_path_factory.mktemp("chroma_server"))
+    try:
+        server.wait_until_it_answers()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["fake", "embedded", "remote"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], CellStore]:
+    """Opens the store; whoever opens it again, after closing it, finds what was there."""
+    if request.param == "fake":
+        fake = FakeCellStore()
+        return lambda: fake
+    if request.param == "embedded":
+        return lambda: EmbeddedCellStore(tmp_path / "chroma")
+    server: ChromaServer = request.getfixturevalue("chroma_server")
+    return lambda: RemoteCellStore(server.url)
+
+
+@pytest.fixture
+def store(open_store: Callable[[], CellStore]) -> Iterator[CellStore]:
+    with closing(open_store()) as opened:
+        yield opened

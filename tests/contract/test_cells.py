@@ -1,0 +1,261 @@
+"""What every store of cells promises, tried over all of them."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_retrieval.cells import Cell, CellStore, RowCondition
+from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
+from vecsec_retrieval.rows import CollectionInfo, Document, Metadata, Vector
+from vecsec_retrieval.tagging import from_stored, to_stored
+
+DIMENSIONS = 8
+INFO = CollectionInfo("documents", "external", DIMENSIONS)
+EVERYTHING = RowCondition()
+
+
+def label(tenant_id: str, sensitivity: Sensitivity = Sensitivity.PUBLIC, topic: str = "a") -> Label:
+    return Label(tenant_id, sensitivity, frozenset({topic}))
+
+
+def vector(*numbers: float) -> Vector:
+    return np.array([*numbers, *([0.0] * (DIMENSIONS - len(numbers)))], dtype=np.float32)
+
+
+@pytest.fixture
+def tenant_id() -> str:
+    return f"t{uuid.uuid4().hex[:12]}"  # the server is shared by all tests
+
+
+@pytest.fixture
+def cell(store: CellStore, tenant_id: str) -> Iterator[Cell]:
+    opened = store.open(tenant_id, create=True)
+    assert opened is not None
+    with closing(opened):
+        opened.create_collection(INFO)
+        yield opened
+
+
+def put(cell: Cell, document_id: str, embedding: Vector, metadata: Metadata | None = None, **of_label: object) -> None:
+    document = Document(
+        document_id,
+        f"text of {document_id}",
+        label(cell.tenant_id, **of_label),  # type: ignore[arg-type]
+        metadata or {},
+        embedding,
+    )
+    cell.upsert("documents", [to_stored(document)])
+
+
+def test_a_tenant_without_a_cell_has_none_and_reading_makes_none(store: CellStore, tenant_id: str) -> None:
+    assert store.open(tenant_id, create=False) is None
+    assert store.open(tenant_id, create=False) is None
+
+
+def test_a_cell_that_was_made_is_there_for_readers(store: CellStore, tenant_id: str) -> None:
+    made = store.open(tenant_id, create=True)
+    assert made is not None
+    made.close()
+    found = store.open(tenant_id, create=False)
+    assert found is not None
+    assert found.tenant_id == tenant_id
+    assert found.collections() == []
+    found.close()
+
+
+@pytest.mark.parametrize("bad", ["", "A", "../x", "a/b", "a.", "nul", "a\0", "a" * 64])
+def test_a_malformed_tenant_id_never_reaches_a_path_or_a_url(open_store: Callable[[], CellStore], bad: str) -> None:
+    with closing(open_store()) as opened:
+        if opened.kind != "fake":
+            with pytest.raises(ValueError, match="not a tenant id"):
+                opened.open(bad, create=True)
+
+
+def test_a_collection_remembers_its_model_and_dimensions(cell: Cell) -> None:
+    assert cell.find_collection("documents") == INFO
+    assert cell.find_collection("others") is None
+    other = CollectionInfo("documents", "another", 3)
+    assert cell.create_collection(other) == INFO
+    assert cell.collections() == [INFO]
+
+
+def test_rows_come_back_as_they_went_in(cell: Cell) -> None:
+    metadata: Metadata = {"text": "ü\U0001f600\n", "whole": 2**60 + 1, "number": 1.0, "yes": True, "no": False}
+    put(cell, "one", vector(3, 4), metadata, sensitivity=Sensitivity.SECRET)
+    [row] = cell.get("documents", ["one"], with_embeddings=True)
+    document = from_stored(row, cell.tenant_id)
+    assert document is not None
+    assert document.text == "text of one"
+    assert document.label == label(cell.tenant_id, Sensitivity.SECRET)
+    assert dict(document.metadata) == metadata
+    assert {key: type(value) for key, value in document.metadata.items()} == {
+        key: type(value) for key, value in metadata.items()
+    }
+    assert document.embedding is not None
+    np.testing.assert_allclose(document.embedding, vector(3, 4), rtol=1e-6)
+
+
+def test_get_answers_in_the_order_of_the_ids_and_leaves_out_what_is_missing(cell: Cell) -> None:
+    for name in ("a", "b", "c"):
+        put(cell, name, vector(1))
+    rows = cell.get("documents", ["c", "nothing", "a"], with_embeddings=False)
+    assert [row.document_id for row in rows] == ["c", "a"]
+    assert rows[0].embedding is None
+    assert cell.get("documents", [], with_embeddings=True) == []
+
+
+def test_upsert_replaces_and_none_removes_a_key(cell: Cell) -> None:
+    put(cell, "one", vector(1), {"old": 1, "kept": 1})
+    replacement = Document("one", "new", label(cell.tenant_id), {"kept": 2}, vector(0, 1))
+    cell.upsert("documents", [to_stored(replacement, stale_metadata_keys={"old"})])
+    [row] = cell.get("documents", ["one"], with_embeddings=True)
+    document = from_stored(row, cell.tenant_id)
+    assert document is not None
+    assert (document.text, dict(document.metadata)) == ("new", {"kept": 2})
+    assert cell.find_ids("documents", EVERYTHING) == ["one"]
+    assert cell.find_ids("documents", RowCondition(metadata=Equals("old", 1))) == []
+
+
+def test_delete_removes_and_ignores_what_is_missing(cell: Cell) -> None:
+    put(cell, "one", vector(1))
+    put(cell, "two", vector(1))
+    cell.delete("documents", ["one", "nothing"])
+    cell.delete("documents", [])
+    assert cell.find_ids("documents", EVERYTHING) == ["two"]
+
+
+def test_nearest_is_by_cosine_whatever_the_length(cell: Cell) -> None:
+    put(cell, "same", vector(10, 0))
+    put(cell, "near", vector(1, 1))
+    put(cell, "opposite", vector(-0.1, 0))
+    neighbours = cell.nearest("documents", vector(0.5), 10, EVERYTHING)
+    assert [neighbour.row.document_id for neighbour in neighbours] == ["same", "near", "opposite"]
+    np.testing.assert_allclose([each.distance for each in neighbours], [0, 1 - 0.5**0.5, 2], atol=1e-5)
+
+
+def test_nearest_and_find_ids_look_at_labels(cell: Cell) -> None:
+    put(cell, "public", vector(1), sensitivity=Sensitivity.PUBLIC)
+    put(cell, "secret", vector(1), sensitivity=Sensitivity.SECRET)
+    condition = RowCondition(frozenset({label(cell.tenant_id, Sensitivity.PUBLIC).key}))
+    assert cell.find_ids("documents", condition) == ["public"]
+    assert [each.row.document_id for each in cell.nearest("documents", vector(1), 10, condition)] == ["public"]
+    nobody = RowCondition(frozenset({"0" * 32}))
+    assert cell.find_ids("documents", nobody) == []
+    assert cell.nearest("documents", vector(1), 10, nobody) == []
+
+
+def test_many_labels_fit_into_one_condition(cell: Cell) -> None:
+    put(cell, "one", vector(1))
+    keys = frozenset(f"{number:032x}" for number in range(5_000)) | {label(cell.tenant_id).key}
+    assert cell.find_ids("documents", RowCondition(keys)) == ["one"]
+
+
+def test_find_ids_stops_at_its_limit(cell: Cell) -> None:
+    for number in range(5):
+        put(cell, str(number), vector(1))
+    assert len(cell.find_ids("documents", EVERYTHING, 2)) == 2
+    assert len(cell.find_ids("documents", EVERYTHING)) == 5
+
+
+ROWS: dict[str, Metadata] = {
+    "int": {"n": 4, "t": "4"},
+    "float": {"n": 4.0},
+    "bool": {"n": True},
+    "text": {"n": "4"},
+    "large": {"n": 2**53 + 1},
+    "half": {"n": 0.5, "t": "x"},
+    "negative": {"n": -3, "b": False},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (Equals("n", 4), {"int", "float"}),
+        (Equals("n", 4.0), {"int", "float"}),
+        (Equals("n", "4"), {"text"}),
+        (Equals("n", True), {"bool"}),
+        (Equals("n", 1), set()),
+        (Equals("b", False), {"negative"}),
+        (Equals("b", 0), set()),
+        (Equals("n", 2**53 + 1), {"large"}),
+        (Equals("n", float(2**53)), set()),
+        (Equals("missing", 1), set()),
+        (Equals("t", ""), set()),
+        (In("n", (4, 0.5)), {"int", "float", "half"}),
+        (In("n", (-3,)), {"negative"}),
+        (In("t", ("x", "4")), {"int", "half"}),
+        (In("b", (True, False)), {"negative"}),
+        (Range("n", at_least=4), {"int", "float", "large"}),
+        (Range("n", more_than=4), {"large"}),
+        (Range("n", at_least=0.25, less_than=4.5), {"int", "float", "half"}),
+        (Range("n", at_most=-3), {"negative"}),
+        (Range("n", less_than=-3), set()),
+        (Range("n", less_than=-2.5), {"negative"}),
+        (Range("n", more_than=-3.5, at_most=0.25), {"negative"}),
+        (Range("n", more_than=-3.0, less_than=4.5), {"int", "float", "half"}),
+        (Equals("n", 4.5), set()),
+        (Range("t", at_least=0), set()),
+        (Range("n", at_most=1e300, at_least=-1e300), {"int", "float", "large", "half", "negative"}),
+        (AllOf((Equals("n", 4), Equals("t", "4"))), {"int"}),
+        (AnyOf((Equals("t", "x"), Equals("b", False))), {"half", "negative"}),
+        (AllOf((Equals("n", 4),)), {"int", "float"}),
+        (AnyOf((AllOf((Range("n", more_than=0), Equals("t", "4"))), In("n", ("4",)))), {"int", "text"}),
+    ],
+)
+def test_every_store_filters_alike(cell: Cell, condition: MetadataFilter, expected: set[str]) -> None:
+    for name, metadata in ROWS.items():
+        put(cell, name, vector(1), metadata)
+    holds = predicate(condition)
+    assert {name for name, metadata in ROWS.items() if holds(metadata)} == expected
+    found = cell.find_ids("documents", RowCondition(metadata=condition))
+    assert {name for name in found if holds(ROWS[name])} == expected
+    assert len(found) <= len(expected) + 1, "coarser than rounding explains"
+    both = RowCondition(frozenset({label(cell.tenant_id).key}), condition)
+    neighbours = cell.nearest("documents", vector(1), 20, both)
+    assert {each.row.document_id for each in neighbours} == set(found)
+
+
+def test_reserved_keys_cannot_be_reached_by_a_filter(cell: Cell) -> None:
+    put(cell, "one", vector(1))
+    for key in ("vs_tenant", "vs_label", "$or", "chroma:document", "m.vs_tenant"):
+        assert cell.find_ids("documents", RowCondition(metadata=Equals(key, cell.tenant_id))) == []
+
+
+def test_the_same_ids_in_two_cells_are_two_rows(store: CellStore, cell: Cell, tenant_id: str) -> None:
+    other = store.open(f"{tenant_id}2", create=True)
+    assert other is not None
+    with closing(other):
+        other.create_collection(INFO)
+        put(cell, "one", vector(1), {"whose": "mine"})
+        put(other, "one", vector(1), {"whose": "theirs"})
+        cell.delete("documents", ["one"])
+        [row] = other.get("documents", ["one"], with_embeddings=False)
+        document = from_stored(row, other.tenant_id)
+        assert document is not None
+        assert document.metadata["whose"] == "theirs"
+        assert from_stored(row, cell.tenant_id) is None
+
+
+def test_what_was_written_is_there_after_opening_again(open_store: Callable[[], CellStore], tenant_id: str) -> None:
+    with closing(open_store()) as first:
+        cell = first.open(tenant_id, create=True)
+        assert cell is not None
+        cell.create_collection(INFO)
+        put(cell, "one", vector(1, 2), {"n": 1})
+        cell.close()
+    with closing(open_store()) as second:
+        cell = second.open(tenant_id, create=False)
+        assert cell is not None
+        [neighbour] = cell.nearest("documents", vector(1, 2), 5, EVERYTHING)
+        assert neighbour.row.text == "text of one"
+        cell.close()
+
+
+def test_a_heartbeat_of_a_store_that_answers_is_silent(store: CellStore) -> None:
+    store.heartbeat()
