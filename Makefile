@@ -1,0 +1,47 @@
+# What can be done here. `make` alone prints it. PYTHON=… names the interpreter, ARGS=… passes options on.
+
+BIN := .venv/bin
+SERVICES := .venv/installed-services
+DEVELOPMENT := .venv/installed-dev
+export PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format protos bench clean
+
+help: ## print this
+	@echo "make TARGET [ARGS=…]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(SERVICES) ## start the three services with a demonstration; Ctrl-C stops (ARGS=--no-demo: without it)
+	@exec $(BIN)/vecsec up $(ARGS)
+
+test: $(DEVELOPMENT) ## run the tests (ARGS=tests/unit: some of them)
+	$(BIN)/pytest $(ARGS)
+
+lint: $(DEVELOPMENT) ## check style, types, layers and contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	scripts/lint-protos
+
+format: $(DEVELOPMENT) ## format code and contracts
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	cd protos && ../$(BIN)/buf format --write . --path vecsec
+
+protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
+	$(BIN)/python protos/generate.py
+
+bench: $(DEVELOPMENT) ## measure a secured search beside bare ChromaDB, into BENCHMARKS.md
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+clean: ## remove the environment and caches; .vecsec, with your data, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SERVICES): pyproject.toml scripts/environment
+	@scripts/environment services
+
+$(DEVELOPMENT): pyproject.toml scripts/environment
+	@scripts/environment services,dev
