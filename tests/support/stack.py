@@ -54,9 +54,9 @@ class Stack:
     policy_service: RunningService
     retrieval_service: RunningService
     gateway_service: RunningService
-    gateway: gateway_service_pb2_grpc.GatewayServiceAsyncStub
-    policy: policy_service_pb2_grpc.PolicyServiceAsyncStub
-    retrieval: retrieval_service_pb2_grpc.RetrievalServiceAsyncStub
+    gateway: "gateway_service_pb2_grpc.GatewayServiceAsyncStub"
+    policy: "policy_service_pb2_grpc.PolicyServiceAsyncStub"
+    retrieval: "retrieval_service_pb2_grpc.RetrievalServiceAsyncStub"
 
     @property
     def chroma_path(self) -> Path:
