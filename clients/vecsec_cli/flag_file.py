@@ -42,8 +42,8 @@ def read_setting(path: Path) -> FlagSetting | None:
     Raises:
         CommandFailure: if the file cannot be understood.
     """
-    flag = _read_document(path)["flags"].get(FLAG_KEY)
-    return None if flag is None or flag.get("state") != "ENABLED" else _setting(flag, path)
+    flag = _own_flag(_read_document(path), path)
+    return _setting(flag, path) if flag.get("state") == "ENABLED" else None
 
 
 def write_setting(path: Path, setting: FlagSetting) -> None:
@@ -53,7 +53,7 @@ def write_setting(path: Path, setting: FlagSetting) -> None:
         CommandFailure: if the file cannot be understood.
     """
     document = _read_document(path)
-    existing = document["flags"].get(FLAG_KEY) or {}
+    existing = _own_flag(document, path)
     if existing:
         _setting(existing, path)
     rules: list[object] = []
@@ -87,28 +87,47 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _setting(flag: object, path: Path) -> FlagSetting:
+def _own_flag(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    flag = document["flags"].get(FLAG_KEY, {})
+    if not isinstance(flag, dict):
+        raise _not_ours(path)
+    return flag
+
+
+def _setting(flag: dict[str, Any], path: Path) -> FlagSetting:
     """Read our flag.
 
     Raises:
         CommandFailure: if it holds what this command did not write.
     """
-    own = CommandFailure(
-        f"{path}: the flag {FLAG_KEY} has rules that this command did not write",
-        hint="edit the file by hand; the services pick it up at once",
+    match flag:
+        case {"variants": {"on": True, "off": False, **others}, "defaultVariant": "on" | "off" as default} if (
+            not others
+        ):
+            return FlagSetting(default == "on", _tenants(flag.get("targeting"), path))
+        case _:
+            raise _not_ours(path)
+
+
+def _tenants(targeting: object, path: Path) -> dict[str, bool]:
+    match targeting:
+        case None:
+            return {}
+        case {"if": [*rules], **others} if not others and len(rules) % 2 == 0:
+            tenants: dict[str, bool] = {}
+            for rule in zip(rules[::2], rules[1::2], strict=True):
+                match rule:
+                    case ({"in": [{"var": "tenant_id"}, [*tenant_ids]]}, "on" | "off" as variant):
+                        tenants.update({str(tenant_id): variant == "on" for tenant_id in tenant_ids})
+                    case _:
+                        raise _not_ours(path)
+            return tenants
+        case _:
+            raise _not_ours(path)
+
+
+def _not_ours(path: Path) -> CommandFailure:
+    return CommandFailure(
+        f"{path}: the flag {FLAG_KEY} holds what this command did not write, so it leaves it alone",
+        hint="edit the file by hand; the services pick it up within a second",
     )
-    if not isinstance(flag, dict) or flag.get("variants") != {"on": True, "off": False}:
-        raise own
-    if flag.get("defaultVariant") not in {"on", "off"}:
-        raise own
-    rules = (flag.get("targeting") or {"if": []}).get("if")
-    if not isinstance(rules, list) or len(rules) % 2:
-        raise own
-    tenants: dict[str, bool] = {}
-    for condition, variant in zip(rules[::2], rules[1::2], strict=True):
-        match condition:
-            case {"in": [{"var": "tenant_id"}, [*tenant_ids]]} if variant in {"on", "off"}:
-                tenants.update({str(tenant_id): variant == "on" for tenant_id in tenant_ids})
-            case _:
-                raise own
-    return FlagSetting(flag["defaultVariant"] == "on", tenants)
