@@ -1,5 +1,6 @@
 """Calls either SDK client in the same words, so that every test holds for both."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,14 +17,16 @@ class Caller:
         self.client = client
 
     async def call(self, method: str, *arguments: object, **keywords: object) -> Any:
-        result = getattr(self.client, method)(*arguments, **keywords)
-        return await result if isinstance(self.client, AsyncVecSecClient) else result
+        function = getattr(self.client, method)
+        if isinstance(self.client, AsyncVecSecClient):
+            return await function(*arguments, **keywords)
+        return await asyncio.to_thread(function, *arguments, **keywords)  # the services may live in this event loop
 
     async def store(self, documents: Iterable[Any], **keywords: Any) -> list[ImportProgress]:
         """The whole progress of an import."""
         if isinstance(self.client, AsyncVecSecClient):
             return [progress async for progress in self.client.import_documents(documents, **keywords)]
-        return list(self.client.import_documents(documents, **keywords))
+        return await asyncio.to_thread(lambda: list(self.client.import_documents(documents, **keywords)))
 
 
 MakeCaller = Callable[..., Caller]
