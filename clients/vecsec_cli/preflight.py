@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import sys
@@ -24,14 +26,13 @@ SMALLEST_FREE_BYTES = 64 << 20
 """Room to start in: keys, logs, empty stores."""
 
 SERVICE_MODULES = ("vecsec_policy", "vecsec_retrieval", "vecsec_gateway")
-_SERVICE_PACKAGES = ("cachetools", "cedarpy", "chromadb", "numpy", "openfeature", "protovalidate", "pydantic_settings")
-_SERVICE_PACKAGES_LATER = ("purgatory", "structlog", "wordllama", "yaml")
+_REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def missing_packages() -> list[str]:
-    """Modules of the services that are not installed; none of them is imported."""
-    wanted = (*SERVICE_MODULES, *_SERVICE_PACKAGES, *_SERVICE_PACKAGES_LATER)
-    return [name for name in wanted if importlib.util.find_spec(name) is None]
+    """What the services need and is not installed, by the requirements that VecSec's own package names."""
+    missing = [name for name in SERVICE_MODULES if importlib.util.find_spec(name) is None]
+    return missing + [name for name in _required_by_services() if not _is_installed(name)]
 
 
 def python_problem() -> str:
@@ -45,6 +46,23 @@ def python_problem() -> str:
     if sqlite3.sqlite_version_info < SMALLEST_SQLITE:
         return f"this Python's SQLite is {sqlite3.sqlite_version}; ChromaDB needs 3.35 or newer: use a newer Python"
     return ""
+
+
+def _required_by_services() -> list[str]:
+    try:
+        requirements = importlib.metadata.requires("vecsec") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []  # run from a source tree
+    wanted = [each for each in requirements if re.search(r"""extra == ['"]services['"]""", each)]
+    return [match[0] for each in wanted if (match := _REQUIREMENT_NAME.match(each))]
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def check_installation() -> None:

@@ -1,10 +1,8 @@
 """What the three services are told by `vecsec up`: defaults from the state directory, under whatever is already set."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 from dotenv import dotenv_values
 
@@ -34,45 +32,40 @@ class Service:
         return f"vecsec_{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the services listen."""
-
-    gateway: int
-    retrieval: int
-    policy: int
-    metrics: int
-    """The gateway's; those of retrieval and policy are the next two."""
-
-    @classmethod
-    def of(cls, settings: Mapping[str, str], **chosen: int | None) -> Self:
-        """The ports that are chosen or, where they are not, set; else the defaults.
-
-        Raises:
-            CommandFailure: if a setting is not a port.
-        """
-        return cls(
-            **{
-                name: chosen.get(name) or _port(settings, setting, default)
-                for name, (setting, default) in _PORTS.items()
-            }
-        )
-
-    def services(self) -> tuple[Service, ...]:
-        """The services in the order in which they start; they stop in the reverse order."""
-        return (
-            Service("policy", self.policy, self.metrics + 2, "--policy-port", "--metrics-port (plus 2)"),
-            Service("retrieval", self.retrieval, self.metrics + 1, "--retrieval-port", "--metrics-port (plus 1)"),
-            Service("gateway", self.gateway, self.metrics, "--gateway-port", "--metrics-port"),
-        )
+_DEFAULT_PORTS = {"policy": 50053, "retrieval": 50052, "gateway": 50051}
+"""In the order in which the services start; they stop in the reverse order."""
+_METRICS_OFFSETS = {"gateway": 0, "retrieval": 1, "policy": 2}
+_DEFAULT_METRICS_PORT = 9091
 
 
-_PORTS = {
-    "gateway": ("VECSEC_GATEWAY_PORT", 50051),
-    "retrieval": ("VECSEC_RETRIEVAL_PORT", 50052),
-    "policy": ("VECSEC_POLICY_PORT", 50053),
-    "metrics": ("VECSEC_GATEWAY_METRICS_PORT", 9091),
-}
+def services_of(
+    settings: Mapping[str, str], ports: Mapping[str, int | None] | None = None, metrics_port: int | None = None
+) -> tuple[Service, ...]:
+    """The services, in the order in which they start.
+
+    Args:
+        settings: of the operator, by the names of environment variables.
+        ports: by the services' short names; where None, the settings and then the defaults count.
+        metrics_port: the gateway's; those of retrieval and policy are the next two.
+
+    Raises:
+        CommandFailure: if a setting is not a port.
+    """
+    return tuple(_service(name, (ports or {}).get(name), metrics_port, settings) for name in _DEFAULT_PORTS)
+
+
+def _service(name: str, port: int | None, metrics_port: int | None, settings: Mapping[str, str]) -> Service:
+    offset = _METRICS_OFFSETS[name]
+    setting = f"VECSEC_{name.upper()}"
+    return Service(
+        name=name,
+        port=port or _port(settings, f"{setting}_PORT", _DEFAULT_PORTS[name]),
+        metrics_port=metrics_port + offset
+        if metrics_port
+        else _port(settings, f"{setting}_METRICS_PORT", _DEFAULT_METRICS_PORT + offset),
+        port_option=f"--{name}-port",
+        metrics_option=f"--metrics-port (plus {offset})" if offset else "--metrics-port",
+    )
 
 
 def operator_settings() -> dict[str, str]:
@@ -92,24 +85,26 @@ def reachable_host(settings: Mapping[str, str]) -> str:
     return _LOOPBACK if address in _ANY_ADDRESS else address
 
 
-def service_environment(settings: Mapping[str, str], state: StateDirectory, ports: Ports) -> dict[str, str]:
+def service_environment(
+    settings: Mapping[str, str], state: StateDirectory, services: Iterable[Service]
+) -> dict[str, str]:
     """The environment of the services: what the operator has set stays, the state directory fills the rest."""
-    host = reachable_host(settings)
-    defaults: dict[str, Path | str] = {
-        "CHROMA_PATH": state.chroma,
+    defaults = {
         "VECSEC_AUDIT_FILE": state.audit_file,
         "VECSEC_FLAG_FILE": state.flags_file,
         "VECSEC_GRANT_JWKS": state.grant_jwks,
         "VECSEC_GRANT_KEY_FILE": state.grant_key,
         "VECSEC_ISSUERS_FILE": state.issuers_file,
-        "VECSEC_POLICY_ADDRESS": f"{host}:{ports.policy}",
         "VECSEC_POLICY_DIR": state.policy,
-        "VECSEC_RETRIEVAL_ADDRESS": f"{host}:{ports.retrieval}",
     }
-    environment = {name: _absolute(value) for name, value in defaults.items() if not settings.get(name)}
-    for service in ports.services():
-        environment[f"VECSEC_{service.name.upper()}_PORT"] = str(service.port)
-        environment[f"VECSEC_{service.name.upper()}_METRICS_PORT"] = str(service.metrics_port)
+    if not settings.get("CHROMA_CONNECTION_STRING"):
+        defaults["CHROMA_PATH"] = state.chroma
+    environment = {name: str(path.absolute()) for name, path in defaults.items() if not settings.get(name)}
+    for service in services:
+        setting = f"VECSEC_{service.name.upper()}"
+        environment[f"{setting}_PORT"] = str(service.port)
+        environment[f"{setting}_METRICS_PORT"] = str(service.metrics_port)
+        environment[f"{setting}_ADDRESS"] = f"{reachable_host(settings)}:{service.port}"
     return dict(settings) | environment
 
 
@@ -118,7 +113,3 @@ def _port(settings: Mapping[str, str], name: str, default: int) -> int:
     if not value.isdecimal():
         raise CommandFailure(f"{name}={value!r} is not a port")
     return int(value)
-
-
-def _absolute(value: Path | str) -> str:
-    return value if isinstance(value, str) else str(value.absolute())

@@ -16,7 +16,13 @@ from vecsec_cli.options import StateDirectoryOption, state_directory
 from vecsec_cli.output import console
 from vecsec_cli.processes import ServiceProcess, running_processes, until_all_serve
 from vecsec_cli.run_file import RunFile, RunningProcess
-from vecsec_cli.service_settings import Ports, bind_address, operator_settings, reachable_host, service_environment
+from vecsec_cli.service_settings import (
+    Service,
+    bind_address,
+    operator_settings,
+    reachable_host,
+    service_environment,
+)
 from vecsec_cli.state_directory import StateDirectory
 
 _DEFAULT_GRACE_SECONDS = 10.0
@@ -41,17 +47,18 @@ def up(
     CHROMA_PATH, VECSEC_POLICY_DIR and so on.
     """
     settings = operator_settings()
-    ports = Ports.of(settings, gateway=gateway_port, retrieval=retrieval_port, policy=policy_port, metrics=metrics_port)
+    ports = {"gateway": gateway_port, "retrieval": retrieval_port, "policy": policy_port}
+    services = services_of(settings, ports, metrics_port)
     state = state_directory(state_dir)
     preflight.check_installation()
     preflight.make_private_folder(state.root)
     with preflight.exclusive(state):
-        preflight.check_ports(ports.services(), bind_address(settings))
+        preflight.check_ports(services, bind_address(settings))
         installation.prepare(state, settings)
-        asyncio.run(_run(state, settings, ports, demo=demo))
+        asyncio.run(_run(state, settings, services, demo=demo))
 
 
-async def _run(state: StateDirectory, settings: Mapping[str, str], ports: Ports, *, demo: bool) -> None:
+async def _run(state: StateDirectory, settings: Mapping[str, str], services: Sequence[Service], *, demo: bool) -> None:
     """Start the services and keep them until a signal comes.
 
     Raises:
@@ -69,10 +76,10 @@ async def _run(state: StateDirectory, settings: Mapping[str, str], ports: Ports,
     for number in _stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     host = reachable_host(settings)
-    environment = service_environment(settings, state, ports)
+    environment = service_environment(settings, state, services)
     grace_seconds = float(settings.get("VECSEC_SHUTDOWN_GRACE_SECONDS") or _DEFAULT_GRACE_SECONDS)
     try:
-        async with running_processes(ports.services(), environment, host, state.logs, grace_seconds) as running:
+        async with running_processes(services, environment, host, state.logs, grace_seconds) as running:
             work = _serve(state, running, host, demo=demo)
             await _first_of(work, stop.wait(), *(process.died() for process in running))
             state.run_file.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from vecsec_cli.checks.finding import Finding, fail, ok
 from vecsec_cli.run_file import RunFile, RunningProcess, read_run_file
-from vecsec_cli.service_settings import Ports, reachable_host
+from vecsec_cli.service_settings import reachable_host, services_of
 from vecsec_cli.state_directory import StateDirectory
 from vecsec_client import NotFound, VecSecError
 from vecsec_client.error_details import from_rpc_error
@@ -38,7 +38,7 @@ def services(state: StateDirectory, settings: Mapping[str, str]) -> Mapping[str,
     host = reachable_host(settings)
     return {
         service.name: RunningProcess(0, f"{host}:{service.port}", f"http://{host}:{service.metrics_port}/metrics")
-        for service in reversed(Ports.of(settings).services())
+        for service in reversed(services_of(settings))
     }
 
 
