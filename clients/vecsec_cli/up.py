@@ -22,6 +22,7 @@ from vecsec_cli.service_settings import (
     operator_settings,
     reachable_host,
     service_environment,
+    services_of,
 )
 from vecsec_cli.state_directory import StateDirectory
 
