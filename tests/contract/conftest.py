@@ -26,11 +26,14 @@ class ChromaServer:
         with closing(socket.create_server(("127.0.0.1", 0))) as probe:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        command = [str(Path(sys.executable).with_name("chroma")), "run", "--path", str(folder / "data")]
-        with (folder / "server.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=log, cwd=folder
-            )
+        self._folder = folder
+        program = str(Path(sys.executable).with_name("chroma"))
+        self._command = [program, "run", "--path", str(folder / "data"), "--host", "127.0.0.1", "--port", str(port)]
+        self.start()
+
+    def start(self) -> None:
+        with (self._folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
 
     def wait_until_it_answers(self) -> None:
         with closing(RemoteCellStore(self.url)) as store:

@@ -1,0 +1,104 @@
+"""The index against a plain dictionary, and snapshots that stay as they were."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.retrieval.worlds import DIMENSIONS, document, label
+
+from vecsec_chassis.labels import Sensitivity
+from vecsec_retrieval.index import CollectionIndex
+from vecsec_retrieval.rows import Document
+
+IDS = st.sampled_from([f"d{number}" for number in range(12)])
+LABELS = [label(Sensitivity.PUBLIC), label(Sensitivity.SECRET), label(Sensitivity.PUBLIC, {"b"})]
+DOCUMENTS = st.builds(
+    lambda name, of, keys, seed: document(
+        name, np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32), of, dict.fromkeys(keys, 1)
+    ),
+    IDS,
+    st.sampled_from(LABELS),
+    st.frozensets(st.sampled_from(["x", "y", "z"])),
+    st.integers(0, 1000),
+)
+BATCHES = st.lists(DOCUMENTS, max_size=6, unique_by=lambda each: each.document_id)
+STEPS = st.lists(st.one_of(BATCHES, st.frozensets(IDS, max_size=6)), max_size=30)
+
+
+def contents(index: CollectionIndex) -> dict[str, tuple[str, str]]:
+    snapshot = index.snapshot()
+    return {
+        snapshot.documents[row].document_id: (snapshot.documents[row].label.key, snapshot.documents[row].text)
+        for row in np.flatnonzero(snapshot.mask(index.codes(index.labels))).tolist()
+    }
+
+
+@given(STEPS)
+def test_it_holds_what_a_dictionary_would(steps: list[list[Document] | frozenset[str]]) -> None:
+    index, model = CollectionIndex(DIMENSIONS), dict[str, Document]()
+    for step in steps:
+        if isinstance(step, frozenset):
+            index.delete(step)
+            for document_id in step:
+                model.pop(document_id, None)
+        else:
+            index.upsert(step)
+            model.update({each.document_id: each for each in step})
+        assert contents(index) == {name: (each.label.key, each.text) for name, each in model.items()}
+        assert len(index) == len(model)
+        assert set(index.labels) == {each.label.key for each in model.values()}
+        for of in LABELS:
+            rows = [each for each in model.values() if each.label == of]
+            assert index.count([of.key]) == len(rows)
+            assert index.metadata_keys([of.key]) == {key for each in rows for key in each.metadata}
+        for name in ("d0", "d1"):
+            found = index.find(name)
+            assert (found is None) == (name not in model)
+
+
+@given(STEPS, STEPS)
+def test_a_snapshot_stays_as_it_was(
+    before: list[list[Document] | frozenset[str]], after: list[list[Document] | frozenset[str]]
+) -> None:
+    index = CollectionIndex(DIMENSIONS)
+
+    def do(steps: list[list[Document] | frozenset[str]]) -> None:
+        for step in steps:
+            index.delete(step) if isinstance(step, frozenset) else index.upsert(step)
+
+    do(before)
+    snapshot, codes = index.snapshot(), index.codes(index.labels)
+    mask = snapshot.mask(codes)
+    rows = np.flatnonzero(mask).tolist()
+    matrix, documents = snapshot.matrix[rows].copy(), [snapshot.documents[row] for row in rows]
+    do(after)
+    assert np.array_equal(snapshot.mask(codes), mask)
+    assert np.array_equal(snapshot.matrix[rows], matrix)
+    assert [snapshot.documents[row] for row in rows] == documents
+
+
+def test_dead_rows_are_compacted_away() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.upsert([document(str(number)) for number in range(100)])
+    full = index.approximate_bytes
+    index.delete(str(number) for number in range(90))
+    assert len(index.snapshot().documents) == 10
+    assert index.approximate_bytes < full
+    for _ in range(50):
+        index.upsert([document("99")])
+    assert len(index.snapshot().documents) < 20
+
+
+def test_documents_are_kept_without_their_embeddings() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.upsert([document("one")])
+    found = index.find("one")
+    assert found is not None
+    assert found.embedding is None
+
+
+def test_ids_of_untagged_rows_are_forgotten_once_replaced_or_deleted() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.untagged_ids.update({"one", "two", "three"})
+    index.upsert([document("one")])
+    index.delete(["two"])
+    assert index.untagged_ids == {"three"}

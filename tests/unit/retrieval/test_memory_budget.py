@@ -1,0 +1,50 @@
+"""Sizes, and who has to go."""
+
+import pytest
+
+from vecsec_retrieval.memory_budget import MemoryBudget, most_open_cells, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512M", 512 * 2**20), ("1G", 2**30), ("1.5GiB", 3 * 2**29), ("10kb", 10_240), ("7", 7), (" 2 g ", 2**31)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1G", "0", "1X", "1G1", "G"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size(text)
+
+
+def test_least_recently_used_go_first_until_the_rest_fits() -> None:
+    budget = MemoryBudget(100, 10)
+    for name in ("a", "b", "c"):
+        budget.set(name, 40)
+    assert budget.excess() == ["a"]
+    budget.touch("a")
+    assert budget.excess() == ["b"]
+    budget.remove("b")
+    assert budget.excess() == []
+    budget.set("a", 90)
+    assert budget.total_bytes == 130
+    assert budget.excess() == ["c"]
+
+
+def test_the_number_of_entries_is_bounded_too() -> None:
+    budget = MemoryBudget(100, 2)
+    for name in ("a", "b", "c"):
+        budget.set(name, 1)
+    assert budget.excess() == ["a"]
+
+
+def test_the_last_one_stays_whatever_it_takes() -> None:
+    budget = MemoryBudget(100, 2)
+    budget.set("a", 1_000)
+    assert budget.excess() == []
+
+
+def test_there_are_descriptors_for_at_least_one_cell() -> None:
+    assert most_open_cells() >= 1

@@ -1,0 +1,81 @@
+"""Residual policies: what they make visible, and that whatever goes wrong makes nothing visible."""
+
+import pytest
+from unit.retrieval.worlds import attribute, grant, label, permit, up_to
+
+from vecsec_chassis.access import Action
+from vecsec_chassis.errors import InvalidGrant
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_retrieval.residuals import ResidualDecisions
+
+
+def by_key(*labels: Label) -> dict[str, Label]:
+    return {each.key: each for each in labels}
+
+
+PUBLIC, SECRET = label(Sensitivity.PUBLIC), label(Sensitivity.SECRET)
+
+
+async def test_labels_that_the_residual_permits_are_visible() -> None:
+    decisions = ResidualDecisions()
+    assert await decisions.visible(grant(up_to(Sensitivity.INTERNAL)), by_key(PUBLIC, SECRET)) == {PUBLIC.key}
+    assert await decisions.visible(grant(up_to(Sensitivity.SECRET)), by_key(PUBLIC, SECRET)) == {PUBLIC.key, SECRET.key}
+    assert await decisions.visible(grant(up_to(Sensitivity.SECRET)), {}) == frozenset()
+
+
+async def test_sets_and_further_attributes_are_what_rules_expect() -> None:
+    contains = permit(
+        {"containsAll": {"left": {"Set": [{"Value": "a"}, {"Value": "b"}]}, "right": attribute("topics")}}
+    )
+    inside, outside = label(topics={"a", "b"}), label(topics={"a", "c"})
+    decisions = ResidualDecisions()
+    assert await decisions.visible(grant(contains), by_key(inside, outside)) == {inside.key}
+    owned = permit({"==": {"left": attribute("owner"), "right": {"Value": "alice"}}})
+    mine, theirs = label(owner="alice"), label(owner="bob")
+    assert await decisions.visible(grant(owned), by_key(mine, theirs, PUBLIC)) == {mine.key}
+
+
+async def test_a_rule_that_fails_makes_the_label_invisible_even_if_it_forbids() -> None:
+    forbid_failing = permit().replace(
+        '"staticPolicies": {',
+        '"staticPolicies": {"failing": {"effect": "forbid", "principal": {"op": "All"}, "action": {"op": "All"}, '
+        '"resource": {"op": "All"}, "conditions": [{"kind": "when", "body": {"==": {"left": {".": {"left": '
+        '{"Var": "resource"}, "attr": "owner"}}, "right": {"Value": "x"}}}}]}, ',
+    )
+    owned = label(owner="y")
+    assert await ResidualDecisions().visible(grant(forbid_failing), by_key(owned, PUBLIC)) == {owned.key}
+
+
+async def test_a_label_that_cedar_cannot_read_is_invisible() -> None:
+    odd = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"}), (("weight", 1.5),))  # type: ignore[arg-type]
+    assert await ResidualDecisions().visible(grant(permit()), by_key(odd)) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "residual", ["", "{", "[]", "{}", '{"staticPolicies": 1}', "permit(principal,action,resource);"]
+)
+async def test_a_residual_that_is_no_policy_set_is_no_grant(residual: str) -> None:
+    with pytest.raises(InvalidGrant):
+        await ResidualDecisions().visible(grant(residual), by_key(PUBLIC))
+
+
+async def test_an_empty_policy_set_shows_nothing() -> None:
+    empty = '{"templates": {}, "templateLinks": [], "staticPolicies": {}}'
+    assert await ResidualDecisions().visible(grant(empty), by_key(PUBLIC)) == frozenset()
+
+
+async def test_verdicts_are_remembered_by_action_and_residual() -> None:
+    reads = permit(
+        {"==": {"left": {"Var": "action"}, "right": {"Value": {"__entity": {"type": "Action", "id": "read"}}}}}
+    )
+    decisions = ResidualDecisions()
+    for _ in range(2):
+        assert await decisions.visible(grant(reads), by_key(PUBLIC)) == {PUBLIC.key}
+        assert await decisions.visible(grant(reads, Action.WRITE), by_key(PUBLIC)) == frozenset()
+        assert await decisions.visible(grant(up_to(Sensitivity.PUBLIC)), by_key(SECRET)) == frozenset()
+
+
+async def test_many_labels_are_decided_in_batches() -> None:
+    labels = by_key(*(label(Sensitivity(1 + number % 4), {f"t{number}"}) for number in range(300)))
+    visible = await ResidualDecisions().visible(grant(up_to(Sensitivity.INTERNAL)), labels)
+    assert len(visible) == 150

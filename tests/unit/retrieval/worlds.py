@@ -1,0 +1,125 @@
+"""Small worlds for the tests of retrieval: labels, documents, grants, and a store in memory."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from contract.fake_store import FakeCellStore
+from opentelemetry.metrics import NoOpMeter
+
+from vecsec_chassis.access import Action, Grant
+from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_retrieval.cells import CellStore
+from vecsec_retrieval.memory_budget import MemoryBudget
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.open_cells import OpenCells
+from vecsec_retrieval.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.rows import Document, Metadata, Vector
+from vecsec_retrieval.store_threads import StoreThreads
+
+TENANT = "tenant_a"
+DIMENSIONS = 6
+
+
+def label(
+    sensitivity: Sensitivity = Sensitivity.PUBLIC,
+    topics: Iterable[str] = ("a",),
+    tenant_id: str = TENANT,
+    **attributes: AttributeValue,
+) -> Label:
+    return Label(tenant_id, sensitivity, frozenset(topics), canonical_attributes(attributes))
+
+
+def document(
+    document_id: str,
+    embedding: Vector | None = None,
+    of: Label | None = None,
+    metadata: Metadata | None = None,
+    text: str | None = None,
+) -> Document:
+    vector = np.ones(DIMENSIONS, dtype=np.float32) if embedding is None else embedding
+    return Document(document_id, text or f"text of {document_id}", of or label(), metadata or {}, vector)
+
+
+def permit(condition: dict[str, Any] | None = None) -> str:
+    """A residual that permits what holds the condition, an expression in Cedar's JSON format; without one, all."""
+    conditions = [] if condition is None else [{"kind": "when", "body": condition}]
+    everything = {"op": "All"}
+    policy = {
+        "effect": "permit",
+        "principal": everything,
+        "action": everything,
+        "resource": everything,
+        "conditions": conditions,
+    }
+    return json.dumps({"templates": {}, "templateLinks": [], "staticPolicies": {"policy": policy}})
+
+
+def attribute(name: str) -> dict[str, Any]:
+    return {".": {"left": {"Var": "resource"}, "attr": name}}
+
+
+def up_to(sensitivity: Sensitivity) -> str:
+    """A residual that permits labels up to a sensitivity."""
+    return permit({"<=": {"left": attribute("sensitivity"), "right": {"Value": int(sensitivity)}}})
+
+
+def grant(residual: str, action: Action = Action.READ, tenant_id: str = TENANT) -> Grant:
+    return Grant(
+        subject="alice",
+        caller_tenant_id=tenant_id,
+        role="analyst",
+        tenant_id=tenant_id,
+        action=action,
+        residual=residual,
+        may_configure=False,
+        policy_version="1",
+        expires_at=2e9,
+    )
+
+
+def eyes(residual: str, action: Action = Action.READ) -> Visibility:
+    """A grant's eyes."""
+    return Visibility(ResidualDecisions(), grant(residual, action))
+
+
+def metrics() -> RetrievalMetrics:
+    return RetrievalMetrics(NoOpMeter("test"))
+
+
+@dataclass
+class World:
+    """Open cells over a store."""
+
+    store: CellStore
+    threads: StoreThreads
+    metrics: RetrievalMetrics
+    budget: MemoryBudget
+    cells: OpenCells
+
+
+@asynccontextmanager
+async def world(
+    store: CellStore | None = None, *, limit_bytes: int = 2**30, most_cells: int = 100, workers: int = 4
+) -> AsyncIterator[World]:
+    """Cells that are closed in the end, over a fake store unless told otherwise."""
+    store = store or FakeCellStore()
+    instruments = metrics()
+    with closing(StoreThreads(workers, instruments.record_store_call)) as threads:
+        budget = MemoryBudget(limit_bytes, most_cells)
+        cells = OpenCells(store, threads=threads, budget=budget, metrics=instruments)
+        try:
+            yield World(store, threads, instruments, budget, cells)
+        finally:
+            await cells.aclose()
+
+
+async def until(condition: Any, seconds: float = 5.0) -> None:
+    """Wait until the condition holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
