@@ -7,6 +7,10 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from vecsec_chassis.errors import Reason
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
 from vecsec_gateway.circuit_breaker import CircuitBreakers
+from vecsec_gateway.mock import MockReason
+
+OPERATIONS = ("search", "get", "delete", "list")
+"""What real retrieval is asked for; imports are streams, which are not timed as one call."""
 
 
 class GatewayMetrics:
@@ -36,6 +40,14 @@ class GatewayMetrics:
         self._retrieval_retries = meter.create_counter(
             "vecsec_retrieval_retries", description="Calls to the retrieval service that were tried again."
         )
+        # A counter that is not there until the first failure hides that failure from `rate()`.
+        for operation in OPERATIONS:
+            self._successes.add(0, {"operation": operation})
+            self._failures.add(0, {"operation": operation, "reason": Reason.RETRIEVAL_UNAVAILABLE.value})
+        for reason in MockReason:
+            self._mocks.add(0, {"reason": reason.value})
+        self._policy_retries.add(0)
+        self._retrieval_retries.add(0)
 
     def watch_circuits(self, circuits: CircuitBreakers) -> None:
         """Show how many circuits are open."""

@@ -61,7 +61,7 @@ def test_a_search_with_grpcurl(installation: Installation) -> None:
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     assert found["provenance"] == "PROVENANCE_REAL"
-    assert [result["document"]["documentId"] for result in found["results"]] == ["a"]
+    assert [result["document"]["document_id"] for result in found["results"]] == ["a"]
 
 
 def test_plan_then_search_by_hand(installation: Installation) -> None:
@@ -79,7 +79,7 @@ def test_plan_then_search_by_hand(installation: Installation) -> None:
         data={"grant": json.loads(planned.stdout)["grant"], "query": {"text": "passages"}, "k": 3},
     )
     assert answer.returncode == 0, answer.stderr
-    assert [result["document"]["documentId"] for result in json.loads(answer.stdout)["results"]] == ["a"]
+    assert [result["document"]["document_id"] for result in json.loads(answer.stdout)["results"]] == ["a"]
 
 
 def test_errors_are_useful_in_grpcurl(installation: Installation) -> None:
