@@ -1,9 +1,8 @@
 """The gateway put together: the only file that names the concrete parts."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 
@@ -74,7 +73,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
         peer_health = PeerHealth(
             {POLICY_ENTRY: policy, RETRIEVAL_ENTRY: retrieval}, service.health, settings.probe_seconds
         )
-        await stack.enter_async_context(_in_background(peer_health))
+        await stack.enter_async_context(peer_health.running())
         await service.health.set_serving(True)
         yield service
 
@@ -119,14 +118,3 @@ def _use_cases(
         store=ImportDocuments(resilient_policy, resilient_retrieval),
         policy=resilient_policy,
     )
-
-
-@asynccontextmanager
-async def _in_background(peer_health: PeerHealth) -> AsyncIterator[None]:
-    task = asyncio.create_task(peer_health.keep_up_to_date(), name="ask after the peers' health")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -5,7 +5,8 @@ it out of rotation would turn those into connection errors.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import structlog
@@ -31,8 +32,20 @@ class PeerHealth:
         self._interval_seconds = interval_seconds
         self._was_serving: dict[str, bool] = {}
 
-    async def keep_up_to_date(self) -> None:
-        """Ask, over and over, until cancelled."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the entries up to date until the block ends; they are there, NOT_SERVING, from the start."""
+        for entry in self._stubs:
+            await self._health.set_serving(False, entry)
+        task = asyncio.create_task(self._keep_up_to_date(), name="ask after the peers' health")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _keep_up_to_date(self) -> None:
         while True:
             await asyncio.gather(*(self._ask(entry) for entry in self._stubs))
             await asyncio.sleep(self._interval_seconds)
@@ -42,7 +55,10 @@ class PeerHealth:
         await self._health.set_serving(serving, entry)
         if self._was_serving.get(entry) is not serving:
             self._was_serving[entry] = serving
-            log.log(20 if serving else 30, "peer is serving" if serving else "peer is not serving", peer=entry)
+            if serving:
+                log.info("peer is serving", peer=entry)
+            else:
+                log.warning("peer is not serving", peer=entry)
 
     async def _is_serving(self, entry: str) -> bool:
         try:

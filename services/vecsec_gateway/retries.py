@@ -61,6 +61,18 @@ async def retried(
         return max(backoff(state), advice or 0.0)
 
     budget.deposit()
+    try:
+        return await attempt()  # nearly always the end of it; tenacity's own machinery costs 50 µs a call
+    except VecSecError as error:
+        if not is_worth_it(error):
+            raise
+        failures = [error]
+
+    async def attempt_again() -> Result:
+        if failures:
+            raise failures.pop()  # the first attempt, for tenacity to count
+        return await attempt()
+
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_worth_it),
         wait=wait,
@@ -71,4 +83,4 @@ async def retried(
         before_sleep=lambda _state: rules.on_retry(),
         reraise=True,
     )
-    return await retrying(attempt)
+    return await retrying(attempt_again)
