@@ -64,7 +64,8 @@ class Cell(Protocol):
         ...
 
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
-        """About `count` nearest matching rows, nearest first; approximate, and perhaps fewer than there are."""
+        """About `count` nearest matching rows, nearest first, without embeddings; approximate, and perhaps fewer than
+        there are."""
         ...
 
     def close(self) -> None:

@@ -71,7 +71,10 @@ class FakeCell:
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         self.before("nearest")
         with self.lock:
-            neighbours = [Neighbour(row, _distance(row, vector)) for row in self._matching(collection_id, condition)]
+            neighbours = [
+                Neighbour(replace(row, embedding=None), _distance(row, vector))
+                for row in self._matching(collection_id, condition)
+            ]
         return sorted(neighbours, key=lambda neighbour: neighbour.distance)[:count]
 
     def close(self) -> None:

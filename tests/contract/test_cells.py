@@ -134,6 +134,7 @@ def test_nearest_is_by_cosine_whatever_the_length(cell: Cell) -> None:
     put(cell, "opposite", vector(-0.1, 0))
     neighbours = cell.nearest("documents", vector(0.5), 10, EVERYTHING)
     assert [neighbour.row.document_id for neighbour in neighbours] == ["same", "near", "opposite"]
+    assert all(each.row.embedding is None for each in neighbours)
     np.testing.assert_allclose([each.distance for each in neighbours], [0, 1 - 0.5**0.5, 2], atol=1e-5)
 
 

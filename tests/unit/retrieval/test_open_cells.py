@@ -1,0 +1,302 @@
+"""Cells are opened once, lent, closed when they are in the way or broken, and never pulled away from a call."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from contract.fake_store import FakeCell, FakeCellStore
+from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, permit, until, world
+
+from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.hot_reader import HotReader
+from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_collection import OpenCollection
+from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.rows import CollectionInfo
+from vecsec_retrieval.tagging import to_stored
+
+INFO = CollectionInfo("documents", "external", DIMENSIONS)
+
+
+class Recorder:
+    """Notes operations, and can hold one up or fail it."""
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+        self.failures: dict[str, Exception] = {}
+        self.held: set[str] = set()
+        self.go = threading.Event()
+
+    def __call__(self, operation: str) -> None:
+        self.operations.append(operation)
+        if operation in self.failures:
+            raise self.failures[operation]
+        if operation in self.held:
+            assert self.go.wait(10)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+def store(recorder: Recorder) -> FakeCellStore:
+    fake = FakeCellStore()
+    fake.before = recorder
+    return fake
+
+
+def seed(store: FakeCellStore, *tenant_ids: str, rows: int = 3) -> None:
+    before, store.before = store.before, lambda _operation: None
+    for tenant_id in tenant_ids:
+        cell = store.open(tenant_id, create=True)
+        assert cell is not None
+        cell.create_collection(INFO)
+        documents = [document(str(number)) for number in range(rows)]
+        cell.upsert("documents", [to_stored(each) for each in documents])
+    store.before = before
+
+
+async def collection_of(cell: OpenCell | None) -> OpenCollection:
+    assert cell is not None
+    collection = await cell.collection("documents")
+    assert collection is not None
+    return collection
+
+
+async def test_many_calls_open_a_cell_once(store: FakeCellStore, recorder: Recorder) -> None:
+    seed(store, TENANT)
+
+    async def touch() -> None:
+        async with here.cells.lease(TENANT) as cell:
+            await collection_of(cell)
+
+    async with world(store) as here:
+        await asyncio.gather(*(touch() for _ in range(20)))
+        assert recorder.operations.count("open") == 1
+    assert recorder.operations.count("close") == 1
+
+
+async def test_a_tenant_without_a_cell_is_lent_none(store: FakeCellStore) -> None:
+    async with world(store) as here, here.cells.lease("nobody") as cell:
+        assert cell is None
+    assert store.cells == {}
+
+
+async def test_least_recently_used_cells_are_closed(store: FakeCellStore) -> None:
+    tenants = [f"tenant_{number}" for number in range(5)]
+    seed(store, *tenants)
+    async with world(store, most_cells=2) as here:
+        for tenant_id in tenants:
+            async with here.cells.lease(tenant_id):
+                pass
+        await until(lambda: [name for name, cell in store.cells.items() if cell.is_open] == tenants[-2:])
+        async with here.cells.lease(tenants[0]) as cell:
+            await collection_of(cell)
+
+
+async def test_a_cell_that_is_lent_stays_open_whatever_the_budget(store: FakeCellStore) -> None:
+    seed(store, TENANT, "tenant_b", "tenant_c")
+    async with world(store, limit_bytes=1) as here, here.cells.lease(TENANT) as cell:
+        for other in ("tenant_b", "tenant_c"):
+            async with here.cells.lease(other):
+                pass
+        await asyncio.sleep(0.05)
+        assert store.cells[TENANT].is_open
+        await collection_of(cell)
+
+
+async def test_a_call_that_is_cancelled_while_a_cell_opens_loses_nothing(
+    store: FakeCellStore, recorder: Recorder
+) -> None:
+    seed(store, TENANT)
+    recorder.held = {"open"}
+    async with world(store) as here:
+
+        async def call() -> None:
+            async with here.cells.lease(TENANT):
+                pass
+
+        task = asyncio.create_task(call())
+        await until(lambda: "open" in recorder.operations)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        recorder.go.set()
+        async with here.cells.lease(TENANT) as cell:
+            await collection_of(cell)
+        assert recorder.operations.count("open") == 1
+
+
+async def test_a_damaged_cell_is_told_and_tried_again(store: FakeCellStore, recorder: Recorder) -> None:
+    seed(store, TENANT, "tenant_b")
+    async with world(store) as here:
+        recorder.failures["open"] = StoreDamaged("damaged")
+        for _ in range(2):
+            with pytest.raises(StoreDamaged):
+                async with here.cells.lease(TENANT):
+                    pass
+        assert here.cells.damaged == {TENANT}
+        recorder.failures.clear()
+        async with here.cells.lease("tenant_b") as cell:
+            await collection_of(cell)
+        assert here.cells.damaged == {TENANT}
+        async with here.cells.lease(TENANT) as cell:
+            collection = await collection_of(cell)
+            collection.warm()
+            await collection.loaded()
+        assert here.cells.damaged == frozenset()
+
+
+async def test_damage_met_while_loading_closes_the_cell_and_shows(store: FakeCellStore, recorder: Recorder) -> None:
+    seed(store, TENANT)
+    async with world(store) as here:
+        recorder.failures["get"] = StoreDamaged("damaged")
+        async with here.cells.lease(TENANT) as cell:
+            (await collection_of(cell)).warm()
+            await until(lambda: here.cells.damaged == {TENANT})
+        recorder.failures.clear()
+        async with here.cells.lease(TENANT) as again:
+            assert again is not cell
+
+
+@pytest.mark.parametrize("failure", [LimitExceeded("full"), RetrievalUnavailable("gone"), StoreDamaged("damaged")])
+async def test_after_a_failed_write_memory_is_not_trusted(
+    store: FakeCellStore, recorder: Recorder, failure: Exception
+) -> None:
+    seed(store, TENANT)
+    async with world(store) as here:
+        async with here.cells.lease(TENANT) as first:
+            await collection_of(first)
+        recorder.failures["upsert"] = failure
+
+        async def write() -> None:
+            async with here.cells.lease(TENANT) as cell:
+                assert cell is first
+                assert cell is not None
+                async with cell.writer:
+                    await cell.write("upsert", lambda: cell.cell.upsert("documents", []), lambda: None)
+
+        with pytest.raises(type(failure)):
+            await write()
+        recorder.failures.clear()
+        async with here.cells.lease(TENANT) as second:
+            assert second is not first
+            assert (await collection_of(second)).approximate_bytes == 0
+
+
+async def test_a_cell_is_never_open_twice(store: FakeCellStore, recorder: Recorder) -> None:
+    seed(store, TENANT)
+    recorder.held = {"close"}
+    async with world(store) as here:
+        async with here.cells.lease(TENANT) as cell:
+            assert cell is not None
+            cell.must_close = True
+        await until(lambda: "close" in recorder.operations)
+
+        async def again() -> OpenCell | None:
+            async with here.cells.lease(TENANT) as reopened:
+                return reopened
+
+        waiting = asyncio.create_task(again())
+        await asyncio.sleep(0.05)
+        assert recorder.operations.count("open") == 1
+        recorder.go.set()
+        assert await waiting is not cell
+        assert recorder.operations.count("open") == 2
+
+
+async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
+    store: FakeCellStore, recorder: Recorder
+) -> None:
+    seed(store, TENANT, rows=1_200)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        assert cell is not None
+        recorder.held = {"get"}
+        assert not isinstance(collection.reader(), HotReader)
+        await until(lambda: "get" in recorder.operations)
+        changed = [document("new"), document("5", text="changed")]
+
+        def write() -> None:
+            cell.cell.upsert("documents", [to_stored(each) for each in changed])
+            cell.cell.delete("documents", ["7"])
+
+        async with cell.writer:
+            await cell.write("upsert", write, lambda: collection.apply(lambda index: index.upsert(changed)))
+            collection.apply(lambda index: index.delete(["7"]))
+        recorder.go.set()
+        await collection.loaded()
+        reader = collection.reader()
+        assert isinstance(reader, HotReader)
+        assert await reader.count(eyes(permit())) == 1_200
+        found = {each.document_id: each.text for each in await reader.get(["new", "5", "7"], eyes(permit()))}
+        assert found == {"new": "text of new", "5": "changed"}
+        assert collection.approximate_bytes > 1_200 * DIMENSIONS * 4
+
+
+async def test_a_collection_that_would_not_fit_stays_in_the_store(store: FakeCellStore) -> None:
+    seed(store, TENANT, rows=50)
+    async with world(store, limit_bytes=1_000) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        collection.warm()
+        await collection.loaded()
+        assert not isinstance(collection.reader(), HotReader)
+        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 5)
+        catalogued = [document(str(number)) for number in range(50)]
+        collection.catalogue.add(collection.catalogue.missing_entries(catalogued))
+        assert len((await collection.reader().search(order, eyes(permit()))).results) == 5
+
+
+async def test_where_others_write_nothing_is_kept_in_memory() -> None:
+    store = FakeCellStore(has_other_writers=True)
+    seed(store, TENANT)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        collection.begin_empty()
+        collection.warm()
+        await collection.loaded()
+        assert not isinstance(collection.reader(), HotReader)
+
+
+async def test_a_collection_that_another_program_removed_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FakeCellStore(has_other_writers=True)
+    seed(store, TENANT)
+    monkeypatch.setattr("vecsec_retrieval.open_cell._FRESH_SECONDS", -1.0)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        await collection_of(cell)
+        assert cell is not None
+        fake = cell.cell
+        assert isinstance(fake, FakeCell)
+        del fake.infos["documents"]
+        assert await cell.collection("documents") is None
+
+
+async def test_closing_waits_for_a_write_that_has_begun(store: FakeCellStore, recorder: Recorder) -> None:
+    seed(store, TENANT)
+    recorder.held = {"upsert"}
+    done: list[str] = []
+    async with world(store) as here:
+
+        async def write() -> None:
+            async with here.cells.lease(TENANT) as cell:
+                assert cell is not None
+                async with cell.writer:
+                    await cell.write(
+                        "upsert", lambda: cell.cell.upsert("documents", []), lambda: done.append("written")
+                    )
+
+        task = asyncio.create_task(write())
+        await until(lambda: "upsert" in recorder.operations)
+        task.cancel()
+        closing = asyncio.create_task(here.cells.aclose())
+        await asyncio.sleep(0.05)
+        assert "close" not in recorder.operations
+        recorder.go.set()
+        await closing
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert done == ["written"]
+    assert recorder.operations[-1] == "close"

@@ -1,0 +1,227 @@
+"""Both readers of a collection against brute force: whatever is stored, asked for and visible."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from contract.fake_store import FakeCell, FakeCellStore
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, up_to, world
+
+from vecsec_chassis.labels import Sensitivity
+from vecsec_retrieval.cells import RowCondition
+from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
+from vecsec_retrieval.label_catalogue import LabelCatalogue
+from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_collection import OpenCollection
+from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
+from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH
+from vecsec_retrieval.tagging import label_key, to_stored
+
+INFO = CollectionInfo("documents", "external", DIMENSIONS)
+METADATA = st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([1, 2, 2.5, "1", True]))
+DOCUMENTS = st.lists(
+    st.builds(
+        lambda number, sensitivity, metadata, seed: document(
+            f"d{number}",
+            np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32),
+            label(sensitivity),
+            metadata,
+        ),
+        st.integers(0, 60),
+        st.sampled_from(Sensitivity),
+        METADATA,
+        st.integers(0, 10_000),
+    ),
+    max_size=40,
+    unique_by=lambda each: each.document_id,
+)
+LEAVES: st.SearchStrategy[MetadataFilter] = st.one_of(
+    st.builds(Equals, st.sampled_from(["x", "y"]), st.sampled_from([1, 2.5, "1", True])),
+    st.builds(In, st.sampled_from(["x", "y"]), st.sampled_from([(1, 2.5), ("1",), (True, False)])),
+    st.builds(Range, st.sampled_from(["x", "y"]), at_least=st.sampled_from([None, 1.5]), less_than=st.just(2.5)),
+)
+FILTERS = st.one_of(
+    st.none(),
+    LEAVES,
+    st.lists(LEAVES, min_size=1, max_size=3).map(lambda parts: AllOf(tuple(parts))),
+    st.lists(LEAVES, min_size=1, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
+)
+
+
+async def fill(cell: OpenCell, documents: list[Document]) -> OpenCollection:
+    collection = await cell.create_collection(INFO)
+    collection.begin_empty()
+    if documents:
+        entries = collection.catalogue.missing_entries(documents)
+        collection.catalogue.store(entries)
+        collection.catalogue.add(entries)
+        cell.cell.upsert("documents", [to_stored(each) for each in documents])
+        collection.apply(lambda index: index.upsert(documents))
+    return collection
+
+
+def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensitivity) -> list[str]:
+    holds = (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
+    query = order.vector / np.linalg.norm(order.vector)
+    scored = [
+        (-round(float(each.embedding @ query / np.linalg.norm(each.embedding)), 5), each.document_id)
+        for each in documents
+        if each.embedding is not None
+        and each.label.sensitivity is not None
+        and each.label.sensitivity <= clearance
+        and holds(each.metadata)
+    ]
+    return [document_id for _, document_id in sorted(scored)[: order.k]]
+
+
+@pytest.mark.parametrize("has_other_writers", [False, True], ids=["hot", "cold"])
+@settings(max_examples=60, deadline=None)
+@given(DOCUMENTS, FILTERS, st.sampled_from(Sensitivity), st.integers(1, 12), st.integers(0, 10_000))
+async def test_a_reader_finds_the_best_visible_documents_and_no_others(
+    has_other_writers: bool,
+    documents: list[Document],
+    condition: MetadataFilter | None,
+    clearance: Sensitivity,
+    k: int,
+    seed: int,
+) -> None:
+    vector = np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+    order = SearchOrder(vector, k, condition)
+    visible = [each for each in documents if each.label.sensitivity and each.label.sensitivity <= clearance]
+    async with (
+        world(FakeCellStore(has_other_writers=has_other_writers)) as here,
+        here.cells.lease(TENANT, create=True) as cell,
+    ):
+        assert cell is not None
+        reader = (await fill(cell, documents)).reader()
+        visibility = eyes(up_to(clearance))
+        answer = await reader.search(order, visibility)
+        assert [each.document.document_id for each in answer.results] == expected_ids(documents, order, clearance)
+        assert all(each.document.embedding is None for each in answer.results)
+        assert await reader.has_visible(visibility) == bool(visible)
+        assert await reader.count(visibility) == len(visible)
+        assert await reader.metadata_keys(visibility) == {key for each in visible for key in each.metadata}
+        everything = [f"d{number}" for number in range(61)]
+        found = await reader.get(everything, visibility)
+        assert {each.document_id for each in found} == {each.document_id for each in visible}
+
+
+class ForgetfulCell(FakeCell):
+    """Its approximate index finds next to nothing, as a real one may under a narrow filter."""
+
+    def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
+        return super().nearest(collection_id, vector, count, condition)[:2]
+
+
+def random_documents(count: int, sensitivity: Callable[[int], Sensitivity]) -> list[Document]:
+    random = np.random.default_rng(7)
+    return [
+        document(f"d{number}", random.standard_normal(DIMENSIONS).astype(np.float32), label(sensitivity(number)))
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "strategy"),
+    [
+        (lambda _number: Sensitivity.PUBLIC, OVERFETCH),
+        (lambda number: Sensitivity.PUBLIC if number % 20 == 0 else Sensitivity.SECRET, FILTERED),
+    ],
+)
+async def test_the_store_is_asked_no_more_than_it_takes(
+    sensitivity: Callable[[int], Sensitivity], strategy: str
+) -> None:
+    async with world(FakeCellStore(has_other_writers=True)) as here, here.cells.lease(TENANT, create=True) as cell:
+        assert cell is not None
+        collection = await fill(cell, random_documents(400, sensitivity))
+        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 10)
+        answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
+        assert len(answer.results) == 10
+        assert answer.strategy == strategy
+
+
+async def test_a_search_never_starves_on_a_forgetful_index() -> None:
+    documents = random_documents(1_200, lambda number: Sensitivity.PUBLIC if number % 2 else Sensitivity.SECRET)
+    async with world(FakeCellStore(has_other_writers=True)) as here, here.cells.lease(TENANT, create=True) as cell:
+        assert cell is not None
+        fake = cell.cell
+        assert isinstance(fake, FakeCell)
+        cell.cell = ForgetfulCell(**{each.name: getattr(fake, each.name) for each in dataclasses.fields(fake)})
+        collection = await fill(cell, documents)
+        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 50)
+        answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
+        assert answer.strategy == EXHAUSTIVE
+        found = [each.document.document_id for each in answer.results]
+        assert found == expected_ids(documents, order, Sensitivity.PUBLIC)
+        assert all(each.document.embedding is None for each in answer.results)
+
+
+@pytest.mark.parametrize("has_other_writers", [False, True], ids=["hot", "cold"])
+async def test_untagged_rows_are_readable_by_nobody(has_other_writers: bool) -> None:
+    vector = np.ones(DIMENSIONS, dtype=np.float32)
+    half_tagged = to_stored(document("half", vector)).metadata
+    stray = [
+        StoredRow("bare", "text", {}, vector),
+        StoredRow("half", "text", {key: value for key, value in half_tagged.items() if key != "vs_tenant"}, vector),
+        StoredRow("foreign", "text", to_stored(document("x", vector, label(tenant_id="tenant_b"))).metadata, vector),
+    ]
+    store = FakeCellStore(has_other_writers=has_other_writers)
+    async with world(store) as here, here.cells.lease(TENANT, create=True) as cell:
+        assert cell is not None
+        collection = await fill(cell, [document("good", vector)])
+        cell.cell.upsert("documents", stray)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        assert cell is not None
+        opened = await cell.collection("documents")
+        assert opened is not None
+        for _ in range(2):  # from the store, then from memory where that is allowed
+            reader, visibility = opened.reader(), eyes(permit())
+            answer = await reader.search(SearchOrder(vector, 10), visibility)
+            assert [each.document.document_id for each in answer.results] == ["good"]
+            assert [each.document_id for each in await reader.get(["bare", "half", "foreign", "good"], visibility)] == [
+                "good"
+            ]
+            existing = await opened.existing(["bare", "half", "foreign", "good", "none"])
+            assert {name for name, row in existing.items() if row.label is None} == {"bare", "half", "foreign"}
+            assert existing["good"].label == label()
+            await opened.loaded()
+    assert collection.info == INFO
+
+
+async def test_labels_of_other_writers_turn_up_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FakeCellStore(has_other_writers=True)
+    async with world(store) as ours, world(store) as theirs, ours.cells.lease(TENANT, create=True) as cell:
+        assert cell is not None
+        mine = await fill(cell, [document("public", of=label(Sensitivity.PUBLIC))])
+        assert await mine.reader().count(eyes(permit())) == 1
+        async with theirs.cells.lease(TENANT) as other:
+            assert other is not None
+            await fill(other, [document("secret", of=label(Sensitivity.SECRET), metadata={"x": 1})])
+        # A row that is met says itself what its label is.
+        answer = await mine.reader().search(SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 2), eyes(permit()))
+        assert {each.document.document_id for each in answer.results} == {"public", "secret"}
+        monkeypatch.setattr("vecsec_retrieval.label_catalogue._FRESH_SECONDS", -1.0)
+        assert await mine.reader().count(eyes(permit())) == 2
+        assert await mine.reader().metadata_keys(eyes(permit())) == {"x"}
+
+
+async def test_the_catalogue_adds_only_what_is_missing() -> None:
+    async with world() as here:
+        cell = here.store.open(TENANT, create=True)
+        assert cell is not None
+        catalogue = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
+        documents = [document("one", metadata={"x": 1, "y": 1}), document("two", metadata={"x": 2})]
+        entries = catalogue.missing_entries(documents)
+        assert len(entries) == 3
+        catalogue.store(entries)
+        catalogue.add(entries)
+        assert catalogue.missing_entries(documents) == []
+        [more] = catalogue.missing_entries([document("three", metadata={"z": 1})])
+        assert more.text == "z"
+        fresh = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
+        assert set(await fresh.labels()) == {label_key(label())}
+        assert fresh.metadata_keys([label_key(label())]) == {"x", "y"}
