@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,6 +16,10 @@ from vecsec_client.import_session import ImportSession
 from vecsec_client.results import DocumentInput, ImportProgress
 from vecsec_client.retrying import Deadline
 from vecsec_client.tokens import AsyncTokenProvider, bearer_metadata, provided
+
+_LISTENING_SECONDS = 0.25
+"""How long a new stream is given to be refused before anything is written to it, once a refusal was lost: grpc.aio
+reports an internal error if the other side ends the stream while a message is being written (seen with 1.85)."""
 
 if TYPE_CHECKING:
     from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
@@ -63,11 +68,15 @@ class ImportStream:
         self._call: (
             grpc.aio.StreamStreamCall[gateway_pb2.ImportDocumentsRequest, gateway_pb2.ImportDocumentsResponse] | None
         ) = None
+        self._listens_first = False
 
     async def send(self, request: gateway_pb2.ImportDocumentsRequest) -> None:
         if self._call is None:
             metadata = bearer_metadata(await provided(self._token), self._request_id)
             self._call = self._stub.ImportDocuments(timeout=self._deadline.remaining(), metadata=metadata)
+            if self._listens_first:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._call.code(), _LISTENING_SECONDS)
         try:
             await self._call.write(request)
         except (asyncio.InvalidStateError, grpc.RpcError):
@@ -79,7 +88,9 @@ class ImportStream:
         try:
             response = await self._call.read()
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._request_id) from error
+            failure = from_rpc_error(error, self._request_id)
+            self._listens_first = failure.is_unexplained
+            raise failure from error
         if not isinstance(response, gateway_pb2.ImportDocumentsResponse):
             raise Unavailable("the service ended the import before it had answered every batch")
         return response

@@ -46,6 +46,11 @@ class VecSecError(Exception):
         self.request_id = request_id
         """The id under which the services' logs have this call; empty if nothing was sent."""
 
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether the stream broke inside of gRPC or a proxy; a fault of the services themselves has a reason."""
+        return self.code is StatusCode.INTERNAL and not self.reason
+
 
 class InvalidArgument(VecSecError):
     """Fields of the request break a rule; `violations` names them. Nothing was done."""

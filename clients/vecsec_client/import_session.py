@@ -47,7 +47,7 @@ class ImportSession:
     @property
     def wants_batch(self) -> bool:
         """Whether the next batch of the input should be added now."""
-        return self._has_more_input and not self._to_send and len(self._unanswered) < self._window
+        return self._has_more_input and len(self._to_send) + len(self._unanswered) < self._window
 
     @property
     def awaits_answer(self) -> bool:
@@ -69,11 +69,11 @@ class ImportSession:
     def requests(self) -> Iterator[gateway_pb2.ImportDocumentsRequest]:
         """What to send now, in order."""
         while self._to_send and len(self._unanswered) < self._window:
+            if self._unanswered and self._ends_import(self._unanswered[-1]):
+                return  # nothing behind it may be stored
             batch = self._to_send.popleft()
             self._unanswered.append(batch)
-            if self._ends_import(batch):
-                return  # nothing behind it may be stored
-            if batch.documents:
+            if not self._needs_no_answer(batch):
                 request = gateway_pb2.ImportDocumentsRequest(documents=batch.documents)
                 request.MergeFrom(self._header)
                 yield request
@@ -117,6 +117,11 @@ class ImportSession:
             return 0.0
         if isinstance(error, Unauthenticated) and answers:
             return 0.0  # the token ran out on the way; a new stream asks for a new one
+        if error.is_unexplained and not self._one_by_one:
+            # Some refusals are lost while a request is being written. With one batch at a time nothing is written
+            # while the service answers, so the next one is heard.
+            self._one_by_one = max(1, on_the_way)
+            return 0.0
         self._failures_in_a_row += 1
         if not is_transient(error) or self._failures_in_a_row >= self._policy.attempts:
             raise error

@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from itertools import chain
 
 import grpc
 import pytest
@@ -12,6 +13,9 @@ from support.fake_gateway import Failure, FakeGateway, running
 import vecsec_client
 from vecsec.type.v1 import document_pb2
 from vecsec_client import AsyncVecSecClient, DocumentInput, DocumentsRejected, VecSecClient
+
+MAX_STREAMS_OF_A_DENIAL = 2
+"""Denials are not tried again; but where grpc.aio loses one on the way, it is asked for once more."""
 
 
 def document(number: int, text: str = "some text") -> DocumentInput:
@@ -159,14 +163,14 @@ async def test_a_broken_connection_is_taken_up_where_it_was_left(
     assert set(gateway.stored) == ids(range(100))
     assert [each.settled_count for each in progress] == list(range(10, 101, 10))
     assert progress[-1].stored_count == 100
-    assert gateway.streams == len(cuts) + 1
+    assert len(cuts) < gateway.streams <= len(cuts) + 2
 
 
 async def test_a_connection_that_never_holds_fails(caller: Caller, gateway: FakeGateway) -> None:
     gateway.cut_off_after = deque([0] * 50)
     with pytest.raises(vecsec_client.Unavailable):
         await caller.store(documents(100), batch_size=10)
-    assert gateway.streams == QUICK.attempts
+    assert gateway.streams <= QUICK.attempts + 1
 
 
 async def test_progress_renews_the_patience(caller: Caller, gateway: FakeGateway) -> None:
@@ -189,21 +193,38 @@ async def test_refusals_and_breaks_together(caller: Caller, gateway: FakeGateway
 
 
 async def test_a_denied_writer_stops_at_once(caller: Caller, gateway: FakeGateway) -> None:
-    gateway.failures.append(Failure(grpc.StatusCode.PERMISSION_DENIED, reason="ACCESS_DENIED"))
+    gateway.failures.extend([Failure(grpc.StatusCode.PERMISSION_DENIED, reason="ACCESS_DENIED")] * 9)
     with pytest.raises(vecsec_client.PermissionDenied):
         await caller.store(documents(10))
-    assert gateway.streams == 1
+    assert gateway.streams <= MAX_STREAMS_OF_A_DENIAL
+
+
+async def test_a_refusal_is_heard_even_while_writing(caller: Caller, gateway: FakeGateway) -> None:
+    """grpc.aio loses the status of about every third such call (1.85); the import must not end with "internal"."""
+    for _ in range(20):
+        gateway.failures.extend([Failure(grpc.StatusCode.PERMISSION_DENIED, reason="ACCESS_DENIED")] * 2)
+        with pytest.raises(vecsec_client.PermissionDenied):
+            await caller.store(documents(50), batch_size=5)
+        gateway.failures.clear()
+
+
+async def test_an_explained_fault_is_not_tried_again(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.failures.extend([Failure(grpc.StatusCode.INTERNAL, reason="INTERNAL")] * 9)
+    with pytest.raises(vecsec_client.Internal):
+        await caller.store(documents(10))
+    assert gateway.streams <= MAX_STREAMS_OF_A_DENIAL
 
 
 async def test_a_bad_field_that_is_no_documents_ends_the_import(caller: Caller, gateway: FakeGateway) -> None:
     violations = (("documents[0].text", "bad"), ("collection_id", "bad"))
-    gateway.failures.append(Failure(grpc.StatusCode.INVALID_ARGUMENT, violations=violations))
+    gateway.failures.extend([Failure(grpc.StatusCode.INVALID_ARGUMENT, violations=violations)] * 9)
     with pytest.raises(vecsec_client.InvalidArgument):
         await caller.store(documents(10))
 
 
 async def test_a_violation_beyond_the_batch_ends_the_import(caller: Caller, gateway: FakeGateway) -> None:
-    gateway.failures.append(Failure(grpc.StatusCode.INVALID_ARGUMENT, violations=(("documents[99].text", "bad"),)))
+    failure = Failure(grpc.StatusCode.INVALID_ARGUMENT, violations=(("documents[99].text", "bad"),))
+    gateway.failures.extend([failure] * 9)
     with pytest.raises(vecsec_client.InvalidArgument):
         await caller.store(documents(10))
 
@@ -229,10 +250,10 @@ async def test_a_token_that_runs_out_on_the_way_is_asked_for_again(
 
 
 async def test_a_token_that_was_never_good_is_not_tried_again(caller: Caller, gateway: FakeGateway) -> None:
-    gateway.failures.append(Failure(grpc.StatusCode.UNAUTHENTICATED, reason="INVALID_TOKEN"))
+    gateway.failures.extend([Failure(grpc.StatusCode.UNAUTHENTICATED, reason="INVALID_TOKEN")] * 9)
     with pytest.raises(vecsec_client.Unauthenticated):
         await caller.store(documents(10))
-    assert gateway.streams == 1
+    assert gateway.streams <= MAX_STREAMS_OF_A_DENIAL
 
 
 async def test_answers_out_of_turn_are_a_fault(make_caller: MakeCaller) -> None:
@@ -258,6 +279,18 @@ async def test_large_documents_travel_in_smaller_batches(caller: Caller, gateway
     await caller.store([document(number, "x" * 1_000_000) for number in range(10)], batch_size=1000)
     assert max(gateway.batch_sizes) <= 4
     assert set(gateway.stored) == ids(range(10))
+
+
+async def test_several_batches_travel_at_once(make_caller: MakeCaller) -> None:
+    class Collecting(FakeGateway):
+        def ImportDocuments(self, request_iterator, context):  # type: ignore[no-untyped-def]
+            first_three = [next(request_iterator) for _ in range(3)]
+            for number, request in enumerate(chain(first_three, request_iterator), start=1):
+                yield self._acknowledgement(number, len(request.documents))
+
+    with running(Collecting()) as address:
+        progress = await make_caller(address=address).store(documents(50), batch_size=10, timeout=5)
+    assert progress[-1].stored_count == 50
 
 
 @pytest.mark.parametrize("size", [0, 1001])
