@@ -1,6 +1,7 @@
 """The models that turn texts into vectors, by the names that are recorded with collections."""
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -33,12 +34,17 @@ class WordLlamaModel:
     is_quick = True
 
     def __init__(self) -> None:
-        # The package looks for its own tokenizer in the wrong folder unless told.
-        self._model = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+        self._model = _wordllama()
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         embedded: Matrix = np.asarray(self._model.embed(list(texts), norm=True), dtype=np.float32)
         return embedded
+
+
+@functools.cache
+def _wordllama() -> wordllama.WordLlamaInference:
+    # The package looks for its own tokenizer in the wrong folder unless told.
+    return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 
 class EmbeddingModels:
