@@ -76,7 +76,7 @@ def delete(
     if session.json:
         output.print_json({"deleted_count": deleted, "requested_count": len(wanted)})
     else:
-        output.console().print(f"deleted {deleted} of {_counted(len(wanted))}")
+        output.say(f"deleted {deleted} of {_counted(len(wanted))}")
     if deleted < len(wanted):
         raise typer.Exit(ExitCode.SOME_FAILED if deleted else ExitCode.NOT_FOUND)
 
@@ -106,24 +106,26 @@ def collections(session: GatewaySession, tenant: TenantOption) -> None:
         table.add_row(
             plain(each.collection_id), f"{each.document_count:,}", plain(each.embedding_model), str(each.dimensions)
         )
-    output.console().print(table if found else plain(f"no collection of {tenant} holds anything that you may read"))
+    if found:
+        output.console().print(table)
+    else:
+        output.say(f"no collection of {tenant} holds anything that you may read")
 
 
 def _print_document(document: Document) -> None:
-    console = output.console()
     name, style = sensitivity_style(document.sensitivity)
-    console.print(plain(document.document_id, "bold") + plain("  ") + plain(name, style))
+    output.say(plain(document.document_id, "bold") + plain("  ") + plain(name, style))
     for title, values in (
         ("topics", ", ".join(document.topics)),
         ("attributes", _pairs(attribute_fields(document.attributes))),
         ("metadata", _pairs(document.metadata)),
     ):
         if values:
-            console.print(plain(f"{title}: ", "dim") + plain(values))
-    console.print(plain(document.text))
+            output.say(plain(f"{title}: ", "dim") + plain(values))
+    output.say(document.text)
     if document.embedding:
-        console.print(plain(f"embedding: {len(document.embedding)} numbers; --json prints them", "dim"))
-    console.print()
+        output.say(plain(f"embedding: {len(document.embedding)} numbers; --json prints them", "dim"))
+    output.say()
 
 
 def _pairs(values: Mapping[str, object]) -> str:

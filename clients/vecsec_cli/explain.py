@@ -54,12 +54,11 @@ def _fields(explanation: Explanation) -> dict[str, object]:
 
 
 def _print(explanation: Explanation) -> None:
-    console = output.console()
-    console.print(plain("allowed", "bold green") if explanation.allowed else plain("withheld", "bold red"))
+    output.say(plain("allowed", "bold green") if explanation.allowed else plain("withheld", "bold red"))
     for rule in explanation.determining_rules:
-        console.print()
-        console.print(plain(rule.rule_id, "bold") + plain(f"  {rule.description}"))
-        console.print(plain(rule.text, "dim"))
+        output.say()
+        output.say(plain(rule.rule_id, "bold") + plain(f"  {rule.description}"))
+        output.say(plain(rule.text, "dim"))
     if not explanation.determining_rules:
-        console.print(plain("which rules decide is told to roles that may configure; or no rule allows it"))
-    console.print(plain(f"incident {explanation.incident_id}, policy {explanation.policy_version[:12]}", "dim"))
+        output.say(plain("which rules decide is told to roles that may configure; or no rule allows it"))
+    output.say(plain(f"incident {explanation.incident_id}, policy {explanation.policy_version[:12]}", "dim"))

@@ -8,7 +8,6 @@ import typer
 from vecsec_cli import output
 from vecsec_cli.flag_file import FLAG_KEY, FlagSetting, read_setting, write_setting
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
-from vecsec_cli.terminal_text import plain
 
 app = typer.Typer(help="Look at the live flag for real retrieval, or set it.", no_args_is_help=True)
 
@@ -32,13 +31,12 @@ def get_flag(
     if json:
         output.print_json({"flag": FLAG_KEY, "file": str(path), **_fields(setting, tenant)})
         return
-    console = output.console()
     if setting is None:
-        console.print(plain(f"not set in {path}: the services follow USE_REAL_VECTOR_RETRIEVAL, by default on"))
+        output.say(f"not set in {path}: the services follow USE_REAL_VECTOR_RETRIEVAL, by default on")
     elif tenant is not None:
-        console.print(plain(f"real retrieval is {_word(setting.is_on(tenant))} for {tenant}"))
+        output.say(f"real retrieval is {_word(setting.is_on(tenant))} for {tenant}")
     else:
-        console.print(plain(_sentence(setting)))
+        output.say(_sentence(setting))
 
 
 @app.command("set")
@@ -66,7 +64,7 @@ def set_flag(
     if json:
         output.print_json({"flag": FLAG_KEY, "file": str(path), **_fields(after, None), "removed": removed})
         return
-    output.console().print(plain(_sentence(after)))
+    output.say(_sentence(after))
     for name, word in removed.items():
         output.note(f"removed the setting of {name} (it was {word})")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.text import Text
 
 from vecsec_cli.terminal_text import harmless, plain
 
@@ -26,6 +27,11 @@ def print_json(document: Mapping[str, object], *, to_stderr: bool = False) -> No
 def console(*, to_stderr: bool = False) -> Console:
     """A console that takes text as it is: no markup, no highlighting, no emoji names."""
     return Console(stderr=to_stderr, markup=False, highlight=False, emoji=False)
+
+
+def say(text: Text | str = "") -> None:
+    """Print a line of the result; long lines stay whole, so that they can be searched and copied."""
+    console().print(plain(text) if isinstance(text, str) else text, soft_wrap=True)
 
 
 def note(message: str) -> None:

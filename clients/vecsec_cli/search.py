@@ -78,15 +78,13 @@ def _print_table(answer: SearchAnswer) -> None:
         warning = plain(f"MADE-UP ROWS, NOT YOUR DATA ({reason}). `--fallback none` refuses them.", "bold")
         console.print(Panel(warning, style="bold white on red"))
     if not answer.results:
-        console.print(plain("nothing that you may read matches"))
+        output.say("nothing that you may read matches")
         return
-    table = Table(title=None, header_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("score", justify="right")
-    table.add_column("document", overflow="fold")
-    table.add_column("sensitivity")
-    table.add_column("topics")
-    table.add_column("text", overflow="ellipsis", no_wrap=True)
+    table = Table("#", "score", header_style="bold", expand=True)
+    table.add_column("document", overflow="fold", max_width=32)
+    table.add_column("sensitivity", no_wrap=True)
+    table.add_column("topics", overflow="fold", max_width=20)
+    table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
     for rank, row in enumerate(answer.results, start=1):
         table.add_row(
             str(rank),
@@ -97,5 +95,4 @@ def _print_table(answer: SearchAnswer) -> None:
             plain(one_line(row.text, _TEXT_WIDTH)),
         )
     console.print(table)
-    policy = plain(f"policy {answer.policy_version[:12]}, request {answer.request_id}", "dim")
-    console.print(policy)
+    output.say(plain(f"policy {answer.policy_version[:12]}, request {answer.request_id}", "dim"))

@@ -28,6 +28,5 @@ def violations(session: GatewaySession, tenant: TenantOption) -> None:
         table.add_row(plain(name, "bold red" if count else ""), f"{count:,}")
     table.add_section()
     table.add_row("calls refused", f"{counts.denied_count:,}")
-    console = output.console()
-    console.print(table)
-    console.print(plain(f"since {counts.since:%Y-%m-%d %H:%M:%S} UTC", "dim"))
+    output.console().print(table)
+    output.say(plain(f"since {counts.since:%Y-%m-%d %H:%M:%S} UTC", "dim"))

@@ -7,15 +7,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Self
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.csv_table import Columns, split_topics
 from vecsec_cli.importing.documents import Defaults, Place, record_of
 from vecsec_cli.importing.records import Record, SourceError, Survey
-
-_DATABASE = "chroma.sqlite3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +53,24 @@ class ChromaSource:
         return f"{self.address.location}#{self.address.collection}"
 
     def survey(self) -> Survey:
-        """Hash the database file; a server has nothing to hash, so an import from there starts anew each time.
+        """Read the collection once to hash and count it; its files change also when they are only read.
 
         Raises:
-            SourceError: if there is no database.
+            SourceError: if it cannot be read.
         """
-        if self.address.is_remote:
-            return Survey(None, None)
-        content = byte_lines.survey(Path(self.address.location) / _DATABASE).fingerprint or ""
-        digest = hashlib.blake2b(f"{content}\0{self.address.collection}".encode(), digest_size=16)
-        return Survey(fingerprint=digest.hexdigest(), expected=None)
+        digest = hashlib.blake2b(digest_size=16)
+        count = 0
+        for _, line in self._lines():
+            count += 1
+            digest.update(line or b"")
+        return Survey(digest.hexdigest(), count)
 
     def records(self) -> Iterator[Record]:
         """One record a row, in the order in which the collection keeps them."""
+        for number, line in self._lines():
+            yield self._record(line, Place(f"{self.name}, row {number}", number))
+
+    def _lines(self) -> Iterator[tuple[int, bytes | None]]:
         where = ["--url" if self.address.is_remote else "--path", self.address.location]
         command = [sys.executable, "-m", "vecsec_retrieval.dump", *where, "--collection", self.address.collection]
         with (
@@ -77,8 +79,7 @@ class ChromaSource:
         ):
             assert process.stdout is not None
             try:
-                for number, line in byte_lines.lines(process.stdout):
-                    yield self._record(line, Place(f"{self.name}, row {number}", number))
+                yield from byte_lines.lines(process.stdout)
                 status = process.wait()
             finally:
                 process.kill()

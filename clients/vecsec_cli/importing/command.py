@@ -90,7 +90,8 @@ def import_documents(
     target = _Target(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
     try:
         reader = open_source(source, source_format, options)
-        survey = reader.survey()
+        with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
+            survey = reader.survey()
         scope = (_place_of(session), target.tenant, target.collection, embedding_model, repr(options))
         with open_journal(session.state.imports, survey.fingerprint, *scope, start_over=restart) as journal:
             _forget_if_gone(session.client, target, journal)

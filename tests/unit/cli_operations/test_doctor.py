@@ -1,0 +1,131 @@
+"""`vecsec doctor`: what is wrong is named, with what to do."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.cli_command import Command
+
+from vecsec_cli import installation
+from vecsec_cli.checks import services
+from vecsec_cli.checks.configuration import check_configuration
+from vecsec_cli.checks.finding import Finding, State
+from vecsec_cli.checks.store import check_store
+from vecsec_cli.flag_file import FlagSetting, write_setting
+from vecsec_cli.state_directory import StateDirectory
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDirectory:
+    prepared = StateDirectory(tmp_path)
+    installation.prepare(prepared, {})
+    return prepared
+
+
+def by_name(findings: Iterator[Finding]) -> dict[str, Finding]:
+    return {finding.check: finding for finding in findings}
+
+
+def make_cell(state: StateDirectory, tenant_id: str) -> Path:
+    database = state.chroma / tenant_id / "chroma.sqlite3"
+    database.parent.mkdir()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE rows (text TEXT)")
+        connection.executemany("INSERT INTO rows VALUES (?)", [("some text " * 40,) for _ in range(500)])
+    return database
+
+
+def test_a_fresh_installation_is_well_but_for_the_services(state: StateDirectory) -> None:
+    findings = [*check_configuration(state, {}), *check_store(state, {})]
+    assert {finding.state for finding in findings} == {State.OK}
+
+
+def test_keys_that_others_can_read_are_named(state: StateDirectory) -> None:
+    state.grant_key.chmod(0o644)
+    finding = by_name(check_configuration(state, {}))["grant key"]
+    assert (finding.state, finding.remedy) == (State.FAIL, f"chmod 600 {state.grant_key}")
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        ("keys/grant.pem", "grant key"),
+        ("keys/grant.jwks.json", "grant key set"),
+        ("keys/issuer.jwks.json", "issuers"),
+        ("issuers.json", "issuers"),
+    ],
+)
+@pytest.mark.parametrize("content", [None, "rubbish", "[]", "{}"])
+def test_missing_and_broken_files_are_named(
+    state: StateDirectory, broken: str, check: str, content: str | None
+) -> None:
+    path = state.root / broken
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+        path.chmod(0o600)
+    finding = by_name(check_configuration(state, {}))[check]
+    assert finding.state is State.FAIL
+    assert str(path) in finding.detail
+    assert finding.remedy
+
+
+def test_a_policy_folder_without_all_its_files_is_named(state: StateDirectory) -> None:
+    (state.policy / "roles.yaml").unlink()
+    assert "lacks roles.yaml" in by_name(check_configuration(state, {}))["policy"].detail
+    assert "does not exist" in by_name(check_configuration(state, {"VECSEC_POLICY_DIR": "/nowhere"}))["policy"].detail
+
+
+def test_a_flag_that_is_off_is_a_warning_and_a_broken_file_too(state: StateDirectory) -> None:
+    write_setting(state.flags_file, FlagSetting(True, {"tenant_b": False}))
+    finding = by_name(check_configuration(state, {}))["flag"]
+    assert (finding.state, finding.detail) == (State.WARN, "real retrieval is on, but not for tenant_b")
+    state.flags_file.write_text("{")
+    assert by_name(check_configuration(state, {}))["flag"].state is State.WARN
+
+
+def test_a_damaged_cell_is_named_and_the_others_are_read(state: StateDirectory) -> None:
+    make_cell(state, "tenant_a")
+    damaged = make_cell(state, "tenant_b")
+    content = bytearray(damaged.read_bytes())
+    content[4096:12288] = os.urandom(8192)
+    damaged.write_bytes(content)
+    (state.chroma / "tenant_c").mkdir()
+    findings = by_name(check_store(state, {}))
+    assert findings["cell tenant_b"].state is State.FAIL
+    assert "other tenants are not affected" in findings["cell tenant_b"].remedy
+    assert findings["cell tenant_c"].state is State.WARN
+    assert "cell tenant_a" not in findings
+    assert "1 of 3 cells" in findings["store"].detail
+
+
+def test_a_remote_store_that_does_not_answer_is_named_without_its_password(state: StateDirectory) -> None:
+    settings = {"CHROMA_CONNECTION_STRING": "http://user:s3cret@127.0.0.1:9"}
+    (finding,) = check_store(state, settings)
+    assert finding.state is State.FAIL
+    assert "s3cret" not in finding.detail
+
+
+def test_services_that_do_not_answer_fail_the_command(vecsec: Command, tmp_path: Path) -> None:
+    names = ("GATEWAY", "RETRIEVAL", "POLICY")
+    ports = {f"VECSEC_{name}_{kind}": "9" for name in names for kind in ("PORT", "METRICS_PORT")}
+    (tmp_path / "state").mkdir()
+    installation.prepare(StateDirectory(tmp_path / "state"), {})
+    answer = vecsec.json("doctor", exit_code=1, **ports)
+    assert answer["ok"] is False
+    failed = {each["check"] for each in answer["checks"] if each["state"] == "fail"}
+    assert failed == {
+        *("gateway", "retrieval", "policy"),
+        *("gateway metrics", "retrieval metrics", "policy metrics"),
+    }
+    assert all(each["remedy"] for each in answer["checks"] if each["state"] != "ok")
+
+
+def test_the_services_are_looked_for_where_up_runs_them(state: StateDirectory) -> None:
+    process = {"pid": 1, "address": "127.0.0.1:1234", "metrics_url": "http://127.0.0.1:4321/metrics"}
+    state.run_file.write_text(json.dumps({"pid": os.getpid(), "services": {"gateway": process}}))
+    assert services.services(state, {})["gateway"].address == "127.0.0.1:1234"

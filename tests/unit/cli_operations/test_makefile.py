@@ -1,0 +1,87 @@
+"""`make` explains itself, and refuses in one line what it cannot work with."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TARGETS = {"help", "run", "test", "lint", "format", "protos", "bench", "clean"}
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="not installed: make")
+
+
+def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What make needs of a clone, without an environment."""
+    for name in ("Makefile", "pyproject.toml", "scripts/environment"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def fake_python(folder: Path, script: str) -> str:
+    """Programs named like Pythons, which hide those of the machine."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    return f"{programs}:{os.environ['PATH']}"
+
+
+def test_make_alone_prints_each_target_with_a_line() -> None:
+    printed = make().stdout
+    described = {line.split()[0]: line.split(maxsplit=1)[1] for line in printed.splitlines()[1:]}
+    assert described.keys() == TARGETS
+    assert all(described.values())
+
+
+def test_a_python_that_is_too_old_is_one_line(clone: Path) -> None:
+    path = fake_python(clone, 'test "$1" = --version && echo "Python 3.9.2" && exit 0; exit 1')
+    refusal = make("run", folder=clone, PATH=path)
+    assert refusal.returncode != 0
+    assert refusal.stderr.splitlines()[0] == (
+        "make: VecSec needs Python 3.11 or newer, found Python 3.9.2; install one, or name it: "
+        "make PYTHON=/path/to/python3"
+    )
+
+
+def test_a_python_without_venv_is_one_line(clone: Path) -> None:
+    path = fake_python(clone, 'case "$2" in *ensurepip*) exit 1;; esac; exit 0')
+    refusal = make("run", folder=clone, PATH=path)
+    assert "install the python3-venv package" in refusal.stderr.splitlines()[0]
+    assert not (clone / ".venv").exists()
+
+
+def test_a_full_disk_is_one_line(clone: Path) -> None:
+    path = fake_python(clone, "exit 0")
+    df = clone / "programs" / "df"
+    df.write_text('#!/bin/sh\necho "Filesystem 1024-blocks Used Available"; echo "disk 9999 9000 20480 99% /"\n')
+    df.chmod(0o755)
+    refusal = make("run", folder=clone, PATH=path)
+    assert "the disk is full: 20 MiB free here" in refusal.stderr.splitlines()[0]
+
+
+def test_the_second_make_costs_nothing(clone: Path) -> None:
+    programs = clone / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "vecsec").write_text('#!/bin/sh\necho "vecsec $*"\n')
+    (programs / "vecsec").chmod(0o755)
+    (clone / ".venv" / "installed-services").touch()
+    done = make("run", "ARGS=--no-demo", folder=clone)
+    assert (done.returncode, done.stdout) == (0, "vecsec up --no-demo\n")
