@@ -1,0 +1,156 @@
+"""`vecsec up` as a process: it says when it is ready, and leaves nothing behind however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.installation import free_ports, vecsec_command
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Up:
+    """A `vecsec up` and what it prints."""
+
+    process: subprocess.Popen[bytes]
+    output_file: Path
+    state: Path
+    arguments: list[str]
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text()
+
+    def service_pids(self) -> dict[str, int]:
+        services = json.loads((self.state / "run.json").read_text())["services"]
+        return {name: service["pid"] for name, service in services.items()}
+
+    def until_ready(self) -> None:
+        wait_until(lambda: "\nready: gateway " in self.output or self.process.poll() is not None)
+        assert self.process.poll() is None, self.output
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody asked after yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return sys.platform != "linux"
+
+
+@contextmanager
+def started(folder: Path, *options: str, **environment: str) -> Iterator[Up]:
+    gateway, retrieval, policy, metrics, *_ = (str(port) for port in free_ports(6))
+    state = folder / "state"
+    arguments = ["up", "--state-dir", str(state), "--gateway-port", gateway, "--retrieval-port", retrieval]
+    arguments += ["--policy-port", policy, "--metrics-port", metrics]
+    output_file = folder / "up.out"
+    with output_file.open("wb") as output:
+        process = subprocess.Popen(
+            [vecsec_command(), *arguments, *options],
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            env=os.environ | environment,
+        )
+    try:
+        yield Up(process, output_file, state, arguments)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_services_and_the_status_is_0(tmp_path: Path, number: signal.Signals) -> None:
+    with started(tmp_path, "--no-demo") as up:
+        up.until_ready()
+        pids = up.service_pids()
+        assert all(lives(pid) for pid in pids.values())
+        up.process.send_signal(number)
+        assert up.process.wait(PATIENCE_SECONDS) == 0
+    assert up.output.endswith("stopping: gateway, retrieval, policy\nstopped\n")
+    assert not any(lives(pid) for pid in pids.values())
+    assert not (up.state / "run.json").exists()
+
+
+@pytest.mark.parametrize("victim", ["policy", "gateway"])
+def test_a_service_that_dies_ends_the_others_and_its_log_is_shown(tmp_path: Path, victim: str) -> None:
+    with started(tmp_path, "--no-demo") as up:
+        up.until_ready()
+        pids = up.service_pids()
+        os.kill(pids[victim], signal.SIGKILL)
+        assert up.process.wait(PATIENCE_SECONDS) == 6
+    assert f"error: the {victim} service was killed by SIGKILL" in up.output
+    assert f"  {victim} | " in up.output
+    assert not any(lives(pid) for pid in pids.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_services_do_not_outlive_an_up_that_was_killed(tmp_path: Path) -> None:
+    with started(tmp_path, "--no-demo") as up:
+        up.until_ready()
+        pids = up.service_pids()
+        up.process.kill()
+        up.process.wait(PATIENCE_SECONDS)
+        wait_until(lambda: not any(lives(pid) for pid in pids.values()), seconds=20)
+    with started(tmp_path, "--no-demo") as up:
+        up.until_ready()
+
+
+def test_a_second_up_on_the_same_state_directory_is_refused(tmp_path: Path) -> None:
+    with started(tmp_path, "--no-demo") as up:
+        up.until_ready()
+        second = subprocess.run(
+            [vecsec_command(), *up.arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert second.returncode == 2
+        assert f"another `vecsec up` (process {up.process.pid}) is running" in second.stderr
+        assert up.process.poll() is None
+
+
+def test_broken_rules_are_one_line(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    with started(tmp_path, "--no-demo", VECSEC_POLICY_DIR=str(rules)) as up:
+        assert up.process.wait(PATIENCE_SECONDS) == 6
+    assert "error: cannot start: vecsec policy: " in up.output
+    assert str(rules) in up.output
+
+
+@pytest.mark.timeout(400)
+def test_the_demonstration_imports_once_and_shows_who_sees_what(tmp_path: Path) -> None:
+    with started(tmp_path, COLUMNS="160") as up:
+        wait_until(lambda: "\nready: " in up.output or up.process.poll() is not None, seconds=300)
+        first = up.output
+    assert "imported " in first
+    assert "python_core" in first
+    assert "above the clearance PUBLIC" in first
+    assert "is outside the tenant's scope" in first
+    assert "refused: PERMISSION_DENIED ACCESS_DENIED" in first
+    assert "the demonstration stopped" not in first
+    with started(tmp_path, COLUMNS="160") as up:
+        up.until_ready()
+        second = up.output
+    assert "the corpora are already imported" in second
+    assert second.count("searches") == first.count("searches")
