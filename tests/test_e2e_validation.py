@@ -1,6 +1,7 @@
 """The whole system as three real processes, used as a customer uses it: `vecsec up`, `token`, `import`, `search`.
 
-The two tests named in the operations runbook prove tenant isolation; `pytest tests/test_e2e_validation.py -v` runs them.
+The two tests that the operations runbook names prove tenant isolation:
+`pytest tests/test_e2e_validation.py -v` runs them.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What a request can do: THREATS 4 (operators), 5, 6 (tenant ids), 9 (foreign ids), 12 (what errors and counts tell)."""
+"""What a request can do: THREATS 4 (operators), 5, 6 (tenant ids), 9 (foreign ids), 12 (what errors tell)."""
 
 from pathlib import Path
 
