@@ -14,7 +14,8 @@ from vecsec_retrieval.vectors import normalised
 
 STRATEGY = "exact_scan"
 _INLINE_ROWS = 20_000
-"""Up to here a scan takes less time than handing it to a thread would delay everybody else."""
+_INLINE_FILTERED_ROWS = 1_000
+"""Up to so many rows a scan is over before anybody would notice that others had to wait; a filter looks at each row."""
 
 
 class HotReader:
@@ -45,7 +46,8 @@ class HotReader:
         mask = snapshot.mask(self._index.codes(visible))
         filtered_rows = len(self._index) - self._index.count(visible)
         scan = _scan(snapshot, mask, order)
-        results = scan() if len(mask) <= _INLINE_ROWS else await self._threads.run("scan", scan)
+        inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
+        results = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
         return SearchAnswer(results, STRATEGY, filtered_rows)
 
 

@@ -9,6 +9,7 @@ _FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _FILES_PER_CELL = 14
 """Measured: about 11 with one collection; further collections share Chroma's own cache of open indexes."""
 _FILES_FOR_THE_REST = 128
+_MOST_FILES = 65_536
 
 
 def parse_size(text: str) -> int:
@@ -25,8 +26,12 @@ def parse_size(text: str) -> int:
 
 
 def most_open_cells() -> int:
-    """How many cells this process has file descriptors for."""
-    return max(1, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _FILES_FOR_THE_REST) // _FILES_PER_CELL)
+    """How many cells this process has file descriptors for, after raising its soft limit as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(1, (max(soft, wanted) - _FILES_FOR_THE_REST) // _FILES_PER_CELL)
 
 
 class MemoryBudget:

@@ -1,5 +1,7 @@
 """Reads a ChromaDB collection that another program made: for imports, in a process of its own."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,19 +36,21 @@ class ForeignRow:
 
 
 def read_directory(path: Path, name: str) -> Iterator[ForeignRow]:
-    """All rows of a collection in a directory of ChromaDB, whose database is never migrated or otherwise changed.
+    """All rows of a collection in a directory of ChromaDB.
+
+    A copy is read, in the folder for temporary files: ChromaDB changes a database when it merely opens it, and brings
+    older ones up to its own version. No program should be writing to the directory meanwhile.
 
     Raises:
         UnreadableCollection: if there is no such collection, or it cannot be read.
     """
     if not (path / DATABASE_FILE).is_file():
         raise UnreadableCollection(f"{path} is not a ChromaDB directory: it holds no {DATABASE_FILE}")
-    settings = Settings(
-        anonymized_telemetry=False, is_persistent=True, persist_directory=str(path.absolute()), migrations="validate"
-    )
-    system = System(settings)
-    with _complaints(str(path)), _running(system, system.instance(RustBindingsAPI)) as api:
-        yield from _rows(api, name)
+    with _complaints(str(path)), tempfile.TemporaryDirectory(prefix="vecsec-dump-") as folder:
+        copy = shutil.copytree(path, Path(folder) / "copy")
+        system = System(Settings(anonymized_telemetry=False, is_persistent=True, persist_directory=str(copy)))
+        with _running(system, system.instance(RustBindingsAPI)) as api:
+            yield from _rows(api, name)
 
 
 def read_server(url: str, name: str, *, api_key: str | None) -> Iterator[ForeignRow]:
