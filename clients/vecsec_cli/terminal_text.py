@@ -8,8 +8,8 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _KEPT = frozenset("\n\t")
 # These reorder or hide what follows them, so that a line reads as something else than it is.
 _DECEPTIVE = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\u2028\u2029")
-_CATEGORIES = frozenset({"Cc", "Cs", "Co", "Cn"})
-"""Control, surrogate, private use, unassigned."""
+_CATEGORIES = frozenset({"Cc", "Cs"})
+"""Control characters, and halves of surrogate pairs, which no terminal can be sent."""
 
 
 def harmless(text: str) -> str:
