@@ -33,6 +33,10 @@ class RetrievalMetrics:
             explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
         )
 
+        # Series that alerts look at are there from the start.
+        self.damaged_cells.set(0)
+        self._untagged_rows.add(0)
+
     def count_search(self, strategy: str, filtered_rows: int) -> None:
         """One search was answered."""
         self._searches.add(1, {"strategy": strategy})

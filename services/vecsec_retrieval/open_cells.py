@@ -41,6 +41,8 @@ class OpenCells:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[object]] = set()
         self._damaged: set[str] = set()
+        self._measured = (-1, -1)
+        self._measure()
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -161,5 +163,8 @@ class OpenCells:
         self._metrics.damaged_cells.set(len(self._damaged))
 
     def _measure(self) -> None:
-        self._metrics.open_cells.set(len(self._open))
-        self._metrics.index_bytes.set(self._budget.total_bytes)
+        measured = (len(self._open), self._budget.total_bytes)
+        if measured != self._measured:  # setting a gauge costs more than most searches leave to be measured
+            self._measured = measured
+            self._metrics.open_cells.set(measured[0])
+            self._metrics.index_bytes.set(measured[1])
