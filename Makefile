@@ -31,7 +31,7 @@ format: $(DEVELOPMENT) ## format code and contracts
 	cd protos && ../$(BIN)/buf format --write . --path vecsec
 
 protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
-	$(BIN)/python protos/generate.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
 
 bench: $(DEVELOPMENT) ## measure a secured search beside bare ChromaDB, into BENCHMARKS.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
