@@ -23,6 +23,7 @@ from vecsec_gateway.peer_health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers import Flag
 from vecsec_gateway.planning import Planning
 from vecsec_gateway.policy_client import PolicyClient
+from vecsec_gateway.remembered_plans import RememberedPlans
 from vecsec_gateway.resilient_policy import ResilientPolicy
 from vecsec_gateway.resilient_retrieval import ResilientRetrieval
 from vecsec_gateway.retrieval_client import RetrievalClient
@@ -111,7 +112,8 @@ def _use_cases(
         timeout_seconds=settings.retrieval_timeout_seconds,
         metrics=metrics,
     )
-    planning, check = Planning(resilient_policy), RowCheck(resilient_policy)
+    remembered = RememberedPlans(time.monotonic, seconds=settings.plan_memory_seconds)
+    planning, check = Planning(resilient_policy, remembered), RowCheck(resilient_policy)
     return UseCases(
         search=SearchDocuments(planning, resilient_retrieval, check, flag, metrics),
         documents=Documents(planning, resilient_retrieval, check, flag),

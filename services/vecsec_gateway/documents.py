@@ -34,9 +34,11 @@ class Documents:
 
         plan, rows = await self.planning.act(lookup.tenant_id, Action.READ, deadline, read)
         wanted = set(lookup.document_ids)
-        return await self.check.keep_allowed(
+        checked = await self.check.keep_allowed(
             rows, lookup.tenant_id, plan, lambda row: is_real(row) and row.document_id in wanted, deadline
         )
+        self.planning.compare(lookup.tenant_id, Action.READ, plan, checked.policy_version)
+        return checked
 
     async def delete(self, lookup: Lookup, deadline: Deadline) -> int:
         """Delete those that exist and that the caller may delete; says how many."""

@@ -1,4 +1,4 @@
-"""Plans access and acts on the grant; a grant that retrieval refuses is replaced once."""
+"""Plans access, or remembers the plan, and acts on the grant; one that retrieval refuses is replaced once."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -6,9 +6,11 @@ from typing import TypeVar
 import structlog
 
 from vecsec_chassis.access import Action
+from vecsec_chassis.calls import current_token
 from vecsec_chassis.errors import InvalidGrant, VecSecError
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.peers import Plan, PolicyPeer
+from vecsec_gateway.remembered_plans import PlanKey, RememberedPlans
 
 log = structlog.get_logger()
 
@@ -18,8 +20,9 @@ Result = TypeVar("Result")
 class Planning:
     """Gets grants from the policy service."""
 
-    def __init__(self, policy: PolicyPeer) -> None:
+    def __init__(self, policy: PolicyPeer, remembered: RememberedPlans) -> None:
         self._policy = policy
+        self._remembered = remembered
 
     async def act(
         self, tenant_id: str, action: Action, deadline: Deadline, act: Callable[[Plan], Awaitable[Result]]
@@ -31,16 +34,28 @@ class Planning:
             VecSecError: if retrieval refuses the second grant too. The caller can do nothing about grants, and is not
                 told that it lacks a token.
         """
-        plan = await self._policy.plan(tenant_id, action, deadline)
+        key = PlanKey.of(current_token(), tenant_id, action)
+        plan = self._remembered.find(key) or await self._plan(key, deadline)
         try:
             return plan, await act(plan)
         except InvalidGrant as refusal:
             log.warning("retrieval refused a grant, planning once more", tenant_id=tenant_id, detail=refusal.message)
-        plan = await self._policy.plan(tenant_id, action, deadline)
+        self._remembered.forget(key)
+        plan = await self._plan(key, deadline)
         try:
             return plan, await act(plan)
         except InvalidGrant as refusal:
             raise grant_trouble(refusal) from refusal
+
+    def compare(self, tenant_id: str, action: Action, plan: Plan, policy_version: str) -> None:
+        """Forget the caller's plan if the policy in force is another one than it was made by."""
+        if plan.policy_version != policy_version:
+            self._remembered.forget(PlanKey.of(current_token(), tenant_id, action))
+
+    async def _plan(self, key: PlanKey, deadline: Deadline) -> Plan:
+        plan = await self._policy.plan(key.tenant_id, key.action, deadline)
+        self._remembered.keep(key, plan)
+        return plan
 
 
 def grant_trouble(refusal: InvalidGrant) -> VecSecError:

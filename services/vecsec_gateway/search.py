@@ -70,6 +70,7 @@ class SearchDocuments:
         )
         is_genuine = is_real if found.mock_reason is None else is_mock
         checked = await self._check.keep_allowed(found.rows, search.tenant_id, plan, is_genuine, deadline)
+        self._planning.compare(search.tenant_id, Action.READ, plan, checked.policy_version)
         return SearchAnswer(checked.rows, found.mock_reason, checked.policy_version)
 
     async def _find(self, search: Search, plan: Plan, *, mock_allowed: bool, deadline: Deadline) -> _Found:

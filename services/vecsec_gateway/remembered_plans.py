@@ -1,0 +1,55 @@
+"""Plans to read, remembered for a few seconds, which saves every search but a caller's first one a call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cachetools import TTLCache
+
+from vecsec_chassis.access import Action
+from vecsec_gateway.peers import Plan
+
+_MAXIMUM_PLANS = 20_000
+_USABLE_SHARE = 0.5
+"""Of a grant's life: what is left has to last for the call that it is used in."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanKey:
+    """What a plan depends on besides the policy: the very token, the tenant and the action."""
+
+    token_hash: bytes
+    tenant_id: str
+    action: Action
+
+    @classmethod
+    def of(cls, token: str, tenant_id: str, action: Action) -> "PlanKey":
+        """The key of a caller's plan."""
+        return cls(sha256(token.encode()).digest(), tenant_id, action)
+
+
+class RememberedPlans:
+    """Plans that were given, and only those: a denial is asked for again each time, so that it is counted.
+
+    A policy that changes is in force for checks at once, and for plans after `seconds` at the latest; a check by
+    another policy version makes its plan forgotten at once.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, seconds: float) -> None:
+        """`clock` is in seconds; nothing is remembered if `seconds` is 0."""
+        self._clock = clock
+        self._plans: TTLCache[PlanKey, tuple[Plan, float]] = TTLCache(_MAXIMUM_PLANS, ttl=seconds, timer=clock)
+
+    def find(self, key: PlanKey) -> Plan | None:
+        """The plan, as long as its grant will do."""
+        plan, usable_until = self._plans.get(key, (None, 0.0))
+        return plan if self._clock() < usable_until else None
+
+    def keep(self, key: PlanKey, plan: Plan) -> None:
+        """Remember a plan, to read only: a write is rare, and should see the policy as it is."""
+        if key.action is Action.READ:
+            self._plans[key] = plan, self._clock() + plan.lifetime * _USABLE_SHARE
+
+    def forget(self, key: PlanKey) -> None:
+        """Ask for this plan again."""
+        self._plans.pop(key, None)
