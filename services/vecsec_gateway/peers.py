@@ -76,12 +76,14 @@ class Collection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of documents to store; the documents are passed on unread."""
+    """One batch of documents to store; the documents are passed on unread but for their labels."""
 
     tenant_id: str
     collection_id: str
     embedding_model: str
     documents: Sequence[object]
+    labels: tuple[Label, ...]
+    """The label that each document would have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from vecsec.type.v1 import document_pb2, filter_pb2, label_pb2, query_pb2
 from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.labels import Label
-from vecsec_chassis.wire import label_from_proto, label_to_proto
+from vecsec_chassis.wire import attributes_from_proto, label_from_proto, label_to_proto, sensitivity_from_proto
 from vecsec_gateway.mock import MockReason
 from vecsec_gateway.peers import Batch, Lookup, Provenance, Row, Search
 from vecsec_gateway.search import SearchAnswer
@@ -72,6 +72,15 @@ def batch_from_proto(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
         collection_id=collection_id_of(request),
         embedding_model=request.embedding_model,
         documents=request.documents,
+        labels=tuple(
+            Label(
+                tenant_id=request.tenant_id,
+                sensitivity=sensitivity_from_proto(document.sensitivity),
+                topics=frozenset(document.topics),
+                attributes=attributes_from_proto(document.attributes, f"documents[{position}].attributes"),
+            )
+            for position, document in enumerate(request.documents)
+        ),
     )
 
 

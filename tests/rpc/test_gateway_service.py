@@ -521,7 +521,7 @@ class Import:
 class TestImport:
     async def test_each_batch_is_acknowledged(self, gateway: GatewayWithPeers) -> None:
         assert await Import(gateway, [batch(number) for number in range(10)]).finish() == list(range(1, 11))
-        assert gateway.policy.calls == {"PlanAccess": 1}
+        assert gateway.policy.calls == {"PlanAccess": 1, "CheckDocuments": 10}
         assert gateway.retrieval.grants == ["grant 1", *[""] * 9]
 
     async def test_nothing_sent_nothing_done(self, gateway: GatewayWithPeers) -> None:

@@ -143,3 +143,22 @@ async def test_threat_15_readers_do_not_write(stack: Stack, role: str, clearance
     refused = await refusal(stack.load("tenant_a", document("x", "y", "PUBLIC"), token=token))
     assert refused.code is grpc.StatusCode.PERMISSION_DENIED
     assert not (stack.chroma_path / "tenant_a").exists()
+
+
+async def test_threat_15_an_attribute_that_the_schema_does_not_declare_is_not_stored(stack: Stack) -> None:
+    """Nobody could ever read such a row: the rules cannot speak of it."""
+    odd = document("odd", "an odd note")
+    odd.attributes["undeclared"].string_value = "x"
+    declared = document("declared", "a note with an owner")
+    declared.attributes["owner"].string_value = "alice"
+    refused = await refusal(stack.load("tenant_a", declared, odd))
+    assert (refused.code, refused.fields) == (grpc.StatusCode.PERMISSION_DENIED, ("documents[1]",))
+    await stack.load("tenant_a", declared)
+    answer = await stack.search(stack.issuer.token(), "tenant_a")
+    assert [result.document.label.attributes["owner"].string_value for result in answer.results] == ["alice"]
+
+
+async def test_threat_15_writing_above_ones_clearance_is_counted(stack: Stack) -> None:
+    superuser = stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL")
+    await refusal(stack.load("tenant_a", document("above", "too secret", "SECRET"), token=superuser))
+    assert (await stack.violations("tenant_a"))["clearance_violation"] == 1
