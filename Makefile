@@ -6,11 +6,11 @@ DEVELOPMENT := .venv/installed-dev
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format protos bench clean
+.PHONY: help run test lint format protos bench bench-quick clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(SERVICES) ## start the three services with a demonstration; Ctrl-C stops (ARGS=--no-demo: without it)
 	@exec $(BIN)/vecsec up $(ARGS)
@@ -23,7 +23,7 @@ lint: $(DEVELOPMENT) ## check style, types, layers and contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	scripts/lint-protos
+	protos/lint
 
 format: $(DEVELOPMENT) ## format code and contracts
 	$(BIN)/ruff check --fix-only .
@@ -36,12 +36,15 @@ protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
 bench: $(DEVELOPMENT) ## measure a secured search beside bare ChromaDB, into BENCHMARKS.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
+bench-quick: $(DEVELOPMENT) ## the same at a fifth of the size
+	PYTHONPATH=tests $(BIN)/python -m bench --tenants 20 --searches 300 --name bench-quick $(ARGS)
+
 clean: ## remove the environment and caches; .vecsec, with your data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(SERVICES): pyproject.toml scripts/environment
-	@scripts/environment services
+$(SERVICES): pyproject.toml deploy/development/environment
+	@deploy/development/environment services
 
-$(DEVELOPMENT): pyproject.toml scripts/environment
-	@scripts/environment services,dev
+$(DEVELOPMENT): pyproject.toml deploy/development/environment
+	@deploy/development/environment services,dev

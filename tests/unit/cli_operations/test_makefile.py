@@ -28,7 +28,7 @@ def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """What make needs of a clone, without an environment."""
-    for name in ("Makefile", "pyproject.toml", "scripts/environment"):
+    for name in ("Makefile", "pyproject.toml", "deploy/development/environment"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
