@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TARGETS = {"help", "run", "test", "lint", "format", "protos", "bench", "clean"}
+TARGETS = {"help", "run", "test", "lint", "format", "protos", "bench", "bench-quick", "clean"}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="not installed: make")
 
@@ -29,7 +29,7 @@ def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess
 def clone(tmp_path: Path) -> Path:
     """What make needs of a clone, without an environment."""
     for name in ("Makefile", "pyproject.toml", "deploy/development/environment"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
