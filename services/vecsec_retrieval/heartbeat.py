@@ -31,8 +31,10 @@ class StoreHeartbeat:
     async def beat(self, health: Health) -> None:
         """Ask once."""
         try:
-            # A thread of its own: the store's threads may all be waiting for a server that is gone.
-            await asyncio.wait_for(asyncio.to_thread(self._store.heartbeat), _TIMEOUT_SECONDS)
+            # Not `wait_for`, which in Python 3.11 can swallow the cancellation that ends this loop.
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                # A thread of its own: the store's threads may all be waiting for a server that is gone.
+                await asyncio.to_thread(self._store.heartbeat)
         except RetrievalUnavailable as error:
             self._note(False, error.detail)
         except TimeoutError:

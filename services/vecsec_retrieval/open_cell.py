@@ -81,11 +81,13 @@ class OpenCell:
 
     async def close(self) -> None:
         """Give up loads, let a write that has begun finish, and let go of the store's side."""
-        for collection in self._collections.values():
-            await collection.stop_loading()
-        async with self.writer:
-            await self._threads.run("close_cell", self.cell.close)
-        self.closed.set()
+        try:
+            for collection in self._collections.values():
+                await collection.stop_loading()
+            async with self.writer:
+                await self._threads.run("close_cell", self.cell.close)
+        finally:
+            self.closed.set()
 
     def _is_fresh(self, collection_id: str) -> bool:
         return time.monotonic() - self._checked_at[collection_id] < _FRESH_SECONDS
