@@ -17,6 +17,27 @@ INFRASTRUCTURE_PREFIX = "/grpc."
 """Health, reflection and channelz: served without the interceptors that are about VecSec's own calls."""
 
 
+class HandlerMemory(grpc.aio.ServerInterceptor):
+    """Remembers the wrapped handler of each method: without it, all interceptors would wrap anew for every call."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> MaybeHandler:
+        """The handler as wrapped by all interceptors after this one; methods that do not exist are not remembered."""
+        method = handler_call_details.method
+        handler = self._handlers.get(method)
+        if handler is None:
+            handler = await continuation(handler_call_details)
+            if handler is not None:
+                self._handlers[method] = handler
+        return handler
+
+
 class AroundInterceptor(grpc.aio.ServerInterceptor, ABC):
     """An interceptor that does something before and after each call of our own services."""
 

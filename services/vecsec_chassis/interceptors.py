@@ -22,6 +22,7 @@ from vecsec_chassis.interception import (
     AroundInterceptor,
     Context,
     Handler,
+    HandlerMemory,
     MaybeHandler,
     behaviour_of,
     rebuilt,
@@ -44,9 +45,16 @@ def chain(
     Without a verifier calls are not authenticated here: the retrieval service acts on grants instead.
     """
     interceptors: list[grpc.aio.ServerInterceptor] = [
-        # The span comes first, so that everything below is inside it and has its trace id.
-        aio_server_interceptor(tracer_provider=telemetry.tracer_provider, filter_=_is_not_infrastructure),  # type: ignore[no-untyped-call]
-        # Then the request id, which log lines and errors of all others carry.
+        # Outermost, for it spares all others their work.
+        HandlerMemory(),
+    ]
+    if telemetry.is_tracing:
+        # The span comes before all else, so that everything below is inside it and has its trace id.
+        interceptors.append(
+            aio_server_interceptor(tracer_provider=telemetry.tracer_provider, filter_=_is_not_infrastructure)  # type: ignore[no-untyped-call]
+        )
+    interceptors += [
+        # The request id, which log lines and errors of all others carry.
         CallInterceptor(),
         # Counting stands outside of the error mapping, so that it sees the status that the caller sees.
         CountingInterceptor(telemetry),

