@@ -10,7 +10,7 @@ from vecsec_cli.demo.comparison import ComparedRow
 from vecsec_cli.demo.guided_searches import GuidedSearch
 from vecsec_cli.documents import sensitivity_style
 from vecsec_cli.terminal_text import one_line, plain
-from vecsec_client import SearchAnswer, VecSecError
+from vecsec_client import SearchAnswer, Sensitivity, VecSecError
 
 _TEXT_WIDTH = 60
 _SHOWN_WITHHELD = 5
@@ -18,11 +18,14 @@ _SHOWN_WITHHELD = 5
 
 def answered(number: int, search: GuidedSearch, answer: SearchAnswer, rows: Sequence[ComparedRow]) -> RenderableType:
     """What the caller saw and could not see."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("", "document", "sensitivity", "topics"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("score", justify="right")
-    table.add_column("text, or why it is withheld", no_wrap=True, overflow="ellipsis")
+    # What is short keeps its width; ids, topics and texts share the rest, so that 80 columns show something of each.
+    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
+    table.add_column("", width=1)
+    table.add_column("document", ratio=4, no_wrap=True)
+    table.add_column("sensitivity", width=max(len(each.name) for each in Sensitivity), no_wrap=True)
+    table.add_column("topics", ratio=3, no_wrap=True)
+    table.add_column("score", justify="right", width=5)
+    table.add_column("text, or why it is withheld", ratio=6, no_wrap=True)
     for each in _shortened(rows):
         table.add_row(*_cells(each))
     seen = sum(not each.withheld_because for each in rows)
