@@ -9,6 +9,11 @@ from vecsec_chassis.errors import Reason, VecSecError
 
 DOMAIN = "vecsec"
 
+_REPORTED_VIOLATIONS = 20
+_FIELD_CHARACTERS = 160
+_TEXT_CHARACTERS = 1000
+"""Errors travel in trailers, of which gRPC takes 16 KiB: a longer error would arrive as another one."""
+
 STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
     Reason.INVALID_FIELD: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.UNKNOWN_TENANT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -29,12 +34,16 @@ STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
 
 def error_status(error: VecSecError) -> status_pb2.Status:
     """The google.rpc.Status of an error; its detail, which is for the log, is not in it."""
-    status = status_pb2.Status(code=STATUS_OF_REASON[error.reason].value[0], message=error.message)
+    message = shortened(error.message, _TEXT_CHARACTERS)
+    status = status_pb2.Status(code=STATUS_OF_REASON[error.reason].value[0], message=message)
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN))
     if error.violations:
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
-            for violation in error.violations
+            error_details_pb2.BadRequest.FieldViolation(
+                field=shortened(violation.field, _FIELD_CHARACTERS),
+                description=shortened(violation.description, _FIELD_CHARACTERS),
+            )
+            for violation in error.violations[:_REPORTED_VIOLATIONS]
         ]
         _add(status, error_details_pb2.BadRequest(field_violations=violations))
     if error.retry_after is not None:
@@ -42,6 +51,11 @@ def error_status(error: VecSecError) -> status_pb2.Status:
         delay.FromNanoseconds(int(error.retry_after * 1e9))
         _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
     return status
+
+
+def shortened(text: str, characters: int) -> str:
+    """The text, cut where it is longer than so many characters."""
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
 def _add(

@@ -11,11 +11,13 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 from grpc_status import rpc_status
+from opentelemetry.context import attach
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from opentelemetry.propagate import extract
 from opentelemetry.trace import get_current_span
 
 from vecsec_chassis import calls
-from vecsec_chassis.error_status import STATUS_OF_REASON, error_status
+from vecsec_chassis.error_status import STATUS_OF_REASON, error_status, shortened
 from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, VecSecError
 from vecsec_chassis.interception import (
     INFRASTRUCTURE_PREFIX,
@@ -35,6 +37,10 @@ log = structlog.get_logger()
 
 REQUEST_ID_KEY = "x-request-id"
 _MAXIMUM_REQUEST_ID_CHARACTERS = 64
+_LOGGED_CHARACTERS = 500
+_UNARY_BYTES = 1024 * 1024
+"""Only imports, which are streams, have a reason to send more at once."""
+_IDLE_STREAM_SECONDS = 60.0
 
 
 def chain(
@@ -80,7 +86,12 @@ class CallInterceptor(AroundInterceptor):
             request_id = uuid.uuid4().hex
         deadline = None if remaining is None else time.monotonic() + remaining
         calls.enter(calls.Call(method=method, request_id=request_id, deadline=deadline))
-        get_current_span().set_attribute("vecsec.request_id", request_id)
+        span = get_current_span()
+        span.set_attribute("vecsec.request_id", request_id)
+        trace_parent = _metadata_value(context, "traceparent")
+        if trace_parent is not None and not span.get_span_context().is_valid:
+            # No traces are recorded here, but the caller's goes on to our peers and into the log.
+            attach(extract({"traceparent": trace_parent}))
         yield
 
 
@@ -129,7 +140,7 @@ class ErrorInterceptor(AroundInterceptor):
                 method=method,
                 reason=error.reason.value,
                 code=STATUS_OF_REASON[error.reason].name,
-                detail=error.detail or error.message,
+                detail=shortened(error.detail or error.message, _LOGGED_CHARACTERS),
             )
             await _abort(context, error)
         except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -186,12 +197,20 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIX):
             return handler
         kind = _message_type(handler)
+        max_bytes = self._max_message_bytes
+        if not handler.request_streaming:
+            max_bytes = min(max_bytes, _UNARY_BYTES)
 
         def read(data: bytes) -> Message:
-            return decode(kind, data, max_bytes=self._max_message_bytes)
+            return decode(kind, data, max_bytes=max_bytes)
 
         async def read_each(data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-            async for item in data:
+            messages = aiter(data)
+            while True:
+                async with _patience(_IDLE_STREAM_SECONDS):
+                    item = await anext(messages, None)
+                if item is None:
+                    return
                 yield read(item)
 
         behaviour = behaviour_of(handler)
@@ -205,6 +224,15 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
                 yield response
 
         return rebuilt(handler, stream if handler.response_streaming else answer, reads_bytes=True)
+
+
+@asynccontextmanager
+async def _patience(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"nothing was sent for {seconds:.0f} seconds; open a new stream to go on") from error
 
 
 def _message_type(handler: Handler) -> type[Message]:

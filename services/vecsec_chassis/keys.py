@@ -26,7 +26,11 @@ class KeySource(Protocol):
 
 
 class FileKeySource:
-    """A JWKS file; a changed file is read again within a second, a broken one leaves the last good keys in force."""
+    """A JWKS file, read again within a second of a change.
+
+    A broken file leaves the last good keys in force, for it may be half-written; an empty set, or no file, withdraws
+    them all.
+    """
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -37,7 +41,7 @@ class FileKeySource:
         self._path = path
         self._checked_at = time.monotonic()
         try:
-            self._modified = self._modification()
+            self._modified: tuple[int, int, int] | None = self._modification()
             self._keys = _keys_by_id(path.read_text())
         except (OSError, ValueError, jwt.PyJWTError) as error:
             raise StartupError(
@@ -60,8 +64,10 @@ class FileKeySource:
             if modified != self._modified:
                 self._keys = _keys_by_id(self._path.read_text())
                 self._modified = modified
+        except FileNotFoundError:
+            self._keys, self._modified = {}, None
         except (OSError, ValueError, jwt.PyJWTError):
-            return  # half-written or gone for a moment: the last good keys stay, and the next check tries again
+            return  # half-written: the last good keys stay, and the next check tries again
 
 
 class UrlKeySource:
@@ -96,5 +102,8 @@ def key_source(location: str) -> KeySource:
 
 
 def _keys_by_id(text: str) -> dict[str, PyJWK]:
-    keys = PyJWKSet.from_dict(json.loads(text)).keys
+    content = json.loads(text)
+    if content == {"keys": []}:
+        return {}  # a set like any other, which the library takes for an error
+    keys = PyJWKSet.from_dict(content).keys
     return {key.key_id: key for key in keys if key.key_id is not None}

@@ -4,11 +4,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import jwt
 from cachetools import LRUCache
+from jwt import PyJWK
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vecsec_chassis.access import Identity
@@ -81,7 +83,7 @@ class TokenVerifier:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._keys: Mapping[str, KeySource] = {issuer.issuer: key_source(issuer.jwks) for issuer in issuers}
         self._clock_skew_seconds = clock_skew_seconds
-        self._verified: LRUCache[bytes, Identity] = LRUCache(maxsize=_CACHED_TOKENS)
+        self._verified: LRUCache[bytes, _VerifiedToken] = LRUCache(maxsize=_CACHED_TOKENS)
 
     async def verify(self, token: str) -> Identity:
         """Check signature, issuer, audience and times, and read the identity.
@@ -92,17 +94,21 @@ class TokenVerifier:
         if len(token) > _MAXIMUM_TOKEN_CHARACTERS:
             raise _refusal("longer than 8,192 characters")
         fingerprint = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        identity = self._verified.get(fingerprint)
-        if identity is not None:
-            if identity.expires_at + self._clock_skew_seconds > time.time():
-                return identity
+        verified = self._verified.get(fingerprint)
+        if verified is not None and await self._is_in_force(verified):
+            if verified.identity.expires_at + self._clock_skew_seconds > time.time():
+                return verified.identity
             del self._verified[fingerprint]
             raise _refusal("expired since it was verified")
-        identity = await self._verify(token)
-        self._verified[fingerprint] = identity
-        return identity
+        self._verified.pop(fingerprint, None)
+        verified = self._verified[fingerprint] = await self._verify(token)
+        return verified.identity
 
-    async def _verify(self, token: str) -> Identity:
+    async def _is_in_force(self, verified: "_VerifiedToken") -> bool:
+        """Whether the issuer still has the very key; one that was withdrawn or replaced takes its tokens with it."""
+        return await self._keys[verified.identity.issuer].find(verified.key_id) is verified.key
+
+    async def _verify(self, token: str) -> "_VerifiedToken":
         try:
             header = jwt.get_unverified_header(token)
             claimed_issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
@@ -129,7 +135,14 @@ class TokenVerifier:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise _refusal(f"{type(error).__name__}: {error}") from error
-        return _identity(claims)
+        return _VerifiedToken(_identity(claims), str(key_id), key)
+
+
+@dataclass(frozen=True, slots=True)
+class _VerifiedToken:
+    identity: Identity
+    key_id: str
+    key: PyJWK
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

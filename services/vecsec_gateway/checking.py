@@ -40,8 +40,6 @@ class RowCheck:
             PolicyUnavailable: without verdicts there is no answer.
             VecSecError: if the verdicts are not one a row.
         """
-        if not rows:
-            return CheckedRows([], plan.policy_version)
         labels = [row.label for row in rows]
         verdicts = await self._policy.check(tenant_id, Action.READ, labels, plan.policy_version, deadline)
         if len(verdicts.allowed) != len(rows):

@@ -57,5 +57,6 @@ class Documents:
             Action.READ,
             deadline,
             lambda plan: self.retrieval.list_collections(plan.grant, tenant_id, deadline),
+            anew=True,
         )
         return collections

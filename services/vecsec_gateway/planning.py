@@ -7,7 +7,7 @@ import structlog
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.calls import current_token
-from vecsec_chassis.errors import InvalidGrant, VecSecError
+from vecsec_chassis.errors import CollectionNotFound, InvalidGrant, VecSecError
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.peers import Plan, PolicyPeer
 from vecsec_gateway.remembered_plans import PlanKey, RememberedPlans
@@ -25,9 +25,17 @@ class Planning:
         self._remembered = remembered
 
     async def act(
-        self, tenant_id: str, action: Action, deadline: Deadline, act: Callable[[Plan], Awaitable[Result]]
+        self,
+        tenant_id: str,
+        action: Action,
+        deadline: Deadline,
+        act: Callable[[Plan], Awaitable[Result]],
+        *,
+        anew: bool = False,
     ) -> tuple[Plan, Result]:
         """Plan, then act on the plan. A grant may run out on its way or its key may have been rotated: plan once more.
+
+        A remembered plan may only be acted on where a check follows; without one, plan `anew`.
 
         Raises:
             AccessDenied, UnknownTenant, PolicyUnavailable: where there is no plan.
@@ -35,9 +43,14 @@ class Planning:
                 told that it lacks a token.
         """
         key = PlanKey.of(current_token(), tenant_id, action)
+        if anew:
+            self._remembered.forget(key)
         plan = self._remembered.find(key) or await self._plan(key, deadline)
         try:
             return plan, await act(plan)
+        except CollectionNotFound:
+            self._remembered.forget(key)  # so that whoever tries names out is seen by the policy service each time
+            raise
         except InvalidGrant as refusal:
             log.warning("retrieval refused a grant, planning once more", tenant_id=tenant_id, detail=refusal.message)
         self._remembered.forget(key)

@@ -98,12 +98,14 @@ class TestAnswers:
         assert gateway.retrieval.grants == ["grant 1"]
 
     async def test_the_token_goes_to_policy_only_and_the_request_id_to_both(self, gateway: GatewayWithPeers) -> None:
-        await search(gateway, extra=(("x-request-id", "my-request"),))
+        trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+        trace_parent = f"00-{trace_id}-00f067aa0ba902b7-01"
+        await search(gateway, extra=(("x-request-id", "my-request"), ("traceparent", trace_parent)))
         assert all(each["authorization"].startswith("Bearer ey") for each in gateway.policy.metadata)
         assert "authorization" not in gateway.retrieval.metadata[0]
         for each in (*gateway.policy.metadata, *gateway.retrieval.metadata):
             assert each["x-request-id"] == "my-request"
-            assert each["traceparent"].split("-")[1] == gateway.retrieval.metadata[0]["traceparent"].split("-")[1]
+            assert each["traceparent"].split("-")[1] == trace_id
 
     async def test_spoofed_metadata_changes_nothing(self, gateway: GatewayWithPeers) -> None:
         spoofed = (("x-tenant-id", "tenant_b"), ("x-role", "admin"), ("x-clearance", "SECRET"), ("grant", "mine"))

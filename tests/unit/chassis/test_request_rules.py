@@ -106,3 +106,18 @@ def test_invalid_utf8_is_named_by_its_field() -> None:
 def test_garbage_and_oversized_requests_are_refused() -> None:
     assert fields_of(search(), data=b"\xff\xff\xff\xff") == ["request"]
     assert fields_of(search(), limit=5) == ["request"]
+
+
+def test_of_a_large_request_only_the_first_bad_field_is_looked_for() -> None:
+    """Twenty kilobytes of empty documents, which anybody may send, would take seconds to describe in full."""
+    request = retrieval_service_pb2.ImportDocumentsRequest(documents=[document_pb2.DocumentInput()] * 10_000)
+    assert len(fields_of(request)) == 1
+
+
+def test_of_a_small_request_all_bad_fields_are_named() -> None:
+    assert len(fields_of(search(tenant_id="Bad", k=0))) == 2
+
+
+def test_a_huge_key_is_not_repeated_in_full() -> None:
+    request = one_document(metadata={"$" * 100_000: value_pb2.Value(string_value="x")})
+    assert len(fields_of(request)[0]) < 200

@@ -125,6 +125,23 @@ async def test_a_rotated_key_is_seen_and_the_old_one_is_dropped(
         await verifier.verify(old_token)
 
 
+@pytest.mark.parametrize("withdrawal", ["replaced", "emptied", "removed"])
+async def test_a_withdrawn_key_takes_its_tokens_with_it(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch, withdrawal: str
+) -> None:
+    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
+    seen, unseen = issuer.token(subject="seen"), issuer.token(subject="unseen")
+    assert await verifier.verify(seen)
+    path = issuer.folder / "issuer.jwks.json"
+    if withdrawal == "removed":
+        path.unlink()
+    else:
+        path.write_text(jwks(Ed25519PrivateKey.generate()) if withdrawal == "replaced" else '{"keys": []}')
+    for token in (seen, unseen):
+        with pytest.raises(InvalidToken):
+            await verifier.verify(token)
+
+
 async def test_a_half_written_key_file_leaves_the_last_good_keys(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
