@@ -3,10 +3,19 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 AttributeValue = str | int | bool | frozenset[str]
+
+OWN_PARTS = frozenset({"tenant_id", "sensitivity", "topics"})
+"""What every label has itself. Rules see these beside the attributes, so no attribute may bear such a name."""
+
+_BYTES_OF_AN_EMPTY_LABEL = 512
+_BYTES_OF_A_TEXT = 136
+"""Its header and its place in a set or tuple."""
+_BYTES_OF_A_SET = 216
+_BYTES_OF_A_CHARACTER = 4
 
 
 class Sensitivity(IntEnum):
@@ -24,6 +33,12 @@ class Label:
 
     A half-tagged label (no tenant, no sensitivity or no topics) can be expressed, so that it can be refused by the
     rules; nothing ever fills in what is missing.
+
+    Labels are keys of caches that hold verdicts, so they are equal only if rules cannot tell them apart: Python takes
+    `True` and `1` for the same, Cedar does not.
+
+    Raises:
+        ValueError: if an attribute bears the name of one of the label's own parts.
     """
 
     tenant_id: str
@@ -31,11 +46,38 @@ class Label:
     topics: frozenset[str]
     attributes: tuple[tuple[str, AttributeValue], ...] = ()
     """Further attributes that the Cedar schema declares, sorted by name."""
+    _attribute_types: tuple[type, ...] = field(init=False, repr=False, default=())
+
+    def __post_init__(self) -> None:
+        if not self.attributes:
+            return
+        reserved = [name for name, _ in self.attributes if name in OWN_PARTS]
+        if reserved:
+            raise ValueError(f"an attribute cannot be called {reserved[0]!r}: that is a part of the label itself")
+        object.__setattr__(self, "_attribute_types", tuple(type(value) for _, value in self.attributes))
 
     @property
     def is_complete(self) -> bool:
         """Whether tenant, sensitivity and topics are all there."""
         return bool(self.tenant_id) and self.sensitivity is not None and bool(self.topics)
+
+    @property
+    def weight(self) -> int:
+        """How many bytes of memory the label takes, at most (texts are taken for the widest), for bounds of caches."""
+        texts = [self.tenant_id, *self.topics]
+        sets = 1
+        for name, value in self.attributes:
+            texts.append(name)
+            if isinstance(value, frozenset):
+                texts.extend(value)
+                sets += 1
+            else:
+                texts.append(value if isinstance(value, str) else "")
+        return (
+            _BYTES_OF_AN_EMPTY_LABEL
+            + sets * _BYTES_OF_A_SET
+            + sum(_BYTES_OF_A_TEXT + _BYTES_OF_A_CHARACTER * len(text) for text in texts)
+        )
 
     @property
     def key(self) -> str:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.access import Action, ViolationType
 from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, canonical_attributes
 
 Scalar = str | int | float | bool
 ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
@@ -54,7 +54,7 @@ def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
     """The label, half-tagged if the message is; `field` is its path in the request.
 
     Raises:
-        InvalidRequest: if an attribute is of a kind that rules cannot use.
+        InvalidRequest: as `attributes_from_proto`.
     """
     return Label(
         tenant_id=message.tenant_id,
@@ -79,10 +79,13 @@ def attributes_from_proto(
     """A label's attributes; `field` is their path in the request.
 
     Raises:
-        InvalidRequest: if an attribute is a floating-point number, which Cedar has no type for.
+        InvalidRequest: if an attribute is a floating-point number, which Cedar has no type for, or bears the name of
+            one of the label's own parts, which it would stand in for where the label lacks it.
     """
     if not messages:
         return ()
+    for name in sorted(OWN_PARTS & messages.keys()):
+        raise InvalidRequest.of(f"{field}[{name!r}]", "is a part of every label and cannot be set here")
     return canonical_attributes(
         {name: _attribute_from_proto(message, f"{field}[{name!r}]") for name, message in messages.items()}
     )

@@ -232,7 +232,7 @@ class DocumentInput(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
-        """Further attributes of the label that the Cedar schema declares."""
+        """Further attributes of the label that the Cedar schema declares, within the same bounds as Label.attributes."""
 
     @_builtins.property
     def metadata(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:

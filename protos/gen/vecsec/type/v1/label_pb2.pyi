@@ -64,7 +64,9 @@ class Label(_message.Message):
 
     @_builtins.property
     def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
-        """Further attributes that the Cedar schema declares, such as owner or region."""
+        """Further attributes that the Cedar schema declares, such as owner or region: whole numbers, booleans, texts of at most
+        256 characters, lists of at most 16 texts of at most 64. They cannot be called tenant_id, sensitivity or topics.
+        """
 
     def __init__(
         self,

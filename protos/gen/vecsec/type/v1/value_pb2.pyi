@@ -30,7 +30,7 @@ class Value(_message.Message):
     BOOLEAN_VALUE_FIELD_NUMBER: _builtins.int
     STRING_LIST_VALUE_FIELD_NUMBER: _builtins.int
     string_value: _builtins.str
-    """Text, at most 4,096 characters."""
+    """Text, at most 4,096 characters; in a label's attribute at most 256."""
     integer_value: _builtins.int
     """A whole number."""
     number_value: _builtins.float
@@ -69,7 +69,7 @@ class StringList(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The members; order does not count."""
+        """The members; order does not count. A label's attribute holds at most 16 of at most 64 characters."""
 
     def __init__(
         self,

@@ -1,0 +1,108 @@
+"""Labels are equal only where rules cannot tell them apart, and attributes never pass for a label's own parts."""
+
+import sys
+
+import pytest
+from google.protobuf.message import Message
+
+from vecsec.policy.v1 import policy_service_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2
+from vecsec.type.v1 import document_pb2, label_pb2, value_pb2
+from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes
+from vecsec_chassis.request_rules import decode
+from vecsec_chassis.wire import label_from_proto, label_to_proto
+
+
+def label(**attributes: AttributeValue) -> Label:
+    return Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}), tuple(sorted(attributes.items())))
+
+
+@pytest.mark.parametrize(("number", "boolean"), [(1, True), (0, False)])
+def test_labels_that_rules_tell_apart_share_no_cache_entry(number: int, boolean: bool) -> None:
+    assert label(hold=number) != label(hold=boolean)
+    assert len({label(hold=number): 1, label(hold=boolean): 2}) == 2
+    assert label(hold=number).key != label(hold=boolean).key
+
+
+def test_equal_labels_share_one() -> None:
+    first, second = label(hold=True, region="eu"), Label.from_json(label(hold=True, region="eu").to_json())
+    assert first == second
+    assert hash(first) == hash(second)
+    assert label_from_proto(label_to_proto(first)) == first
+
+
+@pytest.mark.parametrize("name", sorted(OWN_PARTS))
+def test_no_attribute_stands_in_for_a_part_of_the_label(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Label("", None, frozenset(), ((name, "tenant_a"),))
+    message = label_pb2.Label(attributes={name: value_pb2.Value(string_value="tenant_a")})
+    with pytest.raises(InvalidRequest) as refusal:
+        label_from_proto(message)
+    assert [violation.field for violation in refusal.value.violations] == [f"label.attributes['{name}']"]
+
+
+def test_the_rules_see_all_names_of_a_whole_label() -> None:
+    assert rule_attributes(label()).keys() == OWN_PARTS
+
+
+@pytest.mark.parametrize("character", ["x", "\u20ac", "\U0001f512"])
+def test_a_label_weighs_no_less_than_it_takes(character: str) -> None:
+    members = frozenset(f"{number:02}{character * 62}" for number in range(16))
+    topics = frozenset(f"{number:02}{character * 62}" for number in range(32))
+    values: list[AttributeValue] = ["", 7, character * 256, members]
+    for value in values:
+        of = Label("t" * 63, Sensitivity.SECRET, topics, tuple((f"attribute_{number}", value) for number in range(16)))
+        assert _memory_of(of) <= of.weight <= 8 * _memory_of(of)
+
+
+def attribute_of(*members: str, text: str = "") -> value_pb2.Value:
+    if members:
+        return value_pb2.Value(string_list_value=value_pb2.StringList(values=members))
+    return value_pb2.Value(string_value=text)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "is_refused"),
+    [
+        (attribute_of(text="x" * 256), False),
+        (attribute_of(text="x" * 257), True),
+        (attribute_of(*["x" * 64] * 16), False),
+        (attribute_of(*["x"] * 17), True),
+        (attribute_of("x" * 65), True),
+        (value_pb2.Value(integer_value=2**63 - 1), False),
+        (value_pb2.Value(boolean_value=True), False),
+    ],
+)
+def test_attributes_are_small(attribute: value_pb2.Value, is_refused: bool) -> None:
+    check = policy_service_pb2.CheckDocumentsRequest(
+        tenant_id="tenant_a", action="ACTION_READ", labels=[label_pb2.Label(attributes={"owner": attribute})]
+    )
+    document = document_pb2.DocumentInput(
+        document_id="a",
+        text="text",
+        sensitivity="SENSITIVITY_PUBLIC",
+        topics=["rag"],
+        attributes={"owner": attribute},
+        metadata={"note": attribute_of(text="x" * 4096)},
+    )
+    written = retrieval_service_pb2.ImportDocumentsRequest(grant="grant", documents=[document])
+    assert _refused_fields(check) == (["labels[0].attributes['owner']"] if is_refused else [])
+    assert _refused_fields(written) == (["documents[0].attributes['owner']"] if is_refused else [])
+
+
+def _refused_fields(message: Message) -> list[str]:
+    try:
+        decode(type(message), message.SerializeToString(), max_bytes=100_000)
+    except InvalidRequest as refusal:
+        return [violation.field for violation in refusal.violations]
+    return []
+
+
+def _memory_of(of: Label) -> int:
+    """What `sys.getsizeof` counts, with texts that are the same object counted as often as they occur."""
+    parts: list[object] = [of, of.tenant_id, of.topics, *of.topics, of.attributes]
+    for attribute in of.attributes:
+        name, value = attribute
+        parts += [attribute, name, value, *(value if isinstance(value, frozenset) else ())]
+    return sum(map(sys.getsizeof, parts))
