@@ -13,7 +13,7 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.calls import current_token
 from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.labels import Label
-from vecsec_chassis.wire import action_to_proto
+from vecsec_chassis.wire import action_to_proto, label_to_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.peer_call import Request, Response, call_unary
 from vecsec_gateway.peer_errors import policy_error
@@ -72,7 +72,10 @@ class PolicyClient:
     ) -> policy_pb2.ExplainAccessResponse:
         """Whether the caller may touch a row with this label, and why."""
         request = policy_pb2.ExplainAccessRequest(
-            tenant_id=tenant_id, action=action_to_proto(action), label=label_message(label)
+            # Converted afresh: callers make this label up, and what they make up is not to be remembered.
+            tenant_id=tenant_id,
+            action=action_to_proto(action),
+            label=label_to_proto(label),
         )
         return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, deadline)
 

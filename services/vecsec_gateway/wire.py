@@ -1,8 +1,9 @@
 """The gateway's own messages to values and back."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeAlias
+
+from cachetools import LRUCache, cached
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, filter_pb2, label_pb2, query_pb2
@@ -14,8 +15,9 @@ from vecsec_gateway.mock import MockReason
 from vecsec_gateway.peers import Batch, Lookup, Provenance, Row, Search
 from vecsec_gateway.search import SearchAnswer
 
-_DISTINCT_LABELS = 4096
-"""A tenant has few distinct labels and many rows, so labels are converted once and remembered."""
+_REMEMBERED_LABELS_BYTES = 16 * 1024 * 1024
+"""A tenant has few distinct labels and many rows, so labels are converted once and remembered, each way in so much
+memory: writers choose how much a label holds."""
 
 ProvenanceNumber: TypeAlias = "document_pb2.Provenance.ValueType"
 
@@ -135,13 +137,18 @@ def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2
     )
 
 
-@lru_cache(maxsize=_DISTINCT_LABELS)
+def _weight(label: Label) -> int:
+    """Of what is remembered: the label and its message."""
+    return 2 * label.weight
+
+
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda message: _weight(label_from_proto(message))))
 def label_message(label: Label) -> label_pb2.Label:
     """The message of a label; shared, so it may be put into other messages but not changed."""
     return label_to_proto(label)
 
 
-@lru_cache(maxsize=_DISTINCT_LABELS)
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=_weight))
 def _remembered_label(serialized: bytes) -> Label:
     try:
         return label_from_proto(label_pb2.Label.FromString(serialized))

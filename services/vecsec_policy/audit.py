@@ -4,6 +4,7 @@ tokens."""
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,7 +57,7 @@ class AuditRecord:
     """Whether a grant that was signed before was given out again."""
     allowed_count: int = 0
     withheld: Sequence[tuple[Label, Verdict]] = ()
-    """The rows that were withheld."""
+    """The rows that were withheld; written once a label, with their number, for a tenant has few labels."""
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
@@ -80,7 +81,9 @@ class AuditRecord:
                 "remembered": self.remembered,
                 "allowed_count": self.allowed_count,
                 "withheld_count": len(self.withheld),
-                "withheld": [_withheld(label, verdict) for label, verdict in self.withheld],
+                "withheld": [
+                    _withheld(label, verdict, count) for (label, verdict), count in Counter(self.withheld).items()
+                ],
             },
             separators=(",", ":"),
         )
@@ -137,9 +140,10 @@ class Auditor:
         return incident_id
 
 
-def _withheld(label: Label, verdict: Verdict) -> dict[str, object]:
+def _withheld(label: Label, verdict: Verdict, row_count: int) -> dict[str, object]:
     return {
         "label_key": label.key,
+        "row_count": row_count,
         "violation_type": verdict.violation.value if verdict.violation is not None else None,
         "rule_ids": list(verdict.rule_ids),
     }

@@ -15,7 +15,9 @@ from vecsec_policy.rules import Verdict
 from vecsec_policy.standing import EntryGate, Standing
 from vecsec_policy.violations import ViolationLedger
 
-_REMEMBERED_VERDICTS = 100_000
+_REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024
+"""Callers may ask about labels that they make up, so it is bytes that are bounded: some 40,000 usual labels."""
+_BYTES_OF_A_VERDICT = 512
 _ROWS_AT_ONCE = 50
 """Deciding a row that was not seen before takes about 0.1 ms, during which nothing else is served."""
 
@@ -28,6 +30,17 @@ class CheckedRows:
     policy_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What is remembered."""
+
+    label: Label
+    verdict: Verdict
+
+    def weight(self) -> int:
+        return _BYTES_OF_A_VERDICT + self.label.weight
+
+
 class RowChecker:
     """Decides rows. A verdict follows from standing and label alone, so it is remembered while there is room."""
 
@@ -36,7 +49,9 @@ class RowChecker:
         self._ledger = ledger
         self._auditor = auditor
         self._metrics = metrics
-        self._verdicts: LRUCache[tuple[Standing, Label], Verdict] = LRUCache(_REMEMBERED_VERDICTS)
+        self._verdicts: LRUCache[tuple[Standing, Label], _Decided] = LRUCache(
+            _REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight
+        )
 
     async def check(
         self,
@@ -77,14 +92,15 @@ class RowChecker:
 
     async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
         known = {label: self._verdicts.get((standing, label)) for label in labels}
-        new = [label for label, verdict in known.items() if verdict is None]
+        new = [label for label, found in known.items() if found is None]
         self._metrics.verdicts_looked_up(found=len(known) - len(new), missing=len(new))
-        decided = {label: verdict for label, verdict in known.items() if verdict is not None}
+        decided = {label: found.verdict for label, found in known.items() if found is not None}
         for start in range(0, len(new), _ROWS_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
             batch = new[start : start + _ROWS_AT_ONCE]
             verdicts = standing.policy.engine.decide_rows(standing.caller, standing.target, standing.action, batch)
             for label, verdict in zip(batch, verdicts, strict=True):
-                self._verdicts[standing, label] = decided[label] = verdict
+                decided[label] = verdict
+                self._verdicts[standing, label] = _Decided(label, verdict)
         return [decided[label] for label in labels]

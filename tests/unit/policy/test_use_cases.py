@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from vecsec_policy.counting import ViolationCounter
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.planning import AccessPlanner
-from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot
+from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
@@ -215,11 +216,47 @@ def test_each_row_is_decided_counted_and_audited(service: Service) -> None:
     }
     record = json.loads(service.trail[-1].to_json())
     assert (record["allowed_count"], record["withheld_count"]) == (2, 4)
+    assert [(each["label_key"], each["row_count"]) for each in record["withheld"]] == [
+        (TOO_SENSITIVE.key, 1),
+        (OUT_OF_SCOPE.key, 1),
+        (FOREIGN.key, 2),
+    ]
     assert record["withheld"][0] == {
         "label_key": TOO_SENSITIVE.key,
+        "row_count": 1,
         "violation_type": "clearance_violation",
         "rule_ids": ["row-clearance"],
     }
+
+
+@pytest.mark.parametrize("first", [True, 1])
+def test_labels_that_differ_in_a_type_alone_get_their_own_verdicts(
+    folder: Path, metrics: PolicyMetrics, first: bool | int
+) -> None:
+    schema = folder / "schema.cedarschema"
+    schema.write_text(schema.read_text().replace("region?: String,", "region?: String,\n  hold?: Bool,"))
+    service = Service(load_snapshot(folder), metrics)
+    for hold in (first, True, 1, True):
+        label = replace(VISIBLE, attributes=(("hold", hold),))
+        assert service.check(ANALYST, label) == [hold is True]
+        assert service.explainer.explain(ANALYST, "tenant_a", Action.READ, label).allowed is (hold is True)
+
+
+def test_many_refusals_of_one_label_are_a_short_record(service: Service) -> None:
+    service.check(ANALYST, *[TOO_SENSITIVE] * 1_000)
+    assert len(service.trail[-1].to_json()) < 1_000
+
+
+def test_remembered_verdicts_are_bounded_by_what_their_labels_weigh(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_policy.checking._REMEMBERED_VERDICTS_BYTES", 200_000)
+    asked = Service(service.snapshot, service.metrics)
+    heavy = [replace(VISIBLE, attributes=(("owner", f"{number:03}" + "x" * 253),)) for number in range(300)]
+    assert asked.check(ANALYST, *heavy) == [True] * 300
+    verdicts = asked.checker._verdicts
+    assert 0 < len(verdicts) < 200
+    assert sum(each.label.weight for each in verdicts.values()) <= 200_000
 
 
 def test_many_rows_are_decided_in_their_order(service: Service) -> None:
