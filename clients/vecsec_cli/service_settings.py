@@ -9,6 +9,7 @@ from dotenv import dotenv_values
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.state_directory import StateDirectory
 
+_NAMES_IN_DOTENV = ("USE_REAL_VECTOR_RETRIEVAL", "VECSEC_", "CHROMA_", "OTEL_")
 _LOOPBACK = "127.0.0.1"
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 (compared with, not bound to)
 
@@ -69,8 +70,16 @@ def _service(name: str, port: int | None, metrics_port: int | None, settings: Ma
 
 
 def operator_settings() -> dict[str, str]:
-    """The environment, over `.env` of the current folder, which the services read too."""
-    dotenv = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    """The environment, over what is VecSec's in `.env` of the current folder, which the services read too.
+
+    Nothing else is taken from there: a `PYTHONPATH` in a folder that came from elsewhere would run its code in the
+    services.
+    """
+    dotenv = {
+        name: value
+        for name, value in dotenv_values(".env").items()
+        if value is not None and name.startswith(_NAMES_IN_DOTENV)
+    }
     return dotenv | os.environ
 
 

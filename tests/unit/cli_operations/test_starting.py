@@ -42,6 +42,26 @@ def test_the_environment_goes_before_the_dotenv_file(tmp_path: Path, monkeypatch
     assert (settings["CHROMA_PATH"], settings["VECSEC_LOG_LEVEL"]) == ("/from/environment", "debug")
 
 
+def test_of_the_dotenv_file_only_own_names_reach_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
+    own = {
+        "USE_REAL_VECTOR_RETRIEVAL": "false",
+        "VECSEC_GATEWAY_PORT": "1",
+        "CHROMA_PATH": "/x",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel",
+    }
+    foreign = {
+        "PYTHONPATH": "/evil",
+        "PATH": "/evil",
+        "LD_PRELOAD": "/evil.so",
+        "HTTPS_PROXY": "http://evil",
+        "vecsec_": "x",
+    }
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in (own | foreign).items()))
+    assert operator_settings() == own | {"PATH": "/bin"}
+
+
 def test_ports_come_from_options_then_settings_then_defaults() -> None:
     settings = {"VECSEC_GATEWAY_PORT": "6000", "VECSEC_POLICY_PORT": "6002", "VECSEC_POLICY_METRICS_PORT": "6003"}
     found = {each.name: (each.port, each.metrics_port) for each in services_of(settings, {"gateway": 7000})}
