@@ -7,7 +7,7 @@ from grpc import StatusCode
 from vecsec_cli.exit_codes import ExitCode
 from vecsec_client import VecSecError
 
-MINT_TOKEN = "export VECSEC_TOKEN=$(vecsec token --tenant tenant_a --role analyst --clearance INTERNAL --subject $USER)"  # noqa: S105
+MINT_TOKEN = "export VECSEC_TOKEN=$(vecsec token --tenant tenant_a --role analyst --clearance INTERNAL --subject alice)"  # noqa: S105
 
 _EXIT_CODE_OF_STATUS: Mapping[StatusCode, ExitCode] = {
     StatusCode.INVALID_ARGUMENT: ExitCode.INVALID,
@@ -32,6 +32,8 @@ _HINT_OF_REASON = {
     "LIMIT_EXCEEDED": "send less at a time, or see what the message names",
     "SHUTTING_DOWN": "try again in a moment",
 }
+_DISK_IS_FULL = "no room left on the disk"
+_FREE_THE_DISK = "make room on that disk; until then nothing can be imported, however little it is"
 _HINT_OF_STATUS = {
     StatusCode.UNAUTHENTICATED: f"get a token: {MINT_TOKEN}",
     StatusCode.UNAVAILABLE: "start the services with `vecsec up`, or name a gateway with --gateway or VECSEC_GATEWAY",
@@ -46,6 +48,8 @@ def exit_code_of(error: VecSecError) -> ExitCode:
 
 def hint_for(error: VecSecError) -> str:
     """What to do about a failed call; empty where the message says it all."""
+    if error.reason == "LIMIT_EXCEEDED" and _DISK_IS_FULL in error.message:
+        return _FREE_THE_DISK
     hint = _HINT_OF_REASON.get(error.reason) or _HINT_OF_STATUS.get(error.code, "")
     if exit_code_of(error) is ExitCode.INTERNAL and error.request_id:
         return f"the services' logs have the details under request id {error.request_id}"

@@ -121,3 +121,15 @@ def test_exit_codes_are_in_the_help_and_never_change(vecsec: Command) -> None:
         ("INTERNAL", 10),
         ("INTERRUPTED", 130),
     ]
+
+
+def test_who_has_a_full_disk_is_not_told_to_send_less(vecsec: Command, gateway: FakeGateway) -> None:
+    message = "there is no room left on the disk of the vector store"
+    gateway.failures.append(Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, message, "LIMIT_EXCEEDED"))
+    told = vecsec(*SEARCH, exit_code=ExitCode.LIMIT)
+    assert "make room" in told.stderr
+    assert "less at a time" not in told.stderr
+
+
+def test_the_hint_how_to_get_a_token_works_without_a_user_name() -> None:
+    assert "$USER" not in service_errors.MINT_TOKEN
