@@ -149,10 +149,28 @@ def test_nearest_and_find_ids_look_at_labels(cell: Cell) -> None:
     assert cell.nearest("documents", vector(1), 10, nobody) == []
 
 
-def test_many_labels_fit_into_one_condition(cell: Cell) -> None:
-    put(cell, "one", vector(1))
-    keys = frozenset(f"{number:032x}" for number in range(5_000)) | {label(cell.tenant_id).key}
-    assert cell.find_ids("documents", RowCondition(keys)) == ["one"]
+def test_as_many_labels_and_values_as_there_can_be_fit_into_one_condition(cell: Cell) -> None:
+    put(cell, "public", vector(1), {"n": 1}, sensitivity=Sensitivity.PUBLIC)
+    put(cell, "secret", vector(1, 1), {"n": 2}, sensitivity=Sensitivity.SECRET)
+    put(cell, "hidden", vector(1), {"n": 1}, sensitivity=Sensitivity.INTERNAL)
+    put(cell, "other", vector(1), {"n": -1}, sensitivity=Sensitivity.PUBLIC)
+    visible = {label(cell.tenant_id, sensitivity).key for sensitivity in (Sensitivity.PUBLIC, Sensitivity.SECRET)}
+    keys = frozenset(f"{number * 2**112:032x}" for number in range(40_000)) | visible
+    metadata = AnyOf(tuple(In("n", tuple(range(start, start + 256))) for start in range(0, 39 * 256, 256)))
+    condition = RowCondition(keys, metadata)
+    assert sorted(cell.find_ids("documents", condition)) == ["public", "secret"]
+    assert len(cell.find_ids("documents", condition, 1)) == 1
+    assert [each.row.document_id for each in cell.nearest("documents", vector(1), 5, condition)] == ["public", "secret"]
+    assert [each.row.document_id for each in cell.nearest("documents", vector(1), 1, condition)] == ["public"]
+
+
+def test_a_condition_of_more_values_than_a_query_holds_still_finds_what_matches(cell: Cell) -> None:
+    put(cell, "match", vector(1), {"n": 64 * 256 - 1})
+    put(cell, "other", vector(1), {"n": -1})
+    metadata = AnyOf(tuple(In("n", tuple(range(start, start + 256))) for start in range(0, 64 * 256, 256)))
+    assert "match" in cell.find_ids("documents", RowCondition(metadata=metadata))
+    nearest = cell.nearest("documents", vector(1), 5, RowCondition(metadata=metadata))
+    assert "match" in [each.row.document_id for each in nearest]
 
 
 def test_find_ids_stops_at_its_limit(cell: Cell) -> None:

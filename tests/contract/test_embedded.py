@@ -236,6 +236,7 @@ def test_what_is_no_error_of_the_store_passes_its_door() -> None:
         ("error returned from database: (code: 5) database is locked", RetrievalUnavailable),
         ("(code: 14) unable to open database file", RetrievalUnavailable),
         ("error returned from database: (code: 11) database disk image is malformed", StoreDamaged),
+        ("error returned from database: (code: 1) too many SQL variables", LimitExceeded),
     ],
 )
 def test_what_chroma_says_becomes_a_typed_error(text: str, expected: type[Exception]) -> None:

@@ -1,5 +1,6 @@
 """A tenant's cell on top of ChromaDB's server API, which the embedded and the remote client share."""
 
+import heapq
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -8,14 +9,14 @@ from typing import TypeVar, cast
 import numpy as np
 from chromadb.api import ServerAPI
 from chromadb.api.models.Collection import Collection
-from chromadb.api.types import Include, Metadata
+from chromadb.api.types import Include, Metadata, Where
 from chromadb.errors import NotFoundError
 from chromadb.types import Collection as CollectionModel
 
 from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.cells import RowCondition
 from vecsec_retrieval.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
-from vecsec_retrieval.stores.chroma_where import where
+from vecsec_retrieval.stores.chroma_where import wheres
 
 MODEL_KEY = "vs_embedding_model"
 DIMENSIONS_KEY = "vs_dimensions"
@@ -122,18 +123,31 @@ class ChromaCell:
         return [rows[document_id] for document_id in document_ids if document_id in rows]
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
-        result = self._use(
-            collection_id, lambda collection: collection.get(where=where(condition), limit=limit, include=[])
-        )
-        return result["ids"]
+        found: list[str] = []
+        for where in wheres(condition):
+            wanted = None if limit is None else limit - len(found)
+            if wanted == 0:
+                break
+            found += self._find_ids(collection_id, where, wanted)
+        return found
+
+    def _find_ids(self, collection_id: str, where: Where | None, limit: int | None) -> list[str]:
+        return self._use(collection_id, lambda collection: collection.get(where=where, limit=limit, include=[]))["ids"]
 
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
+        best: list[Neighbour] = []
+        for where in wheres(condition):
+            best += self._nearest(collection_id, vector, count, where)
+            best = heapq.nsmallest(count, best, key=lambda neighbour: neighbour.distance)
+        return best
+
+    def _nearest(self, collection_id: str, vector: Vector, count: int, where: Where | None) -> list[Neighbour]:
         result = self._use(
             collection_id,
             lambda collection: collection.query(
                 query_embeddings=vector[np.newaxis],
                 n_results=count,
-                where=where(condition),
+                where=where,
                 include=["documents", "metadatas", "distances"],
             ),
         )

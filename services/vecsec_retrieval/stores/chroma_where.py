@@ -5,6 +5,7 @@ or rounding one of them; it is never less.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import cast
 
 from chromadb.api.types import Where
@@ -16,16 +17,35 @@ from vecsec_retrieval.tagging import LABEL_KEY, METADATA_PREFIX
 
 _Clause = dict[str, object]
 _LARGEST_WHOLE_NUMBER = 2.0**63
+_LABEL_KEYS_A_QUERY = 10_000
+_MOST_METADATA_VALUES = 10_000
+"""SQLite takes 32,766 values in a query; Chroma sends each number of a metadata condition twice."""
 
 
-def where(condition: RowCondition) -> Where | None:
-    """The condition as Chroma's `where`; None if it matches every row."""
-    parts: list[_Clause] = []
-    if condition.label_keys is not None:
-        parts.append({LABEL_KEY: {"$in": sorted(condition.label_keys)}})
-    if condition.metadata is not None:
-        parts.append(_clause(condition.metadata))
-    return cast("Where", _combined("$and", parts)) if parts else None
+def wheres(condition: RowCondition) -> Iterator[Where | None]:
+    """The condition as one or more of Chroma's `where`, none of which matches a row of another; None matches all.
+
+    A metadata condition of more values than a query can hold is left out: then rows are found that do not match it.
+    """
+    metadata: list[_Clause] = []
+    if condition.metadata is not None and _count_values(condition.metadata) <= _MOST_METADATA_VALUES:
+        metadata.append(_clause(condition.metadata))
+    if condition.label_keys is None:
+        yield cast("Where", metadata[0]) if metadata else None
+        return
+    keys = sorted(condition.label_keys)
+    for start in range(0, len(keys), _LABEL_KEYS_A_QUERY):
+        labels: _Clause = {LABEL_KEY: {"$in": keys[start : start + _LABEL_KEYS_A_QUERY]}}
+        yield cast("Where", _combined("$and", [labels, *metadata]))
+
+
+def _count_values(condition: MetadataFilter) -> int:
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            return sum(_count_values(part) for part in parts)
+        case In(_, values):
+            return len(values)
+    return 1
 
 
 def _combined(operator: str, parts: list[_Clause]) -> _Clause:

@@ -19,6 +19,7 @@ from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDama
 RETRY_SECONDS = 1.0
 
 _DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
+_TOO_MUCH_AT_ONCE = ("too many sql variables",)
 _BUSY = ("(code: 5)", "(code: 6)", "database is locked", "(code: 14)", "too many open files")
 
 
@@ -67,6 +68,8 @@ def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable
     detail = f"{type(error).__name__}: {error}"
     if any(mark in text for mark in _DISK_IS_FULL) or disk_is_full():
         return LimitExceeded("there is no room left on the disk of the vector store", detail=detail)
+    if any(mark in text for mark in _TOO_MUCH_AT_ONCE):
+        return LimitExceeded("this asks too much of the vector store at once; narrow it down", detail=detail)
     if any(mark in text for mark in _BUSY):
         return _unavailable(detail)
     return StoreDamaged(
