@@ -9,7 +9,7 @@ from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, value_pb2
 from vecsec_chassis import wire
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
-from vecsec_retrieval.filters import MAXIMUM_DEPTH, AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_retrieval.filters import MAXIMUM_CONDITIONS, MAXIMUM_DEPTH, AllOf, AnyOf, Equals, In, MetadataFilter, Range
 from vecsec_retrieval.import_rules import NewDocument
 from vecsec_retrieval.importing import ImportBatch, ImportProgress
 from vecsec_retrieval.listing import VisibleCollection
@@ -18,14 +18,14 @@ from vecsec_retrieval.reading import GetRequest
 from vecsec_retrieval.rows import Document, MetadataValue, ScoredDocument, Vector
 from vecsec_retrieval.searching import SearchRequest
 
-_CONDITIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
+_COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
 def search_request(message: pb.SearchDocumentsRequest) -> SearchRequest:
     """The search.
 
     Raises:
-        InvalidRequest: if the filter is nested too deeply or compares with a list.
+        InvalidRequest: if the filter is nested too deeply, has too many conditions or compares with a list.
     """
     is_text = message.query.WhichOneof("kind") == "text"
     return SearchRequest(
@@ -34,7 +34,7 @@ def search_request(message: pb.SearchDocumentsRequest) -> SearchRequest:
         k=message.k,
         text=message.query.text if is_text else None,
         vector=None if is_text else _vector(message.query.vector.values),
-        metadata=_filter(message.filter, "filter", 1) if message.HasField("filter") else None,
+        metadata=_FilterReader().read(message.filter, "filter") if message.HasField("filter") else None,
         include_embeddings=message.include_embeddings,
     )
 
@@ -134,11 +134,31 @@ def _vector(values: Iterable[float]) -> Vector:
     return np.fromiter(values, dtype=np.float32)
 
 
-def _filter(message: filter_pb2.MetadataFilter, path: str, depth: int) -> MetadataFilter:
-    if depth > MAXIMUM_DEPTH:
-        raise InvalidRequest.of("filter", f"is nested more than {MAXIMUM_DEPTH} levels deep")
-    kind = message.WhichOneof("condition")
-    match kind:
+class _FilterReader:
+    """Reads one filter; stops at the limits before anything beyond them is built."""
+
+    def __init__(self) -> None:
+        self._conditions = 0
+
+    def read(self, message: filter_pb2.MetadataFilter, path: str, depth: int = 1) -> MetadataFilter:
+        if depth > MAXIMUM_DEPTH:
+            raise InvalidRequest.of("filter", f"is nested more than {MAXIMUM_DEPTH} levels deep")
+        kind = message.WhichOneof("condition")
+        if kind == "all_of" or kind == "any_of":  # noqa: PLR1714 (a type checker reads it so)
+            parts = getattr(message, kind).filters
+            return _COMBINATIONS[kind](
+                tuple(
+                    self.read(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts)
+                )
+            )
+        self._conditions += 1
+        if self._conditions > MAXIMUM_CONDITIONS:
+            raise InvalidRequest.of("filter", f"has more than {MAXIMUM_CONDITIONS} conditions")
+        return _condition(message, path)
+
+
+def _condition(message: filter_pb2.MetadataFilter, path: str) -> MetadataFilter:
+    match message.WhichOneof("condition"):
         case "equals":
             return Equals(message.equals.key, _scalar(message.equals.value, f"{path}.equals.value"))
         case "in":
@@ -153,11 +173,6 @@ def _filter(message: filter_pb2.MetadataFilter, path: str, depth: int) -> Metada
                 more_than=bounds.more_than if bounds.HasField("more_than") else None,
                 at_most=bounds.at_most if bounds.HasField("at_most") else None,
                 less_than=bounds.less_than if bounds.HasField("less_than") else None,
-            )
-        case "all_of" | "any_of":
-            parts = getattr(message, kind).filters
-            return _CONDITIONS[kind](
-                tuple(_filter(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts))
             )
     raise InvalidRequest.of(path, "set exactly one condition")
 
