@@ -88,6 +88,21 @@ def test_dead_rows_are_compacted_away() -> None:
     assert len(index.snapshot().documents) < 20
 
 
+def test_compaction_forgets_labels_without_rows_and_keeps_the_others() -> None:
+    index, gone, kept = CollectionIndex(DIMENSIONS), LABELS[0], LABELS[1]
+    index.upsert([document(f"gone{number}", of=gone, metadata={"x": 1}) for number in range(50)])
+    vectors = np.eye(DIMENSIONS, dtype=np.float32)
+    index.upsert([document(f"kept{number}", vectors[number], kept, {"y": 1}) for number in range(DIMENSIONS)])
+    index.delete(f"gone{number}" for number in range(50))
+    snapshot = index.snapshot()
+    assert (index.codes([gone.key]), index.codes([kept.key])) == ([], [0])
+    assert index.count([kept.key]) == DIMENSIONS
+    assert index.metadata_keys([gone.key, kept.key]) == {"y"}
+    assert np.array_equal(snapshot.matrix, vectors)
+    index.upsert([document("new", of=gone)])
+    assert index.codes([gone.key]) == [1]
+
+
 def test_documents_are_kept_without_their_embeddings() -> None:
     index = CollectionIndex(DIMENSIONS)
     index.upsert([document("one")])
