@@ -71,13 +71,24 @@ class OpenCell:
         Once begun, both are done, even if the call is cancelled. If the store fails, nobody knows what it has written:
         the cell is closed, and what is in memory with it.
         """
+        is_begun = is_complete = False
+
+        def begin() -> None:
+            nonlocal is_begun
+            is_begun = True
+            work()
+
+        def complete() -> None:
+            nonlocal is_complete
+            done()
+            is_complete = True
+
         try:
-            await self._threads.run_to_the_end(operation, work, done)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            self.must_close = True
-            raise
+            await self._threads.run_to_the_end(operation, begin, complete)
+        finally:
+            # Looked at whatever was raised: a cancellation hides what the work itself raised.
+            if is_begun and not is_complete:
+                self.must_close = True
 
     async def close(self) -> None:
         """Give up loads, let a write that has begun finish, and let go of the store's side."""

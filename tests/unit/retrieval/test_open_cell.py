@@ -1,0 +1,77 @@
+"""A write changes the store and memory alike, or the cell is closed."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from contract.fake_store import FakeCellStore
+from unit.retrieval.worlds import TENANT, metrics
+
+from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
+from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_collection import Warmth
+from vecsec_retrieval.store_threads import StoreThreads
+
+
+class Nobody:
+    """Is told how loads end, and does not mind."""
+
+    def loaded(self, tenant_id: str) -> None:
+        """Nothing to do."""
+
+    def load_failed(self, tenant_id: str, error: VecSecError) -> None:
+        """Nothing to do."""
+
+
+@pytest.fixture
+def cell() -> Iterator[OpenCell]:
+    opened = FakeCellStore().open(TENANT, create=True)
+    assert opened is not None
+    warmth = Warmth(allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody())
+    with closing(StoreThreads(1, lambda _operation, _seconds: None)) as threads:
+        yield OpenCell(opened, threads=threads, metrics=metrics(), warmth=warmth)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
+    cell: OpenCell, *, is_cancelled: bool, fails: bool
+) -> None:
+    begun, go, done = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        begun.set()
+        go.wait(10)
+        if fails:
+            raise RetrievalUnavailable("gone")
+
+    write = asyncio.create_task(cell.write("write", work, lambda: done.append("done")))
+    await asyncio.to_thread(begun.wait, 10)
+    if is_cancelled:
+        write.cancel()
+        await asyncio.sleep(0)
+    go.set()
+    await asyncio.wait([write])
+    assert write.cancelled() == is_cancelled
+    assert cell.must_close == fails
+    assert done == ([] if fails else ["done"])
+
+
+async def test_a_write_that_never_begins_leaves_the_cell_open(cell: OpenCell) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        go.wait(10)
+
+    first = asyncio.create_task(cell.write("first", wait, lambda: None))
+    await asyncio.to_thread(begun.wait, 10)
+    second = asyncio.create_task(cell.write("second", wait, lambda: None))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    go.set()
+    await first
+    assert not cell.must_close
