@@ -98,19 +98,27 @@ class Label:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError(f"a label must be a JSON object, not {text[:80]!r}")  # noqa: TRY004 (one error for bad text)
-        topics = values.pop("topics", [])
+        topics = _texts(values.pop("topics", []))
         tenant_id = values.pop("tenant_id", "")
         sensitivity = values.pop("sensitivity", None)
-        if not isinstance(topics, list) or not isinstance(tenant_id, str):
+        if not isinstance(tenant_id, str) or isinstance(sensitivity, bool | float):
             raise ValueError(f"not a label: {text[:80]!r}")  # noqa: TRY004
         return Label(
             tenant_id=tenant_id,
             sensitivity=None if sensitivity is None else Sensitivity(sensitivity),
-            topics=frozenset(topics),
-            attributes=canonical_attributes(
-                {name: frozenset(value) if isinstance(value, list) else value for name, value in values.items()}
-            ),
+            topics=topics,
+            attributes=canonical_attributes({name: _attribute(value) for name, value in values.items()}),
         )
+
+
+def _attribute(value: object) -> AttributeValue:
+    return value if isinstance(value, str | int) else _texts(value)
+
+
+def _texts(value: object) -> frozenset[str]:
+    if not isinstance(value, list) or not all(isinstance(member, str) for member in value):
+        raise ValueError(f"not a list of texts: {str(value)[:80]}")
+    return frozenset(value)
 
 
 def canonical_attributes(attributes: Mapping[str, AttributeValue]) -> tuple[tuple[str, AttributeValue], ...]:

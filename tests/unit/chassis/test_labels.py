@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
-from vecsec.type.v1 import document_pb2, label_pb2, value_pb2
+from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes
 from vecsec_chassis.request_rules import decode
@@ -30,6 +30,27 @@ def test_equal_labels_share_one() -> None:
     assert first == second
     assert hash(first) == hash(second)
     assert label_from_proto(label_to_proto(first)) == first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"sensitivity":true}',
+        '{"sensitivity":1.0}',
+        '{"topics":[1]}',
+        '{"topics":"rag"}',
+        '{"tenant_id":1}',
+        '{"hold":1.5}',
+        '{"hold":null}',
+        '{"owner":{"__entity":{"type":"Caller","id":"x"}}}',
+        '{"owner":[["x"]]}',
+        "[]",
+        "{",
+    ],
+)
+def test_what_no_label_can_hold_is_not_read_as_one(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Label.from_json(text)
 
 
 @pytest.mark.parametrize("name", sorted(OWN_PARTS))
@@ -76,12 +97,12 @@ def attribute_of(*members: str, text: str = "") -> value_pb2.Value:
 )
 def test_attributes_are_small(attribute: value_pb2.Value, is_refused: bool) -> None:
     check = policy_service_pb2.CheckDocumentsRequest(
-        tenant_id="tenant_a", action="ACTION_READ", labels=[label_pb2.Label(attributes={"owner": attribute})]
+        tenant_id="tenant_a", action=access_pb2.ACTION_READ, labels=[label_pb2.Label(attributes={"owner": attribute})]
     )
     document = document_pb2.DocumentInput(
         document_id="a",
         text="text",
-        sensitivity="SENSITIVITY_PUBLIC",
+        sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC,
         topics=["rag"],
         attributes={"owner": attribute},
         metadata={"note": attribute_of(text="x" * 4096)},
