@@ -12,6 +12,7 @@ from vecsec_retrieval.import_rules import (
     chosen_model,
     labelled,
     refuse_missing_embeddings,
+    refuse_other_model,
     refuse_unfit_embeddings,
 )
 from vecsec_retrieval.open_cell import OpenCell
@@ -93,11 +94,16 @@ class BatchStore:
             InvalidRequest: naming the fields that do not fit each other or the collection.
             AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written.
         """
+        if batch.embedding_model:
+            self._models.refuse_unknown(batch.embedding_model)  # before anything that depends on the collection
         documents = labelled(batch.documents, tenant_id)
         await _require_writable({number: document.label for number, document in enumerate(documents)}, writable)
         async with self._cells.lease(tenant_id) as cell:
             collection = None if cell is None else await cell.collection(batch.collection_id)
             info = None if collection is None else collection.info
+            if collection is not None and batch.embedding_model not in {"", collection.info.embedding_model}:
+                is_visible = await collection.reader().has_visible(writable)
+                refuse_other_model(collection.info, batch.embedding_model, is_visible=is_visible)
         model = chosen_model(info, batch.embedding_model, self._models.default_name, documents)
         documents = await self._embedded(documents, model, known_dimensions=None if info is None else info.dimensions)
         assert documents[0].embedding is not None
@@ -114,12 +120,11 @@ class BatchStore:
     ) -> list[Document]:
         if model == EXTERNAL_MODEL:
             refuse_missing_embeddings(documents)
-        elif known_dimensions is None:
-            self._models.refuse_unknown(model)
         bare = [number for number, document in enumerate(documents) if document.embedding is None]
         filled = list(documents)
         dimensions = known_dimensions
         if bare:
+            self._models.refuse_unknown(model)  # that of a collection may have been loaded in the past alone
             matrix = await self._models.embed_texts(model, [documents[number].text for number in bare])
             dimensions = matrix.shape[1]
             for number, vector in zip(bare, matrix, strict=True):
@@ -144,8 +149,7 @@ async def _require_collection(cell: OpenCell, info: CollectionInfo) -> OpenColle
     if collection.info != info:
         raise InvalidRequest.of(
             "embedding_model",
-            f"collection {info.collection_id!r} was made meanwhile, with the model {collection.info.embedding_model!r} "
-            f"and {collection.info.dimensions} dimensions",
+            f"collection {info.collection_id!r} was made meanwhile, with another model or other dimensions; try again",
         )
     collection.warm()
     return collection
