@@ -74,9 +74,9 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         permissions = Permissions(verifier, flag, ResidualDecisions())
         handlers = RetrievalHandlers(
             permissions=permissions,
-            searching=Searching(permissions, cells, models, metrics),
+            searching=Searching(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
             batches=BatchStore(cells, models),
-            reading=Reading(permissions, cells),
+            reading=Reading(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
             deleting=Deleting(permissions, cells),
             listing=Listing(permissions, cells),
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from vecsec_retrieval.answer_size import refuse_oversized_answer
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions, refuse_unseen
@@ -23,9 +24,10 @@ class GetRequest:
 class Reading:
     """The use case."""
 
-    def __init__(self, permissions: Permissions, cells: OpenCells) -> None:
+    def __init__(self, permissions: Permissions, cells: OpenCells, *, max_answer_bytes: int) -> None:
         self._permissions = permissions
         self._cells = cells
+        self._max_answer_bytes = max_answer_bytes
 
     async def get(self, request: GetRequest) -> list[Document]:
         """The visible documents in the order of the ids; those that are missing or hidden are left out alike.
@@ -33,7 +35,13 @@ class Reading:
         Raises:
             InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
+            LimitExceeded: if the documents are larger together than an answer may be.
         """
+        documents = await self._get(request)
+        refuse_oversized_answer(documents, self._max_answer_bytes)
+        return documents
+
+    async def _get(self, request: GetRequest) -> list[Document]:
         grant = await self._permissions.require_reading(request.grant, embeddings=request.include_embeddings)
         visibility = self._permissions.visibility(grant)
         document_ids = list(dict.fromkeys(request.document_ids))

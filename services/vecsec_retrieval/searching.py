@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vecsec_chassis.errors import InvalidRequest
+from vecsec_retrieval.answer_size import refuse_oversized_answer
 from vecsec_retrieval.embeddings import EmbeddingModels
 from vecsec_retrieval.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.metrics import RetrievalMetrics
@@ -35,12 +36,19 @@ class Searching:
     """The use case."""
 
     def __init__(
-        self, permissions: Permissions, cells: OpenCells, models: EmbeddingModels, metrics: RetrievalMetrics
+        self,
+        permissions: Permissions,
+        cells: OpenCells,
+        models: EmbeddingModels,
+        metrics: RetrievalMetrics,
+        *,
+        max_answer_bytes: int,
     ) -> None:
         self._permissions = permissions
         self._cells = cells
         self._models = models
         self._metrics = metrics
+        self._max_answer_bytes = max_answer_bytes
 
     async def search(self, request: SearchRequest) -> SearchAnswer:
         """The k most similar visible documents.
@@ -49,6 +57,7 @@ class Searching:
             InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
             InvalidRequest: naming the field of the query or filter that does not fit what the caller sees.
+            LimitExceeded: if the documents are larger together than an answer may be.
         """
         grant = await self._permissions.require_reading(request.grant, embeddings=request.include_embeddings)
         if request.metadata is not None:
@@ -60,8 +69,10 @@ class Searching:
         if answer is None:
             refuse_unseen(request.collection_id)
             answer = SearchAnswer((), NOTHING_VISIBLE)
+        refuse_oversized_answer([result.document for result in answer.results], self._max_answer_bytes)
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
-        return answer
+        # How an answer was found tells whether hidden rows were in the way.
+        return answer if grant.may_configure else replace(answer, strategy="")
 
     async def _search_in(
         self, collection: OpenCollection, request: SearchRequest, visibility: Visibility

@@ -46,3 +46,5 @@ class RetrievalSettings(FlagSettings):
     """That model's own configuration, as JSON, where it is one of ChromaDB's."""
     store_threads: int = Field(8, alias="VECSEC_STORE_THREADS", ge=1, le=128)
     """How many calls to the vector store may run at the same time."""
+    max_answer_bytes: int = Field(16 * 1024 * 1024, alias="VECSEC_MAX_ANSWER_BYTES", ge=1024, le=256 * 1024 * 1024)
+    """Largest answer; a gateway takes four times its own VECSEC_MAX_MESSAGE_BYTES (16 MiB unless set)."""

@@ -28,6 +28,7 @@ from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.grants import GrantSigner, thumbprint
 from vecsec_chassis.labels import Sensitivity
+from vecsec_retrieval import patience
 from vecsec_retrieval.app import running_retrieval
 from vecsec_retrieval.handlers import SERVICE_NAME
 from vecsec_retrieval.settings import RetrievalSettings
@@ -204,7 +205,8 @@ async def test_the_nearest_visible_documents_come_first(service: Service) -> Non
         document("secret", "Kittens: the secret kitten programme", SECRET),
     )
     answer = await service.search(
-        service.signer.grant(residual=up_to(Sensitivity.INTERNAL)), query=query_pb2.Query(text="kitten")
+        service.signer.grant(residual=up_to(Sensitivity.INTERNAL), may_configure=True),
+        query=query_pb2.Query(text="kitten"),
     )
     assert [result.document.document_id for result in answer.results] == ["cats", "ships"]
     assert answer.metric == document_pb2.SIMILARITY_METRIC_COSINE
@@ -216,6 +218,13 @@ async def test_the_nearest_visible_documents_come_first(service: Service) -> Non
     assert best.document.label.tenant_id == "tenant_a"
     assert list(best.document.label.topics) == ["marketing"]
     assert not best.document.embedding
+
+
+async def test_how_an_answer_was_found_is_told_to_those_alone_who_may_configure(service: Service) -> None:
+    await service.load(document("one"))
+    assert (await service.search()).strategy == ""
+    assert (await service.search(service.signer.grant(may_configure=True))).strategy == "exact_scan"
+    assert service.metric('vecsec_search_strategy_total{strategy="exact_scan"}') == 2
 
 
 async def test_k_visible_documents_are_found_though_hidden_ones_are_nearer(service: Service) -> None:
@@ -322,7 +331,7 @@ async def test_an_import_that_is_cut_off_is_taken_up_again(tmp_path: Path, signe
         assert count in {50, 100}, "a batch is stored whole or not at all"
         assert len(await second.load_all(batches)) == 4
         assert await second.collections() == {"documents": 200}
-        assert (await second.search()).strategy in {"chroma_overfetch", "exact_scan"}
+        assert len(await second.ids(k=500)) == 200
 
 
 async def test_acknowledged_documents_are_there_after_a_restart_and_become_hot(tmp_path: Path, signer: Signer) -> None:
@@ -330,11 +339,12 @@ async def test_acknowledged_documents_are_there_after_a_restart_and_become_hot(t
         await first.load(*(document(f"d{number}", f"passage {number}", PUBLIC) for number in range(200)))
         expected = await first.search(query=query_pb2.Query(text="passage 7"))
     async with running(tmp_path, signer) as second:
-        cold = await second.search(query=query_pb2.Query(text="passage 7"))
+        configurer = signer.grant(may_configure=True)
+        cold = await second.search(configurer, query=query_pb2.Query(text="passage 7"))
         assert cold.strategy == "chroma_overfetch"
 
         async def is_hot() -> bool:
-            return (await second.search()).strategy == "exact_scan"
+            return (await second.search(configurer)).strategy == "exact_scan"
 
         await eventually(is_hot)
         hot = await second.search(query=query_pb2.Query(text="passage 7"))
@@ -476,6 +486,58 @@ async def test_collections_keep_their_model_and_dimensions(service: Service) -> 
     [listed] = (await service.stub.ListCollections(request)).collections
     assert (listed.embedding_model, listed.dimensions, listed.document_count) == ("external", 2, 2)
     assert listed.metric == document_pb2.SIMILARITY_METRIC_COSINE
+
+
+async def test_a_hidden_collections_model_is_not_told(service: Service) -> None:
+    await service.load(document("a", sensitivity=SECRET, embedding=[1, 0]), collection_id="hidden")
+    little = service.signer.grant(Action.WRITE, up_to(Sensitivity.PUBLIC))
+
+    async def refused(collection_id: str, model: str, grant: str = little) -> Refusal:
+        return await refusal(
+            service.load(
+                document("b", sensitivity=PUBLIC), grant=grant, collection_id=collection_id, embedding_model=model
+            )
+        )
+
+    assert (await refused("hidden", "nope")).details == (await refused("absent", "nope")).details
+    secretive, open_hearted = (
+        await refused("hidden", "wordllama"),
+        await refused("hidden", "wordllama", service.signer.grant(Action.WRITE)),
+    )
+    assert secretive.fields == open_hearted.fields == ("embedding_model",)
+    assert "external" not in secretive.message
+    assert "external" in open_hearted.message
+
+
+async def test_answers_that_would_be_too_large_are_refused_before_they_are_built(
+    tmp_path: Path, signer: Signer
+) -> None:
+    async with running(tmp_path, signer, max_answer_bytes=10_000) as service:
+        await service.load(*(document(f"d{number}", "ü" * 1_000) for number in range(8)))
+        assert len(await service.ids(k=4)) == 4
+        assert len(await service.get(*(f"d{number}" for number in range(4)))) == 4
+        for call in (service.ids(k=8), service.get(*(f"d{number}" for number in range(8)))):
+            refused = await refusal(call)
+            assert refused.reason == "LIMIT_EXCEEDED"
+            assert "the first 4 of 8 documents fit" in refused.message
+
+
+async def test_an_import_that_says_nothing_ends(
+    tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_MESSAGE_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "NEXT_MESSAGE_SECONDS", 0.4)
+    async with running(tmp_path, signer) as service:
+        call = service.stub.ImportDocuments(timeout=SECONDS)
+        assert (await refusal(call.read())).reason == "DEADLINE_EXCEEDED"
+        call = service.stub.ImportDocuments(timeout=SECONDS)
+        await call.write(pb.ImportDocumentsRequest(grant=signer.grant(Action.WRITE), documents=[document("one")]))
+        assert (await call.read()).stored_count == 1
+        await asyncio.sleep(0.25)
+        await call.write(pb.ImportDocumentsRequest(documents=[document("two")]))
+        assert (await call.read()).stored_count == 1
+        assert (await refusal(call.read())).reason == "DEADLINE_EXCEEDED"
+        assert await service.ids() == ["one", "two"]
 
 
 def an_equals(key: str, value: value_pb2.Value) -> filter_pb2.MetadataFilter:
