@@ -9,6 +9,7 @@ from vecsec_retrieval import wire
 from vecsec_retrieval.deleting import Deleting
 from vecsec_retrieval.importing import BatchStore, ImportSession
 from vecsec_retrieval.listing import Listing
+from vecsec_retrieval.patience import patiently
 from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.reading import Reading
 from vecsec_retrieval.searching import Searching
@@ -47,7 +48,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
     ) -> AsyncIterator[pb.ImportDocumentsResponse]:
         """Store batch after batch, and say of each when it is durable."""
         session = ImportSession(self._permissions, self._batches)
-        async for request in request_iterator:
+        async for request in patiently(request_iterator):
             yield wire.import_response(await session.store(wire.import_batch(request)))
 
     async def GetDocuments(  # noqa: N802
