@@ -2,7 +2,9 @@
 
 A side collection holds an entry per label and an entry per pair of label and metadata key. Entries are only ever
 added, before the rows that need them, and adding one again changes nothing; so writers need not know of each other.
-Entries whose rows are gone stay: they cost a decision, never a wrong answer.
+Entries whose rows are gone stay: a label costs a decision, and a metadata key that no row has any more still counts as
+known where the collection is read from the store, so that a filter by it finds nothing instead of being refused. No
+document is ever found or missed by them.
 """
 
 import time

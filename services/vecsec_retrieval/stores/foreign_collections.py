@@ -27,7 +27,7 @@ class UnreadableCollection(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ForeignRow:
-    """One row, exactly as it is stored."""
+    """One row as Chroma gives it back: what is not stored is None or empty, embeddings are 32-bit numbers."""
 
     row_id: str
     text: str | None
@@ -39,7 +39,8 @@ def read_directory(path: Path, name: str) -> Iterator[ForeignRow]:
     """All rows of a collection in a directory of ChromaDB.
 
     A copy is read, in the folder for temporary files: ChromaDB changes a database when it merely opens it, and brings
-    older ones up to its own version. No program should be writing to the directory meanwhile.
+    older ones up to its own version. The copy is of the whole directory, with what symbolic links in it lead to, and
+    takes as much room. If another program writes to the directory meanwhile, the copy may be damaged or incomplete.
 
     Raises:
         UnreadableCollection: if there is no such collection, or it cannot be read.
@@ -54,7 +55,7 @@ def read_directory(path: Path, name: str) -> Iterator[ForeignRow]:
 
 
 def read_server(url: str, name: str, *, api_key: str | None) -> Iterator[ForeignRow]:
-    """All rows of a collection in the default database of a Chroma server.
+    """The rows of a collection in the default database of a Chroma server; those removed meanwhile are left out.
 
     Raises:
         UnreadableCollection: if there is no such collection, or it cannot be read.
