@@ -81,9 +81,9 @@ def _print_table(answer: SearchAnswer) -> None:
         output.say("nothing that you may read matches")
         return
     table = Table("#", "score", header_style="bold", expand=True)
-    table.add_column("document", overflow="fold", max_width=32)
+    table.add_column("document", overflow="fold", max_width=26)
     table.add_column("sensitivity", no_wrap=True)
-    table.add_column("topics", overflow="fold", max_width=20)
+    table.add_column("topics", overflow="fold", max_width=14)
     table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
     for rank, row in enumerate(answer.results, start=1):
         table.add_row(
