@@ -80,7 +80,7 @@ class SearchDocumentsResponse(_message.Message):
     metric: _document_pb2.SimilarityMetric.ValueType
     """What the scores mean."""
     strategy: _builtins.str
-    """How the search was run, such as "exact_scan" or "chroma_overfetch"."""
+    """How the search was run, such as "exact_scan"; empty unless the caller may configure, for it tells of hidden rows."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.ScoredDocument]:
         """The documents, nearest first; fewer than k only if no more are visible."""
