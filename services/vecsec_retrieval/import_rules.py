@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vecsec_chassis.errors import FieldViolation, InvalidRequest
-from vecsec_chassis.labels import AttributeValue, Label, Sensitivity
+from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity
 from vecsec_retrieval.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector
 from vecsec_retrieval.vectors import has_direction
-
-_RESERVED_ATTRIBUTES = frozenset({"tenant_id", "sensitivity", "topics"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,5 +128,5 @@ def _reserved_attributes(documents: Sequence[NewDocument]) -> list[FieldViolatio
         FieldViolation(f"documents[{position}].attributes[{name!r}]", "is a part of every label and cannot be set here")
         for position, document in enumerate(documents)
         for name, _ in document.attributes
-        if name in _RESERVED_ATTRIBUTES
+        if name in OWN_PARTS
     ]

@@ -16,7 +16,7 @@ LABEL_KEY = "vs_label"
 LABEL_JSON_KEY = "vs_label_json"
 METADATA_PREFIX = "m."
 
-_MEMOISED_LABELS = 65_536
+_MEMOISED_LABELS = 4_096
 
 
 def to_stored(document: Document, stale_metadata_keys: Iterable[str] = ()) -> StoredRow:
