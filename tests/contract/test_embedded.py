@@ -7,7 +7,8 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -71,6 +72,13 @@ def threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
 
 
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.01)
+
+
 def test_reading_makes_no_directory(store: EmbeddedCellStore, path: Path) -> None:
     assert store.open("tenant_a", create=False) is None
     assert not (path / "tenant_a").exists()
@@ -92,17 +100,18 @@ def test_closing_a_cell_lets_go_of_files_and_threads(store: EmbeddedCellStore, p
     assert cell.nearest("documents", np.ones(INFO.dimensions, dtype=np.float32), 5, RowCondition())
     assert files_open_below(path / "tenant_a")
     cell.close()
-    assert files_open_below(path / "tenant_a") == []
-    assert threads() <= threads_before
+    # Chroma's runtime lets go in threads of its own, which end a moment after the close.
+    wait_until(lambda: not files_open_below(path / "tenant_a") and threads() <= threads_before)
 
 
-def test_opening_and_closing_again_and_again_leaks_nothing(store: EmbeddedCellStore) -> None:
+def test_opening_and_closing_again_and_again_leaks_nothing(store: EmbeddedCellStore, path: Path) -> None:
     fill(store, "tenant_a")
     counts = []
     for _ in range(5):
         cell = opened(store, "tenant_a")
         assert cell.find_collection("documents") == INFO
         cell.close()
+        wait_until(lambda: not files_open_below(path / "tenant_a"))
         counts.append(len(list(Path("/proc/self/fd").iterdir())))
     assert counts[-1] <= counts[0]
 
