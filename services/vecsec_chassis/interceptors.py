@@ -30,6 +30,7 @@ from vecsec_chassis.interception import (
     rebuilt,
 )
 from vecsec_chassis.request_rules import decode
+from vecsec_chassis.tally import Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
 from vecsec_chassis.tokens import TokenVerifier
 
@@ -99,8 +100,8 @@ class CountingInterceptor(AroundInterceptor):
     """Counts and times calls by method and status."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._requests = telemetry.meter.create_counter(
-            "vecsec_requests", description="Calls served, by method and status."
+        self._requests = Tally(
+            telemetry.meter, "vecsec_requests", "Calls served, by method and status.", "method", "code"
         )
         self._duration = telemetry.meter.create_histogram(
             "vecsec_request_duration",
@@ -123,7 +124,7 @@ class CountingInterceptor(AroundInterceptor):
             code = _code_name(context)
             raise
         finally:
-            self._requests.add(1, {"method": name, "code": code})
+            self._requests.add(1, name, code)
             self._duration.record(time.perf_counter() - started, {"method": name})
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from vecsec_chassis.errors import Reason
+from vecsec_chassis.tally import Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
 from vecsec_gateway.circuit_breaker import CircuitBreakers
 from vecsec_gateway.mock import MockReason
@@ -18,12 +19,15 @@ class GatewayMetrics:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._successes = meter.create_counter(
-            "vecsec_vector_retrieval_success", description="Calls that real retrieval answered."
+        self._successes = Tally(
+            meter, "vecsec_vector_retrieval_success", "Calls that real retrieval answered.", "operation"
         )
-        self._failures = meter.create_counter(
+        self._failures = Tally(
+            meter,
             "vecsec_vector_retrieval_failures",
-            description="Calls that real retrieval failed to answer, after retries; refusals are not among them.",
+            "Calls that real retrieval failed to answer, after retries; refusals are not among them.",
+            "operation",
+            "reason",
         )
         self._duration = meter.create_histogram(
             "vecsec_vector_retrieval_duration",
@@ -31,21 +35,19 @@ class GatewayMetrics:
             description="How long real retrieval took, with retries.",
             explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
         )
-        self._mocks = meter.create_counter(
-            "vecsec_mock_fallback", description="Searches answered by the mock, by reason."
+        self._mocks = Tally(meter, "vecsec_mock_fallback", "Searches answered by the mock, by reason.", "reason")
+        self._policy_retries = Tally(
+            meter, "vecsec_policy_retries", "Calls to the policy service that were tried again."
         )
-        self._policy_retries = meter.create_counter(
-            "vecsec_policy_retries", description="Calls to the policy service that were tried again."
-        )
-        self._retrieval_retries = meter.create_counter(
-            "vecsec_retrieval_retries", description="Calls to the retrieval service that were tried again."
+        self._retrieval_retries = Tally(
+            meter, "vecsec_retrieval_retries", "Calls to the retrieval service that were tried again."
         )
         # A counter that is not there until the first failure hides that failure from `rate()`.
         for operation in OPERATIONS:
-            self._successes.add(0, {"operation": operation})
-            self._failures.add(0, {"operation": operation, "reason": Reason.RETRIEVAL_UNAVAILABLE.value})
+            self._successes.add(0, operation)
+            self._failures.add(0, operation, Reason.RETRIEVAL_UNAVAILABLE.value)
         for reason in MockReason:
-            self._mocks.add(0, {"reason": reason.value})
+            self._mocks.add(0, reason.value)
         self._policy_retries.add(0)
         self._retrieval_retries.add(0)
 
@@ -63,17 +65,17 @@ class GatewayMetrics:
 
     def retrieval_answered(self, operation: str, seconds: float) -> None:
         """Real retrieval answered."""
-        self._successes.add(1, {"operation": operation})
+        self._successes.add(1, operation)
         self._duration.record(seconds, {"operation": operation})
 
     def retrieval_failed(self, operation: str, reason: Reason, seconds: float) -> None:
         """Real retrieval failed, after all retries."""
-        self._failures.add(1, {"operation": operation, "reason": reason.value})
+        self._failures.add(1, operation, reason.value)
         self._duration.record(seconds, {"operation": operation})
 
     def mocked(self, reason: str) -> None:
         """A search was answered by the mock."""
-        self._mocks.add(1, {"reason": reason})
+        self._mocks.add(1, reason)
 
     def policy_retried(self) -> None:
         """A call to the policy service is tried again."""

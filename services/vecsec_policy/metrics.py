@@ -1,34 +1,9 @@
 """What the policy service measures. Label values are bounded: kinds, actions, decisions; never tenants or callers."""
 
-from collections import Counter
-from collections.abc import Iterable
-
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from vecsec_chassis.access import Action, ViolationType
-
-
-class Tally:
-    """A counter with at most one attribute, read when Prometheus asks.
-
-    Counting costs a fraction of a microsecond. The SDK's own counters take ten each, and calls that are answered from
-    memory in fifty count several things. The Prometheus exporter adds `_total` to the name.
-    """
-
-    def __init__(self, meter: Meter, name: str, description: str, *, attribute: str | None = None) -> None:
-        self._attribute = attribute
-        self._counts: Counter[str] = Counter()
-        meter.create_observable_counter(name, callbacks=[self._observe], description=description)
-
-    def add(self, count: int, value: str = "") -> None:
-        """Count something, under this value of the attribute."""
-        self._counts[value] += count
-
-    def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        return [
-            Observation(count, {} if self._attribute is None else {self._attribute: value})
-            for value, count in tuple(self._counts.items())
-        ]
+from vecsec_chassis.tally import Tally
 
 
 class PolicyMetrics:
@@ -39,21 +14,21 @@ class PolicyMetrics:
             meter,
             "vecsec_rlsa_violations",
             "Violations of row-level security, by violation_type.",
-            attribute="violation_type",
+            "violation_type",
         )
         self._divergence = Tally(
             meter,
             "vecsec_plan_check_divergence",
             "Rows that the check refused though the plan of the same policy version had let them through.",
         )
-        self._denials = Tally(meter, "vecsec_denials", "Calls that the policy refused, by action.", attribute="action")
-        self._grants = Tally(meter, "vecsec_grants_issued", "Grants signed, by action.", attribute="action")
-        self._decisions = Tally(meter, "vecsec_decisions", "Rows decided, by decision.", attribute="decision")
+        self._denials = Tally(meter, "vecsec_denials", "Calls that the policy refused, by action.", "action")
+        self._grants = Tally(meter, "vecsec_grants_issued", "Grants signed, by action.", "action")
+        self._decisions = Tally(meter, "vecsec_decisions", "Rows decided, by decision.", "decision")
         self._remembered_grants = Tally(
-            meter, "vecsec_grant_cache", "Plans, by whether a signed grant was at hand.", attribute="result"
+            meter, "vecsec_grant_cache", "Plans, by whether a signed grant was at hand.", "result"
         )
         self._remembered_verdicts = Tally(
-            meter, "vecsec_verdict_cache", "Labels checked, by whether a verdict was at hand.", attribute="result"
+            meter, "vecsec_verdict_cache", "Labels checked, by whether a verdict was at hand.", "result"
         )
         self._audit_failures = Tally(
             meter, "vecsec_audit_write_failures", "Failed attempts to write the audit file; they are repeated."

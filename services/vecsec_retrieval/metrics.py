@@ -2,6 +2,7 @@
 
 from opentelemetry.metrics import Meter
 
+from vecsec_chassis.tally import Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
 
 
@@ -17,14 +18,14 @@ class RetrievalMetrics:
         self.index_bytes = meter.create_gauge(
             "vecsec_index_bytes", unit="By", description="Memory of open cells and their in-memory indexes, estimated."
         )
-        self._searches = meter.create_counter(
-            "vecsec_search_strategy", description="Searches, by the strategy that answered them."
+        self._searches = Tally(
+            meter, "vecsec_search_strategy", "Searches, by the strategy that answered them.", "strategy"
         )
-        self._rows_filtered = meter.create_counter(
-            "vecsec_rows_filtered", description="Rows left out of searches because their label is not visible."
+        self._rows_filtered = Tally(
+            meter, "vecsec_rows_filtered", "Rows left out of searches because their label is not visible."
         )
-        self._untagged_rows = meter.create_counter(
-            "vecsec_untagged_rows", description="Rows met in the store whose tags are missing or not the tenant's own."
+        self._untagged_rows = Tally(
+            meter, "vecsec_untagged_rows", "Rows met in the store whose tags are missing or not the tenant's own."
         )
         self._store_duration = meter.create_histogram(
             "vecsec_store_duration",
@@ -39,7 +40,7 @@ class RetrievalMetrics:
 
     def count_search(self, strategy: str, filtered_rows: int) -> None:
         """One search was answered."""
-        self._searches.add(1, {"strategy": strategy})
+        self._searches.add(1, strategy)
         if filtered_rows:
             self._rows_filtered.add(filtered_rows)
 
