@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from support.background_loop import BackgroundLoop
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from tenancy.oracle import LEVELS, ROLES, Oracle, Person, Row, Scorer
@@ -19,6 +19,7 @@ TENANTS = ("north", "south", "east")
 TOPICS = ("finance", "policy", "marketing")
 WORDS = ("budget", "harbour", "violin", "galaxy", "recipe", "contract", "glacier", "engine", "poem", "vaccine")
 TIE = 1e-4
+RESTARTS_AN_EXAMPLE = 2
 
 people = st.builds(
     Person,
@@ -67,6 +68,7 @@ class SecuredSearch(RuleBasedStateMachine):
         self.installation.examples += 1
         self.collection_id = f"example-{self.installation.examples:06d}"
         self.oracle = Oracle(self.installation.scopes)
+        self.restarts = 0
 
     @property
     def stack(self) -> Stack:
@@ -152,15 +154,23 @@ class SecuredSearch(RuleBasedStateMachine):
             assert all(scores[name] <= worst + TIE for name in set(readable) - set(found))
             assert all(abs(scores[name] - result.score) < TIE for name, result in found.items())
 
+    def may_restart(self) -> bool:
+        """Restarts take seconds, all else milliseconds: without a bound most of the time would go into them."""
+        return self.restarts < RESTARTS_AN_EXAMPLE
+
+    @precondition(may_restart)
     @rule(tenant_id=tenants, scope=st.sets(st.sampled_from(TOPICS), min_size=1))
     def policy_changes(self, tenant_id: str, scope: set[str]) -> None:
+        self.restarts += 1
         self.installation.stop()
         self.installation.scopes[tenant_id] = scope
         self.installation.rewrite_scopes()
         self.installation.start()
 
+    @precondition(may_restart)
     @rule()
     def everything_restarts(self) -> None:
+        self.restarts += 1
         self.installation.stop()
         self.installation.start()
 
