@@ -6,6 +6,14 @@ import os
 import pytest
 from support.parts import MISSING_PART
 
+from vecsec_chassis import calls
+
+
+@pytest.fixture(autouse=True)
+def no_call_is_being_served() -> None:
+    """A test that enters a call leaves it behind in the context that all tests share."""
+    calls._current.set(None)
+
 
 @functools.cache
 def missing(marker: str) -> str | None:

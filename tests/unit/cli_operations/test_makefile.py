@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 TARGETS = {"help", "run", "test", "lint", "format", "protos", "bench", "bench-quick", "clean"}
 
+OUTER_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON"}
+"""What `make test` hands down to the tests; a make below it would speak otherwise than one that somebody types."""
+
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="not installed: make")
 
 
@@ -17,7 +20,7 @@ def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
-        env=os.environ | environment,
+        env={name: value for name, value in os.environ.items() if name not in OUTER_MAKE} | environment,
         capture_output=True,
         text=True,
         check=False,
