@@ -634,3 +634,25 @@ class TestHealth:
         await gateway.policy_server.stop(0)
         refused = await refusal(search(gateway))
         assert refused.retry_seconds == Duration(seconds=1).seconds
+
+
+class TestRememberedPlans:
+    async def test_a_listing_is_planned_anew_each_time(self, gateway: GatewayWithPeers) -> None:
+        """No check follows a listing, so a remembered plan would answer without the policy service."""
+        for _ in range(2):
+            await gateway.stub.ListCollections(
+                gateway_pb2.ListCollectionsRequest(tenant_id="tenant_a"), metadata=bearer(gateway)
+            )
+        assert gateway.policy.calls["PlanAccess"] == 2
+
+    async def test_a_search_is_planned_once_and_checked_each_time(self, gateway: GatewayWithPeers) -> None:
+        for _ in range(2):
+            await search(gateway)
+        assert gateway.policy.calls["PlanAccess"] == 1
+        assert gateway.policy.calls["CheckDocuments"] == 2
+
+    async def test_an_answer_without_rows_is_checked_too(self, gateway: GatewayWithPeers) -> None:
+        """So that the policy service has a record of every search, and none is answered while it is down."""
+        gateway.retrieval.rows = []
+        await search(gateway)
+        assert gateway.policy.calls["CheckDocuments"] == 1
