@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from vecsec_cli import output, service_errors
+from vecsec_cli import added_commands, output, service_errors
 from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.failures import CommandFailure
 from vecsec_client import VecSecError
@@ -18,6 +18,14 @@ class CommandGroup(TyperGroup):
     With `--json` a failure is one JSON object on stderr, `{"error": {"code", "reason", "message", "violations",
     "retry_after_seconds", "request_id", "hint"}}`, and stdout stays empty.
     """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Our own commands in the order of their registration, then the added ones."""
+        return [*super().list_commands(ctx), *added_commands.names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name."""
+        return super().get_command(ctx, cmd_name) or added_commands.find(cmd_name)
 
     def invoke(self, ctx: Any) -> object:  # a Context of the Click that typer brings along
         """Run the subcommand; report what it raises."""

@@ -1,0 +1,5 @@
+"""What security engineers do with policies and audit logs at their desks: `vecsec policy` and `vecsec audit`.
+
+It stands on the policy service's own modules, so that what is tried out here decides as the service does. The command
+line finds it as an entry point (`vecsec.commands`) and works without it where the services are not installed.
+"""
