@@ -2,7 +2,12 @@
 
 import typer
 
-app = typer.Typer(name="policy", help="Check, test and compare policies, and roll them out.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="policy",
+    help="Check, test and compare policies, and roll them out.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.callback()
