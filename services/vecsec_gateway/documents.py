@@ -32,12 +32,14 @@ class Documents:
                 raise real_retrieval_off()
             return await self.retrieval.get(plan.grant, lookup, deadline)
 
-        plan, rows = await self.planning.act(lookup.tenant_id, Action.READ, deadline, read)
         wanted = set(lookup.document_ids)
-        checked = await self.check.keep_allowed(
-            rows, lookup.tenant_id, plan, lambda row: is_real(row) and row.document_id in wanted, deadline
-        )
-        self.planning.compare(lookup.tenant_id, Action.READ, plan, checked.policy_version)
+
+        async def check(plan: Plan, rows: list[Row]) -> CheckedRows:
+            return await self.check.keep_allowed(
+                rows, lookup.tenant_id, plan, lambda row: is_real(row) and row.document_id in wanted, deadline
+            )
+
+        _, checked = await self.planning.read(lookup.tenant_id, deadline, read, check)
         return checked
 
     async def delete(self, lookup: Lookup, deadline: Deadline) -> int:

@@ -8,6 +8,7 @@ import structlog
 from vecsec_chassis.access import Action
 from vecsec_chassis.calls import current_token
 from vecsec_chassis.errors import CollectionNotFound, InvalidGrant, VecSecError
+from vecsec_gateway.checking import CheckedRows
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.peers import Plan, PolicyPeer
 from vecsec_gateway.remembered_plans import PlanKey, RememberedPlans
@@ -35,7 +36,7 @@ class Planning:
     ) -> tuple[Plan, Result]:
         """Plan, then act on the plan. A grant may run out on its way or its key may have been rotated: plan once more.
 
-        A remembered plan may only be acted on where a check follows; without one, plan `anew`.
+        A remembered plan may only be acted on where a check follows (see `read`); without one, plan `anew`.
 
         Raises:
             AccessDenied, UnknownTenant, PolicyUnavailable: where there is no plan.
@@ -60,10 +61,28 @@ class Planning:
         except InvalidGrant as refusal:
             raise grant_trouble(refusal) from refusal
 
-    def compare(self, tenant_id: str, action: Action, plan: Plan, policy_version: str) -> None:
-        """Forget the caller's plan if the policy in force is another one than it was made by."""
-        if plan.policy_version != policy_version:
-            self._remembered.forget(PlanKey.of(current_token(), tenant_id, action))
+    async def read(
+        self,
+        tenant_id: str,
+        deadline: Deadline,
+        act: Callable[[Plan], Awaitable[Result]],
+        check: Callable[[Plan, Result], Awaitable[CheckedRows]],
+    ) -> tuple[Result, CheckedRows]:
+        """Act on a plan to read, and have the rows that came of it checked.
+
+        Where the check speaks of another policy version than the plan was made by, both are done again with a fresh
+        plan, once: so a changed policy is in force at once, also for what it newly allows, however long plans are
+        remembered. While replicas of the policy service differ, the check of the second round decides.
+
+        Raises:
+            VecSecError: as `act` of this class, and as the two functions.
+        """
+        plan, found = await self.act(tenant_id, Action.READ, deadline, act)
+        checked = await check(plan, found)
+        if checked.policy_version != plan.policy_version:
+            plan, found = await self.act(tenant_id, Action.READ, deadline, act, anew=True)
+            checked = await check(plan, found)
+        return found, checked
 
     async def _plan(self, key: PlanKey, deadline: Deadline) -> Plan:
         plan = await self._policy.plan(key.tenant_id, key.action, deadline)

@@ -1,4 +1,4 @@
-"""Plans to read, remembered for a few seconds, which saves every search but a caller's first one a call."""
+"""Plans to read, remembered for a while, which saves every search but a caller's first one a call."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class PlanKey:
 class RememberedPlans:
     """Plans that were given, and only those: a denial is asked for again each time, so that it is counted.
 
-    A policy that changes is in force for checks at once, and for plans after `seconds` at the latest; a check by
-    another policy version makes its plan forgotten at once.
+    A remembered plan may be of an older policy. That is safe because a check follows, and a check by another policy
+    version makes the plan be made anew (`planning.Planning.read`).
     """
 
     def __init__(self, clock: Callable[[], float], *, seconds: float) -> None:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from vecsec_chassis.access import Action
 from vecsec_chassis.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
-from vecsec_gateway.checking import RowCheck, is_mock, is_real
+from vecsec_gateway.checking import CheckedRows, RowCheck, is_mock, is_real
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.flag_off import real_retrieval_off
 from vecsec_gateway.metrics import GatewayMetrics
@@ -62,15 +61,16 @@ class SearchDocuments:
             PolicyUnavailable: without plan and verdicts there is no answer, not even a made-up one.
             RetrievalUnavailable, RealRetrievalOff: if there is nothing real and no mock is wanted.
         """
-        plan, found = await self._planning.act(
+        async def check(plan: Plan, found: _Found) -> CheckedRows:
+            is_genuine = is_real if found.mock_reason is None else is_mock
+            return await self._check.keep_allowed(found.rows, search.tenant_id, plan, is_genuine, deadline)
+
+        found, checked = await self._planning.read(
             search.tenant_id,
-            Action.READ,
             deadline,
             lambda plan: self._find(search, plan, mock_allowed=mock_allowed, deadline=deadline),
+            check,
         )
-        is_genuine = is_real if found.mock_reason is None else is_mock
-        checked = await self._check.keep_allowed(found.rows, search.tenant_id, plan, is_genuine, deadline)
-        self._planning.compare(search.tenant_id, Action.READ, plan, checked.policy_version)
         return SearchAnswer(checked.rows, found.mock_reason, checked.policy_version)
 
     async def _find(self, search: Search, plan: Plan, *, mock_allowed: bool, deadline: Deadline) -> _Found:

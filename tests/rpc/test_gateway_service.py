@@ -656,3 +656,21 @@ class TestRememberedPlans:
         gateway.retrieval.rows = []
         await search(gateway)
         assert gateway.policy.calls["CheckDocuments"] == 1
+
+    async def test_a_check_by_another_policy_makes_the_search_be_planned_again(self, gateway: GatewayWithPeers) -> None:
+        """A remembered plan must neither keep a caller from what a new policy allows nor show what it takes away."""
+        await search(gateway)
+        gateway.policy.version = "v2"
+        answer = await search(gateway)
+        assert answer.policy_version == "v2"
+        assert gateway.policy.calls["PlanAccess"] == 2
+        assert gateway.retrieval.grants[-1] == "grant 2"
+        await search(gateway)
+        assert gateway.policy.calls["PlanAccess"] == 2, "the new plan is remembered"
+
+    async def test_policy_replicas_that_differ_cost_one_more_round_and_no_more(self, gateway: GatewayWithPeers) -> None:
+        gateway.policy.checks_by = "v2"
+        answer = await search(gateway)
+        assert answer.policy_version == "v2"
+        assert gateway.policy.calls["PlanAccess"] == 2
+        assert gateway.policy.calls["CheckDocuments"] == 2

@@ -88,6 +88,9 @@ class FakePolicy(Peer, policy_grpc.PolicyServiceServicer):
     """Grants everything inside tenant_a and allows every row of it that is not SECRET."""
 
     grant_seconds = 60.0
+    version = "v1"
+    checks_by: str | None = None
+    """The version that checks are by, where it is not that of plans."""
 
     async def PlanAccess(self, request: policy_pb2.PlanAccessRequest, context: Context) -> Any:
         expires = Timestamp()
@@ -95,13 +98,13 @@ class FakePolicy(Peer, policy_grpc.PolicyServiceServicer):
         usual = policy_pb2.PlanAccessResponse(
             grant=f"grant {self.calls['PlanAccess'] + 1}",
             expire_time=expires,
-            policy_version="v1",
+            policy_version=self.version,
             topics=["rag", "finance"],
         )
         return await self.answer("PlanAccess", request, context, usual)
 
     async def CheckDocuments(self, request: policy_pb2.CheckDocumentsRequest, context: Context) -> Any:
-        usual = policy_pb2.CheckDocumentsResponse(policy_version="v1")
+        usual = policy_pb2.CheckDocumentsResponse(policy_version=self.checks_by or self.version)
         for label in request.labels:
             secret = label.sensitivity == sensitivity_pb2.SENSITIVITY_SECRET
             decision = access_pb2.DECISION_WITHHOLD if secret else access_pb2.DECISION_ALLOW
