@@ -61,6 +61,7 @@ class SearchDocuments:
             PolicyUnavailable: without plan and verdicts there is no answer, not even a made-up one.
             RetrievalUnavailable, RealRetrievalOff: if there is nothing real and no mock is wanted.
         """
+
         async def check(plan: Plan, found: _Found) -> CheckedRows:
             is_genuine = is_real if found.mock_reason is None else is_mock
             return await self._check.keep_allowed(found.rows, search.tenant_id, plan, is_genuine, deadline)
