@@ -15,9 +15,10 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Label
 from vecsec_policy import cedar_entities, residual_json
-from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, by_id, check_names, read_rule
+from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, add_rule, check_names, read_rule
 from vecsec_policy.policy_files import PolicySource, SourcedPolicy
 from vecsec_policy.principals import Caller, Tenant
+from vecsec_policy.problems import Problems
 from vecsec_policy.rules import Rule, Verdict, gravest
 
 
@@ -45,20 +46,42 @@ class CedarEngine:
         Raises:
             StartupError: in one line with file, line and reason.
         """
-        schema = _parse_schema(source)
-        parsed = [_parse_policy(sourced) for sourced in source.policies]
-        rules = by_id(read_rule(sourced, policy) for sourced, policy in zip(source.policies, parsed, strict=True))
-        for sourced, policy in zip(source.policies, parsed, strict=True):
-            check_names(sourced, policy, source.roles, source.tenants)
-        _validate(source.policies, schema)
-        _check_entities(source, schema)
-        policies = dict(zip(rules, parsed, strict=True))
-        return cls(
-            schema,
-            rules,
-            about_tenants=_policies_about(cedar_entities.TENANT_TYPE, policies),
-            about_rows=_policies_about(cedar_entities.DOCUMENT_TYPE, policies),
-        )
+        problems = Problems()
+        engine = cls.survey(source, problems)
+        problems.raise_first()
+        assert engine is not None, "nothing was wrong"
+        return engine
+
+    @classmethod
+    def survey(cls, source: PolicySource, problems: Problems) -> "CedarEngine | None":
+        """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `problems`."""
+        names_are_known = not problems.found
+        schema = None
+        with problems.noted():
+            schema = _parse_schema(source)
+        rules: dict[str, Rule] = {}
+        policies: dict[str, dict[str, Any]] = {}
+        for sourced in source.policies:
+            with problems.noted():
+                policy = _parse_policy(sourced)
+                rule = read_rule(sourced, policy)
+                add_rule(rules, rule)
+                policies[rule.rule_id] = policy
+                if names_are_known:
+                    check_names(sourced, policy, source.roles, source.tenants)
+                if schema is not None:
+                    _validate(sourced, schema, problems)
+        if schema is None or problems.found:
+            return None
+        with problems.noted():
+            _check_entities(source, schema)
+            return cls(
+                schema,
+                rules,
+                about_tenants=_policies_about(cedar_entities.TENANT_TYPE, policies),
+                about_rows=_policies_about(cedar_entities.DOCUMENT_TYPE, policies),
+            )
+        return None
 
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
         """Whether the caller may enter a tenant at all: one verdict an action, in order."""
@@ -162,13 +185,10 @@ def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
     return policies[0]
 
 
-def _validate(policies: Sequence[SourcedPolicy], schema: cedarpy.Schema) -> None:
-    for sourced in policies:
-        errors = cedarpy.validate_policies(sourced.policy.text, schema).errors
-        if errors:
-            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            reason = _one_line(errors[0].error).removeprefix("for policy `policy0`, ")
-            raise StartupError(f"{sourced.place}: against the schema: {reason}{more}")
+def _validate(sourced: SourcedPolicy, schema: cedarpy.Schema, problems: Problems) -> None:
+    for error in cedarpy.validate_policies(sourced.policy.text, schema).errors:
+        reason = _one_line(error.error).removeprefix("for policy `policy0`, ")
+        problems.note(f"{sourced.place}: against the schema: {reason}")
 
 
 def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:

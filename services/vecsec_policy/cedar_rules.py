@@ -4,7 +4,7 @@ Works on Cedar's JSON policy format; `cedar_engine` does the parsing.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vecsec_chassis.access import ViolationType
@@ -41,20 +41,15 @@ def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
     return Rule(rule_id, effect, annotations.get("description", ""), violation, sourced.policy.text, sourced.place)
 
 
-def by_id(rules: Iterable[Rule]) -> dict[str, Rule]:
-    """The rules by their ids.
+def add_rule(rules: dict[str, Rule], rule: Rule) -> None:
+    """Add a rule to the others, by its id.
 
     Raises:
-        StartupError: if two rules share an id.
+        StartupError: if another one has the id.
     """
-    found: dict[str, Rule] = {}
-    for rule in rules:
-        if rule.rule_id in found:
-            raise StartupError(
-                f"{rule.source}: @id({rule.rule_id!r}) is taken already, at {found[rule.rule_id].source}"
-            )
-        found[rule.rule_id] = rule
-    return found
+    if rule.rule_id in rules:
+        raise StartupError(f"{rule.source}: @id({rule.rule_id!r}) is taken already, at {rules[rule.rule_id].source}")
+    rules[rule.rule_id] = rule
 
 
 def check_names(

@@ -10,9 +10,10 @@ from cachetools import LRUCache
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.rules import Verdict
-from vecsec_policy.standing import EntryGate, Standing
+from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
 _REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024

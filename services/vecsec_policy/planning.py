@@ -9,9 +9,10 @@ from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant, Identity, ViolationType
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.principals import claims_more_than_role_allows
-from vecsec_policy.standing import EntryGate, Standing
+from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
 _REMEMBERED_GRANTS = 10_000

@@ -4,7 +4,7 @@ Only the files' own form is checked here; what needs Cedar itself is checked by 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from vecsec_chassis.labels import Sensitivity
 from vecsec_policy.cedar_text import PolicyText, split_policies
 from vecsec_policy.positioned_yaml import Positioned, read_text
 from vecsec_policy.principals import Role, Tenant
+from vecsec_policy.problems import Problems
 
 SCHEMA_FILE = "schema.cedarschema"
 _DATA_SUFFIXES = (".yaml", ".yml", ".json")
@@ -55,24 +56,52 @@ def load_policy_source(folder: Path) -> PolicySource:
     Raises:
         StartupError: in one line with file, line and reason.
     """
+    problems = Problems()
+    source = survey_policy_source(folder, problems)
+    problems.raise_first()
+    assert source is not None, "nothing was wrong"
+    return source
+
+
+def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | None:
+    """Read what can be read of a policy folder and note what is wrong with the rest; None if a whole file is missing.
+
+    Roles and tenants that are wrong are left out of the answer, so it may decide only if nothing was noted.
+    """
+    with problems.noted():
+        paths = _paths(folder)
+        # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
+        texts = {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
+        return PolicySource(
+            version=_content_hash(texts),
+            schema_path=paths.schema,
+            schema_text=texts[paths.schema],
+            policies=tuple(
+                SourcedPolicy(path, policy) for path in paths.rules for policy in split_policies(texts[path])
+            ),
+            roles=MappingProxyType(_read_roles(paths.roles, texts[paths.roles], problems)),
+            tenants=MappingProxyType(_read_tenants(paths.tenants, texts[paths.tenants], problems)),
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Paths:
+    """The files of a policy folder."""
+
+    schema: Path
+    rules: Sequence[Path]
+    roles: Path
+    tenants: Path
+
+
+def _paths(folder: Path) -> _Paths:
     if not folder.is_dir():
         raise StartupError(f"VECSEC_POLICY_DIR={folder}: no such folder")
-    schema_path = folder / SCHEMA_FILE
-    rule_paths = sorted(folder.glob("*.cedar"))
-    if not rule_paths:
+    rules = sorted(folder.glob("*.cedar"))
+    if not rules:
         raise StartupError(f"VECSEC_POLICY_DIR={folder}: holds no *.cedar file; without rules nobody may do anything")
-    roles_path = _data_file(folder, "roles")
-    tenants_path = _data_file(folder, "tenants")
-    # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
-    texts = {path: read_text(path) for path in (schema_path, *rule_paths, roles_path, tenants_path)}
-    return PolicySource(
-        version=_content_hash(texts),
-        schema_path=schema_path,
-        schema_text=texts[schema_path],
-        policies=tuple(SourcedPolicy(path, policy) for path in rule_paths for policy in split_policies(texts[path])),
-        roles=MappingProxyType(_read_roles(Positioned.parse(roles_path, texts[roles_path]))),
-        tenants=MappingProxyType(_read_tenants(Positioned.parse(tenants_path, texts[tenants_path]))),
-    )
+    return _Paths(folder / SCHEMA_FILE, rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
 
 
 def _data_file(folder: Path, name: str) -> Path:
@@ -93,12 +122,18 @@ def _content_hash(texts: Mapping[Path, str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_roles(root: Positioned) -> dict[str, Role]:
-    top = root.fields("the roles file", frozenset({"roles"}))
-    entries = top["roles"].entries("roles") if "roles" in top else {}
-    if not entries:
-        root.refuse("the roles file lists no role under `roles:`")
-    return {name: _read_role(name, value) for name, (_, value) in entries.items()}
+def _read_roles(path: Path, text: str, problems: Problems) -> dict[str, Role]:
+    roles: dict[str, Role] = {}
+    with problems.noted():
+        root = Positioned.parse(path, text)
+        top = root.fields("the roles file", frozenset({"roles"}))
+        entries = top["roles"].entries("roles") if "roles" in top else {}
+        if not entries:
+            root.refuse("the roles file lists no role under `roles:`")
+        for name, (_, value) in entries.items():
+            with problems.noted():
+                roles[name] = _read_role(name, value)
+    return roles
 
 
 def _read_role(name: str, value: Positioned) -> Role:
@@ -130,16 +165,21 @@ def _read_sensitivity(value: Positioned, what: str) -> Sensitivity:
     return Sensitivity[name]
 
 
-def _read_tenants(root: Positioned) -> dict[str, Tenant]:
-    top = root.fields("the tenants file", frozenset({"tenants"}))
-    entries = top["tenants"].entries("tenants") if "tenants" in top else {}
-    if not entries:
-        root.refuse("the tenants file lists no tenant under `tenants:`")
-    tenants = {}
-    for tenant_id, (key, value) in entries.items():
-        if not is_tenant_id(tenant_id):
-            key.refuse(f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name")
-        tenants[tenant_id] = _read_tenant(tenant_id, value)
+def _read_tenants(path: Path, text: str, problems: Problems) -> dict[str, Tenant]:
+    tenants: dict[str, Tenant] = {}
+    with problems.noted():
+        root = Positioned.parse(path, text)
+        top = root.fields("the tenants file", frozenset({"tenants"}))
+        entries = top["tenants"].entries("tenants") if "tenants" in top else {}
+        if not entries:
+            root.refuse("the tenants file lists no tenant under `tenants:`")
+        for tenant_id, (key, value) in entries.items():
+            with problems.noted():
+                if not is_tenant_id(tenant_id):
+                    key.refuse(
+                        f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name"
+                    )
+                tenants[tenant_id] = _read_tenant(tenant_id, value)
     return tenants
 
 

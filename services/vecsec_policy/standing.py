@@ -1,34 +1,15 @@
 """The first gate: who may enter which tenant for what. Refusals are booked and audited here, for all use cases."""
 
-from dataclasses import dataclass
-
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
-from vecsec_policy.principals import Caller, Tenant, resolve_caller
-from vecsec_policy.rules import Verdict
-from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot
+from vecsec_policy.deciding import Standing, decide_entry
+from vecsec_policy.snapshot import PolicyInForce
 from vecsec_policy.violations import ViolationLedger
 
 _REMEMBERED_STANDINGS = 10_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Standing:
-    """How one caller stands towards one tenant for one action, under one version of the policy. It is compared by
-    identity: caches of what follows from it use it as their key."""
-
-    policy: PolicySnapshot
-    identity: Identity
-    caller: Caller
-    target: Tenant
-    """Without topics where the policy does not list the tenant that was asked for."""
-    action: Action
-    entry: Verdict
-    may_configure: bool
-    """Whether the caller may also configure the target."""
 
 
 class EntryGate:
@@ -67,7 +48,7 @@ class EntryGate:
         """
         policy = self._policy.current
         try:
-            return _standing(policy, identity, tenant_id, action)
+            return decide_entry(policy, identity, tenant_id, action)
         except (AccessDenied, UnknownTenant) as refusal:
             is_denial = isinstance(refusal, AccessDenied)
             if is_denial:
@@ -102,12 +83,3 @@ class EntryGate:
             violations=() if entry.violation is None else (entry.violation,),
         )
         return AccessDenied(f"the policy does not allow {standing.action} in tenant {tenant_id!r}")
-
-
-def _standing(policy: PolicySnapshot, identity: Identity, tenant_id: str, action: Action) -> Standing:
-    caller = resolve_caller(identity, policy.roles, policy.tenants)
-    target = policy.tenants.get(tenant_id, Tenant(tenant_id, frozenset()))
-    entry, configuring = policy.engine.decide_entry(caller, target, (action, Action.CONFIGURE))
-    if tenant_id not in policy.tenants and (entry.allowed or configuring.allowed):
-        raise UnknownTenant(tenant_id)  # to those only who may enter any tenant: to others it looks like a foreign one
-    return Standing(policy, identity, caller, target, action, entry, may_configure=configuring.allowed)

@@ -1,0 +1,36 @@
+"""Collects what is wrong with a policy folder: a start names the first problem, `vecsec policy check` all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vecsec_chassis.errors import StartupError
+
+
+class Problems:
+    """Complaints in the order in which they were found; each is one line with file, line and reason."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a complaint that the block ends with, and go on behind it."""
+        try:
+            yield
+        except StartupError as complaint:
+            self.note(str(complaint))
+
+    def note(self, complaint: str) -> None:
+        """Note a complaint."""
+        self.found.append(complaint)
+
+    def raise_first(self) -> None:
+        """End here if anything is wrong.
+
+        Raises:
+            StartupError: the first complaint, and how many more there are.
+        """
+        if not self.found:
+            return
+        more = len(self.found) - 1
+        raise StartupError(self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else ""))
