@@ -57,12 +57,12 @@ class CedarEngine:
         """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `problems`."""
         names_are_known = not problems.found
         schema = None
-        with problems.noted():
+        with problems:
             schema = _parse_schema(source)
         rules: dict[str, Rule] = {}
         policies: dict[str, dict[str, Any]] = {}
         for sourced in source.policies:
-            with problems.noted():
+            with problems:
                 policy = _parse_policy(sourced)
                 rule = read_rule(sourced, policy)
                 add_rule(rules, rule)
@@ -73,7 +73,7 @@ class CedarEngine:
                     _validate(sourced, schema, problems)
         if schema is None or problems.found:
             return None
-        with problems.noted():
+        with problems:
             _check_entities(source, schema)
             return cls(
                 schema,

@@ -68,7 +68,7 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
 
     Roles and tenants that are wrong are left out of the answer, so it may decide only if nothing was noted.
     """
-    with problems.noted():
+    with problems:
         paths = _paths(folder)
         # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
         texts = {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
@@ -124,14 +124,14 @@ def _content_hash(texts: Mapping[Path, str]) -> str:
 
 def _read_roles(path: Path, text: str, problems: Problems) -> dict[str, Role]:
     roles: dict[str, Role] = {}
-    with problems.noted():
+    with problems:
         root = Positioned.parse(path, text)
         top = root.fields("the roles file", frozenset({"roles"}))
         entries = top["roles"].entries("roles") if "roles" in top else {}
         if not entries:
             root.refuse("the roles file lists no role under `roles:`")
         for name, (_, value) in entries.items():
-            with problems.noted():
+            with problems:
                 roles[name] = _read_role(name, value)
     return roles
 
@@ -167,14 +167,14 @@ def _read_sensitivity(value: Positioned, what: str) -> Sensitivity:
 
 def _read_tenants(path: Path, text: str, problems: Problems) -> dict[str, Tenant]:
     tenants: dict[str, Tenant] = {}
-    with problems.noted():
+    with problems:
         root = Positioned.parse(path, text)
         top = root.fields("the tenants file", frozenset({"tenants"}))
         entries = top["tenants"].entries("tenants") if "tenants" in top else {}
         if not entries:
             root.refuse("the tenants file lists no tenant under `tenants:`")
         for tenant_id, (key, value) in entries.items():
-            with problems.noted():
+            with problems:
                 if not is_tenant_id(tenant_id):
                     key.refuse(
                         f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name"

@@ -1,24 +1,28 @@
 """Collects what is wrong with a policy folder: a start names the first problem, `vecsec policy check` all of them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from vecsec_chassis.errors import StartupError
 
 
 class Problems:
-    """Complaints in the order in which they were found; each is one line with file, line and reason."""
+    """Complaints in the order in which they were found; each is one line with file, line and reason.
+
+    As a context (`with problems:`) it notes a complaint that the block ends with, and what follows the block goes on.
+    """
 
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note a complaint that the block ends with, and go on behind it."""
-        try:
-            yield
-        except StartupError as complaint:
-            self.note(str(complaint))
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, StartupError):
+            return False
+        self.note(str(error))
+        return True
 
     def note(self, complaint: str) -> None:
         """Note a complaint."""
