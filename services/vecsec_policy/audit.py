@@ -1,20 +1,27 @@
-"""The audit record: one JSON object a line for each decision. It names labels by their key; it never holds content or
-tokens."""
+"""The audit record: one JSON object a line for each decision. It holds labels and ids, never content or tokens."""
 
 import json
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from cachetools import LRUCache, cached
+
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.calls import current_request_id
-from vecsec_chassis.labels import Label
+from vecsec_chassis.labels import Label, rule_attributes
 from vecsec_policy.rules import Verdict
+
+DECISION = "decision"
+"""The kind of the records of decisions; the log itself adds records of other kinds."""
+_REMEMBERED_LABELS_BYTES = 8 * 1024 * 1024
+_NO_VIOLATIONS: Mapping[ViolationType, int] = {}
 
 
 class AuditedCall(StrEnum):
@@ -51,18 +58,21 @@ class AuditRecord:
     policy_version: str
     rule_ids: Sequence[str] = ()
     """The rules that decided whether the caller may enter the tenant."""
-    violations: Sequence[ViolationType] = ()
-    """What was counted, without repetition."""
+    violations: Mapping[ViolationType, int] = field(default_factory=dict)
+    """What was counted, and how often."""
     remembered: bool = False
     """Whether a grant that was signed before was given out again."""
-    allowed_count: int = 0
+    allowed: Sequence[Label] = ()
+    """The rows that were allowed, a label each; like the withheld ones they are written once a label, with their
+    number, for a tenant has few labels. With the labels the decision can be made again, under another policy."""
     withheld: Sequence[tuple[Label, Verdict]] = ()
-    """The rows that were withheld; written once a label, with their number, for a tenant has few labels."""
+    """The rows that were withheld."""
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
-        return json.dumps(
+        fields = json.dumps(
             {
+                "kind": DECISION,
                 "time": datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds"),
                 "call": self.call.value,
                 "outcome": self.outcome.value,
@@ -77,16 +87,19 @@ class AuditRecord:
                 "action": self.action.value,
                 "policy_version": self.policy_version,
                 "rule_ids": list(self.rule_ids),
-                "violations": [violation.value for violation in self.violations],
+                "violations": {violation.value: count for violation, count in self.violations.items()},
                 "remembered": self.remembered,
-                "allowed_count": self.allowed_count,
+                "allowed_count": len(self.allowed),
                 "withheld_count": len(self.withheld),
-                "withheld": [
-                    _withheld(label, verdict, count) for (label, verdict), count in Counter(self.withheld).items()
-                ],
             },
             separators=(",", ":"),
         )
+        # The labels' JSON, which is most of the work, is remembered; so these lists are put together as texts.
+        allowed = ",".join(_rows(label, count, "") for label, count in Counter(self.allowed).items())
+        withheld = ",".join(
+            _rows(label, count, _reason(verdict)) for (label, verdict), count in Counter(self.withheld).items()
+        )
+        return f'{fields[:-1]},"allowed":[{allowed}],"withheld":[{withheld}]}}'
 
 
 class AuditTrail(Protocol):
@@ -113,9 +126,9 @@ class Auditor:
         action: Action,
         policy_version: str,
         rule_ids: Sequence[str] = (),
-        violations: Sequence[ViolationType] = (),
+        violations: Mapping[ViolationType, int] = _NO_VIOLATIONS,
         remembered: bool = False,
-        allowed_count: int = 0,
+        allowed: Sequence[Label] = (),
         withheld: Sequence[tuple[Label, Verdict]] = (),
     ) -> str:
         """Record a decision and return its incident id."""
@@ -133,17 +146,23 @@ class Auditor:
             rule_ids=rule_ids,
             violations=violations,
             remembered=remembered,
-            allowed_count=allowed_count,
+            allowed=allowed,
             withheld=withheld,
         )
         self._trail.append(record)
         return incident_id
 
 
-def _withheld(label: Label, verdict: Verdict, row_count: int) -> dict[str, object]:
-    return {
-        "label_key": label.key,
-        "row_count": row_count,
-        "violation_type": verdict.violation.value if verdict.violation is not None else None,
-        "rule_ids": list(verdict.rule_ids),
-    }
+def _rows(label: Label, row_count: int, reason: str) -> str:
+    return f'{{"label":{_label_json(label)},"row_count":{row_count}{reason}}}'
+
+
+def _reason(verdict: Verdict) -> str:
+    violation = verdict.violation.value if verdict.violation is not None else None
+    return f',"violation_type":{json.dumps(violation)},"rule_ids":{json.dumps(verdict.rule_ids)}'
+
+
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=len), lock=threading.Lock())
+def _label_json(label: Label) -> str:
+    """The label's canonical JSON, in ASCII."""
+    return json.dumps(rule_attributes(label), sort_keys=True, separators=(",", ":"))

@@ -85,8 +85,8 @@ class RowChecker:
             action=action,
             policy_version=standing.policy.version,
             rule_ids=standing.entry.rule_ids,
-            violations=tuple(counts),
-            allowed_count=len(verdicts) - len(withheld),
+            violations=counts,
+            allowed=[label for label, verdict in zip(labels, verdicts, strict=True) if verdict.allowed],
             withheld=withheld,
         )
         return CheckedRows(verdicts, standing.policy.version)

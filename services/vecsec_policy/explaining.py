@@ -66,8 +66,8 @@ class AccessExplainer:
             action=action,
             policy_version=standing.policy.version,
             rule_ids=verdict.rule_ids,
-            violations=() if standing.entry.violation is None else (standing.entry.violation,),
-            allowed_count=int(verdict.allowed),
+            violations={} if standing.entry.violation is None else {standing.entry.violation: 1},
+            allowed=(label,) if verdict.allowed else (),
             withheld=() if verdict.allowed else ((label, verdict),),
         )
         rules = _explained(verdict, standing.policy.engine.rules) if standing.may_configure else ()

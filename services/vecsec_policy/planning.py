@@ -1,7 +1,7 @@
 """Use case: plan access. Says which rows a caller could touch, as a signed grant."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,7 +74,7 @@ class AccessPlanner:
         standing = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
         plan = self._plans.get(standing)
         remembered = plan is not None and self._clock() < plan.reusable_until
-        violations: tuple[ViolationType, ...] = ()
+        violations: Mapping[ViolationType, int] = {}
         if plan is None or not remembered:
             plan = self._made(standing)
             self._plans[standing] = plan
@@ -111,10 +111,10 @@ class AccessPlanner:
         self._metrics.grant_issued(standing.action)
         return AccessPlan(standing, self._signer.sign(grant), grant.expires_at, reusable_until=now + life / 2)
 
-    def _overclaimed(self, standing: Standing) -> tuple[ViolationType, ...]:
+    def _overclaimed(self, standing: Standing) -> Mapping[ViolationType, int]:
         """Book a token that claims more clearance than its role allows: once a token, not once a plan."""
         if not claims_more_than_role_allows(standing.identity, standing.caller) or standing.identity in self._seen:
-            return ()
+            return {}
         self._seen[standing.identity] = None
         self._ledger.violation(ViolationType.ROLE_CLEARANCE, standing.identity, standing.target.tenant_id)
-        return (ViolationType.ROLE_CLEARANCE,)
+        return {ViolationType.ROLE_CLEARANCE: 1}

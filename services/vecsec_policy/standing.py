@@ -80,6 +80,6 @@ class EntryGate:
             action=standing.action,
             policy_version=standing.policy.version,
             rule_ids=entry.rule_ids,
-            violations=() if entry.violation is None else (entry.violation,),
+            violations={} if entry.violation is None else {entry.violation: 1},
         )
         return AccessDenied(f"the policy does not allow {standing.action} in tenant {tenant_id!r}")

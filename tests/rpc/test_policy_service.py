@@ -255,7 +255,7 @@ async def test_every_decision_is_on_disk_after_shutdown_without_token_or_grant(t
     assert {record["request_id"] for record in records} == {"my-request"}
     assert {record["policy_version"] for record in records} == {planned.policy_version}
     assert records[1]["withheld"][0]["rule_ids"] == ["row-tenant"]
-    assert records[2]["violations"] == ["cross_tenant_violation"]
+    assert records[2]["violations"] == {"cross_tenant_violation": 1}
     assert token not in text
     assert planned.grant not in text
 

@@ -150,7 +150,7 @@ def test_an_overclaiming_token_is_capped_and_counted_once(service: Service) -> N
     service.now += 59
     service.planner.plan(who, "tenant_a", Action.READ)
     assert service.violations() == {ViolationType.ROLE_CLEARANCE: 1}
-    assert [record.violations for record in service.trail] == [(ViolationType.ROLE_CLEARANCE,), ()]
+    assert [record.violations for record in service.trail] == [{ViolationType.ROLE_CLEARANCE: 1}, {}]
     assert service.check(who, TOO_SENSITIVE) == [False]
 
 
@@ -216,13 +216,15 @@ def test_each_row_is_decided_counted_and_audited(service: Service) -> None:
     }
     record = json.loads(service.trail[-1].to_json())
     assert (record["allowed_count"], record["withheld_count"]) == (2, 4)
-    assert [(each["label_key"], each["row_count"]) for each in record["withheld"]] == [
-        (TOO_SENSITIVE.key, 1),
-        (OUT_OF_SCOPE.key, 1),
-        (FOREIGN.key, 2),
+    assert [(Label.from_json(json.dumps(each["label"])), each["row_count"]) for each in record["withheld"]] == [
+        (TOO_SENSITIVE, 1),
+        (OUT_OF_SCOPE, 1),
+        (FOREIGN, 2),
     ]
+    assert record["violations"] == {"clearance_violation": 1, "topic_violation": 1, "document_tenant_violation": 2}
+    assert record["allowed"] == [{"label": json.loads(VISIBLE.to_json()), "row_count": 2}]
     assert record["withheld"][0] == {
-        "label_key": TOO_SENSITIVE.key,
+        "label": json.loads(TOO_SENSITIVE.to_json()),
         "row_count": 1,
         "violation_type": "clearance_violation",
         "rule_ids": ["row-clearance"],
@@ -327,6 +329,7 @@ def test_records_hold_who_asked_what_and_no_token(service: Service) -> None:
     service.planner.plan(ANALYST, "tenant_a", Action.READ)
     record = json.loads(service.trail[-1].to_json())
     assert record == {
+        "kind": "decision",
         "time": "1970-01-01T00:16:40.000+00:00",
         "call": "plan",
         "outcome": "allowed",
@@ -341,10 +344,11 @@ def test_records_hold_who_asked_what_and_no_token(service: Service) -> None:
         "action": "read",
         "policy_version": service.snapshot.version,
         "rule_ids": ["enter-own-tenant"],
-        "violations": [],
+        "violations": {},
         "remembered": False,
         "allowed_count": 0,
         "withheld_count": 0,
+        "allowed": [],
         "withheld": [],
     }
 
