@@ -1,6 +1,8 @@
-"""`vecsec policy`: work with policies before they are in force."""
+"""`vecsec policy`: work with policies before they are in force. Each subcommand is registered in one line."""
 
 import typer
+
+from vecsec_workbench import check
 
 app = typer.Typer(
     name="policy",
@@ -13,3 +15,6 @@ app = typer.Typer(
 @app.callback()
 def policy() -> None:
     """Check, test and compare policies, and roll them out."""
+
+
+app.command("check")(check.check)

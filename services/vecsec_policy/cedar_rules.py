@@ -4,7 +4,7 @@ Works on Cedar's JSON policy format; `cedar_engine` does the parsing.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vecsec_chassis.access import ViolationType
@@ -12,6 +12,7 @@ from vecsec_chassis.errors import StartupError
 from vecsec_policy.cedar_entities import DOCUMENT_TYPE, ROLE_TYPE, TENANT_TYPE
 from vecsec_policy.policy_files import SourcedPolicy
 from vecsec_policy.principals import Role, Tenant
+from vecsec_policy.rule_mentions import entities_named, mentions_of
 from vecsec_policy.rules import COUNTED_BY_RULES, Effect, Rule
 
 RULE_FAILED = "rule-failure"
@@ -38,7 +39,15 @@ def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
     violation = _read_violation(sourced, annotations.get("violation"))
     if violation is not None and effect is Effect.PERMIT:
         raise StartupError(f"{sourced.place}: a permit cannot have a @violation; only what forbids is counted")
-    return Rule(rule_id, effect, annotations.get("description", ""), violation, sourced.policy.text, sourced.place)
+    return Rule(
+        rule_id=rule_id,
+        effect=effect,
+        description=annotations.get("description", ""),
+        violation=violation,
+        text=sourced.policy.text,
+        source=sourced.place,
+        mentions=mentions_of(policy),
+    )
 
 
 def add_rule(rules: dict[str, Rule], rule: Rule) -> None:
@@ -60,24 +69,13 @@ def check_names(
     Raises:
         StartupError: if it names a role or a tenant that is not listed, or a row.
     """
-    for kind, name in _entities_named(policy):
+    for kind, name in entities_named(policy):
         if kind == DOCUMENT_TYPE:
             raise StartupError(f"{sourced.place}: a rule cannot name a row; it sees labels, not ids")
         if kind == ROLE_TYPE and name not in roles:
             raise StartupError(f"{sourced.place}: the roles file lists no role {name!r}")
         if kind == TENANT_TYPE and name not in tenants:
             raise StartupError(f"{sourced.place}: the tenants file lists no tenant {name!r}")
-
-
-def _entities_named(part: object) -> Iterator[tuple[str, str]]:
-    if isinstance(part, dict):
-        if part.keys() == {"type", "id"}:
-            yield part["type"], part["id"]
-        for value in part.values():
-            yield from _entities_named(value)
-    elif isinstance(part, list):
-        for member in part:
-            yield from _entities_named(member)
 
 
 def _read_violation(sourced: SourcedPolicy, name: str | None) -> ViolationType | None:

@@ -48,6 +48,8 @@ class PolicySource:
     policies: tuple[SourcedPolicy, ...]
     roles: Mapping[str, Role]
     tenants: Mapping[str, Tenant]
+    places: Mapping[str, str]
+    """Where each role and tenant stands, as `file:line`, by `role/<name>` and `tenant/<id>`."""
 
 
 def load_policy_source(folder: Path) -> PolicySource:
@@ -72,6 +74,7 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
         paths = _paths(folder)
         # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
         texts = {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
+        places: dict[str, str] = {}
         return PolicySource(
             version=_content_hash(texts),
             schema_path=paths.schema,
@@ -79,8 +82,9 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
             policies=tuple(
                 SourcedPolicy(path, policy) for path in paths.rules for policy in split_policies(texts[path])
             ),
-            roles=MappingProxyType(_read_roles(paths.roles, texts[paths.roles], problems)),
-            tenants=MappingProxyType(_read_tenants(paths.tenants, texts[paths.tenants], problems)),
+            roles=MappingProxyType(_read_roles(paths.roles, texts[paths.roles], problems, places)),
+            tenants=MappingProxyType(_read_tenants(paths.tenants, texts[paths.tenants], problems, places)),
+            places=MappingProxyType(places),
         )
     return None
 
@@ -122,7 +126,7 @@ def _content_hash(texts: Mapping[Path, str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_roles(path: Path, text: str, problems: Problems) -> dict[str, Role]:
+def _read_roles(path: Path, text: str, problems: Problems, places: dict[str, str]) -> dict[str, Role]:
     roles: dict[str, Role] = {}
     with problems:
         root = Positioned.parse(path, text)
@@ -130,7 +134,8 @@ def _read_roles(path: Path, text: str, problems: Problems) -> dict[str, Role]:
         entries = top["roles"].entries("roles") if "roles" in top else {}
         if not entries:
             root.refuse("the roles file lists no role under `roles:`")
-        for name, (_, value) in entries.items():
+        for name, (key, value) in entries.items():
+            places[f"role/{name}"] = key.place
             with problems:
                 roles[name] = _read_role(name, value)
     return roles
@@ -165,7 +170,7 @@ def _read_sensitivity(value: Positioned, what: str) -> Sensitivity:
     return Sensitivity[name]
 
 
-def _read_tenants(path: Path, text: str, problems: Problems) -> dict[str, Tenant]:
+def _read_tenants(path: Path, text: str, problems: Problems, places: dict[str, str]) -> dict[str, Tenant]:
     tenants: dict[str, Tenant] = {}
     with problems:
         root = Positioned.parse(path, text)
@@ -174,6 +179,7 @@ def _read_tenants(path: Path, text: str, problems: Problems) -> dict[str, Tenant
         if not entries:
             root.refuse("the tenants file lists no tenant under `tenants:`")
         for tenant_id, (key, value) in entries.items():
+            places[f"tenant/{tenant_id}"] = key.place
             with problems:
                 if not is_tenant_id(tenant_id):
                     key.refuse(

@@ -38,9 +38,14 @@ class Positioned:
             raise StartupError(f"{path}:1: the file is empty")
         return cls(path, node)
 
+    @property
+    def place(self) -> str:
+        """Where it stands: `file:line`."""
+        return f"{self._path}:{self._node.start_mark.line + 1}"
+
     def refuse(self, reason: str) -> NoReturn:
         """Complain about this value."""
-        raise StartupError(f"{self._path}:{self._node.start_mark.line + 1}: {reason}")
+        raise StartupError(f"{self.place}: {reason}")
 
     def text(self, what: str) -> str:
         """The value as text; a bare number, `yes` or `null` is not text."""

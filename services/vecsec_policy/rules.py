@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vecsec_chassis.access import ViolationType
+from vecsec_policy.rule_mentions import Mentions
 
 COUNTED_BY_RULES = (
     ViolationType.CROSS_TENANT,
@@ -35,6 +36,8 @@ class Rule:
     """The rule in Cedar, as its author wrote it."""
     source: str
     """Where it stands: `file:line`."""
+    mentions: Mentions
+    """What it looks at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""`vecsec policy check`: everything wrong with a policy folder, and what is legal but hardly ever meant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecsec_chassis.access import Action
+from vecsec_cli import output
+from vecsec_cli.exit_codes import ExitCode
+from vecsec_cli.options import JsonOption
+from vecsec_cli.terminal_text import plain
+from vecsec_policy.cedar_engine import CedarEngine
+from vecsec_policy.policy_files import survey_policy_source
+from vecsec_policy.problems import Problems
+from vecsec_policy.snapshot import PolicySnapshot
+from vecsec_workbench.findings import Finding, Severity, count
+from vecsec_workbench.lint import lint
+from vecsec_workbench.policy_folder import PACKAGED
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the check found."""
+
+    findings: Sequence[Finding]
+    version: str = ""
+    """The policy's content hash; empty if it could not be read."""
+    decisions: int = 0
+    """How many decisions the warnings stand on; 0 if the policy could not decide any."""
+    is_complete: bool = False
+    crossing: Mapping[str, Sequence[Action]] = field(default_factory=dict)
+    """What each role may do in tenants that are not its caller's own; roles that may nothing there are left out."""
+
+
+def check(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[DIR]", envvar="VECSEC_POLICY_DIR", help="The policy folder. Default: the packaged policy."
+        ),
+    ] = PACKAGED,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse warnings, too.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Check a policy folder without any service: errors that would keep the policy service from starting, and warnings
+    about rules that never decide, roles that may do nothing and walls with holes.
+
+    Exit code 1 means errors or, with --strict, warnings.
+    """
+    report = examine(folder)
+    if json:
+        output.print_json(_as_json(report))
+    else:
+        _print(folder, report)
+    if count(report.findings, Severity.ERROR) or (strict and report.findings):
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def examine(folder: Path) -> Report:
+    """Look at everything; the warnings only if there are no errors."""
+    problems = Problems()
+    source = survey_policy_source(folder, problems)
+    engine = CedarEngine.survey(source, problems) if source is not None else None
+    if source is None or engine is None:
+        version = source.version if source is not None else ""
+        return Report([Finding.from_complaint(complaint) for complaint in problems.found], version)
+    policy = PolicySnapshot(source.version, engine, source.roles, source.tenants)
+    findings, space, found = lint(folder, source, policy)
+    return Report(
+        findings,
+        source.version,
+        found.decisions,
+        space.is_complete,
+        {role: sorted(actions) for role, actions in sorted(found.crossing.items())},
+    )
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    return {
+        "policy_version": report.version,
+        "errors": count(report.findings, Severity.ERROR),
+        "warnings": count(report.findings, Severity.WARNING),
+        "findings": [finding.to_json() for finding in report.findings],
+        "decisions": report.decisions,
+        "every_combination": report.is_complete,
+        "across_tenants": {role: [action.value for action in actions] for role, actions in report.crossing.items()},
+    }
+
+
+def _print(folder: Path, report: Report) -> None:
+    for finding in report.findings:
+        output.say(
+            plain(f"{finding.place}: ") + plain(f"{finding.severity}: {finding.kind}", _STYLES[finding.severity])
+        )
+        output.say(plain(f"    {finding.message}"))
+    errors, warnings = (count(report.findings, severity) for severity in Severity)
+    verdict = f"{errors} errors, {warnings} warnings" if report.findings else "no errors, no warnings"
+    style = "bold red" if errors else "bold yellow" if warnings else "bold green"
+    output.say(plain(verdict, style) + plain(f"  {folder}, policy {report.version[:12] or 'unreadable'}"))
+    if report.decisions:
+        extent = "every combination" if report.is_complete else "combinations of attributes in pairs only"
+        output.say(plain(f"{report.decisions:,} decisions tried: {extent} of what rules can tell apart", "dim"))
+        crossing = (f"{role} ({', '.join(actions)})" for role, actions in report.crossing.items())
+        output.say(plain(f"across tenants: {'; '.join(crossing) or 'nobody'}", "dim"))

@@ -1,0 +1,21 @@
+"""The `vecsec policy` commands, and policy folders to be changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.cli_command import Command
+
+from vecsec_policy.settings import PACKAGED_POLICY
+
+
+@pytest.fixture
+def vecsec() -> Command:
+    """The command, in an environment that names no policy and no gateway."""
+    return Command({"COLUMNS": "200"})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the packaged policy."""
+    return shutil.copytree(PACKAGED_POLICY, tmp_path / "policy")
