@@ -10,7 +10,7 @@ Kubernetes it is a ConfigMap. No file: the environment's value. A file that brea
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from openfeature import api
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.provider.no_op_provider import NoOpProvider
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 from pydantic import BeforeValidator, Field
 
 from vecsec_chassis.errors import StartupError
@@ -36,6 +36,7 @@ from vecsec_chassis.flag_file import (
     tenant_context,
 )
 from vecsec_chassis.settings import ServiceSettings
+from vecsec_chassis.tally import show
 
 log = structlog.get_logger()
 
@@ -92,10 +93,12 @@ class RealRetrievalFlag:
             "vecsec_feature_flag_file_errors",
             description="Flag files that could not be taken; the last good one stays.",
         )
-        meter.create_observable_gauge(
+        self._file_errors.add(0)  # so that `rate()` sees the first one
+        show(
+            meter,
             "vecsec_feature_flag",
-            callbacks=[self._observe],
-            description="Whether real retrieval is on (1) or off (0) for tenants without a rule of their own.",
+            "Whether real retrieval is on (1) or off (0) for tenants without a rule of their own.",
+            lambda: self.default_value,
         )
 
     def is_on(self, tenant_id: str) -> bool:
@@ -183,9 +186,6 @@ class RealRetrievalFlag:
                 reason=details.error_message or str(details.error_code),
             )
         return details.value
-
-    def _observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        yield Observation(int(self.default_value))
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ from vecsec_chassis.interception import (
     rebuilt,
 )
 from vecsec_chassis.request_rules import decode
-from vecsec_chassis.tally import Tally
+from vecsec_chassis.tally import Level, Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
 from vecsec_chassis.tokens import TokenVerifier
 
@@ -103,6 +103,9 @@ class CountingInterceptor(AroundInterceptor):
         self._requests = Tally(
             telemetry.meter, "vecsec_requests", "Calls served, by method and status.", "method", "code"
         )
+        self._in_flight = Level(
+            telemetry.meter, "vecsec_requests_in_flight", "Calls that are being served, by method.", "method"
+        )
         self._duration = telemetry.meter.create_histogram(
             "vecsec_request_duration",
             unit="s",
@@ -115,6 +118,7 @@ class CountingInterceptor(AroundInterceptor):
         started = time.perf_counter()
         name = method.rpartition("/")[2]
         code = grpc.StatusCode.OK.name
+        self._in_flight.add(1, name)
         try:
             yield
         except asyncio.CancelledError:
@@ -124,6 +128,7 @@ class CountingInterceptor(AroundInterceptor):
             code = _code_name(context)
             raise
         finally:
+            self._in_flight.add(-1, name)
             self._requests.add(1, name, code)
             self._duration.record(time.perf_counter() - started, {"method": name})
 

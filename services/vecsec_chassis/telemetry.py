@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from vecsec_chassis.errors import StartupError
 
@@ -54,6 +54,7 @@ def running_telemetry(
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint, insecure=otlp_endpoint.startswith("http://"))
         tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)  # memory, processor time and open files, read when Prometheus asks
     reader = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     meter_provider = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
     try:

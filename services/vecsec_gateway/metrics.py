@@ -1,11 +1,9 @@
 """What the gateway counts. Label values are bounded: operations, reasons and peers, never tenants or callers."""
 
-from collections.abc import Iterable
-
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from vecsec_chassis.errors import Reason
-from vecsec_chassis.tally import Tally
+from vecsec_chassis.tally import Tally, show
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
 from vecsec_gateway.circuit_breaker import CircuitBreakers
 from vecsec_gateway.mock import MockReason
@@ -45,22 +43,20 @@ class GatewayMetrics:
         # A counter that is not there until the first failure hides that failure from `rate()`.
         for operation in OPERATIONS:
             self._successes.add(0, operation)
-            self._failures.add(0, operation, Reason.RETRIEVAL_UNAVAILABLE.value)
-        for reason in MockReason:
-            self._mocks.add(0, reason.value)
+            for reason in (Reason.RETRIEVAL_UNAVAILABLE, Reason.DEADLINE_EXCEEDED):
+                self._failures.add(0, operation, reason.value)
+        for mock_reason in MockReason:
+            self._mocks.add(0, mock_reason.value)
         self._policy_retries.add(0)
         self._retrieval_retries.add(0)
 
     def watch_circuits(self, circuits: CircuitBreakers) -> None:
         """Show how many circuits are open."""
-
-        def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(circuits.count_open())
-
-        self._meter.create_observable_gauge(
+        show(
+            self._meter,
             "vecsec_circuits_open",
-            callbacks=[observe],
-            description="For how many tenants retrieval failed repeatedly and is left alone for a while.",
+            "For how many tenants retrieval failed repeatedly and is left alone for a while.",
+            circuits.count_open,
         )
 
     def retrieval_answered(self, operation: str, seconds: float) -> None:
@@ -69,7 +65,7 @@ class GatewayMetrics:
         self._duration.record(seconds, {"operation": operation})
 
     def retrieval_failed(self, operation: str, reason: Reason, seconds: float) -> None:
-        """Real retrieval failed, after all retries."""
+        """Real retrieval failed, after all retries; DEADLINE_EXCEEDED says that it took too long."""
         self._failures.add(1, operation, reason.value)
         self._duration.record(seconds, {"operation": operation})
 

@@ -86,7 +86,7 @@ class ResilientRetrieval:
             raise  # nothing was tried, so nothing failed
         except VecSecError as error:
             if error.reason in _FAILURES:
-                self._metrics.retrieval_failed(operation, error.reason, time.perf_counter() - started)
+                self._metrics.retrieval_failed(operation, _metric_reason(error), time.perf_counter() - started)
             raise
         self._metrics.retrieval_answered(operation, time.perf_counter() - started)
         return result
@@ -99,6 +99,11 @@ def _may_pass(error: VecSecError) -> bool:
     return isinstance(error, RetrievalUnavailable) or (
         isinstance(error, LimitExceeded) and error.retry_after is not None
     )
+
+
+def _metric_reason(error: VecSecError) -> Reason:
+    """Too slow and not there are the same to callers, but not to whoever has to repair it."""
+    return Reason.DEADLINE_EXCEEDED if isinstance(error, RetrievalTimedOut) else error.reason
 
 
 def _judge(error: BaseException, *, had_its_time: bool) -> Outcome:

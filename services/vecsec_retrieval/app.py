@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -70,6 +71,13 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         budget = MemoryBudget(settings.memory_limit_bytes, most_open_cells())
         cells = await stack.enter_async_context(
             contextlib.aclosing(OpenCells(store, threads=threads, budget=budget, metrics=metrics))
+        )
+        is_embedded = settings.chroma_url is None
+        metrics.watch_capacity(
+            limit_bytes=budget.limit_bytes,
+            hot_rows=lambda: cells.hot_rows,
+            calls_waiting=lambda: threads.waiting,
+            free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
         permissions = Permissions(verifier, flag, ResidualDecisions())
         handlers = RetrievalHandlers(

@@ -1,8 +1,10 @@
 """What the retrieval service measures. Label values are bounded: names of strategies and operations, never tenants."""
 
+from collections.abc import Callable
+
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.tally import Tally
+from vecsec_chassis.tally import Tally, show
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
 
 
@@ -10,6 +12,7 @@ class RetrievalMetrics:
     """The service's instruments."""
 
     def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self.store_up = meter.create_gauge(
             "vecsec_vector_store_up", description="Whether the vector store answers (1) or not (0)."
         )
@@ -37,6 +40,31 @@ class RetrievalMetrics:
         # Series that alerts look at are there from the start.
         self.damaged_cells.set(0)
         self._untagged_rows.add(0)
+
+    def watch_capacity(
+        self,
+        *,
+        limit_bytes: int,
+        hot_rows: Callable[[], int],
+        calls_waiting: Callable[[], int],
+        free_bytes: Callable[[], int] | None,
+    ) -> None:
+        """Show what there is room for; `free_bytes` is None where the store is on another machine."""
+        show(
+            self._meter,
+            "vecsec_memory_limit_bytes",
+            "CHROMA_MEMORY_LIMIT: what vecsec_index_bytes is kept within.",
+            lambda: limit_bytes,
+        )
+        show(self._meter, "vecsec_hot_rows", "Rows that are searched in memory.", hot_rows)
+        show(
+            self._meter,
+            "vecsec_store_calls_waiting",
+            "Calls to the vector store that wait for a thread, or are in one.",
+            calls_waiting,
+        )
+        if free_bytes is not None:
+            show(self._meter, "vecsec_store_free_bytes", "Room on the disk of CHROMA_PATH.", free_bytes)
 
     def count_search(self, strategy: str, filtered_rows: int) -> None:
         """One search was answered."""

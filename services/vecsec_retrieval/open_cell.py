@@ -44,6 +44,11 @@ class OpenCell:
         """Memory that the cell takes with everything in it."""
         return _BYTES_PER_CELL + sum(collection.approximate_bytes for collection in self._collections.values())
 
+    @property
+    def hot_rows(self) -> int:
+        """How many rows of all collections are in memory; asked for from any thread."""
+        return sum(collection.hot_rows for collection in tuple(self._collections.values()))
+
     async def collection(self, collection_id: str) -> OpenCollection | None:
         """The collection, or None if there is none of this id."""
         known = self._collections.get(collection_id)

@@ -49,6 +49,11 @@ class OpenCells:
         """Tenants whose cell could not be read when it was last tried."""
         return frozenset(self._damaged)
 
+    @property
+    def hot_rows(self) -> int:
+        """How many rows of all open cells are in memory; asked for from any thread."""
+        return sum(cell.hot_rows for cell in tuple(self._open.values()))
+
     @asynccontextmanager
     async def lease(self, tenant_id: str, *, create: bool = False) -> AsyncIterator[OpenCell | None]:
         """The tenant's cell, which stays open inside the block; None if the tenant has none and none is to be made."""

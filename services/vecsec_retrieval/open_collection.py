@@ -85,6 +85,11 @@ class OpenCollection:
         per_row = self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW
         return self._index.approximate_bytes + len(self._index) * per_row
 
+    @property
+    def hot_rows(self) -> int:
+        """How many rows are in memory: all or none."""
+        return 0 if self._index is None else len(self._index)
+
     def reader(self) -> CollectionReader:
         """Reads from memory if the collection is there; otherwise from the store, while it is taken into memory."""
         if self._index is not None:

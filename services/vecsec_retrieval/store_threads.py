@@ -27,6 +27,11 @@ class StoreThreads:
         self._waiting = 0
         self._waiting_lock = threading.Lock()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a thread or are in one."""
+        return self._waiting
+
     async def run(self, operation: str, work: Callable[[], Answer]) -> Answer:
         """Do the work in a thread and return what it returns; on cancellation, work in progress is left to itself.
 

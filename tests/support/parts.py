@@ -29,6 +29,6 @@ def _docker() -> str | None:
 MISSING_PART: dict[str, Callable[[], str | None]] = {
     "docker": _docker,
     "grpcurl": lambda: _programs("grpcurl"),
-    "prometheus": lambda: _programs("prometheus", "promtool"),
+    "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
 }
 """For each marker, what is missing on this machine; None if nothing is."""

@@ -1,0 +1,201 @@
+"""Each alert fires on its cause, stays silent otherwise and resolves: `promtool test rules` over a made-up day."""
+
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from support.monitoring import RULE_FILES, alert_names
+from support.parts import find_program
+
+pytestmark = pytest.mark.prometheus
+
+MINUTES = 14 * 60
+CAUSE_MINUTE, CURED_MINUTE = 60, 180
+EVALUATION_MINUTES = 5  # rarer than in production, where it is seconds; a day is over sooner
+GATEWAY = 'job="vecsec-gateway"'
+SEARCH = f'{GATEWAY},method="SearchDocuments"'
+FAILURES = 'vecsec_vector_retrieval_failures_total{operation="search",reason="%s"}'
+UNAVAILABLE, TIMEOUTS = FAILURES % "RETRIEVAL_UNAVAILABLE", FAILURES % "DEADLINE_EXCEEDED"
+SUCCESSES = 'vecsec_vector_retrieval_success_total{operation="search"}'
+VIOLATIONS = 'vecsec_rlsa_violations_total{violation_type="%s"}'
+ANSWERED, UNANSWERED = (f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE"))
+FAST, SLOW, ALL = (f'vecsec_request_duration_seconds_bucket{{{SEARCH},le="{bound}"}}' for bound in ("3", "5", "+Inf"))
+COUNT = f"vecsec_request_duration_seconds_count{{{SEARCH}}}"
+
+
+def steady(value: float) -> str:
+    """A gauge that stays, or a counter that does not count."""
+    return f"{value}x{MINUTES}"
+
+
+def counting(per_minute: float) -> str:
+    return f"0+{per_minute}x{MINUTES}"
+
+
+def meanwhile(value: str, otherwise: float) -> str:
+    """A gauge with another value while the cause lasts; `_` for a series that is not there."""
+    return (
+        f"{otherwise}x{CAUSE_MINUTE - 1} {value}x{CURED_MINUTE - CAUSE_MINUTE - 1} {otherwise}x{MINUTES - CURED_MINUTE}"
+    )
+
+
+def counting_meanwhile(per_minute: float, otherwise: float = 0) -> str:
+    """A counter that counts otherwise while the cause lasts."""
+    lasts = CURED_MINUTE - CAUSE_MINUTE
+    first = otherwise * CAUSE_MINUTE
+    second = first + per_minute * lasts
+    return (
+        f"0+{otherwise}x{CAUSE_MINUTE - 1} {first}+{per_minute}x{lasts - 1} "
+        f"{second}+{otherwise}x{MINUTES - CURED_MINUTE}"
+    )
+
+
+HEALTHY = {
+    **{f'up{{job="vecsec-{service}"}}': steady(1) for service in ("gateway", "retrieval", "policy")},
+    **{f'vecsec_feature_flag{{job="vecsec-{service}"}}': steady(1) for service in ("gateway", "retrieval")},
+    **{f'vecsec_feature_flag_file_errors_total{{job="vecsec-{each}"}}': steady(0) for each in ("gateway", "retrieval")},
+    "vecsec_vector_store_up": steady(1),
+    "vecsec_damaged_cells": steady(0),
+    "vecsec_store_free_bytes": steady(10**11),
+    "vecsec_untagged_rows_total": steady(0),
+    SUCCESSES: counting(600),
+    UNAVAILABLE: steady(0),
+    TIMEOUTS: steady(0),
+    **{
+        f'vecsec_mock_fallback_total{{reason="{reason}"}}': steady(0)
+        for reason in ("flag_off", "retrieval_failed", "circuit_open")
+    },
+    ANSWERED: counting(600),
+    FAST: counting(600),
+    SLOW: counting(600),
+    ALL: counting(600),
+    COUNT: counting(600),
+    **{
+        VIOLATIONS % kind: steady(0)
+        for kind in ("cross_tenant_violation", "document_tenant_violation", "clearance_violation")
+    },
+    "vecsec_plan_check_divergence_total": steady(0),
+    "vecsec_audit_write_failures_total": steady(0),
+    "vecsec_audit_records_lost_total": steady(0),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cause, and the alerts that it sets off."""
+
+    alert: str
+    series: dict[str, str]
+    fires_minute: int = CURED_MINUTE - 1
+    resolved_minute: int = CURED_MINUTE + 60
+    also: frozenset[str] = field(default_factory=frozenset)
+
+
+AVAILABILITY = frozenset({"AvailabilityBudgetBurn"})
+CASES = [
+    Case("VectorRetrievalFailure", {UNAVAILABLE: counting_meanwhile(600), SUCCESSES: counting_meanwhile(0, 600)}),
+    Case("VectorRetrievalFailure", {UNAVAILABLE: counting_meanwhile(40), SUCCESSES: counting_meanwhile(560, 600)}),
+    Case("VectorRetrievalTimeout", {TIMEOUTS: counting_meanwhile(20), SUCCESSES: counting_meanwhile(580, 600)}),
+    Case("VectorStoreDown", {"vecsec_vector_store_up": meanwhile("0", 1)}),
+    Case("VectorStoreDown", {"vecsec_vector_store_up": meanwhile("_", 1)}),
+    Case("HighInferenceLatency", {FAST: counting_meanwhile(550, 600)}),
+    Case(
+        "MockServed",
+        {'vecsec_mock_fallback_total{reason="retrieval_failed"}': counting_meanwhile(60)},
+        also=AVAILABILITY,
+        resolved_minute=MINUTES,
+    ),
+    Case(
+        "RealRetrievalOff",
+        {f'vecsec_feature_flag{{job="vecsec-{each}"}}': meanwhile("0", 1) for each in ("gateway", "retrieval")}
+        | {'vecsec_mock_fallback_total{reason="flag_off"}': counting_meanwhile(600)},
+    ),
+    Case(
+        "FlagMismatch",
+        {'vecsec_feature_flag{job="vecsec-retrieval"}': meanwhile("0", 1)},
+        also=frozenset({"RealRetrievalOff"}),
+    ),
+    Case("FlagFileBroken", {f"vecsec_feature_flag_file_errors_total{{{GATEWAY}}}": counting_meanwhile(1)}),
+    Case("CellDamaged", {"vecsec_damaged_cells": meanwhile("1", 0)}),
+    Case("StoreDiskLow", {"vecsec_store_free_bytes": meanwhile("1000000", 10**11)}),
+    *(Case("ServiceDown", {f'up{{job="vecsec-{each}"}}': meanwhile("0", 1)}) for each in ("policy", "retrieval")),
+    Case("ServiceDown", {'up{job="vecsec-policy"}': meanwhile("_", 1)}),
+    Case("CrossTenantViolation", {VIOLATIONS % "cross_tenant_violation": counting_meanwhile(1)}),
+    Case("ForeignRow", {VIOLATIONS % "document_tenant_violation": counting_meanwhile(1)}),
+    Case("ForeignRow", {"vecsec_untagged_rows_total": counting_meanwhile(3)}),
+    Case("PlanCheckDivergence", {"vecsec_plan_check_divergence_total": counting_meanwhile(1)}),
+    Case("AuditLogFailing", {"vecsec_audit_write_failures_total": counting_meanwhile(1)}),
+    Case("AuditLogFailing", {"vecsec_audit_records_lost_total": counting_meanwhile(1)}),
+    Case(
+        "AvailabilityBudgetBurn",
+        {UNANSWERED: counting_meanwhile(60), ANSWERED: counting_meanwhile(540, 600)},
+        resolved_minute=MINUTES,
+    ),
+    Case("AvailabilityBudgetBurn", {UNANSWERED: counting_meanwhile(5)}, resolved_minute=MINUTES),
+    Case(
+        "LatencyBudgetBurn",
+        {FAST: counting_meanwhile(0, 600)},
+        also=frozenset({"HighInferenceLatency"}),
+        resolved_minute=MINUTES,
+    ),
+]
+
+
+def run_promtool(folder: Path, series: dict[str, str], firing: dict[int, frozenset[str]]) -> str | None:
+    """Whether exactly these alerts fire at these minutes; what promtool found otherwise."""
+    test = {
+        "rule_files": [str(path) for path in RULE_FILES],
+        "evaluation_interval": f"{EVALUATION_MINUTES}m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0',
+                        "eval_time": f"{minute}m",
+                        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(names)],
+                    }
+                    for minute, names in firing.items()
+                ],
+            }
+        ],
+    }
+    path = folder / "test.yaml"
+    path.write_text(yaml.safe_dump(test))
+    program = find_program("promtool")
+    assert program is not None
+    done = subprocess.run(
+        [program, "test", "rules", str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    return None if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+def test_the_alert_fires_on_its_cause_alone_and_resolves(tmp_path: Path, case: Case) -> None:
+    firing = {
+        CAUSE_MINUTE - 1: frozenset[str](),
+        case.fires_minute: frozenset({case.alert}) | case.also,
+        case.resolved_minute: frozenset[str](),
+    }
+    problem = run_promtool(tmp_path, HEALTHY | case.series, firing)
+    assert problem is None, problem
+
+
+def test_a_healthy_day_is_silent(tmp_path: Path) -> None:
+    problem = run_promtool(tmp_path, HEALTHY, {minute: frozenset() for minute in range(10, MINUTES, 60)})
+    assert problem is None, problem
+
+
+def test_a_day_without_any_call_is_silent(tmp_path: Path) -> None:
+    idle = {
+        name: values for name, values in HEALTHY.items() if name not in {SUCCESSES, ANSWERED, FAST, SLOW, ALL, COUNT}
+    }
+    problem = run_promtool(tmp_path, idle, {minute: frozenset() for minute in range(10, MINUTES, 60)})
+    assert problem is None, problem
+
+
+def test_every_alert_has_a_case() -> None:
+    assert {case.alert for case in CASES} == alert_names()

@@ -1,0 +1,179 @@
+"""Real Prometheus and Alertmanager watch the real services: panels have data, a killed retrieval reaches the pager."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, rules
+from support.site import RANGE, Site, add_prometheus, running_site
+
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
+
+PATIENCE_SECONDS = 60
+
+
+class Pager(HTTPServer):
+    """Receives what Alertmanager sends."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), PagerHandler)
+        self.messages: list[tuple[str, str, str]] = []
+        """Receiver, alert and status."""
+
+
+class PagerHandler(BaseHTTPRequestHandler):
+    """One message."""
+
+    server: Pager
+
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.messages += [
+            (message["receiver"], alert["labels"]["alertname"], alert["status"]) for alert in message["alerts"]
+        ]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def pager() -> Iterator[Pager]:
+    with Pager() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, pager: Pager) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("monitoring")) as running:
+        add_prometheus(running, receiver=f"http://127.0.0.1:{pager.server_port}")
+        exercise(running)
+        yield running
+
+
+def exercise(site: Site) -> None:
+    """Everything that makes a metric appear."""
+    rows = [
+        {"id": each, "text": "vector search", "sensitivity": each, "topics": ["retrieval"]}
+        for each in ("INTERNAL", "SECRET")
+    ]
+    site.import_rows("tenant_a", rows)
+    token = site.token("tenant_a")
+    for command in (
+        ("search", "passages", "--tenant", "tenant_a"),
+        ("get", "INTERNAL", "--tenant", "tenant_a"),
+        ("collections", "--tenant", "tenant_a"),
+    ):
+        site.run(*command, token=token)
+    assert site.run("search", "x", "--tenant", "tenant_b", token=token, check=False).returncode != 0
+
+
+def wait_until(is_so: Callable[[], object], what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.3)
+
+
+def dashboard_queries() -> dict[str, str]:
+    """Every query of every panel, by where it stands."""
+    found = {}
+    for path in DASHBOARD_FILES:
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel["targets"]:
+                found[f"{path.stem}: {panel['title']}: {target['legendFormat']}"] = target["expr"]
+    return found
+
+
+def test_dashboards_are_what_their_description_makes() -> None:
+    before = {path.name: path.read_text() for path in DASHBOARD_FILES}
+    code = "import make_dashboards, json; print(json.dumps(make_dashboards.texts()))"
+    made = subprocess.run([sys.executable, "-c", code], cwd=MONITORING, capture_output=True, text=True, check=True)
+    assert json.loads(made.stdout) == before, "run python deploy/monitoring/make_dashboards.py"
+
+
+def test_every_metric_that_an_alert_or_panel_names_is_shown(site: Site) -> None:
+    expressions = [*(rule["expr"] for rule in rules()), *dashboard_queries().values()]
+    named = set[str]().union(*(metrics_in(each) for each in expressions))
+    assert len(named) > 20
+    assert named <= site.metrics()
+
+
+def test_every_panel_has_data(site: Site) -> None:
+    missing = {place: query.replace("$__rate_interval", RANGE) for place, query in dashboard_queries().items()}
+
+    def all_found() -> bool:
+        token = site.token("tenant_a")
+        site.run("search", "passages", "--tenant", "tenant_a", token=token)
+        for place in [place for place, query in missing.items() if site.query(query)]:
+            del missing[place]
+        return not missing
+
+    wait_until(all_found, lambda: f"no data for {missing}")
+
+
+def test_quantiles_are_of_rates_by_bucket() -> None:
+    quantiles = [
+        each for each in (*(rule["expr"] for rule in rules()), *dashboard_queries().values()) if "_quantile" in each
+    ]
+    assert quantiles
+    for expression in quantiles:
+        assert re.search(r"histogram_quantile\([\d.]+, sum by \(le[^)]*\) \(\s*rate\(", expression), expression
+
+
+def test_a_killed_retrieval_is_noticed_and_its_return_too(site: Site, pager: Pager) -> None:
+    expected = {"VectorRetrievalFailure", "VectorStoreDown", "MockServed", "ServiceDown"}
+
+    def firing() -> set[str]:
+        return {each["metric"]["alertname"] for each in site.query('ALERTS{alertstate="firing"}')}
+
+    def searched() -> bool:
+        site.run("search", "passages", "--tenant", "tenant_a", token=site.token("tenant_a"), check=False)
+        return expected <= firing()
+
+    wait_until(lambda: "CrossTenantViolation" not in firing(), firing)
+    assert not expected & firing()
+    site.units.signal("vecsec-retrieval", signal.SIGKILL)
+    wait_until(searched, firing)
+    wait_until(
+        lambda: {("pager", name, "firing") for name in ("VectorStoreDown", "ServiceDown")} <= set(pager.messages),
+        lambda: pager.messages,
+    )
+    site.units.start("vecsec-retrieval")
+    wait_until(lambda: not expected & firing(), firing)
+    wait_until(lambda: ("pager", "VectorStoreDown", "resolved") in pager.messages, lambda: pager.messages)
+    assert ("security", "CrossTenantViolation", "firing") in pager.messages
+
+
+def test_prometheus_in_compose_differs_in_addresses_alone() -> None:
+    import yaml
+
+    def shape(path: Path) -> Any:
+        configuration = yaml.safe_load(path.read_text())
+        for job in configuration["scrape_configs"]:
+            job["static_configs"] = [{"targets": ["somewhere"]}]
+        configuration["alerting"] = None
+        return configuration
+
+    assert shape(MONITORING / "prometheus.yml") == shape(MONITORING / "prometheus.compose.yml")
+
+
+def test_every_alert_says_what_to_do() -> None:
+    for alert in alerts():
+        assert set(alert["annotations"]) == {"summary", "description", "runbook_url"}
+        assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+        assert alert["labels"]["team"] in {"on-call", "security"}
