@@ -35,7 +35,7 @@ from vecsec_chassis.flag_file import (
     read_state,
     tenant_context,
 )
-from vecsec_chassis.settings import ServiceSettings
+from vecsec_chassis.settings import OptionalPath, ServiceSettings
 from vecsec_chassis.tally import show
 
 log = structlog.get_logger()
@@ -62,10 +62,6 @@ def parse_switch(value: object) -> bool:
     raise ValueError("must be true, false, 1, 0, on, off, yes or no")
 
 
-def _absent_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
 class FlagSettings(ServiceSettings):
     """Settings of the services that obey the shared flag."""
 
@@ -73,7 +69,7 @@ class FlagSettings(ServiceSettings):
         True, alias="USE_REAL_VECTOR_RETRIEVAL"
     )
     """Whether real retrieval is on where no flag file says otherwise."""
-    flag_file: Annotated[Path | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="VECSEC_FLAG_FILE")
+    flag_file: OptionalPath = Field(None, alias="VECSEC_FLAG_FILE")
     """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant."""
 
 

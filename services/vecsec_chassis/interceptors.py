@@ -29,6 +29,7 @@ from vecsec_chassis.interception import (
     behaviour_of,
     rebuilt,
 )
+from vecsec_chassis.peer_interceptor import PeerInterceptor
 from vecsec_chassis.request_rules import decode
 from vecsec_chassis.tally import Level, Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
@@ -45,11 +46,16 @@ _IDLE_STREAM_SECONDS = 60.0
 
 
 def chain(
-    telemetry: Telemetry, *, token_verifier: TokenVerifier | None, max_message_bytes: int
+    telemetry: Telemetry,
+    *,
+    peers: PeerInterceptor | None,
+    token_verifier: TokenVerifier | None,
+    max_message_bytes: int,
 ) -> Sequence[grpc.aio.ServerInterceptor]:
     """The interceptors of a service, outermost first.
 
-    Without a verifier calls are not authenticated here: the retrieval service acts on grants instead.
+    Without `peers` it does not matter which machine calls. Without a verifier calls are not authenticated here: the
+    retrieval service acts on grants instead.
     """
     interceptors: list[grpc.aio.ServerInterceptor] = [
         # Outermost, for it spares all others their work.
@@ -68,6 +74,9 @@ def chain(
         # Errors of everything below become a status here, once.
         ErrorInterceptor(),
     ]
+    if peers is not None:
+        # Which machine calls is settled before on whose behalf it does.
+        interceptors.append(peers)
     if token_verifier is not None:
         # Who calls is settled before a byte of the request is decoded.
         interceptors.append(AuthenticationInterceptor(token_verifier))

@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 import grpc
 import structlog
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.interceptors import chain
+from vecsec_chassis.listening import NO_SECOND_LISTENER, Listening, health_port
+from vecsec_chassis.peer_interceptor import PeerInterceptor
 from vecsec_chassis.settings import ServiceSettings
 from vecsec_chassis.telemetry import Telemetry
 from vecsec_chassis.tokens import TokenVerifier
 
 log = structlog.get_logger()
 
+LIVENESS = "vecsec.live"
+"""Serving from the start to the end, whatever else does not: who restarts processes asks this one."""
 _TRANSPORT_HEADROOM = 4
 """The transport takes messages somewhat larger than we serve, so that the sender gets an error that names the limit."""
 
@@ -51,6 +56,8 @@ class RunningService:
     port: int
     metrics_port: int
     health: Health
+    health_port: int | None = None
+    """Where health is told without TLS; None for nowhere."""
 
 
 @asynccontextmanager
@@ -58,53 +65,72 @@ async def running_server(
     *,
     service_name: str,
     add_servicer: Callable[[grpc.aio.Server], None],
-    port: int,
-    port_setting: str,
+    listening: Listening,
     settings: ServiceSettings,
     telemetry: Telemetry,
     token_verifier: TokenVerifier | None,
 ) -> AsyncIterator[RunningService]:
     """Serve until the block ends; then refuse new calls, let those in flight finish within the grace time, and stop.
 
-    `service_name` is the full name of the proto service, `port_setting` the variable that sets the port. The caller
-    sets the health once everything behind the handlers answers.
+    `service_name` is the full name of the proto service. The caller sets the health once everything behind the
+    handlers answers.
 
     Raises:
-        StartupError: if the port cannot be listened on.
+        StartupError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
     """
+    peers = _peer_interceptor(service_name, listening, telemetry)
     server = grpc.aio.server(
         interceptors=list(
-            chain(telemetry, token_verifier=token_verifier, max_message_bytes=settings.max_message_bytes)
+            chain(telemetry, peers=peers, token_verifier=token_verifier, max_message_bytes=settings.max_message_bytes)
         ),
-        options=_options(settings.max_message_bytes),
+        options=_options(settings),
     )
     health_of_service = Health(service_name)
     add_servicer(server)
     health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, server)
     reflection.enable_server_reflection((service_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    address = f"{settings.bind_address}:{port}"
-    try:
-        bound_port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise StartupError(f"cannot listen on {address}; set {port_setting} to a free port ({error})") from error
+    port = listening.open_port(server)
     await health_of_service.set_serving(False)
-    await server.start()
-    log.info("listening", address=f"{settings.bind_address}:{bound_port}", metrics_port=telemetry.metrics_port)
-    try:
-        yield RunningService(port=bound_port, metrics_port=telemetry.metrics_port, health=health_of_service)
-    finally:
-        await health_of_service.shut_down()
-        log.info("draining", grace_seconds=settings.shutdown_grace_seconds)
-        await asyncio.shield(server.stop(settings.shutdown_grace_seconds))
-        log.info("stopped")
+    await health_of_service.set_serving(True, LIVENESS)
+    async with health_port(listening, health_of_service.servicer) as port_of_health:
+        await server.start()
+        log.info(
+            "listening",
+            address=f"{listening.address}:{port}",
+            tls=listening.certificates is not None,
+            metrics_port=telemetry.metrics_port,
+            health_port=port_of_health,
+        )
+        try:
+            yield RunningService(port, telemetry.metrics_port, health_of_service, port_of_health)
+        finally:
+            await health_of_service.shut_down()
+            log.info("draining", grace_seconds=settings.shutdown_grace_seconds)
+            await asyncio.shield(server.stop(settings.shutdown_grace_seconds))
+            log.info("stopped")
 
 
-def _options(max_message_bytes: int) -> Sequence[tuple[str, int]]:
+def _peer_interceptor(service_name: str, listening: Listening, telemetry: Telemetry) -> PeerInterceptor | None:
+    if listening.certificates is None or listening.certificates.current.pem.client_authority is None:
+        return None  # nobody shows a certificate
+    methods = [method.name for method in descriptor_pool.Default().FindServiceByName(service_name).methods]
+    unknown = listening.allowed_peers.unknown_methods(methods)
+    if unknown:
+        raise StartupError(
+            f"{listening.allowed_peers_setting} allows {', '.join(unknown)}, which {service_name} has not; "
+            f"it has {', '.join(methods)}, and health and reflection"
+        )
+    return PeerInterceptor(listening.allowed_peers, methods, telemetry.meter)
+
+
+def _options(settings: ServiceSettings) -> Sequence[tuple[str, int]]:
     return (
-        # Without this a second process could listen on the same port and take half of the calls.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", max_message_bytes * _TRANSPORT_HEADROOM),
+        NO_SECOND_LISTENER,
+        ("grpc.max_receive_message_length", settings.max_message_bytes * _TRANSPORT_HEADROOM),
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+        # Clients are sent to look their peers up again, gently: calls in flight go on to their end, however long. So
+        # new replicas get their share, and no connection outlives the certificate that it was made with by much.
+        ("grpc.max_connection_age_ms", int(settings.max_connection_seconds * 1000)),
     )

@@ -1,14 +1,33 @@
 """Settings that all services share. Everything is an environment variable; `.env` in the current folder is read too."""
 
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from vecsec_chassis.allowed_peers import AllowedPeers
+from vecsec_chassis.certificates import (
+    AUTHORITY_SETTING,
+    CERTIFICATE_SETTING,
+    KEY_SETTING,
+    CertificateFiles,
+)
 from vecsec_chassis.errors import StartupError
 
-Port = Annotated[int, Field(ge=0, le=65535)]
 
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _parsed_peers(value: object) -> object:
+    return AllowedPeers.parse(value) if isinstance(value, str) else value
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+OptionalPort = Annotated[Port | None, BeforeValidator(_absent_if_empty)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
+PeerList = Annotated[AllowedPeers, NoDecode, BeforeValidator(_parsed_peers)]
 
 Settings = TypeVar("Settings", bound="ServiceSettings")
 
@@ -26,8 +45,41 @@ class ServiceSettings(BaseSettings):
     """Largest request that is served."""
     shutdown_grace_seconds: float = Field(10.0, alias="VECSEC_SHUTDOWN_GRACE_SECONDS", ge=0, le=600)
     """How long calls in flight may take to finish when the service stops."""
+    max_connection_seconds: float = Field(300.0, alias="VECSEC_MAX_CONNECTION_SECONDS", ge=1, le=86400)
+    """After how long a client is sent to connect again, gently, so that new replicas get their share."""
     otlp_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where traces go (OTLP over gRPC); no traces are recorded without it."""
+    tls_certificate_file: OptionalPath = Field(None, alias=CERTIFICATE_SETTING)
+    """This service's certificate (PEM, leaf first), shown to callers and to other services; without it, no TLS."""
+    tls_key_file: OptionalPath = Field(None, alias=KEY_SETTING)
+    """Its private key (PEM, without a password)."""
+    tls_ca_file: OptionalPath = Field(None, alias=AUTHORITY_SETTING)
+    """The authority (PEM) that signs the certificates of VecSec's services."""
+
+    def certificate_files(self) -> CertificateFiles | None:
+        """Where the certificates are; None without TLS. Callers must show one of the services' authority."""
+        if self.tls_certificate_file is None or self.tls_key_file is None or self.tls_ca_file is None:
+            return None
+        return CertificateFiles(
+            certificate=self.tls_certificate_file,
+            key=self.tls_key_file,
+            authority=self.tls_ca_file,
+            client_authority=self.tls_ca_file,
+            client_authority_setting=AUTHORITY_SETTING,
+        )
+
+    @model_validator(mode="after")
+    def _demand_whole_tls(self) -> Self:
+        """Half a configuration must not end in half a protection."""
+        chosen = {
+            CERTIFICATE_SETTING: self.tls_certificate_file,
+            KEY_SETTING: self.tls_key_file,
+            AUTHORITY_SETTING: self.tls_ca_file,
+        }
+        missing = [name for name, path in chosen.items() if path is None]
+        if missing and len(missing) < len(chosen):
+            raise ValueError(f"{' and '.join(missing)} not set; TLS needs {', '.join(chosen)}, or none of them")
+        return self
 
 
 def load_settings(kind: type[Settings]) -> Settings:
@@ -40,9 +92,13 @@ def load_settings(kind: type[Settings]) -> Settings:
         return kind()
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}={item.get('input')!r}: {item['msg']}"
-            if item["type"] != "missing"
-            else f"{'.'.join(str(part) for part in item['loc'])} is not set"
+            _problem(".".join(str(part) for part in item["loc"]), item["type"], item.get("input"), item["msg"])
             for item in error.errors()
         )
         raise StartupError(f"bad settings: {problems}") from error
+
+
+def _problem(name: str, kind: str, value: object, message: str) -> str:
+    if not name:
+        return message.removeprefix("Value error, ")  # about several settings, which it names itself
+    return f"{name} is not set" if kind == "missing" else f"{name}={value!r}: {message}"

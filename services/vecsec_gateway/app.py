@@ -8,7 +8,9 @@ import grpc
 
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
+from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.flag import real_retrieval_flag
+from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
@@ -51,21 +53,32 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                 otlp_endpoint=settings.otlp_endpoint,
             )
         )
+        certificates = await stack.enter_async_context(
+            running_certificates(settings.certificate_files(), telemetry.meter)
+        )
         verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
         limit = settings.max_message_bytes
-        policy = await stack.enter_async_context(peer_channel(settings.policy_address, limit))
-        retrieval = await stack.enter_async_context(peer_channel(settings.retrieval_address, limit))
+        policy = await stack.enter_async_context(peer_channel(settings.policy_address, limit, certificates))
+        retrieval = await stack.enter_async_context(peer_channel(settings.retrieval_address, limit, certificates))
         use_cases = _use_cases(settings, telemetry, flag, policy=policy, retrieval=retrieval)
         handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
-                port=settings.port,
-                port_setting="VECSEC_GATEWAY_PORT",
+                listening=Listening(
+                    address=settings.bind_address,
+                    port=settings.port,
+                    port_setting="VECSEC_GATEWAY_PORT",
+                    certificates=certificates,
+                    allowed_peers=settings.allowed_peers,
+                    allowed_peers_setting="VECSEC_GATEWAY_ALLOWED_PEERS",
+                    health_port=settings.health_port,
+                    health_port_setting="VECSEC_GATEWAY_HEALTH_PORT",
+                ),
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,

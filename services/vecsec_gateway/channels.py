@@ -1,4 +1,4 @@
-"""Channels to the peers: found by name, kept alive, quick to come back."""
+"""Channels to the peers: found by name, kept alive, quick to come back, with TLS or without."""
 
 import json
 from collections.abc import AsyncIterator
@@ -6,16 +6,44 @@ from contextlib import asynccontextmanager
 
 import grpc
 
+from vecsec_chassis.certificate_watch import WatchedCertificates
+from vecsec_chassis.certificates import Certificates
+from vecsec_chassis.tls_credentials import channel_credentials
+from vecsec_gateway.rotating_channel import RotatingChannel, as_channel
+
 _ANSWER_HEADROOM = 4
 """A thousand rows can be larger together than any one request may be."""
 
 
 @asynccontextmanager
-async def peer_channel(address: str, max_message_bytes: int) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a peer; nothing is connected until the first call."""
-    options: list[tuple[str, int | str]] = [
-        # All addresses of a (headless) name are used, not only the first.
+async def peer_channel(
+    address: str, max_message_bytes: int, certificates: WatchedCertificates | None
+) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a peer, encrypted if there are certificates; nothing is connected until the first call."""
+    options = _options(max_message_bytes)
+    if certificates is None:
+        plain = grpc.aio.insecure_channel(address, options=options)
+        try:
+            yield plain
+        finally:
+            await plain.close()
+        return
+
+    def secured(current: Certificates) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(address, channel_credentials(current), options=options)
+
+    rotating = RotatingChannel(certificates, secured)
+    try:
+        yield as_channel(rotating)
+    finally:
+        await rotating.close()
+
+
+def _options(max_message_bytes: int) -> list[tuple[str, int | str]]:
+    return [
+        # All addresses of a (headless) name are used, not only the first, and looked up again soon when one is lost.
         ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
         # A peer that vanished without a word is noticed within these times, also between calls.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
@@ -30,8 +58,3 @@ async def peer_channel(address: str, max_message_bytes: int) -> AsyncIterator[gr
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", max_message_bytes * _ANSWER_HEADROOM),
     ]
-    channel = grpc.aio.insecure_channel(address, options=options)
-    try:
-        yield channel
-    finally:
-        await channel.close()

@@ -1,11 +1,17 @@
 """What the gateway can be told."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from vecsec_chassis.allowed_peers import ANY_PEER, AllowedPeers
+from vecsec_chassis.certificates import CERTIFICATE_SETTING, CertificateFiles
 from vecsec_chassis.flag import FlagSettings
-from vecsec_chassis.settings import Port
+from vecsec_chassis.settings import OptionalPath, OptionalPort, PeerList, Port
+
+_CLIENT_CA_SETTING = "VECSEC_GATEWAY_CLIENT_CA_FILE"
 
 
 class GatewaySettings(FlagSettings):
@@ -15,6 +21,12 @@ class GatewaySettings(FlagSettings):
     """Where callers find the gateway; 0 takes any free port."""
     metrics_port: Port = Field(9091, alias="VECSEC_GATEWAY_METRICS_PORT")
     """Where Prometheus finds its metrics."""
+    health_port: OptionalPort = Field(None, alias="VECSEC_GATEWAY_HEALTH_PORT")
+    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere."""
+    allowed_peers: PeerList = Field(AllowedPeers.parse(ANY_PEER), alias="VECSEC_GATEWAY_ALLOWED_PEERS")
+    """Which certificates callers may show, where they must show one, and for which methods: see `AllowedPeers`."""
+    client_ca_file: OptionalPath = Field(None, alias=_CLIENT_CA_SETTING)
+    """The authority (PEM) of the callers' certificates; unset, callers need none: their token says who they are."""
     issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
     """Whose tokens are accepted."""
     policy_address: str = Field("localhost:50053", alias="VECSEC_POLICY_ADDRESS", min_length=1)
@@ -38,3 +50,22 @@ class GatewaySettings(FlagSettings):
     """For how long."""
     probe_seconds: float = Field(2.0, alias="VECSEC_PEER_PROBE_SECONDS", gt=0, le=3600)
     """How often the health entries of the peers are brought up to date."""
+
+    def certificate_files(self) -> CertificateFiles | None:
+        """Where the certificates are; None without TLS. Callers are asked for a certificate only if there is an
+        authority for theirs.
+        """
+        files = super().certificate_files()
+        if files is None:
+            return None
+        return replace(files, client_authority=self.client_ca_file, client_authority_setting=_CLIENT_CA_SETTING)
+
+    @model_validator(mode="after")
+    def _demand_tls_for_client_certificates(self) -> Self:
+        if self.client_ca_file is not None and self.tls_certificate_file is None:
+            raise ValueError(f"{_CLIENT_CA_SETTING} is set, but no TLS; set {CERTIFICATE_SETTING} and its key as well")
+        if self.client_ca_file is None and self.allowed_peers != AllowedPeers.parse(ANY_PEER):
+            raise ValueError(
+                f"VECSEC_GATEWAY_ALLOWED_PEERS needs {_CLIENT_CA_SETTING}, by which callers prove who they are"
+            )
+        return self

@@ -7,7 +7,9 @@ import grpc
 import structlog
 
 from vecsec.policy.v1 import policy_service_pb2_grpc
+from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.grants import GrantSigner
+from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
@@ -46,6 +48,9 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
                 otlp_endpoint=settings.otlp_endpoint,
             )
         )
+        certificates = await stack.enter_async_context(
+            running_certificates(settings.certificate_files(), telemetry.meter)
+        )
         metrics = PolicyMetrics(telemetry.meter)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_file, metrics))
@@ -58,8 +63,16 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=add_servicer,
-                port=settings.port,
-                port_setting="VECSEC_POLICY_PORT",
+                listening=Listening(
+                    address=settings.bind_address,
+                    port=settings.port,
+                    port_setting="VECSEC_POLICY_PORT",
+                    certificates=certificates,
+                    allowed_peers=settings.allowed_peers,
+                    allowed_peers_setting="VECSEC_POLICY_ALLOWED_PEERS",
+                    health_port=settings.health_port,
+                    health_port_setting="VECSEC_POLICY_HEALTH_PORT",
+                ),
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vecsec_chassis.settings import Port, ServiceSettings
+from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
+from vecsec_chassis.settings import OptionalPort, PeerList, Port, ServiceSettings
 
 PACKAGED_POLICY = Path(__file__).with_name("default_policy")
 
@@ -16,6 +17,10 @@ class PolicySettings(ServiceSettings):
     """The port that it listens on; 0 takes any free one."""
     metrics_port: Port = Field(9093, alias="VECSEC_POLICY_METRICS_PORT")
     """Where Prometheus finds its metrics."""
+    health_port: OptionalPort = Field(None, alias="VECSEC_POLICY_HEALTH_PORT")
+    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere."""
+    allowed_peers: PeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_POLICY_ALLOWED_PEERS")
+    """Which certificates callers may show, where they must show one, and for which methods: see `AllowedPeers`."""
     issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
     """The issuers whose tokens are accepted."""
     grant_key_file: Path = Field(alias="VECSEC_GRANT_KEY_FILE")

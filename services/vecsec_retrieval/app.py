@@ -10,10 +10,12 @@ import grpc
 import structlog
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
+from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.flag import real_retrieval_flag
 from vecsec_chassis.grants import GrantVerifier
 from vecsec_chassis.keys import key_source
+from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import Health, RunningService, running_server
 from vecsec_chassis.telemetry import running_telemetry
 from vecsec_retrieval.cells import CellStore
@@ -60,6 +62,9 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
                 otlp_endpoint=settings.otlp_endpoint,
             )
         )
+        certificates = await stack.enter_async_context(
+            running_certificates(settings.certificate_files(), telemetry.meter)
+        )
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
@@ -96,8 +101,16 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=add_servicer,
-                port=settings.port,
-                port_setting="VECSEC_RETRIEVAL_PORT",
+                listening=Listening(
+                    address=settings.bind_address,
+                    port=settings.port,
+                    port_setting="VECSEC_RETRIEVAL_PORT",
+                    certificates=certificates,
+                    allowed_peers=settings.allowed_peers,
+                    allowed_peers_setting="VECSEC_RETRIEVAL_ALLOWED_PEERS",
+                    health_port=settings.health_port,
+                    health_port_setting="VECSEC_RETRIEVAL_HEALTH_PORT",
+                ),
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is

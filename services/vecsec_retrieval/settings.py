@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_chassis.flag import FlagSettings
-from vecsec_chassis.settings import Port
+from vecsec_chassis.settings import OptionalPort, PeerList, Port
 from vecsec_retrieval.embeddings import WORDLLAMA
 from vecsec_retrieval.memory_budget import parse_size
 
@@ -26,6 +27,10 @@ class RetrievalSettings(FlagSettings):
     """The port that it listens on; 0 takes any free one."""
     metrics_port: Port = Field(9092, alias="VECSEC_RETRIEVAL_METRICS_PORT")
     """Where Prometheus finds its metrics."""
+    health_port: OptionalPort = Field(None, alias="VECSEC_RETRIEVAL_HEALTH_PORT")
+    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere."""
+    allowed_peers: PeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_RETRIEVAL_ALLOWED_PEERS")
+    """Which certificates callers may show, where they must show one, and for which methods: see `AllowedPeers`."""
     grant_jwks: str = Field(alias="VECSEC_GRANT_JWKS")
     """Path or URL of the JWKS with the policy service's grant key."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")

@@ -14,6 +14,7 @@ from support.refusals import refusal
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec_chassis import calls
 from vecsec_chassis.errors import AccessDenied, RetrievalUnavailable, StartupError
+from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.settings import ServiceSettings
 from vecsec_chassis.telemetry import running_telemetry
@@ -55,8 +56,7 @@ async def serving(handlers: Handlers, **settings: object) -> AsyncIterator[Runni
             add_servicer=lambda server: retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
                 handlers, server
             ),
-            port=int(str(settings.pop("port", 0))),
-            port_setting="VECSEC_TEST_PORT",
+            listening=Listening("127.0.0.1", int(str(settings.pop("port", 0))), "VECSEC_TEST_PORT"),
             settings=ServiceSettings.model_validate(settings),
             telemetry=telemetry,
             token_verifier=None,

@@ -11,6 +11,7 @@ import grpc
 import yaml
 
 import vecsec_policy
+from support.certificates import Authority
 from support.issuer import Issuer
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
@@ -133,11 +134,16 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    folder: Path, *, tenants: dict[str, list[str]] | None = None, **environment: object
+    folder: Path,
+    *,
+    tenants: dict[str, list[str]] | None = None,
+    authority: Authority | None = None,
+    **environment: object,
 ) -> AsyncIterator[Stack]:
     """Start policy, retrieval and gateway; `tenants` (id to topics) come beside the default ones.
 
-    `environment` holds further settings by their variables' names.
+    With an authority they speak TLS with one another and with callers, and the stubs of policy and retrieval show the
+    gateway's identity. `environment` holds further settings by their variables' names.
     """
     issuer = Issuer(folder / "keys")
     _write_policy(folder / "policy", tenants or {})
@@ -146,6 +152,10 @@ async def running_stack(
         "VECSEC_FLAG_FILE": folder / "flags.json",
         "VECSEC_SHUTDOWN_GRACE_SECONDS": 2,
     }
+
+    def secured(service: str) -> dict[str, object]:
+        return {} if authority is None else authority.settings(service)
+
     async with AsyncExitStack() as stack:
         policy = await stack.enter_async_context(
             running_policy(
@@ -158,6 +168,7 @@ async def running_stack(
                         "VECSEC_GRANT_KEY_FILE": issuer.grant_key_file,
                         "VECSEC_AUDIT_FILE": folder / "audit" / "policy.jsonl",
                     }
+                    | secured("policy")
                     | environment
                 )
             )
@@ -172,6 +183,7 @@ async def running_stack(
                         "VECSEC_GRANT_JWKS": str(issuer.grant_jwks_file),
                         "CHROMA_PATH": folder / "chroma",
                     }
+                    | secured("retrieval")
                     | environment
                 )
             )
@@ -186,12 +198,13 @@ async def running_stack(
                         "VECSEC_POLICY_ADDRESS": f"localhost:{policy.port}",
                         "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{retrieval.port}",
                     }
+                    | secured("gateway")
                     | environment
                 )
             )
         )
         channels = [
-            await stack.enter_async_context(grpc.aio.insecure_channel(f"localhost:{service.port}"))
+            await stack.enter_async_context(_channel(f"localhost:{service.port}", authority))
             for service in (gateway, policy, retrieval)
         ]
         yield Stack(
@@ -204,6 +217,12 @@ async def running_stack(
             policy=policy_service_pb2_grpc.PolicyServiceStub(channels[1]),
             retrieval=retrieval_service_pb2_grpc.RetrievalServiceStub(channels[2]),
         )
+
+
+def _channel(address: str, authority: Authority | None) -> grpc.aio.Channel:
+    if authority is None:
+        return grpc.aio.insecure_channel(address)
+    return grpc.aio.secure_channel(address, authority.credentials())
 
 
 def _write_policy(folder: Path, tenants: dict[str, list[str]]) -> None:

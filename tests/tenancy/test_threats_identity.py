@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.certificates import Authority
 from support.issuer import Issuer
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document
@@ -51,6 +52,29 @@ async def test_threat_07_retrieval_and_policy_trust_no_peer(stack: Stack) -> Non
     plan = policy_service_pb2.PlanAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_READ)
     refused = await refusal(stack.policy.PlanAccess(plan, metadata=SPOOFED, timeout=SEARCH_SECONDS))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
+
+
+async def test_threat_07_a_stolen_grant_is_of_no_use_without_the_gateways_certificate(tmp_path: Path) -> None:
+    """Whatever the call, an uninvited peer of the same authority is told the same, and counted."""
+    authority = Authority(tmp_path / "tls")
+    async with running_stack(tmp_path, authority=authority) as stack:
+        await stack.load("tenant_a", document("open", "an open note"))
+        grant = await stack.grant(stack.issuer.token(), "tenant_a")
+        address = f"localhost:{stack.retrieval_service.port}"
+        async with grpc.aio.secure_channel(address, authority.credentials("spiffe://vecsec/other")) as channel:
+            stub = retrieval_service_pb2_grpc.RetrievalServiceStub(channel)
+            answers = [
+                await refusal(stub.SearchDocuments(request, timeout=SEARCH_SECONDS))
+                for request in (
+                    retrieval_service_pb2.SearchDocumentsRequest(grant=grant, query=query_pb2.Query(text="note"), k=10),
+                    retrieval_service_pb2.SearchDocumentsRequest(grant="nonsense"),
+                )
+            ]
+        assert [answer.code for answer in answers] == [grpc.StatusCode.PERMISSION_DENIED] * 2
+        assert answers[0].message == answers[1].message
+        assert answers[0].details == answers[1].details
+        denied = stack.metrics(stack.retrieval_service)['vecsec_peer_denied_total{method="SearchDocuments"}']
+        assert denied == 2
 
 
 async def test_threat_07_two_tokens_are_none(stack: Stack) -> None:

@@ -1,0 +1,64 @@
+"""Which peers may call what, by the identity in their certificate: `spiffe://vecsec/gateway *=health`.
+
+Entries stand between blanks. Each is an identity, exactly as the certificate says it (a URI or a DNS name; `*` for
+every peer with a certificate of the authority), and may name methods after `=`, separated by commas; without them the
+peer may call all. `health` and `reflection` are the two services beside our own.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+ANY_PEER = "*"
+HEALTH = "health"
+REFLECTION = "reflection"
+GATEWAY_ONLY = "spiffe://vecsec/gateway *=health"
+"""The setting's default behind the gateway: a probe learns no more than whether the service serves."""
+
+_ALL_METHODS = frozenset({ANY_PEER})
+_INFRASTRUCTURE = (("/grpc.health.", HEALTH), ("/grpc.reflection.", REFLECTION))
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedPeers:
+    """Who may call what; everybody else may call nothing."""
+
+    methods: Mapping[str, frozenset[str]]
+    """By identity."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the setting.
+
+        Raises:
+            ValueError: for an entry without identity or with an empty method.
+        """
+        methods: dict[str, frozenset[str]] = {}
+        for entry in text.split():
+            identity, has_methods, names = entry.partition("=")
+            chosen = frozenset(names.split(",")) if has_methods else _ALL_METHODS
+            if not identity or "" in chosen:
+                raise ValueError(f"{entry!r} is neither `identity` nor `identity=Method,Method`")
+            methods[identity] = methods.get(identity, frozenset()) | chosen
+        return cls(methods)
+
+    def unknown_methods(self, known: Collection[str]) -> list[str]:
+        """The methods that no peer could ever call: misspelt ones."""
+        named = {name for names in self.methods.values() for name in names}
+        return sorted(named - {*known, ANY_PEER, HEALTH, REFLECTION})
+
+    def may_call(self, identities: Collection[str], method: str) -> bool:
+        """Whether a peer with these identities, of which it has proven all, may call a method by its short name."""
+        granted = (self.methods.get(identity) for identity in (*identities, ANY_PEER))
+        return any(names is not None and (ANY_PEER in names or method in names) for names in granted)
+
+
+NOBODY = AllowedPeers({})
+
+
+def short_name(method: str) -> str:
+    """How the setting calls a method: `SearchDocuments`, `health` or `reflection`."""
+    for prefix, name in _INFRASTRUCTURE:
+        if method.startswith(prefix):
+            return name
+    return method.rpartition("/")[2]

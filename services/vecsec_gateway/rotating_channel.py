@@ -1,0 +1,96 @@
+"""A channel to a peer that is made anew when the certificates change, without losing a call.
+
+gRPC's own channels keep the certificates that they were made with. Stubs are made once and keep their channel, so what
+they hold is this one; each call goes to the channel that is current when it starts.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+import grpc
+import structlog
+
+from vecsec_chassis.certificate_watch import WatchedCertificates
+from vecsec_chassis.certificates import Certificates
+
+log = structlog.get_logger()
+
+_CONNECT_SECONDS = 5.0
+"""How long the old channel goes on serving while the new one connects, so that no call waits for that."""
+_DRAIN_SECONDS = 600.0
+"""How long calls on the old channel may go on: imports are long."""
+
+
+class RotatingChannel:
+    """Makes the four kinds of calls that stubs ask for, on the current channel. Used inside of one event loop."""
+
+    def __init__(
+        self, certificates: WatchedCertificates, make_channel: Callable[[Certificates], grpc.aio.Channel]
+    ) -> None:
+        self._certificates = certificates
+        self._make_channel = make_channel
+        self._made_with = certificates.current
+        self._channel = make_channel(self._made_with)
+        self._replacements: set[asyncio.Task[None]] = set()
+
+    def unary_unary(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
+        return self._method("unary_unary", arguments, keywords)
+
+    def unary_stream(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
+        return self._method("unary_stream", arguments, keywords)
+
+    def stream_unary(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
+        return self._method("stream_unary", arguments, keywords)
+
+    def stream_stream(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
+        return self._method("stream_stream", arguments, keywords)
+
+    async def close(self) -> None:
+        """Close the channels at once."""
+        for task in tuple(self._replacements):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._channel.close()
+
+    def _method(self, kind: str, arguments: Any, keywords: Any) -> Callable[..., Any]:
+        made: tuple[grpc.aio.Channel, Callable[..., Any]] | None = None
+
+        def call(*call_arguments: Any, **call_keywords: Any) -> Any:
+            nonlocal made
+            channel = self._current()
+            if made is None or made[0] is not channel:
+                made = channel, getattr(channel, kind)(*arguments, **keywords)
+            return made[1](*call_arguments, **call_keywords)
+
+        return call
+
+    def _current(self) -> grpc.aio.Channel:
+        certificates = self._certificates.current
+        if certificates is not self._made_with:
+            self._made_with = certificates
+            task = asyncio.create_task(self._replace(certificates), name="connect with new certificates")
+            self._replacements.add(task)
+            task.add_done_callback(self._replacements.discard)
+        return self._channel
+
+    async def _replace(self, certificates: Certificates) -> None:
+        old, new = self._channel, self._make_channel(certificates)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await new.channel_ready()
+        except TimeoutError:
+            log.warning("No connection with the new certificates yet")
+        except asyncio.CancelledError:
+            await new.close()
+            raise
+        self._channel = new
+        log.info("Calls go out with the new certificates")
+        await old.close(_DRAIN_SECONDS)
+
+
+def as_channel(rotating: RotatingChannel) -> grpc.aio.Channel:
+    """To stubs it is a channel: they call nothing but the four methods."""
+    return cast("grpc.aio.Channel", rotating)
