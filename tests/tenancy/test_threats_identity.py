@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.certificates import Authority
 from support.issuer import Issuer
 from support.refusals import refusal
-from support.stack import SEARCH_SECONDS, Stack, bearer, document
+from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
-from vecsec.retrieval.v1 import retrieval_service_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2, query_pb2
 
 SPOOFED = tuple(
