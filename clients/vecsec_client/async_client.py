@@ -26,6 +26,7 @@ from vecsec_client.results import (
     DocumentsAnswer,
     Explanation,
     ImportProgress,
+    LabelPage,
     SearchAnswer,
     ViolationCounts,
 )
@@ -140,6 +141,20 @@ class AsyncVecSecClient:
     ) -> tuple[Collection, ...]:
         """List the tenant's collections that hold at least one document the caller may read."""
         return await self._call(exchanges.list_collections(tenant_id=self._defaults.tenant_of(tenant)), timeout)
+
+    async def list_labels(
+        self,
+        *,
+        tenant: str | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> LabelPage:
+        """A page of the labels of a tenant's documents; see `VecSecClient.list_labels`."""
+        exchange = exchanges.list_labels(
+            tenant_id=self._defaults.tenant_of(tenant), page_size=page_size, page_token=page_token
+        )
+        return await self._call(exchange, timeout)
 
     async def explain_access(
         self,

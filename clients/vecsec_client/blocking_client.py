@@ -26,6 +26,7 @@ from vecsec_client.results import (
     DocumentsAnswer,
     Explanation,
     ImportProgress,
+    LabelPage,
     SearchAnswer,
     ViolationCounts,
 )
@@ -151,6 +152,19 @@ class VecSecClient:
     def list_collections(self, *, tenant: str | None = None, timeout: float | None = None) -> tuple[Collection, ...]:
         """List the tenant's collections that hold at least one document the caller may read."""
         return self._call(exchanges.list_collections(tenant_id=self._defaults.tenant_of(tenant)), timeout)
+
+    def list_labels(
+        self, *, tenant: str | None = None, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> LabelPage:
+        """A page of the labels of a tenant's documents, with their numbers; for callers who may configure it.
+
+        Go on with the page's `next_page_token` until it is empty. A page may hold fewer than `page_size` labels (at
+        most 1,000; 0 leaves it to the service) though there are more.
+        """
+        exchange = exchanges.list_labels(
+            tenant_id=self._defaults.tenant_of(tenant), page_size=page_size, page_token=page_token
+        )
+        return self._call(exchange, timeout)
 
     def explain_access(
         self,

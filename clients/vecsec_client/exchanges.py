@@ -18,6 +18,7 @@ from vecsec_client.results import (
     DeterminingRule,
     DocumentsAnswer,
     Explanation,
+    LabelPage,
     SearchAnswer,
     ViolationCounts,
 )
@@ -26,6 +27,7 @@ from vecsec_client.wire_filters import filter_to_proto
 from vecsec_client.wire_values import (
     action_number,
     document_from_proto,
+    label_count_from_proto,
     label_to_proto,
     metric_from_proto,
     naming,
@@ -114,6 +116,17 @@ def list_collections(*, tenant_id: str) -> Exchange[gateway_pb2.ListCollectionsR
     return Exchange("ListCollections", request, _collections)
 
 
+def list_labels(
+    *, tenant_id: str, page_size: int, page_token: str
+) -> Exchange[gateway_pb2.ListLabelsResponse, LabelPage]:
+    """A page of a tenant's labels."""
+    request = gateway_pb2.ListLabelsRequest()
+    for name, value in (("tenant_id", tenant_id), ("page_size", page_size), ("page_token", page_token)):
+        with naming(name):
+            setattr(request, name, value)
+    return Exchange("ListLabels", request, _label_page)
+
+
 def explain_access(
     *,
     tenant_id: str,
@@ -198,6 +211,13 @@ def _collections(response: gateway_pb2.ListCollectionsResponse) -> tuple[Collect
             metric=metric_from_proto(each.metric),
         )
         for each in response.collections
+    )
+
+
+def _label_page(response: gateway_pb2.ListLabelsResponse) -> LabelPage:
+    return LabelPage(
+        labels=tuple(label_count_from_proto(each) for each in response.labels),
+        next_page_token=response.next_page_token,
     )
 
 

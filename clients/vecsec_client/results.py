@@ -105,6 +105,29 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelCount:
+    """One label of a collection, and how many documents bear it."""
+
+    collection_id: str
+    tenant_id: str
+    sensitivity: Sensitivity | None
+    """None only if the service names a level that this version of the SDK does not know."""
+    topics: tuple[str, ...]
+    attributes: Mapping[str, AttributeValue]
+    document_count: int
+    """At least one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPage:
+    """Some of a tenant's labels."""
+
+    labels: tuple[LabelCount, ...]
+    next_page_token: str
+    """Where to go on; empty if this was the last page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeterminingRule:
     """One rule that decided."""
 

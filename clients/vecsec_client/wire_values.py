@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
-from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec.type.v1 import access_pb2, document_pb2, label_count_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_client.errors import InvalidArgument
-from vecsec_client.results import Document, DocumentInput, ScoredDocument
+from vecsec_client.results import Document, DocumentInput, LabelCount, ScoredDocument
 from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, Sensitivity, SimilarityMetric
 
 SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
@@ -130,6 +130,19 @@ def document_from_proto(message: document_pb2.Document) -> Document:
         attributes={name: _attribute(value) for name, value in sorted(label.attributes.items())},
         metadata=_metadata(message.metadata),
         embedding=tuple(message.embedding),
+    )
+
+
+def label_count_from_proto(message: label_count_pb2.LabelCount) -> LabelCount:
+    """A label with its collection and the number of its documents."""
+    label = message.label
+    return LabelCount(
+        collection_id=message.collection_id,
+        tenant_id=label.tenant_id,
+        sensitivity=_SENSITIVITY_OF_NUMBER.get(label.sensitivity),
+        topics=tuple(label.topics),
+        attributes={name: _attribute(value) for name, value in sorted(label.attributes.items())},
+        document_count=message.document_count,
     )
 
 

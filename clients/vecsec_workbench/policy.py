@@ -2,7 +2,7 @@
 
 import typer
 
-from vecsec_workbench import check
+from vecsec_workbench import check, labels
 
 app = typer.Typer(
     name="policy",
@@ -18,3 +18,4 @@ def policy() -> None:
 
 
 app.command("check")(check.check)
+app.command("labels")(labels.labels)

@@ -7,7 +7,7 @@ from vecsec_chassis.access import Action
 from vecsec_gateway.checking import CheckedRows, RowCheck, is_real
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.flag_off import real_retrieval_off
-from vecsec_gateway.peers import Collection, Flag, Lookup, Plan, RetrievalPeer, Row
+from vecsec_gateway.peers import Collection, Flag, LabelPage, LabelPageRequest, Lookup, Plan, RetrievalPeer, Row
 from vecsec_gateway.planning import Planning
 
 
@@ -62,3 +62,14 @@ class Documents:
             anew=True,
         )
         return collections
+
+    async def list_labels(self, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
+        """A page of the labels whose documents the caller may configure."""
+        _, labels = await self.planning.act(
+            page.tenant_id,
+            Action.CONFIGURE,
+            deadline,
+            lambda plan: self.retrieval.list_labels(plan.grant, page, deadline),
+            anew=True,
+        )
+        return labels

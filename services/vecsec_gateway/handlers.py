@@ -11,6 +11,7 @@ import grpc
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2
 from vecsec_chassis.calls import current_request_id, time_remaining
 from vecsec_chassis.errors import PolicyUnavailable, RetrievalUnavailable
@@ -18,7 +19,7 @@ from vecsec_chassis.wire import action_from_proto, label_from_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.peers import Batch, PolicyPeer
+from vecsec_gateway.peers import Batch, LabelPageRequest, PolicyPeer
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
     batch_from_proto,
@@ -109,6 +110,16 @@ class GatewayHandlers(GatewayServiceServicer):
                 assert isinstance(collection, collection_pb2.Collection), "passed on as retrieval sent it"
                 response.collections.append(collection)
         return response
+
+    async def ListLabels(  # noqa: N802
+        self, request: gateway_pb2.ListLabelsRequest, _context: Context
+    ) -> gateway_pb2.ListLabelsResponse:
+        """List a page of a tenant's labels."""
+        wanted = LabelPageRequest(request.tenant_id, request.page_size, request.page_token)
+        async with self._in_time() as deadline:
+            page = await self._use_cases.documents.list_labels(wanted, deadline)
+        assert isinstance(page, retrieval_pb2.ListLabelsResponse), "passed on as retrieval sent it"
+        return gateway_pb2.ListLabelsResponse(labels=page.labels, next_page_token=page.next_page_token)
 
     async def ExplainAccess(  # noqa: N802
         self, request: gateway_pb2.ExplainAccessRequest, _context: Context

@@ -68,6 +68,24 @@ class Lookup:
     include_embeddings: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LabelPageRequest:
+    """Which page of a tenant's labels is wanted."""
+
+    tenant_id: str
+    page_size: int
+    page_token: str
+
+
+class LabelPage(Protocol):
+    """A page of labels, passed on as retrieval sent it."""
+
+    @property
+    def next_page_token(self) -> str:
+        """Where to go on; empty on the last page."""
+        ...
+
+
 class Collection(Protocol):
     """A tenant's collection, as retrieval described it; passed on unread."""
 
@@ -186,6 +204,10 @@ class RetrievalPeer(Protocol):
 
     async def list_collections(self, grant: str, tenant_id: str, deadline: Deadline) -> Sequence[Collection]:
         """The tenant's collections that hold documents visible under the grant."""
+        ...
+
+    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
+        """A page of the labels that the grant sees."""
         ...
 
     def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:

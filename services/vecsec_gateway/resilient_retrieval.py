@@ -9,7 +9,17 @@ from vecsec_gateway.circuit_breaker import CircuitBreakers, Outcome
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.peer_failures import CircuitOpen, RetrievalTimedOut
-from vecsec_gateway.peers import BatchStored, Collection, GrantedBatch, Lookup, RetrievalPeer, Row, Search
+from vecsec_gateway.peers import (
+    BatchStored,
+    Collection,
+    GrantedBatch,
+    LabelPage,
+    LabelPageRequest,
+    Lookup,
+    RetrievalPeer,
+    Row,
+    Search,
+)
 from vecsec_gateway.retries import RetryRules, retried
 from vecsec_gateway.retry_budget import RetryBudget
 
@@ -60,6 +70,12 @@ class ResilientRetrieval:
         """The tenant's collections."""
         return await self._call(
             "list", tenant_id, deadline, lambda until: self._peer.list_collections(grant, tenant_id, until)
+        )
+
+    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
+        """A page of the tenant's labels."""
+        return await self._call(
+            "list", page.tenant_id, deadline, lambda until: self._peer.list_labels(grant, page, until)
         )
 
     def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:

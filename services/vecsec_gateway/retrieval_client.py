@@ -12,7 +12,16 @@ from vecsec_chassis.errors import VecSecError
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.peer_call import Request, Response, call_unary, traced
 from vecsec_gateway.peer_errors import retrieval_error
-from vecsec_gateway.peers import BatchStored, Collection, GrantedBatch, Lookup, Provenance, Row, Search
+from vecsec_gateway.peers import (
+    BatchStored,
+    Collection,
+    GrantedBatch,
+    LabelPageRequest,
+    Lookup,
+    Provenance,
+    Row,
+    Search,
+)
 from vecsec_gateway.wire import WireCriteria, provenance_from_proto, row_from_document
 
 _SERVICE = "vecsec.retrieval.v1.RetrievalService"
@@ -67,6 +76,13 @@ class RetrievalClient:
         request = retrieval_pb2.ListCollectionsRequest(grant=grant)
         response = await self._call(self._stub.ListCollections, "ListCollections", request, deadline)
         return response.collections
+
+    async def list_labels(
+        self, grant: str, page: LabelPageRequest, deadline: Deadline
+    ) -> retrieval_pb2.ListLabelsResponse:
+        """A page of the tenant's labels."""
+        request = retrieval_pb2.ListLabelsRequest(grant=grant, page_size=page.page_size, page_token=page.page_token)
+        return await self._call(self._stub.ListLabels, "ListLabels", request, deadline)
 
     async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come."""

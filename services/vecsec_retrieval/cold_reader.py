@@ -1,11 +1,12 @@
 """Reads a collection straight from the store, where it is not or must not be in memory."""
 
+import heapq
 from collections.abc import Sequence
 
 from vecsec_retrieval.cells import Cell, RowCondition
 from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.readers import SearchAnswer, SearchOrder
+from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document
 from vecsec_retrieval.store_search import StoreSearch
@@ -38,6 +39,12 @@ class ColdReader:
     async def count(self, visibility: Visibility) -> int:
         return len(await self._visible_ids(visibility, limit=None))
 
+    async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
+        labels = await self._catalogue.labels()
+        visible = await visibility.of(labels)
+        keys = heapq.nsmallest(limit, (key for key in visible if key > after_key))
+        return [LabelCount(labels[key], len(await self._ids(frozenset({key}), limit=None))) for key in keys]
+
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.of(await self._catalogue.labels()))
 
@@ -55,5 +62,8 @@ class ColdReader:
         label_keys = await visibility.of(await self._catalogue.labels())
         if not label_keys:
             return []
+        return await self._ids(label_keys, limit=limit)
+
+    async def _ids(self, label_keys: frozenset[str], *, limit: int | None) -> list[str]:
         condition = RowCondition(label_keys)
         return await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition, limit))

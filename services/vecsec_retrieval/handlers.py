@@ -71,3 +71,12 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
     ) -> pb.ListCollectionsResponse:
         """List the collections that hold visible documents."""
         return wire.list_response(await self._listing.list_collections(request.grant))
+
+    async def ListLabels(  # noqa: N802
+        self, request: pb.ListLabelsRequest, context: Context
+    ) -> pb.ListLabelsResponse:
+        """List a page of labels."""
+        page = await self._listing.list_labels(
+            request.grant, page_size=request.page_size, page_token=request.page_token
+        )
+        return wire.labels_response(page)

@@ -1,11 +1,12 @@
 """Reads a collection from its index in memory; nothing here touches the store."""
 
+import heapq
 from collections.abc import Callable, Sequence
 
 from vecsec_retrieval.exact_scan import Mask, top_k
 from vecsec_retrieval.filters import Predicate, predicate
 from vecsec_retrieval.index import CollectionIndex, IndexSnapshot
-from vecsec_retrieval.readers import SearchAnswer, SearchOrder
+from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.store_threads import StoreThreads
@@ -30,6 +31,12 @@ class HotReader:
 
     async def count(self, visibility: Visibility) -> int:
         return self._index.count(await visibility.of(self._index.labels))
+
+    async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
+        visible = await visibility.of(self._index.labels)
+        labels = self._index.labels
+        keys = heapq.nsmallest(limit, (key for key in visible if key > after_key and key in labels))
+        return [LabelCount(labels[key], self._index.count([key])) for key in keys]
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
         return self._index.metadata_keys(await visibility.of(self._index.labels))

@@ -1,11 +1,20 @@
 """A tenant's collections, as far as a grant sees into them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vecsec_chassis.access import Action
+from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.identifiers import is_collection_id
+from vecsec_chassis.labels import Label
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.rows import CollectionInfo
+from vecsec_retrieval.tagging import label_key
+
+_USUAL_PAGE = 500
+_PAGE_BYTES = 1024 * 1024
+"""Writers choose how much a label holds, and a message has a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +23,25 @@ class VisibleCollection:
 
     info: CollectionInfo
     document_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledDocuments:
+    """The documents of one collection that bear one label."""
+
+    collection_id: str
+    label: Label
+    document_count: int
+    """At least one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPage:
+    """Some labels, and where to go on."""
+
+    labels: Sequence[LabelledDocuments]
+    next_page_token: str
+    """Empty if there are no more."""
 
 
 class Listing:
@@ -38,3 +66,48 @@ class Listing:
                 for collection in collections
             ]
         return [each for each in counted if each.document_count]
+
+    async def list_labels(self, token: str, *, page_size: int, page_token: str) -> LabelPage:
+        """The labels of documents that the grant sees, by collection and label key, from where `page_token` says.
+
+        Raises:
+            InvalidGrant: if the caller may not configure.
+            InvalidRequest: if the page token is not one.
+        """
+        grant = await self._permissions.require(token, Action.CONFIGURE)
+        position = _position(page_token)
+        visibility = self._permissions.visibility(grant)
+        found: list[LabelledDocuments] = []
+        labels_left, bytes_left = page_size or _USUAL_PAGE, _PAGE_BYTES
+        async with self._cells.lease(grant.tenant_id) as cell:
+            for collection in [] if cell is None else await cell.collections():
+                collection_id = collection.info.collection_id
+                if collection_id < position.collection_id:
+                    continue
+                after_key = position.label_key if collection_id == position.collection_id else ""
+                counts = await collection.reader().label_counts(visibility, after_key=after_key, limit=labels_left)
+                for each in counts:
+                    if each.document_count:
+                        found.append(LabelledDocuments(collection_id, each.label, each.document_count))
+                    labels_left -= 1
+                    bytes_left -= each.label.weight
+                    if not labels_left or bytes_left < 0:
+                        return LabelPage(found, f"{collection_id}:{label_key(each.label)}")
+        return LabelPage(found, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Behind this label of this collection."""
+
+    collection_id: str
+    label_key: str
+
+
+def _position(page_token: str) -> _Position:
+    if not page_token:
+        return _Position("", "")
+    collection_id, colon, key = page_token.partition(":")
+    if not colon or not is_collection_id(collection_id):
+        raise InvalidRequest.of("page_token", "must be the next_page_token of an answer, or empty")
+    return _Position(collection_id, key)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vecsec_chassis.labels import Label
 from vecsec_retrieval.filters import MetadataFilter
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, ScoredDocument, Vector
@@ -29,6 +30,14 @@ class SearchAnswer:
     """Rows met that were left out because their label is not visible."""
 
 
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """A label and how many documents bear it; none if its last one is gone."""
+
+    label: Label
+    document_count: int
+
+
 class CollectionReader(Protocol):
     """Reads one collection through a grant's eyes; nothing that it returns is invisible to the grant."""
 
@@ -38,6 +47,10 @@ class CollectionReader(Protocol):
 
     async def count(self, visibility: Visibility) -> int:
         """How many documents are visible."""
+        ...
+
+    async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
+        """The visible labels by their keys, from the first behind `after_key`: fewer than `limit` only at the end."""
         ...
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 import numpy as np
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
-from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, value_pb2
+from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, value_pb2
 from vecsec_chassis import wire
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_retrieval.filters import MAXIMUM_CONDITIONS, MAXIMUM_DEPTH, AllOf, AnyOf, Equals, In, MetadataFilter, Range
 from vecsec_retrieval.import_rules import NewDocument
 from vecsec_retrieval.importing import ImportBatch, ImportProgress
-from vecsec_retrieval.listing import VisibleCollection
+from vecsec_retrieval.listing import LabelPage, VisibleCollection
 from vecsec_retrieval.readers import SearchAnswer
 from vecsec_retrieval.reading import GetRequest
 from vecsec_retrieval.rows import Document, MetadataValue, ScoredDocument, Vector
@@ -94,6 +94,20 @@ def list_response(collections: Iterable[VisibleCollection]) -> pb.ListCollection
             )
             for collection in collections
         ]
+    )
+
+
+def labels_response(page: LabelPage) -> pb.ListLabelsResponse:
+    return pb.ListLabelsResponse(
+        labels=[
+            label_count_pb2.LabelCount(
+                collection_id=each.collection_id,
+                label=wire.label_to_proto(each.label),
+                document_count=each.document_count,
+            )
+            for each in page.labels
+        ],
+        next_page_token=page.next_page_token,
     )
 
 

@@ -171,3 +171,34 @@ async def test_bad_requests_name_the_field_and_reach_no_peer(stack: Stack) -> No
         refused = await refusal(stack.gateway.SearchDocuments(request, metadata=bearer(token)))
         assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, (name,))
     assert not [series for series in stack.metrics(stack.policy_service) if "PlanAccess" in series]
+
+
+async def test_labels_are_listed_page_by_page_with_their_numbers(stack: Stack) -> None:
+    await stack.load("tenant_a", *(document(f"m{number}", "text", "PUBLIC") for number in range(3)))
+    await stack.load("tenant_a", document("r1", "text", "PUBLIC", ("rag",)), document("s", "text", "SECRET"))
+    await stack.load("tenant_a", document("n", "text", "INTERNAL"), collection_id="notes")
+    admin = bearer(stack.issuer.token("tenant_a", "admin", "SECRET"))
+    found: dict[tuple[str, int, tuple[str, ...]], int] = {}
+    page_token, pages = "", 0
+    while page_token or not pages:
+        request = gateway_pb2.ListLabelsRequest(tenant_id="tenant_a", page_size=1, page_token=page_token)
+        page = await stack.gateway.ListLabels(request, metadata=admin)
+        assert len(page.labels) <= 1
+        for each in page.labels:
+            assert each.label.tenant_id == "tenant_a"
+            found[each.collection_id, each.label.sensitivity, tuple(each.label.topics)] = each.document_count
+        page_token, pages = page.next_page_token, pages + 1
+    assert found == {
+        ("documents", sensitivity_pb2.SENSITIVITY_PUBLIC, ("marketing",)): 3,
+        ("documents", sensitivity_pb2.SENSITIVITY_PUBLIC, ("rag",)): 1,
+        ("documents", sensitivity_pb2.SENSITIVITY_SECRET, ("marketing",)): 1,
+        ("notes", sensitivity_pb2.SENSITIVITY_INTERNAL, ("marketing",)): 1,
+    }
+    doomed = gateway_pb2.DeleteDocumentsRequest(tenant_id="tenant_a", document_ids=["r1", "s"])
+    await stack.gateway.DeleteDocuments(doomed, metadata=admin)
+    whole = await stack.gateway.ListLabels(gateway_pb2.ListLabelsRequest(tenant_id="tenant_a"), metadata=admin)
+    assert sorted(each.document_count for each in whole.labels) == [1, 3]
+    assert not whole.next_page_token
+    odd = gateway_pb2.ListLabelsRequest(tenant_id="tenant_a", page_token="no token")
+    refused = await refusal(stack.gateway.ListLabels(odd, metadata=admin))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")

@@ -101,6 +101,9 @@ class FakeGateway(GatewayServiceServicer):
     def ListCollections(self, request: Any, context: Any) -> Any:
         return self._answer("ListCollections", request, context)
 
+    def ListLabels(self, request: Any, context: Any) -> Any:
+        return self._answer("ListLabels", request, context)
+
     def ExplainAccess(self, request: Any, context: Any) -> Any:
         return self._answer("ExplainAccess", request, context)
 

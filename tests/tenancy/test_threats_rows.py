@@ -10,6 +10,7 @@ from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2
 
 
 async def test_threat_01_forbidden_rows_never_crowd_out_permitted_ones(stack: Stack) -> None:
@@ -106,3 +107,27 @@ async def test_threat_14_embeddings_are_given_to_those_who_may_configure(stack: 
         stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL"), "tenant_a", include_embeddings=True
     )
     assert [len(result.document.embedding) for result in answer.results] == [256]
+
+
+async def test_threat_12_labels_are_listed_for_configurers_alone_and_only_those_of_rows_within_their_reach(
+    stack: Stack,
+) -> None:
+    """Who may not configure learns nothing, not even that the tenant exists; who may, nothing above its own level."""
+    await stack.load("tenant_a", document("open", "text"), document("secret", "text", "SECRET"))
+
+    async def levels(token: str, tenant_id: str) -> list[int]:
+        request = gateway_service_pb2.ListLabelsRequest(tenant_id=tenant_id)
+        answer = await stack.gateway.ListLabels(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+        return sorted(each.label.sensitivity for each in answer.labels)
+
+    assert await levels(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a") == [2, 4]
+    assert await levels(stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL"), "tenant_a") == [2]
+    assert await levels(stack.issuer.token("tenant_b", "admin", "SECRET"), "tenant_a") == [2, 4]
+    for role, clearance, home in (("analyst", "INTERNAL", "tenant_a"), ("superuser", "CONFIDENTIAL", "tenant_b")):
+        token = stack.issuer.token(home, role, clearance)
+        present, absent = [await refusal(levels(token, tenant_id)) for tenant_id in ("tenant_a", "nowhere_a")]
+        assert present.code is grpc.StatusCode.PERMISSION_DENIED
+        assert present.message.replace("tenant_a", "nowhere_a") == absent.message
+    grant = await stack.grant(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a")
+    reading = retrieval_service_pb2.ListLabelsRequest(grant=grant)
+    assert (await refusal(stack.retrieval.ListLabels(reading, timeout=SEARCH_SECONDS))).reason == "INVALID_GRANT"

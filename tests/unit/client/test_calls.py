@@ -10,12 +10,21 @@ from support.fake_gateway import FakeGateway
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
-from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec.type.v1 import (
+    access_pb2,
+    collection_pb2,
+    document_pb2,
+    label_count_pb2,
+    label_pb2,
+    sensitivity_pb2,
+    value_pb2,
+)
 from vecsec_client import (
     Collection,
     DeterminingRule,
     Document,
     InvalidArgument,
+    LabelCount,
     MockReason,
     Provenance,
     ScoredDocument,
@@ -164,6 +173,31 @@ async def test_list_collections(caller: Caller, gateway: FakeGateway) -> None:
             metric=SimilarityMetric.COSINE,
         ),
     )
+
+
+async def test_list_labels(caller: Caller, gateway: FakeGateway) -> None:
+    label = label_pb2.Label(
+        tenant_id="tenant_a",
+        sensitivity=sensitivity_pb2.SENSITIVITY_INTERNAL,
+        topics=["rag"],
+        attributes={"owner": value_pb2.Value(string_value="alice")},
+    )
+    count = label_count_pb2.LabelCount(collection_id="documents", label=label, document_count=3)
+    gateway.answers["ListLabels"] = gateway_pb2.ListLabelsResponse(labels=[count], next_page_token="documents:ab")
+    page = await caller.call("list_labels", tenant="tenant_a", page_size=1, page_token="documents:aa")
+    assert page.next_page_token == "documents:ab"
+    assert page.labels == (
+        LabelCount(
+            collection_id="documents",
+            tenant_id="tenant_a",
+            sensitivity=Sensitivity.INTERNAL,
+            topics=("rag",),
+            attributes={"owner": "alice"},
+            document_count=3,
+        ),
+    )
+    request = gateway.received[0].request
+    assert (request.tenant_id, request.page_size, request.page_token) == ("tenant_a", 1, "documents:aa")
 
 
 async def test_explain_access(caller: Caller, gateway: FakeGateway) -> None:

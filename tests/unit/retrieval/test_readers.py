@@ -1,6 +1,7 @@
 """Both readers of a collection against brute force: whatever is stored, asked for and visible."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, R
 from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
-from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.readers import LabelCount, SearchOrder
 from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH
 from vecsec_retrieval.tagging import label_key, to_stored
@@ -105,6 +106,16 @@ async def test_a_reader_finds_the_best_visible_documents_and_no_others(
         assert await reader.has_visible(visibility) == bool(visible)
         assert await reader.count(visibility) == len(visible)
         assert await reader.metadata_keys(visibility) == {key for each in visible for key in each.metadata}
+        bearing = Counter(label_key(each.label) for each in visible)
+        counted = await reader.label_counts(visibility, after_key="", limit=1_000)
+        assert [label_key(each.label) for each in counted] == sorted(bearing)
+        assert {label_key(each.label): each.document_count for each in counted} == bearing
+        paged: list[LabelCount] = []
+        while page := await reader.label_counts(
+            visibility, after_key=label_key(paged[-1].label) if paged else "", limit=2
+        ):
+            paged.extend(page)
+        assert paged == counted
         everything = [f"d{number}" for number in range(61)]
         found = await reader.get(everything, visibility)
         assert {each.document_id for each in found} == {each.document_id for each in visible}

@@ -13,6 +13,7 @@ from vecsec.type.v1 import access_pb2 as _access_pb2
 from vecsec.type.v1 import collection_pb2 as _collection_pb2
 from vecsec.type.v1 import document_pb2 as _document_pb2
 from vecsec.type.v1 import filter_pb2 as _filter_pb2
+from vecsec.type.v1 import label_count_pb2 as _label_count_pb2
 from vecsec.type.v1 import label_pb2 as _label_pb2
 from vecsec.type.v1 import query_pb2 as _query_pb2
 import builtins as _builtins
@@ -503,3 +504,61 @@ class CountViolationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountViolationsResponse: _TypeAlias = CountViolationsResponse  # noqa: Y015
+
+@_typing.final
+class ListLabelsRequest(_message.Message):
+    """Asks for the labels of a tenant's documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    page_size: _builtins.int
+    """How many labels to list at most, up to 1,000; 0 means 500. An answer may hold fewer though there are more."""
+    page_token: _builtins.str
+    """Where to go on: the next_page_token of the answer before; empty begins."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLabelsRequest: _TypeAlias = ListLabelsRequest  # noqa: Y015
+
+@_typing.final
+class ListLabelsResponse(_message.Message):
+    """A page of labels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty if this was the last page."""
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedCompositeFieldContainer[_label_count_pb2.LabelCount]:
+        """The labels, each with its collection; those that the caller may not configure are left out and not counted."""
+
+    def __init__(
+        self,
+        *,
+        labels: _abc.Iterable[_label_count_pb2.LabelCount] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLabelsResponse: _TypeAlias = ListLabelsResponse  # noqa: Y015

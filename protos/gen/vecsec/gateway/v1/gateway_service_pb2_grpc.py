@@ -61,6 +61,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsResponse.FromString,
                 _registered_method=True)
+        self.ListLabels = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/ListLabels',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsResponse.FromString,
+                _registered_method=True)
         self.ExplainAccess = channel.unary_unary(
                 '/vecsec.gateway.v1.GatewayService/ExplainAccess',
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ExplainAccessRequest.SerializeToString,
@@ -113,6 +118,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLabels(self, request, context):
+        """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainAccess(self, request, context):
         """Says whether the caller may touch a row with a given label and, to those who may configure, why.
         """
@@ -154,6 +166,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListCollections,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsResponse.SerializeToString,
+            ),
+            'ListLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabels,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsResponse.SerializeToString,
             ),
             'ExplainAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainAccess,
@@ -303,6 +320,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/ListCollections',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/ListLabels',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class GatewayServiceStub:
     """Deletes documents by id; those that do not exist or may not be deleted are left out alike."""
     ListCollections: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListCollectionsRequest, _gateway_service_pb2.ListCollectionsResponse]
     """Lists a tenant's collections with the number of documents the caller may read."""
+    ListLabels: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]
+    """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ExplainAccess: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ExplainAccessRequest, _gateway_service_pb2.ExplainAccessResponse]
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]
@@ -67,6 +69,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Deletes documents by id; those that do not exist or may not be deleted are left out alike."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListCollectionsRequest, _gateway_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists a tenant's collections with the number of documents the caller may read."""
+    ListLabels: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
+    """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ExplainAccess: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ExplainAccessRequest, _gateway_service_pb2.ExplainAccessResponse]  # type: ignore[assignment]
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]  # type: ignore[assignment]
@@ -116,6 +120,14 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListCollectionsResponse, _abc.Awaitable[_gateway_service_pb2.ListCollectionsResponse]]:
         """Lists a tenant's collections with the number of documents the caller may read."""
+
+    @_abc_1.abstractmethod
+    def ListLabels(
+        self,
+        request: _gateway_service_pb2.ListLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListLabelsResponse, _abc.Awaitable[_gateway_service_pb2.ListLabelsResponse]]:
+        """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
 
     @_abc_1.abstractmethod
     def ExplainAccess(

@@ -61,6 +61,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsResponse.FromString,
                 _registered_method=True)
+        self.ListLabels = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/ListLabels',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsResponse.FromString,
+                _registered_method=True)
 
 
 class RetrievalServiceServicer:
@@ -104,6 +109,13 @@ class RetrievalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLabels(self, request, context):
+        """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetrievalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +143,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.ListCollections,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsResponse.SerializeToString,
+            ),
+            'ListLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabels,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +287,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/ListCollections',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/ListLabels',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,8 @@ class RetrievalServiceStub:
     """Deletes documents by id; ids that do not exist or may not be deleted are left out alike. Needs a grant to delete."""
     ListCollections: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListCollectionsRequest, _retrieval_service_pb2.ListCollectionsResponse]
     """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
+    ListLabels: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]
+    """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
 
 @_typing.type_check_only
 class RetrievalServiceAsyncStub(RetrievalServiceStub):
@@ -67,6 +69,8 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """Deletes documents by id; ids that do not exist or may not be deleted are left out alike. Needs a grant to delete."""
     ListCollections: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListCollectionsRequest, _retrieval_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
+    ListLabels: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
+    """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
 
 class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the vector store. It acts on grants alone: a grant, signed by the policy service, names
@@ -114,5 +118,13 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.ListCollectionsResponse, _abc.Awaitable[_retrieval_service_pb2.ListCollectionsResponse]]:
         """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
+
+    @_abc_1.abstractmethod
+    def ListLabels(
+        self,
+        request: _retrieval_service_pb2.ListLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.ListLabelsResponse, _abc.Awaitable[_retrieval_service_pb2.ListLabelsResponse]]:
+        """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
 
 def add_RetrievalServiceServicer_to_server(servicer: RetrievalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
