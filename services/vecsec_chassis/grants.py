@@ -3,12 +3,14 @@
 import hashlib
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
 from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt import PyJWK
 
 from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.errors import InvalidGrant, StartupError
@@ -30,7 +32,8 @@ class GrantSigner:
 
     def __init__(self, private_key: Ed25519PrivateKey, key_id: str) -> None:
         self._private_key = private_key
-        self._key_id = key_id
+        self.key_id = key_id
+        """By which verifiers find the public half."""
 
     @classmethod
     def from_file(cls, path: Path) -> "GrantSigner":
@@ -65,7 +68,7 @@ class GrantSigner:
             "policy_version": grant.policy_version,
         }
         return jwt.encode(
-            claims, self._private_key, algorithm=ALGORITHM, headers={"kid": self._key_id, "typ": "vecsec-grant"}
+            claims, self._private_key, algorithm=ALGORITHM, headers={"kid": self.key_id, "typ": "vecsec-grant"}
         )
 
 
@@ -74,7 +77,7 @@ class GrantVerifier:
 
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
-        self._verified: LRUCache[bytes, Grant] = LRUCache(maxsize=_CACHED_GRANTS)
+        self._verified: LRUCache[bytes, _VerifiedGrant] = LRUCache(maxsize=_CACHED_GRANTS)
 
     async def verify(self, token: str) -> Grant:
         """Check signature, issuer, audience, kind and times, and read the grant.
@@ -85,17 +88,17 @@ class GrantVerifier:
         if not token:
             raise _refusal("no grant")
         fingerprint = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        grant = self._verified.get(fingerprint)
-        if grant is not None:
-            if grant.expires_at + CLOCK_SKEW_SECONDS > time.time():
-                return grant
-            del self._verified[fingerprint]
+        verified = self._verified.get(fingerprint)
+        # A key that was withdrawn or replaced takes its grants with it.
+        if verified is not None and await self._keys.find(verified.key_id) is verified.key:
+            if verified.grant.expires_at + CLOCK_SKEW_SECONDS > time.time():
+                return verified.grant
+            self._verified.pop(fingerprint, None)
             raise _refusal("expired")
-        grant = await self._verify(token)
-        self._verified[fingerprint] = grant
-        return grant
+        verified = self._verified[fingerprint] = await self._verify(token)
+        return verified.grant
 
-    async def _verify(self, token: str) -> Grant:
+    async def _verify(self, token: str) -> "_VerifiedGrant":
         try:
             header = jwt.get_unverified_header(token)
             key_id = header.get("kid")
@@ -126,7 +129,14 @@ class GrantVerifier:
             raise _refusal(f"{type(error).__name__}: {error}") from error
         if not is_tenant_id(grant.tenant_id):
             raise _refusal("malformed tenant")
-        return grant
+        return _VerifiedGrant(grant, str(key_id), key)
+
+
+@dataclass(frozen=True, slots=True)
+class _VerifiedGrant:
+    grant: Grant
+    key_id: str
+    key: PyJWK
 
 
 def thumbprint(key: Ed25519PrivateKey) -> str:

@@ -7,23 +7,27 @@ import grpc
 import structlog
 
 from vecsec.policy.v1 import policy_service_pb2_grpc
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.certificate_watch import running_certificates
-from vecsec_chassis.grants import GrantSigner
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy.audit import Auditor
-from vecsec_policy.audit_file import AuditFile, running_audit_file
+from vecsec_policy.audit_file import running_audit_file
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationCounter
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.orphans import OrphanGuard
 from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.reload_report import ReloadReport
+from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
 from vecsec_policy.settings import PolicySettings
-from vecsec_policy.snapshot import PolicyInForce, load_snapshot
+from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
+from vecsec_policy.version_metrics import VersionMetrics
 from vecsec_policy.violations import ViolationLedger
 
 log = structlog.get_logger()
@@ -36,8 +40,6 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     Raises:
         StartupError: if settings, keys, policy files or the audit file are not usable.
     """
-    snapshot = load_snapshot(settings.policy_dir)
-    signer = GrantSigner.from_file(settings.grant_key_file)
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
         telemetry = stack.enter_context(
@@ -52,9 +54,25 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_certificates(settings.certificate_files(), telemetry.meter)
         )
         metrics = PolicyMetrics(telemetry.meter)
+        report = ReloadReport(metrics)
+        guard = OrphanGuard()
+        watched_policy = WatchedPolicy(settings.policy_dir, report)
+        reload = PolicyReload(watched_policy, WatchedRollout(settings.rollout_file, report), guard)
+        VersionMetrics(telemetry.meter, reload.in_force)
+        signer = RotatingSigner(settings.grant_key_file, report)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_file, metrics))
-        handlers = _handlers(PolicyInForce(snapshot), signer, audit_file, metrics, settings.grant_seconds)
+        ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
+        gate = EntryGate(reload.in_force, ledger, auditor)
+        planner = AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds)
+        checker = RowChecker(gate, ledger, auditor, metrics)
+        handlers = PolicyHandlers(
+            planner, checker, AccessExplainer(gate, auditor), ViolationCounter(gate, ledger, auditor)
+        )
+        signer.on_change(planner.forget)
+        guard.ask(checker.labels)
+        for forget in (planner.forget, checker.forget):
+            reload.in_force.on_change(forget)
 
         def add_servicer(server: grpc.aio.Server) -> None:
             policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(handlers, server)
@@ -80,25 +98,13 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         )
         log.info(
             "policy in force",
-            policy_version=snapshot.version,
+            policy_version=watched_policy.policy.version,
             policy_dir=str(settings.policy_dir),
-            rules=len(snapshot.engine.rules),
-            roles=len(snapshot.roles),
-            tenants=len(snapshot.tenants),
+            rules=len(watched_policy.policy.engine.rules),
+            roles=len(watched_policy.policy.roles),
+            tenants=len(watched_policy.policy.tenants),
         )
+        looking = keep_looking((reload.look, signer.look), report, service.health)
+        await stack.enter_async_context(running_in_background(looking, "look for changed files"))
         await service.health.set_serving(True)
         yield service
-
-
-def _handlers(
-    policy: PolicyInForce, signer: GrantSigner, audit_file: AuditFile, metrics: PolicyMetrics, grant_seconds: float
-) -> PolicyHandlers:
-    ledger = ViolationLedger(metrics)
-    auditor = Auditor(audit_file)
-    gate = EntryGate(policy, ledger, auditor)
-    return PolicyHandlers(
-        AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=grant_seconds),
-        RowChecker(gate, ledger, auditor, metrics),
-        AccessExplainer(gate, auditor),
-        ViolationCounter(gate, ledger, auditor),
-    )

@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
 from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.rules import Verdict
@@ -53,6 +54,18 @@ class RowChecker:
         self._verdicts: LRUCache[tuple[Standing, Label], _Decided] = LRUCache(
             _REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight
         )
+
+    def forget(self) -> None:
+        """Forget every verdict; what was remembered is keyed by standing anyway."""
+        self._verdicts.clear()
+
+    def labels(self) -> list[Label]:
+        """The labels of remembered verdicts that fit the schema."""
+        return [
+            decided.label
+            for decided in list(self._verdicts.values())
+            if LABEL_NOT_IN_SCHEMA not in decided.verdict.rule_ids
+        ]
 
     async def check(
         self,

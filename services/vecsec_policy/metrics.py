@@ -36,6 +36,17 @@ class PolicyMetrics:
         self._audit_lost = Tally(
             meter, "vecsec_audit_records_lost", "Audit records given up because the file could not be written."
         )
+        self._reloads = Tally(
+            meter,
+            "vecsec_policy_reloads",
+            "Changes of files, by part and by what became of them.",
+            "part",
+            "result",
+        )
+        self._reload_failing = meter.create_gauge(
+            "vecsec_policy_reload_failing",
+            description="1 while changed files are not in force because something is wrong with them, by part.",
+        )
         # A counter that is not there until the first violation hides that violation from `rate()`.
         for violation in ViolationType:
             self._violations.add(0, violation.value)
@@ -79,3 +90,11 @@ class PolicyMetrics:
     def audit_record_lost(self) -> None:
         """An audit record that no room was left for."""
         self._audit_lost.add(1)
+
+    def reloaded(self, part: str, result: str, *, count: int = 1) -> None:
+        """A change of files, and what became of it."""
+        self._reloads.add(count, part, result)
+
+    def reload_failing(self, part: str, *, is_failing: bool) -> None:
+        """Whether changed files are kept from being in force by what is wrong with them."""
+        self._reload_failing.set(int(is_failing), {"part": part})

@@ -37,8 +37,13 @@ class AccessPlan:
     signed_grant: str
     expires_at: float
     """Seconds since the epoch."""
-    reusable_until: float
-    """Until then the same grant is given out again: half of its life, so that a caller gets time enough to use it."""
+    life: float
+    """Seconds from when it was signed until it expires."""
+
+    def is_reusable(self, now: float) -> bool:
+        """Whether the same grant is given out again: in the first half of its life, so that a caller gets time enough
+        to use it. A clock that was set back makes more than a whole life seem left; then it is signed anew."""
+        return self.life / 2 < self.expires_at - now <= self.life
 
 
 class AccessPlanner:
@@ -65,6 +70,10 @@ class AccessPlanner:
         self._plans: LRUCache[Standing, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
         self._seen: LRUCache[Identity, None] = LRUCache(_REMEMBERED_TOKENS)
 
+    def forget(self) -> None:
+        """Sign every grant anew from now on: what was remembered was signed with another key or by other rules."""
+        self._plans.clear()
+
     def plan(self, identity: Identity, tenant_id: str, action: Action) -> AccessPlan:
         """The caller's plan for this tenant and action.
 
@@ -73,7 +82,7 @@ class AccessPlanner:
         """
         standing = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
         plan = self._plans.get(standing)
-        remembered = plan is not None and self._clock() < plan.reusable_until
+        remembered = plan is not None and plan.is_reusable(self._clock())
         violations: Mapping[ViolationType, int] = {}
         if plan is None or not remembered:
             plan = self._made(standing)
@@ -109,7 +118,7 @@ class AccessPlanner:
             expires_at=now + life,
         )
         self._metrics.grant_issued(standing.action)
-        return AccessPlan(standing, self._signer.sign(grant), grant.expires_at, reusable_until=now + life / 2)
+        return AccessPlan(standing, self._signer.sign(grant), grant.expires_at, life)
 
     def _overclaimed(self, standing: Standing) -> Mapping[ViolationType, int]:
         """Book a token that claims more clearance than its role allows: once a token, not once a plan."""

@@ -1,6 +1,7 @@
 """YAML (and so JSON) read with positions, so that every complaint about a policy file names file, line and reason."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,8 +10,11 @@ import yaml
 from vecsec_chassis.errors import StartupError
 
 _STRING_TAG = "tag:yaml.org,2002:str"
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOLEAN_TAG = "tag:yaml.org,2002:bool"
 _BOOLEANS = {"true": True, "false": False}
+_MAXIMUM_FILE_BYTES = 8 << 20
+"""Some 100,000 tenants."""
 
 
 class Positioned:
@@ -34,6 +38,8 @@ class Positioned:
             raise StartupError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
         except yaml.YAMLError as error:
             raise StartupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        except RecursionError as error:
+            raise StartupError(f"{path}: nested too deeply") from error
         if node is None:
             raise StartupError(f"{path}:1: the file is empty")
         return cls(path, node)
@@ -59,6 +65,16 @@ class Positioned:
         if not isinstance(node, yaml.ScalarNode) or node.tag != _BOOLEAN_TAG or node.value not in _BOOLEANS:
             self.refuse(f"{what} must be true or false")
         return _BOOLEANS[node.value]
+
+    def number(self, what: str, least: float, most: float) -> float:
+        """The value as a number within bounds."""
+        node, number = self._node, float("nan")
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBER_TAGS:
+            with suppress(ValueError):  # YAML has spellings of numbers that we need not know
+                number = float(node.value)
+        if not least <= number <= most:
+            self.refuse(f"{what} must be a number from {least:g} to {most:g}")
+        return number
 
     def items(self, what: str) -> Iterator["Positioned"]:
         """The members of a list."""
@@ -93,10 +109,14 @@ def read_text(path: Path) -> str:
     """The text of a policy file.
 
     Raises:
-        StartupError: if it is missing, unreadable or not UTF-8.
+        StartupError: if it is missing, unreadable, too large or not UTF-8.
     """
     try:
-        return path.read_bytes().decode()
+        with path.open("rb") as file:
+            content = file.read(_MAXIMUM_FILE_BYTES + 1)
+        if len(content) > _MAXIMUM_FILE_BYTES:
+            raise StartupError(f"{path}: larger than {_MAXIMUM_FILE_BYTES >> 20} MiB, which no policy file should be")
+        return content.decode()
     except OSError as error:
         raise StartupError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -26,7 +26,9 @@ class PolicySettings(ServiceSettings):
     grant_key_file: Path = Field(alias="VECSEC_GRANT_KEY_FILE")
     """The Ed25519 private key (PEM, PKCS#8) that signs grants."""
     policy_dir: Path = Field(PACKAGED_POLICY, alias="VECSEC_POLICY_DIR")
-    """The folder with schema, rules, roles and tenants."""
+    """The folder with schema, rules, roles and tenants; changes are in force within seconds."""
+    rollout_file: Path | None = Field(None, alias="VECSEC_POLICY_ROLLOUT_FILE")
+    """Names a candidate policy and says for whom it is tried or decides; without the file there is none."""
     audit_file: Path = Field(alias="VECSEC_AUDIT_FILE")
     """Where decisions are recorded, one JSON object a line."""
     grant_seconds: float = Field(60.0, alias="VECSEC_GRANT_SECONDS", ge=5, le=3600)

@@ -20,6 +20,7 @@ class EntryGate:
         self._ledger = ledger
         self._auditor = auditor
         self._admitted: LRUCache[tuple[str, Identity, str, Action], Standing] = LRUCache(_REMEMBERED_STANDINGS)
+        policy.on_change(self._admitted.clear)
 
     def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> Standing:
         """The standing of a caller who may enter.
@@ -29,7 +30,7 @@ class EntryGate:
             UnknownTenant: if the caller's own tenant is unknown to the policy, or if the tenant asked for is and the
                 caller may enter any.
         """
-        key = (self._policy.current.version, identity, tenant_id, action)
+        key = (self._policy.deciding(tenant_id).version, identity, tenant_id, action)
         standing = self._admitted.get(key)
         if standing is None:
             standing = self.assess(call, identity, tenant_id, action)
@@ -46,7 +47,7 @@ class EntryGate:
             AccessDenied: if the policy does not know the caller's role.
             UnknownTenant: as `admit`.
         """
-        policy = self._policy.current
+        policy = self._policy.deciding(tenant_id)
         try:
             return decide_entry(policy, identity, tenant_id, action)
         except (AccessDenied, UnknownTenant) as refusal:

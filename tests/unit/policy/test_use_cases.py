@@ -17,7 +17,7 @@ from vecsec_policy.counting import ViolationCounter
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.planning import AccessPlanner
-from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
@@ -60,7 +60,7 @@ class Service:
         def clock() -> float:
             return self.now
 
-        self.policy = PolicyInForce(self.snapshot)
+        self.policy = PolicyInForce(Arrangement(self.snapshot))
         self.ledger = ViolationLedger(self.metrics)
         auditor = Auditor(self, clock)
         gate = EntryGate(self.policy, self.ledger, auditor)
@@ -132,7 +132,7 @@ def test_a_new_policy_forgets_all_grants_and_verdicts(service: Service) -> None:
     assert service.check(ANALYST, VISIBLE) == [True]
     roles = dict(service.snapshot.roles)
     roles["analyst"] = replace(roles["analyst"], max_clearance=Sensitivity.PUBLIC)
-    service.policy.current = PolicySnapshot("new", service.snapshot.engine, roles, service.snapshot.tenants)
+    service.policy.adopt(Arrangement(PolicySnapshot("new", service.snapshot.engine, roles, service.snapshot.tenants)))
     assert service.planner.plan(ANALYST, "tenant_a", Action.READ).standing.policy.version == "new"
     assert service.check(ANALYST, VISIBLE) == [False]
 

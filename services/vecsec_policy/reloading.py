@@ -1,0 +1,177 @@
+"""Takes changed policy files and rollout files while the service runs. What is wrong with them changes nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.server import Health
+from vecsec_policy.reload_report import Part, ReloadReport, ReloadResult
+from vecsec_policy.rollout import Rollout
+from vecsec_policy.rollout_file import read_rollout
+from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_policy.trying import tried
+from vecsec_policy.watching import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
+
+Guard = Callable[[PolicySnapshot], None]
+"""Raises StartupError where a policy, correct in itself, must not replace the one in force."""
+
+
+class WatchedPolicy:
+    """The policy folder: the last version of it that could be taken."""
+
+    def __init__(self, folder: Path, report: ReloadReport) -> None:
+        """Read the folder.
+
+        Raises:
+            StartupError: if it holds no correct policy.
+        """
+        self._folder = folder
+        self._report = report
+        self._files = AtRest(lambda: folder_fingerprint(folder))
+        self.policy = load_snapshot(folder)
+
+    async def look(self, guard: Guard) -> bool:
+        """Take a change that has come to rest; whether another version is in force."""
+        change = await self._files.change()
+        if change is None:
+            return False
+        complaint, policy = "", self.policy
+        try:
+            policy = await tried(self._folder)
+            if policy.version != self.policy.version:
+                guard(policy)
+        except StartupError as error:
+            complaint = str(error)
+        if not await self._files.settle(change):
+            return False
+        if complaint:
+            self._report.refused(Part.POLICY, complaint)
+            return False
+        if policy.version == self.policy.version:
+            self._report.taken(Part.POLICY, ReloadResult.UNCHANGED)
+            return False
+        self.policy = policy
+        self._report.taken(Part.POLICY, ReloadResult.ADOPTED, policy_version=policy.version)
+        return True
+
+
+class WatchedRollout:
+    """The rollout file and the candidate's folder: the last state of both that could be taken.
+
+    A candidate that breaks is left as it was. A rollout file that names another, broken candidate is refused as a
+    whole, so that tenants keep what decides for them.
+    """
+
+    def __init__(self, path: Path | None, report: ReloadReport) -> None:
+        """Read the file and load the candidate.
+
+        Raises:
+            StartupError: if the file is wrong; if the candidate is and decides for anybody, for whom the current
+                policy must not silently decide instead. A broken candidate in the shadow does not keep from starting.
+        """
+        self._path = path
+        self._report = report
+        self._named: Path | None = None
+        self.candidate: Candidate | None = None
+        rollout = None if path is None else read_rollout(path)
+        if rollout is not None:
+            self._named = rollout.candidate
+        self._files = AtRest(self._fingerprint)
+        if rollout is not None:
+            try:
+                self._adopt(rollout, load_snapshot(rollout.candidate))
+            except StartupError as complaint:
+                if rollout.decides:
+                    raise StartupError(f"{path}: the candidate that decides cannot be used: {complaint}") from complaint
+                report.refused(Part.CANDIDATE, str(complaint))
+
+    async def look(self, guard: Guard) -> bool:
+        """Take a change that has come to rest; whether another arrangement is in force."""
+        change = await self._files.change() if self._path is not None else None
+        if change is None or self._path is None:
+            return False
+        before = self.candidate
+        try:
+            rollout = await asyncio.to_thread(read_rollout, self._path)
+        except StartupError as complaint:
+            if await self._files.settle(change):
+                self._report.refused(Part.ROLLOUT, str(complaint))
+            return False
+        if rollout is not None and rollout.candidate != self._named:
+            self._named = rollout.candidate  # now its folder is looked at too, and has to come to rest
+            return False
+        await self._take(rollout, change, guard)
+        return self.candidate is not before
+
+    async def _take(self, rollout: Rollout | None, change: Fingerprint, guard: Guard) -> None:
+        if rollout is None:
+            if await self._files.settle(change):
+                self._named = self.candidate = None
+                for part in (Part.ROLLOUT, Part.CANDIDATE):
+                    self._report.taken(part, ReloadResult.ADOPTED)
+            return
+        complaint, policy = "", None
+        try:
+            policy = await tried(rollout.candidate)
+            guard(policy)
+        except StartupError as error:
+            complaint = str(error)
+        if not await self._files.settle(change):
+            return
+        if complaint or policy is None:
+            self._report.refused(Part.CANDIDATE, complaint)
+            policy = self._last_good(rollout)
+        else:
+            self._report.taken(Part.CANDIDATE, ReloadResult.ADOPTED, policy_version=policy.version)
+        if policy is None:
+            return
+        try:
+            self._adopt(rollout, policy)
+        except StartupError as error:
+            self._report.refused(Part.ROLLOUT, str(error))
+        else:
+            self._report.taken(Part.ROLLOUT, ReloadResult.ADOPTED, policy_version=policy.version)
+
+    def _last_good(self, rollout: Rollout) -> PolicySnapshot | None:
+        """What the same folder held before it broke."""
+        before = self.candidate
+        return before.policy if before is not None and before.rollout.candidate == rollout.candidate else None
+
+    def _adopt(self, rollout: Rollout, policy: PolicySnapshot) -> None:
+        unknown = sorted(tenant for tenant in rollout.tenants if tenant not in policy.tenants)
+        if unknown:
+            raise StartupError(f"{self._path}: the candidate's tenants file lists no tenant {unknown[0]!r}")
+        self.candidate = Candidate(policy, rollout)
+
+    def _fingerprint(self) -> Fingerprint:
+        own = files_fingerprint([self._path]) if self._path is not None else ()
+        return own + (folder_fingerprint(self._named) if self._named is not None else ())
+
+
+class PolicyReload:
+    """Keeps the policy in force up to date with its files."""
+
+    def __init__(self, policy: WatchedPolicy, rollout: WatchedRollout, guard: Guard) -> None:
+        self._policy = policy
+        self._rollout = rollout
+        self._guard = guard
+        self.in_force = PolicyInForce(self._arrangement())
+
+    async def look(self) -> None:
+        """Look at the files once, and put in force what could be taken."""
+        changed = await self._policy.look(self._guard)
+        if await self._rollout.look(self._guard) or changed:
+            self.in_force.adopt(self._arrangement())
+
+    def _arrangement(self) -> Arrangement:
+        return Arrangement(self._policy.policy, self._rollout.candidate)
+
+
+async def keep_looking(looks: Sequence[Callable[[], Awaitable[None]]], report: ReloadReport, health: Health) -> None:
+    """Look at all watched files for ever."""
+    while True:
+        await report.show(health)
+        await asyncio.sleep(POLL_SECONDS)
+        for look in looks:
+            await look()

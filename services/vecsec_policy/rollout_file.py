@@ -1,0 +1,74 @@
+"""The rollout file: YAML (or JSON) that names a candidate policy and says how far it has got."""
+
+import json
+from pathlib import Path
+
+from vecsec_chassis.identifiers import is_tenant_id
+from vecsec_policy.positioned_yaml import Positioned, read_text
+from vecsec_policy.rollout import Rollout
+
+_TOP = frozenset({"candidate", "shadow", "promoted"})
+_SHADOW = frozenset({"share", "tenants"})
+_PROMOTED = frozenset({"tenants", "all"})
+
+
+def read_rollout(path: Path) -> Rollout | None:
+    """What the file says; None if there is no file, which means that nothing is being rolled out.
+
+    Raises:
+        StartupError: in one line with file, line and reason.
+    """
+    if not path.exists():
+        return None
+    root = Positioned.parse(path, read_text(path))
+    fields = root.fields("the rollout file", _TOP)
+    if "candidate" not in fields:
+        root.refuse("the rollout file lacks `candidate`, the folder of the candidate policy")
+    share, shadow_tenants = _shadow(fields.get("shadow"))
+    promoted_to_all, promoted_tenants = _promoted(fields.get("promoted"))
+    return Rollout(
+        candidate=path.parent / fields["candidate"].text("candidate"),
+        shadow_share=share,
+        shadow_tenants=shadow_tenants,
+        promoted_tenants=promoted_tenants,
+        promoted_to_all=promoted_to_all,
+    )
+
+
+def rollout_text(rollout: Rollout) -> str:
+    """A rollout as the text of its file."""
+    document: dict[str, object] = {"candidate": str(rollout.candidate)}
+    if rollout.shadow_share > 0:
+        document["shadow"] = {"share": rollout.shadow_share, "tenants": sorted(rollout.shadow_tenants)}
+    if rollout.decides:
+        document["promoted"] = {"all": rollout.promoted_to_all, "tenants": sorted(rollout.promoted_tenants)}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _shadow(section: Positioned | None) -> tuple[float, frozenset[str]]:
+    if section is None:
+        return 0.0, frozenset()
+    fields = section.fields("shadow", _SHADOW)
+    tenants = _tenants(fields.get("tenants"), "shadow")
+    share = fields["share"].number("share of shadow", 0, 1) if "share" in fields else 1.0
+    if "share" not in fields and not tenants:
+        section.refuse("shadow says for whom by `share` (0 to 1), `tenants` or both")
+    return share, tenants
+
+
+def _promoted(section: Positioned | None) -> tuple[bool, frozenset[str]]:
+    if section is None:
+        return False, frozenset()
+    fields = section.fields("promoted", _PROMOTED)
+    to_all = fields["all"].boolean("all of promoted") if "all" in fields else False
+    return to_all, _tenants(fields.get("tenants"), "promoted")
+
+
+def _tenants(section: Positioned | None, what: str) -> frozenset[str]:
+    tenants = set()
+    for item in section.items(f"tenants of {what}") if section is not None else ():
+        tenant_id = item.text(f"a tenant of {what}")
+        if not is_tenant_id(tenant_id):
+            item.refuse(f"malformed tenant id {tenant_id!r}")
+        tenants.add(tenant_id)
+    return frozenset(tenants)

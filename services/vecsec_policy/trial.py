@@ -1,0 +1,63 @@
+"""`python -m vecsec_policy.trial FOLDER`: tries a candidate policy in a process of its own.
+
+Parsing and checking hold the interpreter, some hundred milliseconds for a large policy, and a text that overflows the
+parser's stack ends the process. Here it ends this one. What was checked goes to stdout, ready to be compiled.
+"""
+
+import os
+import pickle
+import resource
+import signal
+import sys
+from itertools import product
+from pathlib import Path
+
+from vecsec_chassis.access import Action
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.principals import Caller
+from vecsec_policy.snapshot import CheckedPolicy, PolicySnapshot, load_snapshot
+
+LONGEST_SECONDS = 60
+"""After that it ends, whatever it is at."""
+_LESS_URGENT_THAN_REQUESTS = 10
+_MOST_ROLES = 50
+
+
+def check(folder: Path) -> CheckedPolicy | str:
+    """The policy, checked and tried out; or the complaint, in one line with file, line and reason."""
+    try:
+        policy = load_snapshot(folder)
+        _try_out(policy)
+    except StartupError as complaint:
+        return str(complaint)
+    return policy.checked
+
+
+def _try_out(policy: PolicySnapshot) -> None:
+    """Decide something for each role, so that what fails only then fails here.
+
+    Raises:
+        StartupError: if no plan can be made for some role.
+    """
+    tenant = next(iter(policy.tenants.values()))
+    labels = [Label(tenant.tenant_id, Sensitivity.INTERNAL, tenant.topics), Label("", None, frozenset())]
+    for role, action in product(list(policy.roles.values())[:_MOST_ROLES], Action):
+        caller = Caller("trial", tenant, role, role.max_clearance)
+        policy.engine.decide_entry(caller, tenant, [action])
+        policy.engine.decide_rows(caller, tenant, action, labels)
+        try:
+            policy.engine.plan(caller, tenant, action)
+        except ValueError as error:
+            raise StartupError(f"the rules give no plan for role {role.name!r} and {action}: {error}") from error
+
+
+def _main() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(LONGEST_SECONDS)  # also if whoever waits for the outcome is gone
+    os.nice(_LESS_URGENT_THAN_REQUESTS)
+    sys.stdout.buffer.write(pickle.dumps(check(Path(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    _main()

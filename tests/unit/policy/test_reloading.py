@@ -1,0 +1,205 @@
+"""Live reload: a change that is right is taken, one that is wrong changes nothing, half of one is never taken."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from vecsec_chassis.errors import StartupError
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.orphans import OrphanGuard
+from vecsec_policy.reload_report import ReloadReport
+from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout
+from vecsec_policy.snapshot import load_snapshot
+from vecsec_policy.trying import tried
+
+WIDER = "\n  tenant_new:\n    topics: [rag]\n"
+
+
+class Watched:
+    """A policy folder that is watched, and what the service would hold."""
+
+    def __init__(self, folder: Path, metrics: PolicyMetrics, rollout: Path | None = None) -> None:
+        self.folder = folder
+        self.report = ReloadReport(metrics)
+        self.guard = OrphanGuard()
+        self.reload = PolicyReload(WatchedPolicy(folder, self.report), WatchedRollout(rollout, self.report), self.guard)
+
+    @property
+    def version(self) -> str:
+        return self.reload.in_force.arrangement.current.version
+
+    @property
+    def candidate_version(self) -> str | None:
+        candidate = self.reload.in_force.arrangement.candidate
+        return candidate.policy.version if candidate is not None else None
+
+    async def look(self, times: int = 4) -> None:
+        for _ in range(times):
+            await self.reload.look()
+
+    def add_tenant(self) -> None:
+        path = self.folder / "tenants.yaml"
+        path.write_text(path.read_text() + WIDER)
+
+
+@pytest.fixture
+def watched(folder: Path, metrics: PolicyMetrics) -> Watched:
+    return Watched(folder, metrics)
+
+
+async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched) -> None:
+    before = watched.version
+    watched.add_tenant()
+    await watched.look(1)
+    assert watched.version == before, "somebody may still be saving other files"
+    await watched.look()
+    assert watched.version == load_snapshot(watched.folder).version != before
+    assert "tenant_new" in watched.reload.in_force.deciding("tenant_new").tenants
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("access.cedar", b"permit (principal, action", r"access\.cedar:1: "),
+        ("access.cedar", b"permit (principal, action, resource) when { " + b"(" * 10_000, "nested more than"),
+        ("roles.yaml", b"roles:\n  guest: {}\n", r"roles\.yaml:2: .*lacks operations"),
+        ("roles.yaml", b"roles: " + b"[" * 20_000, r"roles\.yaml: nested too deeply"),
+        ("tenants.yaml", b"tenants:\n  a: {topics: [\xff]}\n", r"tenants\.yaml:2: not UTF-8"),
+        ("tenants.yaml", b"#" * (9 << 20), r"tenants\.yaml: larger than 8 MiB"),
+        ("schema.cedarschema", b"entity A = {", r"schema\.cedarschema: "),
+    ],
+)
+async def test_what_is_wrong_changes_nothing_and_is_told_once(
+    watched: Watched, file: str, content: bytes, complaint: str
+) -> None:
+    before = watched.version
+    good = (watched.folder / file).read_bytes()
+    with capture_logs() as logs:
+        (watched.folder / file).write_bytes(content)
+        await watched.look()
+        os.utime(watched.folder / file)
+        await watched.look()
+    assert watched.version == before
+    assert watched.report.is_failing
+    (line,) = logs
+    assert re.search(complaint, line["reason"]), line
+    (watched.folder / file).write_bytes(good)
+    await watched.look()
+    assert watched.version == before
+    assert not watched.report.is_failing
+
+
+async def test_a_folder_that_is_gone_changes_nothing(watched: Watched) -> None:
+    before = watched.version
+    shutil.move(watched.folder, watched.folder.with_name("elsewhere"))
+    await watched.look()
+    assert watched.version == before
+    assert watched.report.is_failing
+
+
+async def test_symlinks_swapped_as_kubernetes_does_are_seen(
+    tmp_path: Path, folder: Path, metrics: PolicyMetrics
+) -> None:
+    mount = tmp_path / "mount"
+    first, second = mount / "..first", mount / "..second"
+    shutil.copytree(folder, first)
+    (mount / "..data").symlink_to(first.name)
+    for file in folder.iterdir():
+        (mount / file.name).symlink_to(f"..data/{file.name}")
+    watched = Watched(mount, metrics)
+    shutil.copytree(folder, second)
+    tenants = second / "tenants.yaml"
+    tenants.write_text(tenants.read_text() + WIDER)
+    (mount / "..next").symlink_to(second.name)
+    (mount / "..next").replace(mount / "..data")
+    shutil.rmtree(first)
+    await watched.look()
+    assert "tenant_new" in watched.reload.in_force.deciding("tenant_new").tenants
+
+
+async def test_a_file_of_the_same_size_and_age_is_seen(watched: Watched) -> None:
+    before, path = watched.version, watched.folder / "tenants.yaml"
+    status = path.stat()
+    path.write_text(path.read_text().replace("marketing", "gardening"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    await watched.look()
+    assert watched.version != before
+
+
+async def test_what_changes_while_it_is_read_is_read_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tried_while_somebody_saves(folder: Path) -> object:
+        policy = await tried(folder)
+        monkeypatch.undo()
+        watched.add_tenant()
+        return policy
+
+    before = watched.version
+    path = watched.folder / "access.cedar"
+    path.write_text(path.read_text() + "\n// half of a change\n")
+    half = load_snapshot(watched.folder).version
+    monkeypatch.setattr("vecsec_policy.reloading.tried", tried_while_somebody_saves)
+    versions = set()
+    for _ in range(8):
+        await watched.look(1)
+        versions.add(watched.version)
+    assert versions == {before, load_snapshot(watched.folder).version}
+    assert half not in versions
+
+
+@pytest.fixture
+def listeners(watched: Watched) -> list[str]:
+    heard: list[str] = []
+    watched.reload.in_force.on_change(lambda: heard.append(watched.version))
+    return heard
+
+
+async def test_only_another_version_is_put_in_force(watched: Watched, listeners: list[str]) -> None:
+    os.utime(watched.folder / "tenants.yaml")
+    await watched.look()
+    assert listeners == []
+    watched.add_tenant()
+    await watched.look()
+    assert listeners == [watched.version]
+
+
+def seen_label(name: str, value: str) -> Label:
+    return Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}), ((name, value),))
+
+
+async def test_a_schema_that_orphans_rows_is_refused_until_that_is_said(watched: Watched) -> None:
+    before, path = watched.version, watched.folder / "schema.cedarschema"
+    watched.guard.ask(lambda: [seen_label("region", "north")])
+    path.write_text(path.read_text().replace("  region?: String,\n", ""))
+    with capture_logs() as logs:
+        await watched.look()
+    assert watched.version == before
+    assert "rows carry the attribute 'region'" in logs[0]["reason"]
+    path.write_text(path.read_text() + "\n// retired: region\n")
+    await watched.look()
+    assert watched.version == load_snapshot(watched.folder).version != before
+
+
+async def test_an_attribute_that_no_row_carries_may_go(watched: Watched) -> None:
+    before, path = watched.version, watched.folder / "schema.cedarschema"
+    watched.guard.ask(lambda: [seen_label("owner", "alice")])
+    path.write_text(path.read_text().replace("  region?: String,\n", ""))
+    await watched.look()
+    assert watched.version != before
+
+
+async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(StartupError, match="checking it failed: status 1"):
+        await tried(folder)
+    script = folder.parent / "python"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(script))
+    with pytest.raises(StartupError, match=r"SIGSEGV"):
+        await tried(folder)
