@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from vecsec_cli import output
+from vecsec_cli.checks.certificates import check_certificates
 from vecsec_cli.checks.configuration import check_configuration
 from vecsec_cli.checks.finding import Finding, State
 from vecsec_cli.checks.machine import check_machine
@@ -37,6 +38,7 @@ def _findings(state: StateDirectory) -> Iterator[Finding]:
     settings = operator_settings()
     yield from check_machine(state)
     yield from check_configuration(state, settings)
+    yield from check_certificates(settings)
     yield from check_store(state, settings)
     yield from check_services(state, settings)
 

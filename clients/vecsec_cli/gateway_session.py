@@ -48,8 +48,16 @@ class GatewayOptions:
     root_certificates: Annotated[
         Path | None,
         typer.Option(
-            envvar="VECSEC_ROOT_CERTIFICATES", help="Trust these certificates (PEM) instead of the usual ones."
+            envvar=["VECSEC_ROOT_CERTIFICATES", "VECSEC_TLS_CA_FILE"],
+            help="Trust these certificates (PEM) instead of the usual ones.",
         ),
+    ] = None
+    client_certificate: Annotated[
+        Path | None,
+        typer.Option(envvar="VECSEC_CLIENT_CERTIFICATE", help="Show this certificate (PEM) to a gateway that asks."),
+    ] = None
+    client_key: Annotated[
+        Path | None, typer.Option(envvar="VECSEC_CLIENT_KEY", help="The private key (PEM) of that certificate.")
     ] = None
     plaintext: Annotated[
         bool,
@@ -109,6 +117,8 @@ def open_session(options: GatewayOptions) -> GatewaySession:
             timeout=options.timeout,
             retry_policy=_RETRIES,
             root_certificates=options.root_certificates,
+            client_certificate=options.client_certificate,
+            client_key=options.client_key,
             plaintext=True if options.plaintext else None,
         )
     except (ValueError, OSError) as error:

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.output import note
+from vecsec_cli.service_channels import service_credentials
 from vecsec_cli.service_settings import Service
 
 _LOCAL = (
@@ -41,6 +42,8 @@ class ServiceProcess:
     address: str
     """Where it answers gRPC."""
     log_file: Path
+    credentials: grpc.ChannelCredentials | None
+    """How to ask it; None without TLS."""
 
     async def died(self) -> None:
         """Wait for the process to end.
@@ -68,7 +71,7 @@ class ServiceProcess:
             CommandFailure: if it does not in a minute.
         """
         try:
-            async with asyncio.timeout(_START_SECONDS), grpc.aio.insecure_channel(self.address, _LOCAL) as channel:
+            async with asyncio.timeout(_START_SECONDS), self._channel() as channel:
                 stub = health_pb2_grpc.HealthStub(channel)
                 await _told_serving(stub)
         except TimeoutError as error:
@@ -76,6 +79,11 @@ class ServiceProcess:
                 f"the {self.service.name} service is not ready after {_START_SECONDS:.0f} s; see {self.log_file}",
                 exit_code=ExitCode.UNAVAILABLE,
             ) from error
+
+    def _channel(self) -> grpc.aio.Channel:
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.address, _LOCAL)
+        return grpc.aio.secure_channel(self.address, self.credentials, _LOCAL)
 
     async def stop(self, grace_seconds: float) -> None:
         """Let it drain, and kill it if it does not end."""
@@ -109,16 +117,19 @@ async def running_processes(
     services: Sequence[Service], environment: Mapping[str, str], host: str, logs: Path, grace_seconds: float
 ) -> AsyncIterator[Sequence[ServiceProcess]]:
     """Start the services; at the end stop the last one first, so that none loses a peer that it still needs."""
+    credentials = service_credentials(environment)
     async with contextlib.AsyncExitStack() as stack:
         running = []
         for service in services:
-            process = await _start(service, environment, host, logs)
+            process = await _start(service, environment, host, logs, credentials)
             stack.push_async_callback(process.stop, grace_seconds)
             running.append(process)
         yield running
 
 
-async def _start(service: Service, environment: Mapping[str, str], host: str, logs: Path) -> ServiceProcess:
+async def _start(
+    service: Service, environment: Mapping[str, str], host: str, logs: Path, credentials: grpc.ChannelCredentials | None
+) -> ServiceProcess:
     log_file = logs / f"{service.name}.log"
     if log_file.exists():
         log_file.replace(log_file.with_suffix(".log.1"))
@@ -131,7 +142,7 @@ async def _start(service: Service, environment: Mapping[str, str], host: str, lo
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches `vecsec up` alone, which stops the services in order
         )
-    return ServiceProcess(service, process, f"{host}:{service.port}", log_file)
+    return ServiceProcess(service, process, f"{host}:{service.port}", log_file, credentials)
 
 
 async def until_all_serve(running: Sequence[ServiceProcess], report: Callable[[ServiceProcess], None]) -> None:

@@ -56,6 +56,8 @@ class AsyncVecSecClient:
         timeout: float | None = 30.0,
         retry_policy: RetryPolicy | None = None,
         root_certificates: Path | None = None,
+        client_certificate: Path | None = None,
+        client_key: Path | None = None,
         plaintext: bool | None = None,
     ) -> None:
         """Prepare a connection, inside of a running event loop; it is made at the first call.
@@ -63,10 +65,10 @@ class AsyncVecSecClient:
         The arguments are those of `VecSecClient`, but the token provider may also return an awaitable of a token.
 
         Raises:
-            ValueError: if root certificates are given together with `plaintext=True`.
-            OSError: if the root certificates cannot be read.
+            ValueError: if certificates are given together with `plaintext=True`, or half of a client certificate.
+            OSError: if a file cannot be read.
         """
-        endpoint = Endpoint(address, root_certificates, plaintext)
+        endpoint = Endpoint(address, root_certificates, client_certificate, client_key, plaintext)
         credentials = endpoint.credentials()
         self._channel = (
             grpc.aio.insecure_channel(address, options=endpoint.options())

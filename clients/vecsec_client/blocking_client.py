@@ -53,6 +53,8 @@ class VecSecClient:
         timeout: float | None = 30.0,
         retry_policy: RetryPolicy | None = None,
         root_certificates: Path | None = None,
+        client_certificate: Path | None = None,
+        client_key: Path | None = None,
         plaintext: bool | None = None,
     ) -> None:
         """Prepare a connection; it is made at the first call.
@@ -65,13 +67,15 @@ class VecSecClient:
                 have no timeout unless their call gives one.
             retry_policy: how often and how patiently failed calls are tried again.
             root_certificates: certificates (PEM) to trust instead of the usual ones.
+            client_certificate: a certificate (PEM) to show to a gateway that asks its callers for one.
+            client_key: its private key (PEM).
             plaintext: whether to do without encryption; by default only for a gateway on this machine.
 
         Raises:
-            ValueError: if root certificates are given together with `plaintext=True`.
-            OSError: if the root certificates cannot be read.
+            ValueError: if certificates are given together with `plaintext=True`, or half of a client certificate.
+            OSError: if a file cannot be read.
         """
-        endpoint = Endpoint(address, root_certificates, plaintext)
+        endpoint = Endpoint(address, root_certificates, client_certificate, client_key, plaintext)
         credentials = endpoint.credentials()
         self._channel = (
             grpc.insecure_channel(address, options=endpoint.options())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.certificates import Authority
 from support.installation import free_ports, vecsec_command
 
 pytestmark = pytest.mark.slow
@@ -154,3 +155,41 @@ def test_the_demonstration_imports_once_and_shows_who_sees_what(tmp_path: Path) 
         second = up.output
     assert "the corpora are already imported" in second
     assert second.count("searches") == first.count("searches")
+
+
+def test_with_tls_everything_speaks_tls_and_the_doctor_knows_it(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    settings = {name: str(path) for name, path in authority.settings("gateway").items()}
+    with started(tmp_path, "--no-demo", **settings) as up:
+        up.until_ready()
+
+        def vecsec(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [vecsec_command(), *arguments],
+                env=os.environ | settings | {"VECSEC_STATE_DIR": str(up.state)} | environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE_SECONDS,
+            )
+
+        token = vecsec(
+            "token", "--tenant", "tenant_a", "--role", "analyst", "--clearance", "INTERNAL", "--subject", "alice"
+        ).stdout.strip()
+        search = ("collections", "--tenant", "tenant_a", "--json")
+        done = vecsec(*search, VECSEC_TOKEN=token)
+        assert done.returncode == 0, done.stderr
+        stranger = vecsec(*search, "--timeout", "2", VECSEC_TOKEN=token, VECSEC_TLS_CA_FILE="")
+        assert stranger.returncode != 0
+        checks = json.loads(vecsec("doctor", "--json").stdout)["checks"]
+        found = {(each["check"], each["state"]) for each in checks}
+        assert found >= {(name, "ok") for name in ("certificates", "gateway", "retrieval", "policy")}
+        authority.renew("gateway", days=3)
+        key = Path(settings["VECSEC_TLS_KEY_FILE"])
+        key.write_bytes(authority.issue("other").key)
+        doctor = vecsec("doctor", "--json")
+        certificates = [each for each in json.loads(doctor.stdout)["checks"] if each["check"] == "certificates"]
+        assert doctor.returncode != 0
+        assert {each["state"] for each in certificates} == {"fail", "warn", "ok"}
+        assert any("is not the key of" in each["detail"] and each["remedy"] for each in certificates)

@@ -8,7 +8,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from vecsec_cli.checks.finding import Finding, fail, ok
+from vecsec_cli.failures import CommandFailure
 from vecsec_cli.run_file import RunFile, RunningProcess, read_run_file
+from vecsec_cli.service_channels import service_credentials
 from vecsec_cli.service_settings import reachable_host, services_of
 from vecsec_cli.state_directory import StateDirectory
 from vecsec_client import NotFound, VecSecError
@@ -25,8 +27,12 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 def check_services(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
     """Ask each service, at the addresses of the running `vecsec up` or at those that are set."""
+    try:
+        credentials = service_credentials(settings)
+    except CommandFailure:
+        credentials = None  # the certificates' own check tells why
     for name, process in services(state, settings).items():
-        yield _health(name, process.address)
+        yield _health(name, process.address, credentials)
         yield _metrics(name, process.metrics_url)
 
 
@@ -42,8 +48,8 @@ def services(state: StateDirectory, settings: Mapping[str, str]) -> Mapping[str,
     }
 
 
-def _health(name: str, address: str) -> Finding:
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None) -> Finding:
+    with _channel(address, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             status = _status(stub, "")
@@ -55,6 +61,13 @@ def _health(name: str, address: str) -> Finding:
     if cells == _NOT_SERVING:
         return fail(name, f"{address} serves, but at least one cell is damaged", "the store's lines here say which")
     return ok(name, f"{address} serves")
+
+
+def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if credentials is None:
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, credentials, options)
 
 
 def _status(stub: health_pb2_grpc.HealthStub, service: str) -> int:

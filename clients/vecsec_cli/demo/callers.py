@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from vecsec_cli import development_issuer
+from vecsec_cli.service_channels import root_certificates
+from vecsec_cli.service_settings import operator_settings
 from vecsec_cli.state_directory import StateDirectory
 from vecsec_client import AsyncVecSecClient, Sensitivity
 
@@ -23,7 +25,12 @@ class Caller:
 
     def connect(self, state: StateDirectory, address: str) -> AsyncVecSecClient:
         """A client that calls as this caller."""
-        return AsyncVecSecClient(address, token=lambda: self._token(state), default_tenant=self.tenant_id)
+        return AsyncVecSecClient(
+            address,
+            token=lambda: self._token(state),
+            default_tenant=self.tenant_id,
+            root_certificates=root_certificates(operator_settings()),
+        )
 
     def _token(self, state: StateDirectory) -> str:
         return development_issuer.mint_token(

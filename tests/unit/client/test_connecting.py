@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from support.certificates import Authority
 from support.fake_gateway import FakeGateway, running
 
 import vecsec_client
@@ -101,6 +102,26 @@ def test_tls_with_a_private_authority_and_only_with_it(tmp_path: Path) -> None:
             ):
                 client.list_collections()
     assert len(gateway.received) == 1
+
+
+def test_a_client_certificate_is_shown_to_a_gateway_that_asks(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    own = authority.settings("gateway")
+    roots, pair = tmp_path / "ca.crt", authority.issue("assistant.example")
+    (tmp_path / "key").write_bytes(pair.key)
+    (tmp_path / "certificate").write_bytes(pair.certificate)
+    chain = [(Path(str(own[f"VECSEC_TLS_{name}_FILE"])).read_bytes()) for name in ("KEY", "CERTIFICATE")]
+    credentials = grpc.ssl_server_credentials([(chain[0], chain[1])], roots.read_bytes(), require_client_auth=True)
+    gateway = FakeGateway(answers={"ListCollections": gateway_pb2.ListCollectionsResponse()})
+    usual = {"token": "t", "default_tenant": "tenant_a", "retry_policy": NO_RETRIES, "root_certificates": roots}
+    shown = {"client_certificate": tmp_path / "certificate", "client_key": tmp_path / "key"}
+    with running(gateway, credentials) as address:
+        with VecSecClient(address, **usual, **shown) as client:  # type: ignore[arg-type]
+            assert client.list_collections() == ()
+        with VecSecClient(address, **usual, timeout=5) as client, pytest.raises(Unavailable):  # type: ignore[arg-type]
+            client.list_collections()
+    with pytest.raises(ValueError, match="go together"):
+        VecSecClient("gateway:1", token="t", client_key=tmp_path / "key")
 
 
 def test_a_token_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
