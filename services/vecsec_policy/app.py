@@ -61,7 +61,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         VersionMetrics(telemetry.meter, reload.in_force)
         signer = RotatingSigner(settings.grant_key_file, report)
         # Before the server, so released after it: what is decided while it drains is recorded too.
-        audit_file = stack.enter_context(running_audit_file(settings.audit_file, metrics))
+        audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
         ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
         gate = EntryGate(reload.in_force, ledger, auditor)
         planner = AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds)

@@ -73,7 +73,7 @@ class AuditRecord:
         fields = json.dumps(
             {
                 "kind": DECISION,
-                "time": datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds"),
+                "time": timestamp(self.time),
                 "call": self.call.value,
                 "outcome": self.outcome.value,
                 "request_id": self.request_id,
@@ -151,6 +151,11 @@ class Auditor:
         )
         self._trail.append(record)
         return incident_id
+
+
+def timestamp(seconds: float) -> str:
+    """A time, in seconds since the epoch, as records have it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _rows(label: Label, row_count: int, reason: str) -> str:

@@ -1,7 +1,6 @@
 """Reads the audit log back: its files in order, and the decisions in them as values. Needs no service."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +10,8 @@ from typing import Any
 from vecsec_chassis.access import Action, ViolationType
 from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.audit import DECISION, AuditedCall, Outcome
+from vecsec_policy.audit_log_files import lines_of
 
-SEQUENCE_DIGITS = 16
 _IS_DECISION = b'"kind":"decision"'
 
 
@@ -66,16 +65,6 @@ class RecordedDecision:
         return sum(rows.row_count for rows in self.rows if not rows.allowed)
 
 
-def log_files(path: Path) -> list[Path]:
-    """The files of a log in the order in which they were written: rotated ones, then `path` itself, if it is there.
-
-    Rotated files are called after the number of their first record: `policy.0000000000000001.jsonl`.
-    """
-    rotated = re.compile(rf"{re.escape(path.stem)}\.\d{{{SEQUENCE_DIGITS}}}{re.escape(path.suffix)}")
-    found = sorted(each for each in path.parent.glob("*") if rotated.fullmatch(each.name))
-    return [*found, *([path] if path.exists() else [])]
-
-
 def read_decisions(path: Path) -> Iterator[RecordedDecision]:
     """The decisions of the log whose newest file is `path`, the oldest first.
 
@@ -86,17 +75,15 @@ def read_decisions(path: Path) -> Iterator[RecordedDecision]:
         OSError: if a file cannot be read.
         ValueError: if a record cannot have been written by this version of VecSec; names file and line.
     """
-    for file in log_files(path):
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if _IS_DECISION not in line or not line.endswith(b"\n"):
-                    continue
-                try:
-                    decision = decision_from_line(line)
-                except ValueError as error:
-                    raise ValueError(f"{file}:{number}: not a record of a decision: {error}") from error
-                if decision is not None:
-                    yield decision
+    for file, number, line in lines_of(path):
+        if _IS_DECISION not in line or not line.endswith(b"\n"):
+            continue
+        try:
+            decision = decision_from_line(line)
+        except ValueError as error:
+            raise ValueError(f"{file}:{number}: not a record of a decision: {error}") from error
+        if decision is not None:
+            yield decision
 
 
 def decision_from_line(line: bytes) -> RecordedDecision | None:
@@ -119,7 +106,7 @@ def decision_from_line(line: bytes) -> RecordedDecision | None:
 
 def _decision(fields: Mapping[str, Any]) -> RecordedDecision:
     return RecordedDecision(
-        sequence=fields.get("sequence", 0),
+        sequence=fields["sequence"],
         time=datetime.fromisoformat(fields["time"]),
         call=AuditedCall(fields["call"]),
         outcome=Outcome(fields["outcome"]),

@@ -1,6 +1,8 @@
 """What the policy service measures. Label values are bounded: kinds, actions, decisions; never tenants or callers."""
 
-from opentelemetry.metrics import Meter
+from collections.abc import Callable
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from vecsec_chassis.access import Action, ViolationType
 from vecsec_chassis.tally import Tally
@@ -10,6 +12,7 @@ class PolicyMetrics:
     """The instruments of the policy service."""
 
     def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._violations = Tally(
             meter,
             "vecsec_rlsa_violations",
@@ -98,3 +101,19 @@ class PolicyMetrics:
     def reload_failing(self, part: str, *, is_failing: bool) -> None:
         """Whether changed files are kept from being in force by what is wrong with them."""
         self._reload_failing.set(int(is_failing), {"part": part})
+
+    def watch_audit(self, head_sequence: Callable[[], int], is_recording: Callable[[], bool]) -> None:
+        """Show the state of the audit log, from now on."""
+
+        def head(_options: CallbackOptions) -> list[Observation]:
+            return [Observation(head_sequence())]
+
+        def recording(_options: CallbackOptions) -> list[Observation]:
+            return [Observation(int(is_recording()))]
+
+        self._meter.create_observable_gauge(
+            "vecsec_audit_head_sequence", callbacks=[head], description="Number of the newest audit record on disk."
+        )
+        self._meter.create_observable_gauge(
+            "vecsec_audit_recording", callbacks=[recording], description="1 while audit records can be written, else 0."
+        )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_chassis.settings import OptionalPort, PeerList, Port, ServiceSettings
+from vecsec_policy.audit_log import LogSettings
 
 PACKAGED_POLICY = Path(__file__).with_name("default_policy")
 
@@ -31,6 +32,17 @@ class PolicySettings(ServiceSettings):
     """Names a candidate policy and says for whom it is tried or decides; without the file there is none."""
     audit_file: Path = Field(alias="VECSEC_AUDIT_FILE")
     """Where decisions are recorded, one JSON object a line."""
+    replica_id: str | None = Field(None, alias="VECSEC_REPLICA_ID")
+    """Names this replica's audit log in each of its records."""
+    audit_file_bytes: int = Field(64 * 1024 * 1024, alias="VECSEC_AUDIT_FILE_BYTES", ge=4096)
+    """A file of the audit log that would grow beyond this is rotated."""
+    audit_files_kept: int | None = Field(None, alias="VECSEC_AUDIT_FILES_KEPT", ge=1)
+    """How many rotated files are kept; all, if it is not set."""
     grant_seconds: float = Field(60.0, alias="VECSEC_GRANT_SECONDS", ge=5, le=3600)
     """How long a grant lives. A caller whose rights are taken away keeps reading for that long at most, and the check
     withholds the rows before."""
+
+    @property
+    def audit_log(self) -> LogSettings:
+        """How the audit log is kept."""
+        return LogSettings(self.audit_file, self.replica_id, self.audit_file_bytes, self.audit_files_kept)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from vecsec_chassis.labels import Sensitivity
 from vecsec_policy import audit_file
 from vecsec_policy.audit import AuditedCall, AuditRecord, Outcome
 from vecsec_policy.audit_file import AuditFile, running_audit_file
+from vecsec_policy.audit_log import LogSettings
+from vecsec_policy.audit_log_files import log_files
+from vecsec_policy.audit_log_verification import verify_log
 from vecsec_policy.metrics import PolicyMetrics
 
 
@@ -39,7 +43,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 def test_everything_is_on_disk_after_shutdown(tmp_path: Path, metrics: PolicyMetrics) -> None:
     path = tmp_path / "deep" / "audit.jsonl"
     for start in (0, 5_000):
-        with running_audit_file(path, metrics) as trail:
+        with running_audit_file(LogSettings(path), metrics) as trail:
             for number in range(start, start + 5_000):
                 trail.append(record(number))
     assert numbers(path) == list(range(10_000))
@@ -48,7 +52,7 @@ def test_everything_is_on_disk_after_shutdown(tmp_path: Path, metrics: PolicyMet
 
 def test_records_are_written_without_a_shutdown(tmp_path: Path, metrics: PolicyMetrics) -> None:
     path = tmp_path / "audit.jsonl"
-    with running_audit_file(path, metrics) as trail:
+    with running_audit_file(LogSettings(path), metrics) as trail:
         trail.append(record(1))
         eventually(lambda: numbers(path) == [1])
 
@@ -57,12 +61,12 @@ def test_a_file_that_cannot_be_appended_to_ends_the_start(tmp_path: Path, metric
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "audit.jsonl"):
         with pytest.raises(StartupError, match="VECSEC_AUDIT_FILE"):
-            AuditFile(path, metrics)
+            AuditFile(LogSettings(path), metrics)
 
 
 def test_a_rotated_file_is_made_anew(tmp_path: Path, metrics: PolicyMetrics) -> None:
     path = tmp_path / "audit.jsonl"
-    with running_audit_file(path, metrics) as trail:
+    with running_audit_file(LogSettings(path), metrics) as trail:
         trail.append(record(1))
         eventually(lambda: path.stat().st_size > 0)
         path.rename(tmp_path / "audit.jsonl.1")
@@ -88,7 +92,7 @@ def test_a_full_disk_tears_no_line_and_loses_nothing(
         return written
 
     monkeypatch.setattr(os, "write", write_while_there_is_room)
-    with running_audit_file(path, metrics) as trail:
+    with running_audit_file(LogSettings(path), metrics) as trail:
         for number in range(3):
             trail.append(record(number))
         eventually(lambda: path.stat().st_size == 100)
@@ -100,10 +104,52 @@ def test_records_beyond_the_bound_are_given_up_at_once(
     tmp_path: Path, metrics: PolicyMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_file, "_WAITING_RECORDS", 2)
-    trail = AuditFile(tmp_path / "audit.jsonl", metrics)
+    trail = AuditFile(LogSettings(tmp_path / "audit.jsonl"), metrics)
     for number in range(5):
         trail.append(record(number))
     trail.close()
     trail.write_until_closed()
     trail.release()
-    assert numbers(tmp_path / "audit.jsonl") == [0, 1]
+    written = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [line["request_id"] for line in written[:2]] == ["0", "1"]
+    assert (written[2]["kind"], written[2]["count"]) == ("records_lost", 3)
+    assert "3 records were lost" in verify_log(tmp_path / "audit.jsonl").notes[0].description
+
+
+def test_the_chain_goes_on_over_restarts_and_rotations(tmp_path: Path, metrics: PolicyMetrics) -> None:
+    path = tmp_path / "audit.jsonl"
+    for start in range(0, 60, 20):
+        with running_audit_file(LogSettings(path, file_bytes=5_000), metrics) as trail:
+            for number in range(start, start + 20):
+                trail.append(record(number))
+    files = log_files(path)
+    assert len(files) > 3
+    assert all(file.stat().st_size <= 5_000 for file in files)
+    assert [number for file in files for number in numbers(file)] == list(range(60))
+    verified = verify_log(path)
+    assert (verified.findings, verified.record_count, verified.head.sequence) == ([], 60, 60)
+    assert verified.replica_id == socket.gethostname()
+
+
+def test_a_log_belongs_to_one_replica_and_to_one_process(tmp_path: Path, metrics: PolicyMetrics) -> None:
+    path = tmp_path / "audit.jsonl"
+    with running_audit_file(LogSettings(path, "replica-1"), metrics) as trail:
+        trail.append(record(1))
+        with pytest.raises(StartupError, match="another policy service writes to it"):
+            AuditFile(LogSettings(path, "replica-1"), metrics)
+    with running_audit_file(LogSettings(path), metrics) as trail:
+        assert trail.replica_id == "replica-1"
+    with pytest.raises(StartupError, match=r"VECSEC_REPLICA_ID='replica-2': the log .* belongs to replica 'replica-1'"):
+        AuditFile(LogSettings(path, "replica-2"), metrics)
+    with pytest.raises(StartupError, match="VECSEC_REPLICA_ID='no good'"):
+        AuditFile(LogSettings(tmp_path / "new.jsonl", "no good"), metrics)
+
+
+async def test_waiting_for_the_disk_tells_the_head(tmp_path: Path, metrics: PolicyMetrics) -> None:
+    path = tmp_path / "audit.jsonl"
+    with running_audit_file(LogSettings(path), metrics) as trail:
+        for number in range(3):
+            trail.append(record(number))
+        head = await trail.written()
+        assert head.sequence == 3
+        assert json.loads(path.read_text().splitlines()[-1])["hash"] == head.hash

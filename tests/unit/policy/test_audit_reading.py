@@ -9,6 +9,7 @@ from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.audit import AuditedCall, AuditRecord, Outcome
 from vecsec_policy.audit_file import running_audit_file
+from vecsec_policy.audit_log import LogSettings
 from vecsec_policy.audit_reading import RecordedRows, read_decisions
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.rules import Verdict
@@ -21,7 +22,7 @@ REFUSED = Verdict(False, ("row-clearance", "row-topics"), ViolationType.CLEARANC
 
 def test_a_check_is_read_back_with_the_labels_of_all_its_rows(tmp_path: Path, metrics: PolicyMetrics) -> None:
     path = tmp_path / "audit.jsonl"
-    with running_audit_file(path, metrics) as trail:
+    with running_audit_file(LogSettings(path), metrics) as trail:
         trail.append(
             AuditRecord(
                 time=86_400.5,
@@ -58,5 +59,5 @@ def test_lines_that_are_no_records_are_left_out_and_broken_records_named(tmp_pat
     path.write_text('{"kind":"deci\n{"kind":"log_resumed","torn_bytes":13}\n{"kind":"decision"')
     assert list(read_decisions(path)) == []
     path.write_text('\n{"kind":"decision"}\n')
-    with pytest.raises(ValueError, match=r"audit\.jsonl:2: not a record of a decision: KeyError: 'time'"):
+    with pytest.raises(ValueError, match=r"audit\.jsonl:2: not a record of a decision: KeyError: 'sequence'"):
         list(read_decisions(path))
