@@ -3,6 +3,8 @@
 import heapq
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from vecsec_retrieval.exact_scan import Mask, top_k
 from vecsec_retrieval.filters import Predicate, predicate
 from vecsec_retrieval.index import CollectionIndex, IndexSnapshot
@@ -10,7 +12,6 @@ from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.tagging import label_key
 from vecsec_retrieval.vectors import normalised
 
 STRATEGY = "exact_scan"
@@ -27,10 +28,12 @@ class HotReader:
         self._threads = threads
 
     async def has_visible(self, visibility: Visibility) -> bool:
-        return bool(await visibility.of(self._index.labels))
+        _, mask = await self._seen(visibility)
+        return bool(mask.any())
 
     async def count(self, visibility: Visibility) -> int:
-        return self._index.count(await visibility.of(self._index.labels))
+        _, mask = await self._seen(visibility)
+        return int(np.count_nonzero(mask))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
         visible = await visibility.of(self._index.labels)
@@ -39,23 +42,30 @@ class HotReader:
         return [LabelCount(labels[key], self._index.count([key])) for key in keys]
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
-        return self._index.metadata_keys(await visibility.of(self._index.labels))
+        snapshot, mask = await self._seen(visibility)
+        return snapshot.metadata_keys(mask)
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
-        visible = await visibility.of(self._index.labels)
-        found = (self._index.find(document_id) for document_id in document_ids)
-        return [document for document in found if document is not None and label_key(document.label) in visible]
+        snapshot, mask = await self._seen(visibility)
+        rows = (self._index.row(document_id) for document_id in document_ids)
+        return [snapshot.documents[row] for row in rows if row is not None and mask[row]]
 
     async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
-        visible = await visibility.of(self._index.labels)
-        # From here to the snapshot nothing may wait: codes and rows have to be of one moment.
-        snapshot = self._index.snapshot()
-        mask = snapshot.mask(self._index.codes(visible))
-        filtered_rows = len(self._index) - self._index.count(visible)
+        snapshot, mask = await self._seen(visibility)
+        filtered_rows = len(self._index) - int(np.count_nonzero(mask))
         scan = _scan(snapshot, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
         results = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
         return SearchAnswer(results, STRATEGY, filtered_rows)
+
+    async def _seen(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
+        """The index as it is on return, and which of its rows are visible."""
+        while True:
+            labels = self._index.labels
+            visible = await visibility.in_table(labels)
+            if labels is self._index.labels:  # otherwise rows were compacted while Cedar decided
+                snapshot = self._index.snapshot()
+                return snapshot, snapshot.mask(visible)
 
 
 def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[], list[ScoredDocument]]:

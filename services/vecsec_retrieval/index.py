@@ -4,18 +4,16 @@ Written on the event loop alone. Rows are only ever appended and the mask of liv
 that a snapshot stays as it is while a thread scans it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecsec_chassis.labels import Label
 from vecsec_retrieval.exact_scan import Mask
+from vecsec_retrieval.label_table import LabelTable, Visible
 from vecsec_retrieval.rows import Document, Matrix
-from vecsec_retrieval.tagging import label_key
 from vecsec_retrieval.vectors import normalised
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -33,15 +31,23 @@ class IndexSnapshot:
 
     matrix: Matrix
     label_codes: NDArray[np.int32]
+    key_set_codes: NDArray[np.int32]
     alive: Mask
     documents: Sequence[Document]
     """Without embeddings. May be longer than the arrays: later rows are not part of the snapshot."""
+    key_sets: Sequence[frozenset[str]]
+    """The sets of metadata keys that rows have, by code. May be longer than what the snapshot's rows need."""
 
-    def mask(self, visible_codes: Iterable[int]) -> Mask:
-        """The living rows whose label is one of these."""
-        chosen = np.zeros(int(self.label_codes.max(initial=-1)) + 1, dtype=np.bool_)
-        chosen[[code for code in visible_codes if code < len(chosen)]] = True
-        return chosen[self.label_codes] & self.alive
+    def mask(self, visible: Visible) -> Mask:
+        """The living rows whose label is visible; labels beyond the array are not."""
+        known = np.zeros(max(len(visible), int(self.label_codes.max(initial=-1)) + 1), dtype=np.bool_)
+        known[: len(visible)] = visible
+        return known[self.label_codes] & self.alive
+
+    def metadata_keys(self, mask: Mask) -> frozenset[str]:
+        """The metadata keys of these rows."""
+        codes = np.flatnonzero(np.bincount(self.key_set_codes[mask])).tolist()
+        return frozenset().union(*(self.key_sets[code] for code in codes))
 
 
 class CollectionIndex:
@@ -57,11 +63,13 @@ class CollectionIndex:
         self._alive = np.empty(0, dtype=np.bool_)
         self._documents: list[Document] = []
         self._row_of_id: dict[str, int] = {}
-        self._code_of_key: dict[str, int] = {}
-        self._living_labels: dict[str, Label] = {}
-        self._living_rows: Counter[int] = Counter()
-        self._metadata_keys: list[Counter[str]] = []
+        self._key_set_codes = np.empty(0, dtype=np.int32)
+        self._key_sets: list[frozenset[str]] = []
+        self._code_of_key_set: dict[frozenset[str], int] = {}
         self._text_bytes = 0
+        self.labels = LabelTable()
+        """The labels of all rows, and perhaps of rows that are gone. Another table takes its place when rows are
+        compacted; its codes are those of the snapshots that are taken from then on."""
 
     def __len__(self) -> int:
         return len(self._row_of_id)
@@ -69,12 +77,8 @@ class CollectionIndex:
     @property
     def approximate_bytes(self) -> int:
         """Memory that the index takes."""
-        return self._matrix.nbytes + self._text_bytes + len(self._documents) * _BYTES_PER_ROW
-
-    @property
-    def labels(self) -> Mapping[str, Label]:
-        """The labels of living rows, by key."""
-        return self._living_labels
+        rows = self._matrix.nbytes + self._text_bytes + len(self._documents) * _BYTES_PER_ROW
+        return rows + self.labels.approximate_bytes
 
     def upsert(self, documents: Sequence[Document]) -> None:
         """Add documents with embeddings, replacing those of the same id."""
@@ -86,9 +90,12 @@ class CollectionIndex:
         embeddings = [document.embedding for document in documents if document.embedding is not None]
         self._matrix[start:end] = normalised(np.stack(embeddings))
         for row, document in enumerate(documents, start):
-            self._label_codes[row] = self._count_in(document)
+            code = self._label_codes[row] = self.labels.add(document.label)
+            self._key_set_codes[row] = self._key_set_code(frozenset(document.metadata))
             self._row_of_id[document.document_id] = row
-            self._documents.append(replace(document, embedding=None))
+            # Rows with equal labels share one, for there may be as many labels as rows.
+            self._documents.append(replace(document, label=self.labels.labels[code], embedding=None))
+            self._text_bytes += len(document.text)
             self.untagged_ids.discard(document.document_id)
         self._alive[start:end] = True
         self._count = end
@@ -104,24 +111,23 @@ class CollectionIndex:
     def snapshot(self) -> IndexSnapshot:
         """The index as it is now."""
         count = self._count
-        return IndexSnapshot(self._matrix[:count], self._label_codes[:count], self._alive[:count], self._documents)
+        return IndexSnapshot(
+            self._matrix[:count],
+            self._label_codes[:count],
+            self._key_set_codes[:count],
+            self._alive[:count],
+            self._documents,
+            self._key_sets,
+        )
 
     def find(self, document_id: str) -> Document | None:
         """The document of this id, without its embedding."""
         row = self._row_of_id.get(document_id)
         return None if row is None else self._documents[row]
 
-    def codes(self, label_keys: Iterable[str]) -> list[int]:
-        """The codes of these labels, as far as the index knows them."""
-        return [self._code_of_key[key] for key in label_keys if key in self._code_of_key]
-
-    def count(self, label_keys: Iterable[str]) -> int:
-        """How many living rows have one of these labels."""
-        return sum(self._living_rows[code] for code in self.codes(label_keys))
-
-    def metadata_keys(self, label_keys: Iterable[str]) -> frozenset[str]:
-        """The metadata keys of living rows that have one of these labels."""
-        return frozenset(key for code in self.codes(label_keys) for key in self._metadata_keys[code])
+    def row(self, document_id: str) -> int | None:
+        """The row number of this id's document, in a snapshot that is taken now."""
+        return self._row_of_id.get(document_id)
 
     def _reserve(self, rows: int) -> None:
         if rows <= len(self._matrix):
@@ -131,37 +137,20 @@ class CollectionIndex:
         matrix[: self._count] = self._matrix[: self._count]
         self._matrix = matrix
         self._label_codes = _grown(self._label_codes, self._count, capacity)
+        self._key_set_codes = _grown(self._key_set_codes, self._count, capacity)
         self._alive = _grown(self._alive, self._count, capacity)
 
-    def _count_in(self, document: Document) -> int:
-        key = label_key(document.label)
-        code = self._code_of_key.setdefault(key, len(self._code_of_key))
-        if code == len(self._metadata_keys):
-            self._metadata_keys.append(Counter())
-        self._living_labels.setdefault(key, document.label)
-        self._living_rows[code] += 1
-        self._metadata_keys[code].update(document.metadata.keys())
-        self._text_bytes += len(document.text)
+    def _key_set_code(self, keys: frozenset[str]) -> int:
+        code = self._code_of_key_set.get(keys)
+        if code is None:
+            code = self._code_of_key_set[keys] = len(self._key_sets)
+            self._key_sets.append(keys)
         return code
-
-    def _count_out(self, row: int) -> None:
-        document = self._documents[row]
-        code = int(self._label_codes[row])
-        self._living_rows[code] -= 1
-        if not self._living_rows[code]:
-            del self._living_labels[label_key(document.label)]
-        keys = self._metadata_keys[code]
-        keys.subtract(document.metadata.keys())
-        for key in document.metadata:
-            if not keys[key]:
-                del keys[key]
 
     def _kill(self, document_ids: Iterable[str]) -> None:
         rows = [self._row_of_id.pop(document_id) for document_id in document_ids if document_id in self._row_of_id]
         if not rows:
             return
-        for row in rows:
-            self._count_out(row)
         alive = self._alive.copy()  # snapshots keep the mask that they have
         alive[rows] = False
         self._alive = alive
@@ -177,16 +166,18 @@ class CollectionIndex:
         self._row_of_id = {document.document_id: row for row, document in enumerate(self._documents)}
         self._text_bytes = sum(len(document.text) for document in self._documents)
         self._count = len(rows)
-        self._renumber_labels(self._label_codes[rows])
+        # Labels and sets of keys that no row has any more are forgotten.
+        used, self._label_codes = _renumbered(self._label_codes[rows])
+        self.labels = self.labels.only(used)
+        used, self._key_set_codes = _renumbered(self._key_set_codes[rows])
+        self._key_sets = [self._key_sets[code] for code in used.tolist()]
+        self._code_of_key_set = {keys: code for code, keys in enumerate(self._key_sets)}
 
-    def _renumber_labels(self, codes: NDArray[np.int32]) -> None:
-        """Take over the codes of all rows, numbered anew: labels without rows are forgotten."""
-        used, renumbered = np.unique(codes, return_inverse=True)
-        new_code = {int(code): position for position, code in enumerate(used)}
-        self._label_codes = renumbered.astype(np.int32)
-        self._code_of_key = {key: new_code[code] for key, code in self._code_of_key.items() if code in new_code}
-        self._living_rows = Counter({new: self._living_rows[code] for code, new in new_code.items()})
-        self._metadata_keys = [self._metadata_keys[code] for code in new_code]
+
+def _renumbered(codes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The codes that occur, and all codes as positions among these."""
+    used, positions = np.unique(codes, return_inverse=True)
+    return used.astype(np.int64), positions.astype(np.int32)
 
 
 def _grown(array: NDArray[Scalar], count: int, capacity: int) -> NDArray[Scalar]:

@@ -1,32 +1,50 @@
-"""Which labels a grant makes visible: its residual policies, decided by Cedar once per distinct label."""
+"""Which labels a grant makes visible: its residual policies, decided by Cedar once for each class of labels."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cedarpy
+import numpy as np
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.errors import InvalidGrant
 from vecsec_chassis.labels import Label, rule_attributes
+from vecsec_retrieval.label_classes import LabelClasses, Signature, is_readable
+from vecsec_retrieval.label_table import LabelTable, Visible
 
-_REMEMBERED_RESIDUALS = 2_000
+_REMEMBERED_VERDICTS = 100_000
+"""Of all residuals together: some 40 MB."""
+_VERDICTS_WORTH_A_RESIDUAL = 50
+"""A residual itself takes as much memory as so many verdicts; so 2,000 of them are remembered."""
 _LABELS_A_BATCH = 64
 """Cedar holds the interpreter while it decides, ~50 µs a label; between batches others get their turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Residual:
+    number: int
+    """No other residual of this process has it."""
+    key: tuple[Action, str]
+    """The action, and the policy set in Cedar's JSON format."""
     policies: cedarpy.PolicySet
-    verdicts: dict[str, bool]
+    classes: LabelClasses
+    verdicts: dict[Signature, bool] = field(default_factory=dict)
+
+    def weight(self) -> int:
+        return _VERDICTS_WORTH_A_RESIDUAL + min(len(self.verdicts), _REMEMBERED_VERDICTS - _VERDICTS_WORTH_A_RESIDUAL)
 
 
 class ResidualDecisions:
-    """Decides labels and remembers the verdicts, which depend on nothing but the residual, the action and the label."""
+    """Decides labels and remembers the verdicts, which depend on nothing but the residual, the action and the class."""
 
     def __init__(self) -> None:
-        self._residuals: LRUCache[tuple[Action, str], _Residual] = LRUCache(maxsize=_REMEMBERED_RESIDUALS)
+        self._residuals: LRUCache[tuple[Action, str], _Residual] = LRUCache(
+            _REMEMBERED_VERDICTS, getsizeof=_Residual.weight
+        )
+        self._numbers = itertools.count()
 
     async def visible(self, grant: Grant, labels: Mapping[str, Label]) -> frozenset[str]:
         """The keys of those labels that the grant's action may touch; a label that cannot be decided is not among them.
@@ -35,15 +53,58 @@ class ResidualDecisions:
             InvalidGrant: if the residual is no policy set.
         """
         residual = self._residual(grant)
-        verdicts = residual.verdicts
-        undecided = [(key, label) for key, label in labels.items() if key not in verdicts]
-        for start in range(0, len(undecided), _LABELS_A_BATCH):
+        readable = {key: label for key, label in labels.items() if is_readable(label)}
+        verdicts = await self._verdicts(residual, list(readable.values()))
+        return frozenset(key for key, verdict in zip(readable, verdicts, strict=True) if verdict)
+
+    async def visible_in(self, grant: Grant, table: LabelTable) -> Visible:
+        """Which of a table's labels the grant's action may touch. Labels that are added while it waits are not part of
+        the answer.
+
+        Raises:
+            InvalidGrant: if the residual is no policy set.
+        """
+        residual = self._residual(grant)
+        remembered = table.visible_to(residual.number)
+        if remembered is not None:
+            return remembered
+        class_of_label, representatives = table.classify(residual.classes)
+        unreadable = list(table.unreadable)
+        used = np.flatnonzero(representatives >= 0)
+        verdicts = np.zeros(len(representatives), dtype=np.bool_)
+        verdicts[used] = await self._verdicts(residual, [table.labels[code] for code in representatives[used].tolist()])
+        visible: Visible = verdicts[class_of_label]
+        visible[unreadable] = False
+        table.remember(residual.number, visible)
+        return visible
+
+    async def _verdicts(self, residual: _Residual, labels: Sequence[Label]) -> list[bool]:
+        verdicts: list[bool] = []
+        is_new = False
+        for start in range(0, len(labels), _LABELS_A_BATCH):
             if start:
                 await asyncio.sleep(0)
-            batch = undecided[start : start + _LABELS_A_BATCH]
-            verdicts.update(_decide(residual.policies, grant.action, batch))
-        # Labels that were added meanwhile are not decided yet: not visible for now.
-        return frozenset(key for key in labels if verdicts.get(key))
+            batch = labels[start : start + _LABELS_A_BATCH]
+            signatures = [residual.classes.signature(label) for label in batch]
+            undecided = {
+                signature: label
+                for signature, label in zip(signatures, batch, strict=True)
+                if signature not in residual.verdicts
+            }
+            if undecided:
+                is_new = True
+                residual.verdicts.update(
+                    zip(undecided, _decide(residual.policies, residual.key[0], undecided.values()), strict=True)
+                )
+            verdicts.extend(residual.verdicts[signature] for signature in signatures)
+        if is_new:
+            self._weigh(residual)
+        return verdicts
+
+    def _weigh(self, residual: _Residual) -> None:
+        """Account for what was added to a residual; those that were not used for longest have to go."""
+        if self._residuals.get(residual.key) is residual:
+            self._residuals[residual.key] = residual
 
     def _residual(self, grant: Grant) -> _Residual:
         key = (grant.action, grant.residual)
@@ -53,7 +114,8 @@ class ResidualDecisions:
                 policies = cedarpy.PolicySet.from_json_str(grant.residual)
             except ValueError as error:
                 raise InvalidGrant("the grant holds no usable rules; plan access again", detail=str(error)) from error
-            residual = self._residuals[key] = _Residual(policies, {})
+            classes = LabelClasses.of_residual(grant.residual)
+            residual = self._residuals[key] = _Residual(next(self._numbers), key, policies, classes)
         return residual
 
 
@@ -72,11 +134,19 @@ class Visibility:
         """
         return await self._decisions.visible(self._grant, labels)
 
+    async def in_table(self, table: LabelTable) -> Visible:
+        """Which of a table's labels are visible; without those that are added meanwhile.
 
-def _decide(policies: cedarpy.PolicySet, action: Action, labels: Iterable[tuple[str, Label]]) -> Mapping[str, bool]:
-    entities, requests, keys = [], [], []
-    for key, label in labels:
-        resource = {"type": "Document", "id": key}
+        Raises:
+            InvalidGrant: if the grant's residual is no policy set.
+        """
+        return await self._decisions.visible_in(self._grant, table)
+
+
+def _decide(policies: cedarpy.PolicySet, action: Action, labels: Iterable[Label]) -> list[bool]:
+    entities, requests = [], []
+    for number, label in enumerate(labels):
+        resource = {"type": "Document", "id": str(number)}
         entities.append({"uid": resource, "attrs": rule_attributes(label), "parents": []})
         requests.append(
             {
@@ -86,10 +156,6 @@ def _decide(policies: cedarpy.PolicySet, action: Action, labels: Iterable[tuple[
                 "context": {},
             }
         )
-        keys.append(key)
     results = cedarpy.is_authorized_batch(requests, policies, entities)
     # Cedar skips a policy that fails to evaluate, also one that forbids; here a failure means no.
-    return {
-        key: result.decision is cedarpy.Decision.Allow and not result.diagnostics.errors
-        for key, result in zip(keys, results, strict=True)
-    }
+    return [result.decision is cedarpy.Decision.Allow and not result.diagnostics.errors for result in results]

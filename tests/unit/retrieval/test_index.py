@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.retrieval.worlds import DIMENSIONS, document, label
 
-from vecsec_chassis.labels import Sensitivity
+from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_retrieval.index import CollectionIndex
+from vecsec_retrieval.label_table import Visible
 from vecsec_retrieval.rows import Document
 
 IDS = st.sampled_from([f"d{number}" for number in range(12)])
@@ -24,11 +25,19 @@ BATCHES = st.lists(DOCUMENTS, max_size=6, unique_by=lambda each: each.document_i
 STEPS = st.lists(st.one_of(BATCHES, st.frozensets(IDS, max_size=6)), max_size=30)
 
 
+def everything(index: CollectionIndex) -> Visible:
+    return np.ones(len(index.labels), dtype=np.bool_)
+
+
+def labelled(index: CollectionIndex, *of: Label) -> Visible:
+    return np.array([known in of for known in index.labels.labels], dtype=np.bool_)
+
+
 def contents(index: CollectionIndex) -> dict[str, tuple[str, str]]:
     snapshot = index.snapshot()
     return {
         snapshot.documents[row].document_id: (snapshot.documents[row].label.key, snapshot.documents[row].text)
-        for row in np.flatnonzero(snapshot.mask(index.codes(index.labels))).tolist()
+        for row in np.flatnonzero(snapshot.mask(everything(index))).tolist()
     }
 
 
@@ -45,14 +54,16 @@ def test_it_holds_what_a_dictionary_would(steps: list[list[Document] | frozenset
             model.update({each.document_id: each for each in step})
         assert contents(index) == {name: (each.label.key, each.text) for name, each in model.items()}
         assert len(index) == len(model)
-        assert set(index.labels) == {each.label.key for each in model.values()}
+        snapshot = index.snapshot()
         for of in LABELS:
             rows = [each for each in model.values() if each.label == of]
-            assert index.count([of.key]) == len(rows)
-            assert index.metadata_keys([of.key]) == {key for each in rows for key in each.metadata}
+            mask = snapshot.mask(labelled(index, of))
+            assert np.count_nonzero(mask) == len(rows)
+            assert snapshot.metadata_keys(mask) == {key for each in rows for key in each.metadata}
         for name in ("d0", "d1"):
-            found = index.find(name)
-            assert (found is None) == (name not in model)
+            found, row = index.find(name), index.row(name)
+            assert (found is None) == (row is None) == (name not in model)
+            assert row is None or snapshot.documents[row] is found
 
 
 @given(STEPS, STEPS)
@@ -66,14 +77,15 @@ def test_a_snapshot_stays_as_it_was(
             index.delete(step) if isinstance(step, frozenset) else index.upsert(step)
 
     do(before)
-    snapshot, codes = index.snapshot(), index.codes(index.labels)
-    mask = snapshot.mask(codes)
-    rows = np.flatnonzero(mask).tolist()
+    snapshot, visible = index.snapshot(), everything(index)
+    mask = snapshot.mask(visible)
+    rows, keys = np.flatnonzero(mask).tolist(), snapshot.metadata_keys(mask)
     matrix, documents = snapshot.matrix[rows].copy(), [snapshot.documents[row] for row in rows]
     do(after)
-    assert np.array_equal(snapshot.mask(codes), mask)
+    assert np.array_equal(snapshot.mask(visible), mask)
     assert np.array_equal(snapshot.matrix[rows], matrix)
     assert [snapshot.documents[row] for row in rows] == documents
+    assert snapshot.metadata_keys(mask) == keys
 
 
 def test_dead_rows_are_compacted_away() -> None:
@@ -95,12 +107,32 @@ def test_compaction_forgets_labels_without_rows_and_keeps_the_others() -> None:
     index.upsert([document(f"kept{number}", vectors[number], kept, {"y": 1}) for number in range(DIMENSIONS)])
     index.delete(f"gone{number}" for number in range(50))
     snapshot = index.snapshot()
-    assert (index.codes([gone.key]), index.codes([kept.key])) == ([], [0])
-    assert index.count([kept.key]) == DIMENSIONS
-    assert index.metadata_keys([gone.key, kept.key]) == {"y"}
+    assert index.labels.labels == [kept]
+    mask = snapshot.mask(everything(index))
+    assert np.count_nonzero(mask) == DIMENSIONS
+    assert snapshot.metadata_keys(mask) == {"y"}
     assert np.array_equal(snapshot.matrix, vectors)
     index.upsert([document("new", of=gone)])
-    assert index.codes([gone.key]) == [1]
+    assert index.labels.labels == [kept, gone]
+
+
+def test_labels_that_came_after_somebody_looked_are_not_seen() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.upsert([document("old", of=LABELS[0])])
+    seen = everything(index)
+    index.upsert([document("new", of=LABELS[1])])
+    assert index.snapshot().mask(seen).tolist() == [True, False]
+
+
+def test_rows_with_equal_labels_share_one() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.upsert([document(str(number), of=label(owner="alice")) for number in range(3)])
+    assert len({id(each.label) for each in index.snapshot().documents}) == 1
+    before = index.approximate_bytes
+    index.upsert([document("another", of=label(owner="bob"))])
+    alone = index.approximate_bytes - before
+    index.upsert([document("the same", of=label(owner="bob"))])
+    assert index.approximate_bytes - before < 2 * alone, "a label counts in the memory budget, once"
 
 
 def test_documents_are_kept_without_their_embeddings() -> None:
