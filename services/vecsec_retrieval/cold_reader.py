@@ -1,6 +1,5 @@
 """Reads a collection straight from the store, where it is not or must not be in memory."""
 
-import heapq
 from collections.abc import Sequence
 
 from vecsec_retrieval.cells import Cell, RowCondition
@@ -11,7 +10,7 @@ from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document
 from vecsec_retrieval.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visible_rows import see
+from vecsec_retrieval.visible_rows import see, visible_rows_condition
 
 
 class ColdReader:
@@ -40,13 +39,18 @@ class ColdReader:
         return len(await self._visible_ids(visibility, limit=None))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
-        labels = await self._catalogue.labels()
-        visible = await visibility.of(labels)
-        keys = heapq.nsmallest(limit, (key for key in visible if key > after_key))
-        return [LabelCount(labels[key], len(await self._ids(frozenset({key}), limit=None))) for key in keys]
+        table = await self._catalogue.labels()
+        visible = await visibility.in_table(table)
+        codes = table.in_key_order(visible, after_key=after_key, limit=limit)
+        return [
+            LabelCount(
+                table.labels[code], len(await self._ids(RowCondition(frozenset({table.keys[code]})), limit=None))
+            )
+            for code in codes
+        ]
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
-        return self._catalogue.metadata_keys(await visibility.of(await self._catalogue.labels()))
+        return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
         rows = await self._threads.run(
@@ -59,11 +63,9 @@ class ColdReader:
         return await self._search.search(order, visibility)
 
     async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:
-        label_keys = await visibility.of(await self._catalogue.labels())
-        if not label_keys:
-            return []
-        return await self._ids(label_keys, limit=limit)
+        table = await self._catalogue.labels()
+        condition = visible_rows_condition(table, await visibility.in_table(table))
+        return [] if condition is None else await self._ids(condition, limit=limit)
 
-    async def _ids(self, label_keys: frozenset[str], *, limit: int | None) -> list[str]:
-        condition = RowCondition(label_keys)
+    async def _ids(self, condition: RowCondition, *, limit: int | None) -> list[str]:
         return await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition, limit))

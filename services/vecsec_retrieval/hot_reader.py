@@ -1,6 +1,5 @@
 """Reads a collection from its index in memory; nothing here touches the store."""
 
-import heapq
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -36,10 +35,11 @@ class HotReader:
         return int(np.count_nonzero(mask))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
-        visible = await visibility.of(self._index.labels)
-        labels = self._index.labels
-        keys = heapq.nsmallest(limit, (key for key in visible if key > after_key and key in labels))
-        return [LabelCount(labels[key], self._index.count([key])) for key in keys]
+        snapshot, mask = await self._seen(visibility)
+        table = self._index.labels
+        counts = np.bincount(snapshot.label_codes[mask])
+        codes = table.in_key_order(counts > 0, after_key=after_key, limit=limit)
+        return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
         snapshot, mask = await self._seen(visibility)

@@ -2,6 +2,7 @@
 each label: what takes Python a second for 100,000 labels takes NumPy a millisecond.
 """
 
+import heapq
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from vecsec_chassis.labels import AttributeValue, Label
 from vecsec_retrieval.label_classes import AttributeUse, LabelClasses, attribute_of, is_readable
+from vecsec_retrieval.tagging import label_key
 
 Codes: TypeAlias = NDArray[np.int64]
 Visible: TypeAlias = NDArray[np.bool_]
@@ -21,8 +23,8 @@ Visible: TypeAlias = NDArray[np.bool_]
 _OWN_PARTS = ("tenant_id", "sensitivity", "topics")
 _SPARSE_CLASSES_A_THING = 4
 """Beyond so many possible classes they are numbered anew, so that tables of them stay small."""
-_BYTES_PER_LABEL = 140
-"""Its places in the list and the dictionary, and its number (measured)."""
+_BYTES_PER_LABEL = 240
+"""Its key, its places in the lists and the dictionary, and its number (measured)."""
 _BYTES_PER_COLUMN_ENTRY = 4
 _BYTES_PER_VALUE = 180
 """Its places in a column's tables, with the key in front of it (measured)."""
@@ -54,6 +56,8 @@ class LabelTable:
     def __init__(self, labels: Iterable[Label] = ()) -> None:
         self.labels: list[Label] = []
         """By code. May be longer than what a reader has seen of the table."""
+        self.keys: list[str] = []
+        """The labels' keys, by code."""
         self._code_of: dict[Label, int] = {}
         self._columns: dict[str, _Column] = {}
         self._unreadable: list[int] = []
@@ -78,6 +82,7 @@ class LabelTable:
             return code
         code = self._code_of[label] = len(self.labels)
         self.labels.append(label)
+        self.keys.append(label_key(label))
         self._label_bytes += label.weight // 2  # which takes every text for the widest
         if is_readable(label):
             for name in (*_OWN_PARTS, *(name for name, _ in label.attributes)):
@@ -88,10 +93,15 @@ class LabelTable:
             self._unreadable.append(code)
         return code
 
+    def code(self, label: Label) -> int | None:
+        """The code of a label; None if it is not in the table."""
+        return self._code_of.get(label)
+
     def only(self, codes: Codes) -> "LabelTable":
         """A table of these labels alone, numbered in this order."""
         table = LabelTable()
         table.labels = [self.labels[code] for code in codes.tolist()]
+        table.keys = [self.keys[code] for code in codes.tolist()]
         table._code_of = {label: code for code, label in enumerate(table.labels)}
         table._columns = {name: column.only(codes) for name, column in self._columns.items()}
         table._unreadable = np.flatnonzero(np.isin(codes, self._unreadable)).tolist()
@@ -125,6 +135,11 @@ class LabelTable:
         """Keep which labels a residual makes visible, while there is room and no label is added."""
         if _remembered_bytes(visible) <= _REMEMBERED_BYTES:
             self._visible[residual_number] = visible
+
+    def in_key_order(self, visible: Visible, *, after_key: str, limit: int) -> list[int]:
+        """The codes of the first `limit` visible labels whose keys are behind `after_key`, in the order of the keys."""
+        behind = (code for code in np.flatnonzero(visible).tolist() if self.keys[code] > after_key)
+        return heapq.nsmallest(limit, behind, key=self.keys.__getitem__)
 
     @property
     def unreadable(self) -> Sequence[int]:

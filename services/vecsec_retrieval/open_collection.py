@@ -80,10 +80,11 @@ class OpenCollection:
     @property
     def approximate_bytes(self) -> int:
         """Memory that the collection takes, here and, since its vectors were read, inside Chroma."""
+        catalogue = self.catalogue.approximate_bytes
         if self._index is None:
-            return 0
+            return catalogue
         per_row = self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW
-        return self._index.approximate_bytes + len(self._index) * per_row
+        return catalogue + self._index.approximate_bytes + len(self._index) * per_row
 
     @property
     def hot_rows(self) -> int:

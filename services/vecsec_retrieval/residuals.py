@@ -19,6 +19,8 @@ _REMEMBERED_VERDICTS = 100_000
 """Of all residuals together: some 40 MB."""
 _VERDICTS_WORTH_A_RESIDUAL = 50
 """A residual itself takes as much memory as so many verdicts; so 2,000 of them are remembered."""
+_NUMBERS = itertools.count()
+"""Of all residuals of this process: tables of labels remember by them what is visible."""
 _LABELS_A_BATCH = 64
 """Cedar holds the interpreter while it decides, ~50 µs a label; between batches others get their turn."""
 
@@ -44,7 +46,6 @@ class ResidualDecisions:
         self._residuals: LRUCache[tuple[Action, str], _Residual] = LRUCache(
             _REMEMBERED_VERDICTS, getsizeof=_Residual.weight
         )
-        self._numbers = itertools.count()
 
     async def visible(self, grant: Grant, labels: Mapping[str, Label]) -> frozenset[str]:
         """The keys of those labels that the grant's action may touch; a label that cannot be decided is not among them.
@@ -115,7 +116,7 @@ class ResidualDecisions:
             except ValueError as error:
                 raise InvalidGrant("the grant holds no usable rules; plan access again", detail=str(error)) from error
             classes = LabelClasses.of_residual(grant.residual)
-            residual = self._residuals[key] = _Residual(next(self._numbers), key, policies, classes)
+            residual = self._residuals[key] = _Residual(next(_NUMBERS), key, policies, classes)
         return residual
 
 

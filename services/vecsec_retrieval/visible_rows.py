@@ -1,12 +1,20 @@
-"""Which rows of a store's answer may go on: those with whole tags, of the cell's own tenant, with a visible label."""
+"""Which rows of a store may go on: those with whole tags, of the cell's own tenant, with a visible label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from vecsec_retrieval.cells import RowCondition
+from vecsec_retrieval.filters import MetadataFilter
+from vecsec_retrieval.label_table import LabelTable, Visible
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, StoredRow
 from vecsec_retrieval.tagging import from_stored, label_key
+
+_MOST_LABEL_KEYS = 10_000
+"""Chroma takes about 20 µs a label that it is asked for (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +34,19 @@ async def see(rows: Sequence[StoredRow], tenant_id: str, visibility: Visibility,
     label_keys = await visibility.of({label_key(document.label): document.label for document in documents})
     visible = {document.document_id: document for document in documents if label_key(document.label) in label_keys}
     return SeenRows(visible, len(documents) - len(visible))
+
+
+def visible_rows_condition(
+    table: LabelTable, visible: Visible, metadata: MetadataFilter | None = None
+) -> RowCondition | None:
+    """What a store is to look for; None if no label is visible.
+
+    Where most of very many labels are visible, the rows are found by their metadata alone: each is judged by its own
+    label afterwards in any case.
+    """
+    codes = np.flatnonzero(visible)
+    if not codes.size:
+        return None
+    if metadata is not None and codes.size > max(_MOST_LABEL_KEYS, len(table) // 2):
+        return RowCondition(None, metadata)
+    return RowCondition(frozenset(table.keys[code] for code in codes.tolist()), metadata)

@@ -19,7 +19,7 @@ from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import LabelCount, SearchOrder
 from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
-from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH
+from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
@@ -140,7 +140,8 @@ def random_documents(count: int, sensitivity: Callable[[int], Sensitivity]) -> l
     ("sensitivity", "strategy"),
     [
         (lambda _number: Sensitivity.PUBLIC, OVERFETCH),
-        (lambda number: Sensitivity.PUBLIC if number % 20 == 0 else Sensitivity.SECRET, FILTERED),
+        (lambda number: Sensitivity.PUBLIC if number % 10 == 0 else Sensitivity.SECRET, WIDENED),
+        (lambda number: Sensitivity.PUBLIC if number % 40 == 0 else Sensitivity.SECRET, FILTERED),
     ],
 )
 async def test_the_store_is_asked_no_more_than_it_takes(
@@ -227,12 +228,76 @@ async def test_the_catalogue_adds_only_what_is_missing() -> None:
         catalogue = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
         documents = [document("one", metadata={"x": 1, "y": 1}), document("two", metadata={"x": 2})]
         entries = catalogue.missing_entries(documents)
-        assert len(entries) == 3
+        assert {each.metadata_keys for each in entries} == {frozenset("x"), frozenset("xy")}
         catalogue.store(entries)
         catalogue.add(entries)
         assert catalogue.missing_entries(documents) == []
         [more] = catalogue.missing_entries([document("three", metadata={"z": 1})])
-        assert more.text == "z"
+        assert more.metadata_keys == {"z"}
         fresh = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
-        assert set(await fresh.labels()) == {label_key(label())}
-        assert fresh.metadata_keys([label_key(label())]) == {"x", "y"}
+        assert (await fresh.labels()).labels == [label()]
+        assert fresh.metadata_keys(np.array([True])) == {"x", "y"}
+        assert fresh.metadata_keys(np.array([False])) == frozenset()
+
+
+async def test_many_labels_are_few_entries_and_are_read_back_whole() -> None:
+    documents = [document(str(number), of=label(owner=f"user{number}@example.com")) for number in range(1_000)]
+    async with world() as here:
+        cell = here.store.open(TENANT, create=True)
+        assert isinstance(cell, FakeCell)
+        catalogue = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
+        entries = catalogue.missing_entries(documents)
+        catalogue.store(entries)
+        assert len(cell.rows["documents.labels"]) == len(entries) < 50
+        catalogue.store(catalogue.missing_entries(documents))
+        assert len(cell.rows["documents.labels"]) == len(entries), "adding an entry again changes nothing"
+        fresh = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
+        before = fresh.approximate_bytes
+        assert set((await fresh.labels()).labels) == {each.label for each in documents}
+        assert fresh.approximate_bytes > before + 1_000 * 100, "labels count in the cell's memory"
+
+
+async def test_entries_of_another_tenant_or_none_that_can_be_read_are_no_labels() -> None:
+    async with world() as here:
+        cell, other = here.store.open(TENANT, create=True), here.store.open("tenant_b", create=True)
+        assert isinstance(cell, FakeCell)
+        assert isinstance(other, FakeCell)
+        foreign = LabelCatalogue(other, "documents", here.threads, has_other_writers=False)
+        foreign.store(foreign.missing_entries([document("x", of=label(tenant_id="tenant_b"))]))
+        cell.create_collection(CollectionInfo("documents.labels", "none", 1))
+        cell.rows["documents.labels"] = dict(other.rows["documents.labels"])
+        cell.upsert("documents.labels", [StoredRow("odd", "", {"vs_labels": "{"}, np.ones(1, dtype=np.float32))])
+        catalogue = LabelCatalogue(cell, "documents", here.threads, has_other_writers=False)
+        assert (await catalogue.labels()).labels == []
+
+
+async def test_where_most_of_very_many_labels_are_visible_rows_are_found_by_metadata(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vecsec_retrieval.visible_rows._MOST_LABEL_KEYS", 20)
+    asked: list[RowCondition] = []
+
+    class WatchedCell(FakeCell):
+        def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
+            asked.append(condition)
+            return super().nearest(collection_id, vector, count, condition)
+
+    def sensitivity(number: int) -> Sensitivity:
+        return Sensitivity.SECRET if number % 3 == 0 else Sensitivity.PUBLIC
+
+    documents = [
+        document(f"d{number}", of=label(sensitivity(number), owner=f"u{number}"), metadata={"rare": number % 100 == 99})
+        for number in range(1_500)
+    ]
+    async with world(FakeCellStore(has_other_writers=True)) as here, here.cells.lease(TENANT, create=True) as cell:
+        assert cell is not None
+        fake = cell.cell
+        assert isinstance(fake, FakeCell)
+        cell.cell = WatchedCell(**{each.name: getattr(fake, each.name) for each in dataclasses.fields(fake)})
+        collection = await fill(cell, documents)
+        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 10, Equals("rare", value=True))
+        answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
+        assert [each.document.document_id for each in answer.results] == expected_ids(
+            documents, order, Sensitivity.PUBLIC
+        )
+        assert asked[-1] == RowCondition(None, order.metadata)
