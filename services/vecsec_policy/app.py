@@ -25,6 +25,8 @@ from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.reload_report import ReloadReport
 from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
 from vecsec_policy.settings import PolicySettings
+from vecsec_policy.shadow_counts import ShadowCounts
+from vecsec_policy.shadowing import Shadow
 from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.version_metrics import VersionMetrics
@@ -64,14 +66,17 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
         ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
         gate = EntryGate(reload.in_force, ledger, auditor)
-        planner = AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds)
-        checker = RowChecker(gate, ledger, auditor, metrics)
+        shadow = Shadow(reload.in_force, audit_file, ShadowCounts(telemetry.meter))
+        planner = AccessPlanner(
+            gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds, shadow=shadow
+        )
+        checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
         handlers = PolicyHandlers(
             planner, checker, AccessExplainer(gate, auditor), ViolationCounter(gate, ledger, auditor)
         )
         signer.on_change(planner.forget)
         guard.ask(checker.labels)
-        for forget in (planner.forget, checker.forget):
+        for forget in (planner.forget, checker.forget, shadow.forget):
             reload.in_force.on_change(forget)
 
         def add_servicer(server: grpc.aio.Server) -> None:
@@ -106,5 +111,6 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         )
         looking = keep_looking((reload.look, signer.look), report, service.health)
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
+        await stack.enter_async_context(running_in_background(shadow.run(), "let the candidate decide too"))
         await service.health.set_serving(True)
         yield service

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cachetools import LRUCache, cached
 
@@ -102,10 +102,19 @@ class AuditRecord:
         return f'{fields[:-1]},"allowed":[{allowed}],"withheld":[{withheld}]}}'
 
 
+@runtime_checkable
+class Record(Protocol):
+    """What can be written."""
+
+    def to_json(self) -> str:
+        """The record as one line of JSON that begins with its kind."""
+        ...
+
+
 class AuditTrail(Protocol):
     """Where records go."""
 
-    def append(self, record: AuditRecord) -> None:
+    def append(self, record: Record) -> None:
         """Take a record, without waiting for it to be written."""
 
 

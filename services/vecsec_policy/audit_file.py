@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import structlog
 
-from vecsec_policy.audit import AuditRecord
+from vecsec_policy.audit import Record
 from vecsec_policy.audit_chain import Head
 from vecsec_policy.audit_log import RECORDS_LOST, AuditLog, LogSettings
 from vecsec_policy.metrics import PolicyMetrics
@@ -43,7 +43,7 @@ class AuditFile:
         self._path = settings.path
         self._metrics = metrics
         self._log = AuditLog(settings)
-        self._waiting: queue.Queue[AuditRecord | Written | None] = queue.Queue(_WAITING_RECORDS)
+        self._waiting: queue.Queue[Record | Written | None] = queue.Queue(_WAITING_RECORDS)
         self._when_written: list[Written] = []
         self._closing = threading.Event()
         self._lost = self._told_lost = 0
@@ -66,7 +66,7 @@ class AuditFile:
         """Whether the last attempt to write went well."""
         return not self._is_failing
 
-    def append(self, record: AuditRecord) -> None:
+    def append(self, record: Record) -> None:
         """Take a record, without waiting for it to be written."""
         try:
             self._waiting.put_nowait(record)
@@ -127,8 +127,8 @@ class AuditFile:
             self._log.add_note(RECORDS_LOST, count=lost)
         return True
 
-    def _take(self, item: AuditRecord | Written | None) -> None:
-        if isinstance(item, AuditRecord):
+    def _take(self, item: Record | Written | None) -> None:
+        if isinstance(item, Record):
             self._log.add(item.to_json())
         elif item is not None:  # None only wakes the thread up
             self._when_written.append(item)

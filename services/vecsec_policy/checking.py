@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cachetools import LRUCache
 
@@ -43,14 +44,31 @@ class _Decided:
         return _BYTES_OF_A_VERDICT + self.label.weight
 
 
+class Shadow(Protocol):
+    """Sees how rows were decided, for a candidate policy to decide them too."""
+
+    def checked(self, standing: Standing, labels: Sequence[Label], verdicts: Sequence[Verdict]) -> None:
+        """Note how rows were decided; never raises, never waits."""
+        ...
+
+
 class RowChecker:
     """Decides rows. A verdict follows from standing and label alone, so it is remembered while there is room."""
 
-    def __init__(self, gate: EntryGate, ledger: ViolationLedger, auditor: Auditor, metrics: PolicyMetrics) -> None:
+    def __init__(
+        self,
+        gate: EntryGate,
+        ledger: ViolationLedger,
+        auditor: Auditor,
+        metrics: PolicyMetrics,
+        *,
+        shadow: Shadow | None = None,
+    ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._auditor = auditor
         self._metrics = metrics
+        self._shadow = shadow
         self._verdicts: LRUCache[tuple[Standing, Label], _Decided] = LRUCache(
             _REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight
         )
@@ -102,6 +120,8 @@ class RowChecker:
             allowed=[label for label, verdict in zip(labels, verdicts, strict=True) if verdict.allowed],
             withheld=withheld,
         )
+        if self._shadow is not None:
+            self._shadow.checked(standing, labels, verdicts)
         return CheckedRows(verdicts, standing.policy.version)
 
     async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:

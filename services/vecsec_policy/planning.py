@@ -21,6 +21,14 @@ _SHORTEST_LIFE_SECONDS = 5.0
 """A token is accepted some seconds past its end, because clocks differ; a grant made from it then must be usable."""
 
 
+class Shadow(Protocol):
+    """Sees what is asked, for a candidate policy to decide it too."""
+
+    def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
+        """Note that a plan was asked for; never raises, never waits."""
+        ...
+
+
 class Signer(Protocol):
     """Signs grants."""
 
@@ -58,6 +66,7 @@ class AccessPlanner:
         metrics: PolicyMetrics,
         *,
         grant_seconds: float,
+        shadow: Shadow | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
@@ -66,6 +75,7 @@ class AccessPlanner:
         self._auditor = auditor
         self._metrics = metrics
         self._grant_seconds = grant_seconds
+        self._shadow = shadow
         self._clock = clock
         self._plans: LRUCache[Standing, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
         self._seen: LRUCache[Identity, None] = LRUCache(_REMEMBERED_TOKENS)
@@ -80,6 +90,8 @@ class AccessPlanner:
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
         """
+        if self._shadow is not None:
+            self._shadow.planned(identity, tenant_id, action)
         standing = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
         plan = self._plans.get(standing)
         remembered = plan is not None and plan.is_reusable(self._clock())
