@@ -203,3 +203,94 @@ async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeyp
     monkeypatch.setattr("sys.executable", str(script))
     with pytest.raises(StartupError, match=r"SIGSEGV"):
         await tried(folder)
+
+
+class RolledOut(Watched):
+    """A watched folder beside a watched rollout file."""
+
+    def __init__(self, folder: Path, metrics: PolicyMetrics, *, promoted: str = "") -> None:
+        self.next = folder.with_name("next")
+        shutil.copytree(folder, self.next)
+        (self.next / "tenants.yaml").write_text((self.next / "tenants.yaml").read_text() + WIDER)
+        self.file = folder.with_name("rollout.yaml")
+        if promoted:
+            self.write(promoted)
+        super().__init__(folder, metrics, self.file)
+
+    def write(self, promoted: str = "", candidate: str = "next") -> None:
+        self.file.write_text(f"candidate: {candidate}\nshadow: {{share: 1}}\npromoted: {{tenants: [{promoted}]}}\n")
+
+    def deciding(self, tenant_id: str) -> str:
+        return self.reload.in_force.deciding(tenant_id).version
+
+
+async def test_a_candidate_comes_is_promoted_and_goes(folder: Path, metrics: PolicyMetrics) -> None:
+    watched = RolledOut(folder, metrics)
+    assert watched.candidate_version is None
+    watched.write()
+    await watched.look(6)
+    candidate = load_snapshot(watched.next).version
+    assert watched.candidate_version == candidate
+    assert watched.deciding("tenant_a") == watched.version != candidate
+    watched.write(promoted="tenant_a")
+    await watched.look()
+    assert (watched.deciding("tenant_a"), watched.deciding("tenant_b")) == (candidate, watched.version)
+    watched.file.unlink()
+    await watched.look()
+    assert watched.candidate_version is None
+    assert watched.deciding("tenant_a") == watched.version
+
+
+async def test_a_candidate_that_breaks_stays_as_it_was(folder: Path, metrics: PolicyMetrics) -> None:
+    watched = RolledOut(folder, metrics, promoted="tenant_a")
+    candidate = watched.candidate_version
+    (watched.next / "access.cedar").write_text("permit (principal, action, resource);")
+    await watched.look()
+    assert watched.deciding("tenant_a") == candidate
+    assert watched.report.is_failing
+    watched.write(promoted="tenant_b")  # the file is right: what it says holds, with the candidate as it was
+    await watched.look()
+    assert (watched.deciding("tenant_a"), watched.deciding("tenant_b")) == (watched.version, candidate)
+
+
+@pytest.mark.parametrize("broken", ["candidate: [", "candidate: absent\npromoted: {tenants: [tenant_b]}\n"])
+async def test_a_rollout_file_that_breaks_leaves_everything(folder: Path, metrics: PolicyMetrics, broken: str) -> None:
+    watched = RolledOut(folder, metrics, promoted="tenant_a")
+    candidate = watched.candidate_version
+    watched.file.write_text(broken)
+    await watched.look(6)
+    assert watched.deciding("tenant_a") == candidate
+    assert watched.deciding("tenant_b") == watched.version
+    assert watched.report.is_failing
+
+
+async def test_a_tenant_that_the_candidate_does_not_list_is_a_typing_error(
+    folder: Path, metrics: PolicyMetrics
+) -> None:
+    watched = RolledOut(folder, metrics)
+    watched.write(promoted="tenant_x")
+    with capture_logs() as logs:
+        await watched.look(6)
+    assert watched.candidate_version is None
+    assert any("lists no tenant 'tenant_x'" in str(line.get("reason")) for line in logs)
+
+
+def test_a_broken_candidate_that_decides_ends_the_start(folder: Path, metrics: PolicyMetrics) -> None:
+    RolledOut(folder, metrics, promoted="tenant_a")
+    (folder.with_name("next") / "roles.yaml").write_text("roles: 3")
+    with pytest.raises(StartupError, match=r"the candidate that decides cannot be used: .*roles\.yaml:1"):
+        Watched(folder, metrics, folder.with_name("rollout.yaml"))
+
+
+async def test_a_broken_candidate_in_the_shadow_does_not(folder: Path, metrics: PolicyMetrics) -> None:
+    first = RolledOut(folder, metrics)
+    first.write()
+    good = (first.next / "roles.yaml").read_text()
+    (first.next / "roles.yaml").write_text("roles: 3")
+    watched = Watched(folder, metrics, first.file)
+    assert watched.report.is_failing
+    assert watched.candidate_version is None
+    (first.next / "roles.yaml").write_text(good)
+    await watched.look()
+    assert watched.candidate_version == load_snapshot(first.next).version
+    assert not watched.report.is_failing

@@ -1,0 +1,107 @@
+"""Rules that are tried and promoted step by step: THREATS 10 (caches), 11 (fail open), 12 (what others can notice)."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from support.stack import Stack, document, running_stack
+
+PATIENCE_SECONDS = 60
+ROWS = (document("open", "plans", "PUBLIC"), document("internal", "plans", "INTERNAL"))
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path, VECSEC_POLICY_ROLLOUT_FILE=tmp_path / "rollout.yaml") as running:
+        await running.load("tenant_a", *ROWS)
+        await running.load("tenant_b", *ROWS)
+        candidate = shutil.copytree(running.policy_folder, tmp_path / "next")
+        roles = candidate / "roles.yaml"
+        roles.write_text(roles.read_text().replace("max_clearance: INTERNAL", "max_clearance: PUBLIC"))
+        yield running
+
+
+async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await is_so():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        await asyncio.sleep(0.1)
+
+
+def roll_out(stack: Stack, **what: object) -> None:
+    (stack.folder / "rollout.yaml").write_text(json.dumps({"candidate": "next", **what}))
+
+
+async def candidate_is_loaded(stack: Stack) -> None:
+    async def is_loaded() -> bool:
+        return any('stage="candidate"' in series for series in stack.metrics(stack.policy_service))
+
+    await until(is_loaded)
+
+
+async def seen(stack: Stack, tenant_id: str) -> list[str]:
+    return sorted(await stack.ids(stack.issuer.token(tenant_id), tenant_id))
+
+
+async def test_threat_11_a_candidate_in_the_shadow_decides_nothing(stack: Stack) -> None:
+    roll_out(stack, shadow={"share": 1})
+    await candidate_is_loaded(stack)
+    answer = await stack.search(stack.issuer.token("tenant_a"), "tenant_a")
+    assert sorted(row.document.document_id for row in answer.results) == ["internal", "open"]
+    series = 'vecsec_policy_shadow_disagreements_total{change="lost",kind="row"}'
+
+    async def is_counted() -> bool:
+        return stack.metrics(stack.policy_service)[series] >= 1
+
+    await until(is_counted)
+    assert not await stack.violations("tenant_a"), "what the candidate refuses is no violation"
+
+    async def is_recorded() -> bool:
+        return '"kind":"shadow"' in "".join(
+            path.read_text() for path in stack.audit_file.parent.iterdir() if path.is_file()
+        )
+
+    await until(is_recorded)
+
+
+async def test_threat_10_a_promoted_tenant_is_decided_by_the_candidate_alone_and_no_other_is(stack: Stack) -> None:
+    before = [await seen(stack, tenant) for tenant in ("tenant_a", "tenant_b")]
+    assert before == [["internal", "open"]] * 2
+    roll_out(stack, promoted={"tenants": ["tenant_a"]})
+
+    async def is_promoted() -> bool:
+        return await seen(stack, "tenant_a") == ["open"]
+
+    await until(is_promoted)
+    assert await seen(stack, "tenant_b") == ["internal", "open"]
+    # The tenant whose rows are asked for decides, not the caller's.
+    admin = stack.issuer.token("tenant_b", "admin", "SECRET")
+    versions = {(await stack.search(admin, tenant)).policy_version for tenant in ("tenant_a", "tenant_b")}
+    assert len(versions) == 2
+    (stack.folder / "rollout.yaml").unlink()
+
+    async def is_rolled_back() -> bool:
+        return await seen(stack, "tenant_a") == ["internal", "open"]
+
+    await until(is_rolled_back)
+
+
+async def test_threat_11_a_promoted_candidate_that_breaks_decides_as_before(stack: Stack) -> None:
+    roll_out(stack, promoted={"tenants": ["tenant_a"]})
+
+    async def is_promoted() -> bool:
+        return await seen(stack, "tenant_a") == ["open"]
+
+    await until(is_promoted)
+    (stack.folder / "next" / "access.cedar").write_text("permit (principal, action, resource);")
+
+    async def is_told() -> bool:
+        return stack.metrics(stack.policy_service)['vecsec_policy_reload_failing{part="candidate"}'] == 1
+
+    await until(is_told)
+    assert await seen(stack, "tenant_a") == ["open"]
+    assert await seen(stack, "tenant_b") == ["internal", "open"]
