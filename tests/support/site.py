@@ -26,6 +26,9 @@ from vecsec_cli.state_directory import StateDirectory
 
 SERVICES = ("policy", "retrieval", "gateway")
 JOBS = tuple(f"vecsec-{service}" for service in SERVICES)
+GIT_AUTHOR = {
+    f"GIT_{role}_{what}": "operator@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
 RANGE = "15s"
 """What the test's copy of the rules looks back over, where those of production take five or ten minutes."""
 
@@ -131,7 +134,8 @@ def running_site(folder: Path, *, remote_store: bool = False, **settings: str) -
     shell = environment | {
         "VECSEC_STATE_DIR": str(state.root),
         "VECSEC_GATEWAY": f"localhost:{ports.grpc['gateway']}",
-        "PATH": f"{_with_systemctl(folder, units)}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        **GIT_AUTHOR,
+        "PATH": f"{_with_systemd(folder)}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     try:
         for name in (*(["chromadb"] if remote_store else []), *JOBS):
@@ -187,13 +191,13 @@ def _add_alertmanager(site: Site, receiver: str) -> None:
     site.units.start("alertmanager")
 
 
-def _with_systemctl(folder: Path, units: Units) -> Path:
-    """A folder with a `systemctl` that acts on these units."""
+def _with_systemd(folder: Path) -> Path:
+    """A folder with a `systemctl` and a `journalctl` that act on the units of the site."""
     binaries = folder / "bin"
     binaries.mkdir()
-    script = binaries / "systemctl"
-    script.write_text(
-        f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("units.py")} {folder / "units"} "$@"\n'
-    )
-    script.chmod(0o755)
+    units = Path(__file__).with_name("units.py")
+    for name in ("systemctl", "journalctl"):
+        script = binaries / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} {units} {folder / "units"} {name} "$@"\n')
+        script.chmod(0o755)
     return binaries

@@ -1,9 +1,10 @@
 """Processes by name, started and stopped as systemd would: in tests and, as `systemctl`, in shell commands under test.
 
-`python units.py FOLDER restart NAME` is the `systemctl` of the runbook's test; the folder holds a definition and a
-process id for each unit. A unit is started once its port answers.
+`python units.py FOLDER systemctl restart NAME` is what the runbook's test calls `systemctl`. The folder holds a
+definition and a process id for each unit. A unit is started once its port answers.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -129,21 +130,32 @@ def _answers(port: int) -> bool:
         return False
 
 
-def main(folder: str, verb: str, *names: str) -> int:
-    """The verbs of systemctl that the runbook uses."""
-    units = Units(Path(folder))
+def systemctl(units: Units, verb: str, *names: str) -> int:
+    """The verbs that the runbook uses."""
     for name in names:
         if verb in {"start", "stop", "restart"}:
             getattr(units, verb)(name)
-        elif verb in {"is-active", "status"}:
-            is_active = units.is_active(name)
-            print(f"{name}: {'active' if is_active else 'inactive'}")
-            if not is_active:
-                return NOT_RUNNING
-        else:
+        elif verb not in {"is-active", "status"}:
             raise ValueError(f"systemctl {verb} is not played here")
+        elif units.is_active(name):
+            print(f"{name}: active")
+        else:
+            print(f"{name}: inactive")
+            return NOT_RUNNING
+    return 0
+
+
+def journalctl(units: Units, *options: str) -> int:
+    """The last lines of a unit's log."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-u", dest="unit", required=True)
+    parser.add_argument("-n", dest="lines", type=int, required=True)
+    parser.add_argument("--no-pager", action="store_true")
+    asked = parser.parse_args(options)
+    print("\n".join(units.log(asked.unit).read_text().splitlines()[-asked.lines :]))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    folder, command, *arguments = sys.argv[1:]
+    sys.exit({"systemctl": systemctl, "journalctl": journalctl}[command](Units(Path(folder)), *arguments))

@@ -1,0 +1,175 @@
+"""The runbook is true: its commands are run against the live services, with the fault injected that they are for."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from deploy.faults import FAULTS, NEED_A_SERVER, commit_policy
+from support.monitoring import DEPLOY, alerts
+from support.runbook import STEPS, Block, Procedure, Runbook
+from support.site import Site, add_prometheus, running_site
+
+PATH = DEPLOY / "RUNBOOK.md"
+RUNBOOK = Runbook.read(PATH)
+PROCEDURES = RUNBOOK.procedures()
+TENANT = "tenant_a"
+PASSES_WITHIN_SECONDS = 45
+BLOCK_SECONDS = 90
+SMALL_DISK = "size=300m"
+
+live = [pytest.mark.prometheus, pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Somebody with a shell at a site."""
+
+    site: Site
+    environment: Mapping[str, str]
+    """What the runbook's setup exports, with the addresses and a token of this site."""
+
+    @classmethod
+    def at(cls, site: Site) -> "Operator":
+        ports = site.ports.metrics
+        metrics = {f"{name.upper()}_METRICS": f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+        setup = {
+            **metrics,
+            "TENANT": TENANT,
+            "CHROMA_PATH": str(site.state.chroma),
+            "VECSEC_TOKEN": site.token(TENANT, "admin", "SECRET", "operator"),
+            "VECSEC_CONF": str(site.units.environment_file),
+            "PROMETHEUS": f"http://127.0.0.1:{site.ports.prometheus}",
+            "PROMETHEUS_CONF": str(site.folder / "prometheus" / "prometheus.yml"),
+        }
+        return cls(site, {**setup, **site.environment})
+
+    def run(self, block: Block) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block.commands],
+            env=self.environment,
+            cwd=self.site.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BLOCK_SECONDS,
+        )
+
+    def must_run(self, block: Block) -> None:
+        done = self.run(block)
+        assert done.returncode == 0, f"line {block.line}:\n{block.commands}\n{done.stdout}\n{done.stderr}"
+
+    def until_it_passes(self, block: Block) -> None:
+        deadline = time.monotonic() + PASSES_WITHIN_SECONDS
+        while (done := self.run(block)).returncode != 0:
+            assert time.monotonic() < deadline, f"line {block.line}:\n{block.commands}\n{done.stdout}\n{done.stderr}"
+            time.sleep(0.5)
+
+    def until_it_fails(self, block: Block) -> None:
+        deadline = time.monotonic() + PASSES_WITHIN_SECONDS
+        while self.run(block).returncode == 0:
+            assert time.monotonic() < deadline, f"passes despite the fault, line {block.line}:\n{block.commands}"
+            time.sleep(0.5)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", SMALL_DISK, "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def embedded_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    folder = tmp_path_factory.mktemp("embedded")
+    disk = folder / "disk"
+    with ExitStack() as stack:
+        if os.geteuid() == 0:
+            stack.enter_context(small_disk(disk))
+        site = stack.enter_context(running_site(folder, CHROMA_PATH=str(disk / "chroma")))
+        add_prometheus(site)
+        prepare(site)
+        yield Operator.at(site)
+
+
+@pytest.fixture(scope="module")
+def server_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    with running_site(tmp_path_factory.mktemp("server"), remote_store=True) as site:
+        add_prometheus(site)
+        prepare(site)
+        yield Operator.at(site)
+
+
+def prepare(site: Site) -> None:
+    row = {"id": "a", "text": "vector search ranks passages", "sensitivity": "PUBLIC", "topics": ["retrieval"]}
+    site.import_rows(TENANT, [row])
+    commit_policy(site, "As delivered")
+
+
+def heal(site: Site) -> None:
+    """Everything as it was, whatever the procedure left."""
+    site.run("flag", "set", "on")
+    for name in site.units.names():
+        site.units.start(name)
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES, ids=str)
+class TestProcedures:
+    pytestmark = live
+
+    def test_the_resolution_cures_the_fault(self, procedure: Procedure, request: pytest.FixtureRequest) -> None:
+        fixture = "server_operator" if procedure.fault in NEED_A_SERVER else "embedded_operator"
+        operator: Operator = request.getfixturevalue(fixture)
+        if procedure.fault == "disk-full" and os.geteuid() != 0:
+            pytest.skip("only root may mount a small disk")
+        try:
+            FAULTS[procedure.fault](operator.site)
+            operator.until_it_fails(procedure.verification)
+            for block in procedure.diagnosis:
+                operator.must_run(block)
+            operator.must_run(procedure.resolution)
+            operator.until_it_passes(procedure.verification)
+        finally:
+            heal(operator.site)
+
+
+@pytest.mark.parametrize("block", RUNBOOK.of_step("reference"), ids=lambda block: f"line {block.line}")
+class TestReference:
+    pytestmark = live
+
+    def test_it_runs_where_all_is_well(self, block: Block, embedded_operator: Operator) -> None:
+        embedded_operator.must_run(block)
+
+
+def test_every_block_is_run() -> None:
+    assert {block.step for block in RUNBOOK.blocks} <= STEPS
+    used = {id(block) for each in PROCEDURES for block in (*each.diagnosis, each.resolution, each.verification)}
+    for block in RUNBOOK.blocks:
+        assert id(block) in used or block.step in {"setup", "reference"}, f"line {block.line} is never run"
+
+
+def test_every_fault_has_a_procedure() -> None:
+    assert {each.fault for each in PROCEDURES} == set(FAULTS)
+
+
+def test_links_lead_somewhere() -> None:
+    for link in RUNBOOK.links:
+        file, _, fragment = link.partition("#")
+        if not link.startswith("http"):
+            target = DEPLOY / file if file else PATH
+            assert target.exists(), link
+            assert not fragment or Runbook.read(target).anchors.count(fragment) == 1, link
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
+def test_every_alert_leads_to_its_section(alert: dict[str, dict[str, str]]) -> None:
+    file, _, fragment = alert["annotations"]["runbook_url"].partition("#")
+    assert DEPLOY.parent / file == PATH
+    assert fragment in RUNBOOK.anchors
