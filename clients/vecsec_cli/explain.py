@@ -36,12 +36,12 @@ def explain(
         attributes=attributes,
     )
     if session.json:
-        output.print_json(_fields(explanation))
+        output.print_json(explanation_fields(explanation))
     else:
-        _print(explanation)
+        print_explanation(explanation)
 
 
-def _fields(explanation: Explanation) -> dict[str, object]:
+def explanation_fields(explanation: Explanation) -> dict[str, object]:
     return {
         "allowed": explanation.allowed,
         "incident_id": explanation.incident_id,
@@ -50,15 +50,42 @@ def _fields(explanation: Explanation) -> dict[str, object]:
             {"rule_id": rule.rule_id, "description": rule.description, "text": rule.text}
             for rule in explanation.determining_rules
         ],
+        "deciding_values": {each.attribute: each.value for each in explanation.deciding_values},
+        "remedies": [
+            [{"attribute": each.attribute, "before": each.before, "after": each.after} for each in remedy]
+            for remedy in explanation.remedies
+        ],
+        "tried_changes": explanation.tried_changes,
     }
 
 
-def _print(explanation: Explanation) -> None:
+def print_explanation(explanation: Explanation) -> None:
+    """Show an explanation to people."""
     output.say(plain("allowed", "bold green") if explanation.allowed else plain("withheld", "bold red"))
     for rule in explanation.determining_rules:
         output.say()
         output.say(plain(rule.rule_id, "bold") + plain(f"  {rule.description}"))
         output.say(plain(rule.text, "dim"))
-    if not explanation.determining_rules:
-        output.say(plain("which rules decide is told to roles that may configure; or no rule allows it"))
+    if explanation.deciding_values:
+        output.say()
+        if not explanation.determining_rules:
+            output.say("no rule allows it; those that could look at:")
+        for value in explanation.deciding_values:
+            output.say(plain(f"{value.attribute} = ", "dim") + plain(value.value))
+        _print_remedies(explanation)
+    elif not explanation.determining_rules:
+        output.say(plain("which rules decide is told to roles that may configure"))
     output.say(plain(f"incident {explanation.incident_id}, policy {explanation.policy_version[:12]}", "dim"))
+
+
+def _print_remedies(explanation: Explanation) -> None:
+    if explanation.allowed:
+        return
+    output.say()
+    if not explanation.remedies:
+        output.say(f"neither one change nor two together would allow it; {explanation.tried_changes:,} were tried")
+        return
+    output.say(plain("it would be allowed with", "bold"))
+    for remedy in explanation.remedies:
+        changes = (f"{each.attribute}: {each.before} → {each.after}" for each in remedy)
+        output.say(plain("  " + "  and  ".join(changes)))

@@ -41,7 +41,9 @@ from vecsec_client.filters import (
     more_than,
 )
 from vecsec_client.results import (
+    Change,
     Collection,
+    DecidingValue,
     DeleteResult,
     DeterminingRule,
     Document,
@@ -84,9 +86,11 @@ __all__ = [
     "AsyncTokenProvider",
     "AsyncVecSecClient",
     "AttributeValue",
+    "Change",
     "Collection",
     "DataLoss",
     "DeadlineExceeded",
+    "DecidingValue",
     "DeleteResult",
     "DeterminingRule",
     "Document",

@@ -13,7 +13,9 @@ from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2, query_pb2
 from vecsec_client.filters import MetadataFilter
 from vecsec_client.results import (
+    Change,
     Collection,
+    DecidingValue,
     DeleteResult,
     DeterminingRule,
     DocumentsAnswer,
@@ -231,6 +233,14 @@ def _explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:
             DeterminingRule(rule_id=rule.rule_id, description=rule.description, text=rule.text)
             for rule in explanation.determining_rules
         ),
+        deciding_values=tuple(
+            DecidingValue(attribute=each.attribute, value=each.value) for each in explanation.deciding_values
+        ),
+        remedies=tuple(
+            tuple(Change(attribute=each.attribute, before=each.before, after=each.after) for each in remedy.changes)
+            for remedy in explanation.remedies
+        ),
+        tried_changes=explanation.tried_changes,
     )
 
 

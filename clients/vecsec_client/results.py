@@ -138,6 +138,25 @@ class DeterminingRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecidingValue:
+    """One attribute that decided."""
+
+    attribute: str
+    """As rules write it, such as `principal.clearance`; Cedar's principal is the caller."""
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that could be otherwise."""
+
+    attribute: str
+    """As rules write it, such as `resource.sensitivity`."""
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Whether the caller may touch a row with a given label."""
 
@@ -146,7 +165,13 @@ class Explanation:
     """Quote this to an administrator: the audit record has it."""
     policy_version: str
     determining_rules: tuple[DeterminingRule, ...]
-    """The rules that decided; empty unless the caller may configure the tenant."""
+    """The rules that decided; empty, like all that follows, unless the caller may configure the tenant."""
+    deciding_values: tuple[DecidingValue, ...] = ()
+    """What these rules look at, as it was."""
+    remedies: tuple[tuple[Change, ...], ...] = ()
+    """What would have allowed it, the smallest change first; each remedy is one change or two to be made together."""
+    tried_changes: int = 0
+    """How many changes, alone and in pairs, the policy service tried; 0 for what is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,9 @@ from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED
+from vecsec_policy.deciding import decide_rows
+from vecsec_policy.deciding_values import DecidingValue, deciding_values
+from vecsec_policy.remedies import Remedies, find_remedies
 from vecsec_policy.rules import Rule, Verdict
 from vecsec_policy.standing import EntryGate
 
@@ -34,6 +37,10 @@ class Explanation:
     incident_id: str
     policy_version: str
     rules: Sequence[ExplainedRule]
+    values: Sequence[DecidingValue] = ()
+    """What the rules looked at."""
+    remedies: Remedies | None = None
+    """What would have allowed it; None for what is allowed."""
 
 
 class AccessExplainer:
@@ -43,7 +50,7 @@ class AccessExplainer:
         self._gate = gate
         self._auditor = auditor
 
-    def explain(self, identity: Identity, tenant_id: str, action: Action, label: Label) -> Explanation:
+    async def explain(self, identity: Identity, tenant_id: str, action: Action, label: Label) -> Explanation:
         """Explain what would happen to a row with this label.
 
         A caller who may not enter the tenant gets a plain refusal, whether or not the tenant exists; having asked for
@@ -53,10 +60,8 @@ class AccessExplainer:
             AccessDenied, UnknownTenant: as `EntryGate.assess`.
         """
         standing = self._gate.assess(AuditedCall.EXPLAIN, identity, tenant_id, action)
-        verdict = standing.entry
-        if verdict.allowed:
-            verdict = standing.policy.engine.decide_rows(standing.caller, standing.target, action, [label])[0]
-        else:
+        [verdict] = decide_rows(standing, [label])
+        if not standing.entry.allowed:
             self._gate.book_violation(standing)
         incident_id = self._auditor.record(
             AuditedCall.EXPLAIN,
@@ -70,8 +75,16 @@ class AccessExplainer:
             allowed=(label,) if verdict.allowed else (),
             withheld=() if verdict.allowed else ((label, verdict),),
         )
-        rules = _explained(verdict, standing.policy.engine.rules) if standing.may_configure else ()
-        return Explanation(verdict.allowed, incident_id, standing.policy.version, rules)
+        if not standing.may_configure:
+            return Explanation(verdict.allowed, incident_id, standing.policy.version, ())
+        return Explanation(
+            verdict.allowed,
+            incident_id,
+            standing.policy.version,
+            rules=_explained(verdict, standing.policy.engine.rules),
+            values=deciding_values(standing, label, verdict),
+            remedies=None if verdict.allowed else await find_remedies(standing, label),
+        )
 
 
 def _explained(verdict: Verdict, rules: Mapping[str, Rule]) -> Sequence[ExplainedRule]:

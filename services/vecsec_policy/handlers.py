@@ -1,5 +1,7 @@
 """The policy service on the wire: messages to values, values to messages, nothing decided."""
 
+from collections.abc import Sequence
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
@@ -11,6 +13,7 @@ from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationCounter
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.remedies import Change
 from vecsec_policy.rules import Verdict
 
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
@@ -65,7 +68,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: policy_service_pb2.ExplainAccessRequest, context: Context
     ) -> policy_service_pb2.ExplainAccessResponse:
         """Say whether the caller may and, to whoever may configure, why."""
-        explanation = self._explainer.explain(
+        explanation = await self._explainer.explain(
             current_identity(),
             request.tenant_id,
             wire.action_from_proto(request.action),
@@ -79,6 +82,12 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
                 policy_service_pb2.DeterminingRule(rule_id=rule.rule_id, description=rule.description, text=rule.text)
                 for rule in explanation.rules
             ],
+            deciding_values=[
+                policy_service_pb2.DecidingValue(attribute=value.attribute, value=value.value)
+                for value in explanation.values
+            ],
+            remedies=[_remedy(changes) for changes in explanation.remedies.found] if explanation.remedies else [],
+            tried_changes=explanation.remedies.tried if explanation.remedies else 0,
         )
 
     async def CountViolations(  # noqa: N802
@@ -99,6 +108,15 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
 def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:
     return policy_service_pb2.Verdict(
         decision=_decision(verdict.allowed), violation_type=wire.violation_type_to_proto(verdict.violation)
+    )
+
+
+def _remedy(changes: Sequence[Change]) -> policy_service_pb2.Remedy:
+    return policy_service_pb2.Remedy(
+        changes=[
+            policy_service_pb2.Change(attribute=change.subject, before=change.before, after=change.after)
+            for change in changes
+        ]
     )
 
 

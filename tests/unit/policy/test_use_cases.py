@@ -14,7 +14,7 @@ from vecsec_policy.audit import AuditedCall, Auditor, AuditRecord, Outcome
 from vecsec_policy.cedar_engine import CedarEngine
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationCounter
-from vecsec_policy.explaining import AccessExplainer
+from vecsec_policy.explaining import AccessExplainer, Explanation
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot, load_snapshot
@@ -77,6 +77,9 @@ class Service:
     def check(self, who: Identity, *labels: Label, planned: str = "", tenant_id: str = "tenant_a") -> list[bool]:
         checked = asyncio.run(self.checker.check(who, tenant_id, Action.READ, labels, planned_policy_version=planned))
         return [verdict.allowed for verdict in checked.verdicts]
+
+    def explain(self, who: Identity, tenant_id: str, action: Action, label: Label) -> Explanation:
+        return asyncio.run(self.explainer.explain(who, tenant_id, action, label))
 
     def violations(self, tenant_id: str = "tenant_a") -> dict[ViolationType, int]:
         return {kind: count for kind, count in self.ledger.counts(tenant_id).violations.items() if count}
@@ -241,7 +244,7 @@ def test_labels_that_differ_in_a_type_alone_get_their_own_verdicts(
     for hold in (first, True, 1, True):
         label = replace(VISIBLE, attributes=(("hold", hold),))
         assert service.check(ANALYST, label) == [hold is True]
-        assert service.explainer.explain(ANALYST, "tenant_a", Action.READ, label).allowed is (hold is True)
+        assert service.explain(ANALYST, "tenant_a", Action.READ, label).allowed is (hold is True)
 
 
 def test_many_refusals_of_one_label_are_a_short_record(service: Service) -> None:
@@ -287,7 +290,7 @@ def test_checking_needs_the_right_to_enter(service: Service) -> None:
 
 def test_explanations_differ_in_nothing_for_who_may_not_configure(service: Service) -> None:
     answers = [
-        service.explainer.explain(ANALYST, tenant_id, action, label)
+        service.explain(ANALYST, tenant_id, action, label)
         for tenant_id in ("tenant_a", "tenant_b", "nowhere")
         for action in Action
         for label in (VISIBLE, TOO_SENSITIVE, FOREIGN)
@@ -295,23 +298,23 @@ def test_explanations_differ_in_nothing_for_who_may_not_configure(service: Servi
     assert [answer.allowed for answer in answers] == [True] + [False] * (len(answers) - 1)
     assert {answer.policy_version for answer in answers} == {service.snapshot.version}
     assert {len(answer.incident_id) for answer in answers} == {32}
-    assert not any(answer.rules for answer in answers)
+    assert not any(answer.rules or answer.values or answer.remedies for answer in answers)
     assert service.violations() == {ViolationType.CROSS_TENANT: 24}
 
 
 def test_administrators_learn_which_rules_decided(service: Service) -> None:
     superuser = identity("superuser", clearance="CONFIDENTIAL")
-    answer = service.explainer.explain(superuser, "tenant_a", Action.READ, TOO_SENSITIVE)
+    answer = service.explain(superuser, "tenant_a", Action.READ, TOO_SENSITIVE)
     [rule] = answer.rules
     assert rule.rule_id == "row-clearance"
     assert rule.description == "A row may not be more sensitive than the caller is cleared for."
     assert rule.text.startswith('@id("row-clearance")')
     assert service.trail[-1].incident_id == answer.incident_id
     odd = replace(VISIBLE, attributes=(("ower", "x"),))
-    assert service.explainer.explain(superuser, "tenant_a", Action.READ, odd).rules[0].rule_id == "label-not-in-schema"
-    [entry] = service.explainer.explain(ADMIN, "tenant_b", Action.WRITE, FOREIGN).rules
+    assert service.explain(superuser, "tenant_a", Action.READ, odd).rules[0].rule_id == "label-not-in-schema"
+    [entry] = service.explain(ADMIN, "tenant_b", Action.WRITE, FOREIGN).rules
     assert entry.rule_id == "stay-in-own-tenant"
-    assert service.explainer.explain(superuser, "tenant_b", Action.READ, FOREIGN).rules == ()
+    assert service.explain(superuser, "tenant_b", Action.READ, FOREIGN).rules == ()
 
 
 def test_counts_are_for_who_may_configure(service: Service) -> None:

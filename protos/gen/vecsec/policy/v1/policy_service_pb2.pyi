@@ -279,6 +279,86 @@ class DeterminingRule(_message.Message):
 Global___DeterminingRule: _TypeAlias = DeterminingRule  # noqa: Y015
 
 @_typing.final
+class DecidingValue(_message.Message):
+    """One attribute that decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    attribute: _builtins.str
+    """The attribute as rules write it, such as "principal.clearance"; Cedar's principal is the caller."""
+    value: _builtins.str
+    """Its value, "(absent)" where a row lacks it."""
+    def __init__(
+        self,
+        *,
+        attribute: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute", b"attribute", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecidingValue: _TypeAlias = DecidingValue  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    """One thing that could be otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    attribute: _builtins.str
+    """The attribute as rules write it, such as "resource.sensitivity"."""
+    before: _builtins.str
+    """What it was."""
+    after: _builtins.str
+    """What it would have to be."""
+    def __init__(
+        self,
+        *,
+        attribute: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attribute", b"attribute", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class Remedy(_message.Message):
+    """Changes that, made together, would have allowed what was refused; verified by deciding again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
+        """One change, or two."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Remedy: _TypeAlias = Remedy  # noqa: Y015
+
+@_typing.final
 class ExplainAccessResponse(_message.Message):
     """The answer to a question about access. Its shape is the same for every caller without the right to configure."""
 
@@ -288,15 +368,30 @@ class ExplainAccessResponse(_message.Message):
     INCIDENT_ID_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     DETERMINING_RULES_FIELD_NUMBER: _builtins.int
+    DECIDING_VALUES_FIELD_NUMBER: _builtins.int
+    REMEDIES_FIELD_NUMBER: _builtins.int
+    TRIED_CHANGES_FIELD_NUMBER: _builtins.int
     decision: _access_pb2.Decision.ValueType
     """Whether the caller may."""
     incident_id: _builtins.str
     """Quote this to an administrator: the audit record has it."""
     policy_version: _builtins.str
     """The content hash of the policy that decided."""
+    tried_changes: _builtins.int
+    """How many changes, alone and in pairs, were tried; 0 for what is allowed."""
     @_builtins.property
     def determining_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeterminingRule]:
-        """The rules that decided; empty unless the caller may configure the tenant."""
+        """The rules that decided; empty, like all that follows, unless the caller may configure the tenant."""
+
+    @_builtins.property
+    def deciding_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidingValue]:
+        """What these rules look at, as it was; where no rule permits, what the rules look at that could."""
+
+    @_builtins.property
+    def remedies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Remedy]:
+        """What would have allowed it, the smallest change first, each enough by itself; empty if neither a change alone nor
+        two together would.
+        """
 
     def __init__(
         self,
@@ -305,10 +400,13 @@ class ExplainAccessResponse(_message.Message):
         incident_id: _builtins.str = ...,
         policy_version: _builtins.str = ...,
         determining_rules: _abc.Iterable[Global___DeterminingRule] | None = ...,
+        deciding_values: _abc.Iterable[Global___DecidingValue] | None = ...,
+        remedies: _abc.Iterable[Global___Remedy] | None = ...,
+        tried_changes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "determining_rules", b"determining_rules", "incident_id", b"incident_id", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deciding_values", b"deciding_values", "decision", b"decision", "determining_rules", b"determining_rules", "incident_id", b"incident_id", "policy_version", b"policy_version", "remedies", b"remedies", "tried_changes", b"tried_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

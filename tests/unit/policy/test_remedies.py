@@ -1,0 +1,167 @@
+"""The smallest change that would have allowed what was refused, and the values that decided."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.deciding import Standing, decide_entry, decide_rows
+from vecsec_policy.deciding_values import deciding_values
+from vecsec_policy.remedies import Remedies, find_remedies
+from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
+
+SECRET = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
+OPEN = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}))
+Shown = list[list[tuple[str, str, str]]]
+
+
+def standing(
+    policy: PolicySnapshot,
+    role: str = "analyst",
+    clearance: Sensitivity = Sensitivity.INTERNAL,
+    *,
+    home: str = "tenant_a",
+    tenant_id: str = "tenant_a",
+    action: Action = Action.READ,
+) -> Standing:
+    return decide_entry(policy, Identity("alice", home, role, clearance, "issuer", 0.0), tenant_id, action)
+
+
+def remedies(of: Standing, label: Label) -> Remedies:
+    assert not decide_rows(of, [label])[0].allowed
+    return asyncio.run(find_remedies(of, label))
+
+
+def shown(found: Remedies) -> Shown:
+    return [[(each.subject, each.before, each.after) for each in changes] for changes in found.found]
+
+
+def test_a_clearance_that_the_role_allows_is_offered(packaged: PolicySnapshot) -> None:
+    internal = replace(OPEN, sensitivity=Sensitivity.INTERNAL)
+    found = shown(remedies(standing(packaged, clearance=Sensitivity.PUBLIC), internal))
+    assert [("principal.clearance", "PUBLIC", "INTERNAL")] in found
+    assert [("resource.sensitivity", "INTERNAL", "PUBLIC")] in found
+
+
+def test_the_smallest_relabelling_comes_before_wider_rights(packaged: PolicySnapshot) -> None:
+    found = shown(remedies(standing(packaged), SECRET))
+    assert found[0] == [("resource.sensitivity", "SECRET", "INTERNAL")]
+    assert [("principal.role", "analyst", "admin")] in found
+
+
+def test_topics_are_taken_away_or_the_scope_is_widened(packaged: PolicySnapshot) -> None:
+    found = shown(remedies(standing(packaged), replace(OPEN, topics=frozenset({"rag", "finance"}))))
+    assert found[0] == [("resource.topics", "[finance, rag]", "[rag]")]
+    assert [
+        (
+            "principal.tenant.topics",
+            "[langchain, marketing, rag, retrieval]",
+            "[finance, langchain, marketing, rag, retrieval]",
+        )
+    ] in found
+
+
+def test_two_changes_are_offered_where_one_is_not_enough(packaged: PolicySnapshot) -> None:
+    found = shown(remedies(standing(packaged), Label("tenant_a", Sensitivity.CONFIDENTIAL, frozenset())))
+    assert found[0] == [
+        ("resource.sensitivity", "CONFIDENTIAL", "INTERNAL"),
+        ("resource.topics", "(absent)", "[langchain]"),
+    ]
+    assert all(len(changes) == 2 for changes in found)
+
+
+def test_a_pair_may_change_the_role_and_then_the_clearance(folder: Path) -> None:
+    (folder / "own.cedar").write_text(
+        '@id("own") forbid (principal, action, resource is Document) when { principal.clearance < 3 };'
+    )
+    found = shown(remedies(standing(load_snapshot(folder)), replace(OPEN, sensitivity=Sensitivity.CONFIDENTIAL)))
+    assert [("principal.role", "analyst", "superuser"), ("principal.clearance", "INTERNAL", "CONFIDENTIAL")] in found
+
+
+def test_a_foreign_tenant_needs_another_token_or_a_role_that_crosses(packaged: PolicySnapshot) -> None:
+    found = shown(remedies(standing(packaged, home="tenant_b"), OPEN))
+    assert found[0] == [("principal.tenant", "tenant_b", "tenant_a")]
+    assert [("principal.role", "analyst", "admin")] in found
+
+
+def test_an_operation_that_the_role_lacks_needs_another_role(packaged: PolicySnapshot) -> None:
+    found = shown(remedies(standing(packaged, action=Action.WRITE), OPEN))
+    assert found[0] == [("principal.role", "analyst", "superuser")]
+
+
+@pytest.mark.parametrize(
+    ("condition", "label", "remedy"),
+    [
+        (
+            'resource has region && resource.region == "eu"',
+            replace(OPEN, attributes=(("region", "eu"),)),
+            ("resource.region", "eu", "(absent)"),
+        ),
+        (
+            'principal.role == Role::"analyst" && !(resource has owner && resource.owner == principal.subject)',
+            OPEN,
+            ("resource.owner", "(absent)", "alice"),
+        ),
+        (
+            'principal.role == Role::"analyst" && !(resource has region && ["de", "fr"].contains(resource.region))',
+            OPEN,
+            ("resource.region", "(absent)", "de"),
+        ),
+    ],
+)
+def test_attributes_are_tried_with_the_values_that_rules_compare_them_with(
+    folder: Path, condition: str, label: Label, remedy: tuple[str, str, str]
+) -> None:
+    (folder / "own.cedar").write_text(
+        f'@id("own") forbid (principal, action, resource is Document) when {{ {condition} }};'
+    )
+    of = standing(load_snapshot(folder))
+    assert shown(remedies(of, label))[0] == [remedy]
+    values = {each.attribute: each.value for each in deciding_values(of, label, decide_rows(of, [label])[0])}
+    assert values[remedy[0]] == remedy[1]
+
+
+def test_if_nothing_helps_it_says_so(folder: Path) -> None:
+    (folder / "own.cedar").write_text('@id("own") forbid (principal, action, resource is Document);')
+    found = remedies(standing(load_snapshot(folder)), OPEN)
+    assert found.found == ()
+    assert found.tried > 20
+
+
+def test_the_values_are_those_of_the_determining_rules(packaged: PolicySnapshot) -> None:
+    of = standing(packaged)
+    assert {each.attribute: each.value for each in deciding_values(of, SECRET, decide_rows(of, [SECRET])[0])} == {
+        "principal.clearance": "INTERNAL",
+        "principal.role.ignores_clearance": "false",
+        "resource.sensitivity": "SECRET",
+    }
+    entering = standing(packaged, home="tenant_b")
+    values = {each.attribute: each.value for each in deciding_values(entering, OPEN, entering.entry)}
+    assert values["principal.tenant"] == "tenant_b"
+    assert values["resource"] == "tenant_a"
+    writing = standing(packaged, action=Action.WRITE)
+    values = {each.attribute: each.value for each in deciding_values(writing, OPEN, writing.entry)}
+    assert values["principal.role.operations"] == "[read]"
+    assert values["action"] == "write"
+
+
+async def test_others_are_served_meanwhile(folder: Path) -> None:
+    """The search may take long in all, but never long at a time."""
+    (folder / "own.cedar").write_text('@id("own") forbid (principal, action, resource is Document);')
+    of = standing(load_snapshot(folder))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(others())
+
+    found = await find_remedies(of, OPEN)
+    busy.cancel()
+    assert turns > found.tried / 60
