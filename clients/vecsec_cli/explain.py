@@ -66,16 +66,17 @@ def print_explanation(explanation: Explanation) -> None:
         output.say()
         output.say(plain(rule.rule_id, "bold") + plain(f"  {rule.description}"))
         output.say(plain(rule.text, "dim"))
-    if explanation.deciding_values:
+    if explanation.deciding_values or explanation.determining_rules:
         output.say()
         if not explanation.determining_rules:
             output.say("no rule allows it; those that could look at:")
         for value in explanation.deciding_values:
             output.say(plain(f"{value.attribute} = ", "dim") + plain(value.value))
         _print_remedies(explanation)
-    elif not explanation.determining_rules:
+    else:
         output.say(plain("which rules decide is told to roles that may configure"))
-    output.say(plain(f"incident {explanation.incident_id}, policy {explanation.policy_version[:12]}", "dim"))
+    incident = f"incident {explanation.incident_id}, " if explanation.incident_id else ""
+    output.say(plain(f"{incident}policy {explanation.policy_version[:12]}", "dim"))
 
 
 def _print_remedies(explanation: Explanation) -> None:

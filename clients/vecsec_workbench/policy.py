@@ -2,7 +2,7 @@
 
 import typer
 
-from vecsec_workbench import check, labels
+from vecsec_workbench import check, explain, labels
 
 app = typer.Typer(
     name="policy",
@@ -18,4 +18,5 @@ def policy() -> None:
 
 
 app.command("check")(check.check)
+app.command("explain")(explain.explain)
 app.command("labels")(labels.labels)

@@ -20,7 +20,7 @@ class DecidingValue:
     value: str
 
 
-def deciding_values(standing: Standing, label: Label, verdict: Verdict) -> Sequence[DecidingValue]:
+def deciding_values(standing: Standing, label: Label | None, verdict: Verdict) -> Sequence[DecidingValue]:
     """What the determining rules of a verdict looked at. Where no rule permits, the rules that could have count."""
     rules = standing.policy.engine.rules
     determining = [rules[rule_id] for rule_id in verdict.rule_ids if rule_id in rules]

@@ -7,7 +7,7 @@ from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED
-from vecsec_policy.deciding import decide_rows
+from vecsec_policy.deciding import Standing, decide_rows
 from vecsec_policy.deciding_values import DecidingValue, deciding_values
 from vecsec_policy.remedies import Remedies, find_remedies
 from vecsec_policy.rules import Rule, Verdict
@@ -77,17 +77,22 @@ class AccessExplainer:
         )
         if not standing.may_configure:
             return Explanation(verdict.allowed, incident_id, standing.policy.version, ())
-        return Explanation(
-            verdict.allowed,
-            incident_id,
-            standing.policy.version,
-            rules=_explained(verdict, standing.policy.engine.rules),
-            values=deciding_values(standing, label, verdict),
-            remedies=None if verdict.allowed else await find_remedies(standing, label),
-        )
+        return await explained(standing, label, verdict, incident_id)
 
 
-def _explained(verdict: Verdict, rules: Mapping[str, Rule]) -> Sequence[ExplainedRule]:
+async def explained(standing: Standing, label: Label | None, verdict: Verdict, incident_id: str) -> Explanation:
+    """All there is to say about a verdict on a row or, without a label, on entering the tenant."""
+    return Explanation(
+        verdict.allowed,
+        incident_id,
+        standing.policy.version,
+        rules=_rules(verdict, standing.policy.engine.rules),
+        values=deciding_values(standing, label, verdict),
+        remedies=None if verdict.allowed else await find_remedies(standing, label),
+    )
+
+
+def _rules(verdict: Verdict, rules: Mapping[str, Rule]) -> Sequence[ExplainedRule]:
     return tuple(
         ExplainedRule(rule_id, rules[rule_id].description, rules[rule_id].text)
         if rule_id in rules

@@ -1,7 +1,7 @@
 """The smallest change that would have allowed what was refused.
 
-Single changes are tried first, then pairs of them: of the caller's token, of the row's label, and of the topic scope of
-the caller's tenant. Each is verified by deciding again, so a remedy is never a guess. The values that are tried for an
+Single changes are tried, and pairs of them: of the caller's token, of the row's label, and of the topic scope of the
+caller's tenant. Each is verified by deciding again, so a remedy is never a guess. The values that are tried for an
 attribute are those that rules compare it with: no other can make a difference.
 """
 
@@ -16,6 +16,10 @@ from vecsec_policy.deciding_values import ABSENT, as_text
 from vecsec_policy.principals import Caller, Role, Tenant
 
 _MOST_REMEDIES = 3
+_SMALL = 4.0
+"""The cost of changes that give no caller another role."""
+_SECOND = 1.0
+"""What it costs that two changes are needed."""
 _MOST_ROLES = 12
 _MOST_VALUES = 6
 """Of one attribute."""
@@ -43,7 +47,8 @@ class Remedies:
     """What would have allowed it."""
 
     found: Sequence[Sequence[Change]]
-    """The smallest first; each is enough by itself. Empty if no change alone and no two together would do."""
+    """The smallest first, no two of them of the same things; each is enough by itself. Empty if no change alone and no
+    two together would do."""
     tried: int
     """How many combinations were decided."""
 
@@ -56,23 +61,26 @@ class _Variant:
     cost: float
     """Small for changes that give little away: a label is put right before a caller gets more rights."""
     caller: Caller
-    label: Label
+    label: Label | None
 
 
-async def find_remedies(standing: Standing, label: Label) -> Remedies:
-    """The smallest changes after which the caller could touch the row; lets others run in between."""
+async def find_remedies(standing: Standing, label: Label | None) -> Remedies:
+    """The smallest changes after which the caller could touch the row or, where no row is meant, could enter the
+    tenant; lets others run in between."""
     nothing = _Variant((), 0.0, standing.caller, label)
-    callers, labels = list(_other_callers(standing, nothing)), list(_other_labels(standing, nothing))
-    pairs = itertools.islice(_pairs(standing, callers, labels), _MOST_PAIRS)
-    tried = 0
-    for variants in (itertools.chain(callers, labels), pairs):
-        candidates = list(variants)
-        tried += len(candidates)
-        sufficient = await _sufficient(standing, candidates)
-        if sufficient:
-            ranked = sorted(sufficient, key=lambda variant: variant.cost)
-            return Remedies(tuple(variant.changes for variant in ranked[:_MOST_REMEDIES]), tried)
-    return Remedies((), tried)
+    callers = list(_other_callers(standing, nothing))
+    labels = list(_other_labels(standing, nothing))
+    singles = [*callers, *labels]
+    found = await _sufficient(standing, singles)
+    pairs: list[_Variant] = []
+    if not any(variant.cost <= _SMALL for variant in found):  # two small changes may be less than one great one
+        pairs = list(itertools.islice(_pairs(standing, callers, labels), _MOST_PAIRS))
+        found += await _sufficient(standing, pairs)
+    smallest: dict[tuple[str, ...], _Variant] = {}
+    for variant in sorted(found, key=lambda variant: variant.cost):
+        smallest.setdefault(tuple(change.subject for change in variant.changes), variant)
+    best = itertools.islice(smallest.values(), _MOST_REMEDIES)
+    return Remedies(tuple(variant.changes for variant in best), len(singles) + len(pairs))
 
 
 async def _sufficient(standing: Standing, variants: Iterable[_Variant]) -> list[_Variant]:
@@ -88,26 +96,33 @@ async def _sufficient(standing: Standing, variants: Iterable[_Variant]) -> list[
         [entry] = engine.decide_entry(caller, target, [standing.action])
         if not entry.allowed:
             continue
-        for start in range(0, len(mine), _LABELS_AT_ONCE):
+        sufficient.extend(variant for variant in mine if variant.label is None)
+        about_rows = [(variant, variant.label) for variant in mine if variant.label is not None]
+        for start in range(0, len(about_rows), _LABELS_AT_ONCE):
             await asyncio.sleep(0)
-            batch = mine[start : start + _LABELS_AT_ONCE]
-            verdicts = engine.decide_rows(caller, target, standing.action, [variant.label for variant in batch])
-            sufficient.extend(variant for variant, verdict in zip(batch, verdicts, strict=True) if verdict.allowed)
+            batch = about_rows[start : start + _LABELS_AT_ONCE]
+            verdicts = engine.decide_rows(caller, target, standing.action, [label for _, label in batch])
+            sufficient.extend(variant for (variant, _), verdict in zip(batch, verdicts, strict=True) if verdict.allowed)
     return sufficient
 
 
 def _pairs(standing: Standing, callers: Sequence[_Variant], labels: Sequence[_Variant]) -> Iterator[_Variant]:
     """Two changes of different things, together."""
     for caller, label in itertools.product(callers, labels):
-        yield _Variant((*caller.changes, *label.changes), caller.cost + label.cost, caller.caller, label.label)
+        yield _both(caller, replace(label, caller=caller.caller))
     for first in labels:
         for second in _other_labels(standing, first):
             if second.changes[0].subject > first.changes[0].subject:
-                yield replace(second, changes=(*first.changes, *second.changes), cost=first.cost + second.cost)
+                yield _both(first, second)
     for first in callers:
         for second in _other_callers(standing, first):
             if _CALLER_ORDER.index(second.changes[0].subject) > _CALLER_ORDER.index(first.changes[0].subject):
-                yield replace(second, changes=(*first.changes, *second.changes), cost=first.cost + second.cost)
+                yield _both(first, second)
+
+
+def _both(first: _Variant, second: _Variant) -> _Variant:
+    """The second variant, which was made from the first, with the changes of both."""
+    return replace(second, changes=(*first.changes, *second.changes), cost=first.cost + second.cost + _SECOND)
 
 
 def _other_callers(standing: Standing, start: _Variant) -> Iterator[_Variant]:
@@ -128,7 +143,7 @@ def _other_callers(standing: Standing, start: _Variant) -> Iterator[_Variant]:
     if caller.tenant.tenant_id != standing.target.tenant_id:
         own, wanted = caller.tenant.tenant_id, standing.target.tenant_id
         yield changed("principal.tenant", own, wanted, 4, tenant=standing.target)
-    missing = start.label.topics - caller.tenant.topics
+    missing = (start.label.topics if start.label else frozenset[str]()) - caller.tenant.topics
     if missing:
         wider = Tenant(caller.tenant.tenant_id, caller.tenant.topics | missing)
         yield changed("principal.tenant.topics", caller.tenant.topics, wider.topics, 4, tenant=wider)
@@ -146,12 +161,12 @@ def _other_roles(roles: Mapping[str, Role], own: Role) -> Sequence[Role]:
 
 def _other_labels(standing: Standing, start: _Variant) -> Iterator[_Variant]:
     """Other labels of the row, one change each."""
-    return itertools.islice(_label_changes(standing, start), _MOST_LABEL_CHANGES)
+    if start.label is None:
+        return iter(())
+    return itertools.islice(_label_changes(standing, start, start.label), _MOST_LABEL_CHANGES)
 
 
-def _label_changes(standing: Standing, start: _Variant) -> Iterator[_Variant]:
-    label = start.label
-
+def _label_changes(standing: Standing, start: _Variant, label: Label) -> Iterator[_Variant]:
     def changed(subject: str, before: object, after: object, cost: float, **parts: object) -> _Variant:
         change = Change(subject, _text(before), _text(after))
         return _Variant((change,), cost, start.caller, replace(label, **parts))  # type: ignore[arg-type]

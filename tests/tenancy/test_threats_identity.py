@@ -14,7 +14,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
-from vecsec.type.v1 import access_pb2, query_pb2
+from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
 
 SPOOFED = tuple(
     (key, value)
@@ -186,3 +186,33 @@ async def test_threat_15_writing_above_ones_clearance_is_counted(stack: Stack) -
     superuser = stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL")
     await refusal(stack.load("tenant_a", document("above", "too secret", "SECRET"), token=superuser))
     assert (await stack.violations("tenant_a"))["clearance_violation"] == 1
+
+
+async def test_threat_12_an_explanation_tells_values_and_remedies_to_who_may_configure_alone(stack: Stack) -> None:
+    """To others the answers to whatever was refused differ in nothing but the incident id."""
+    label = label_pb2.Label(tenant_id="tenant_a", sensitivity=sensitivity_pb2.SENSITIVITY_SECRET, topics=["rag"])
+
+    async def explained(
+        token: str, tenant_id: str, action: access_pb2.Action.ValueType
+    ) -> policy_service_pb2.ExplainAccessResponse:
+        request = gateway_service_pb2.ExplainAccessRequest(tenant_id=tenant_id, action=action, label=label)
+        answer = await stack.gateway.ExplainAccess(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+        return answer.explanation
+
+    told = set()
+    for role, clearance in (("guest", "PUBLIC"), ("analyst", "INTERNAL")):
+        for tenant_id in ("tenant_a", "tenant_b", "nowhere"):
+            for action in (access_pb2.ACTION_READ, access_pb2.ACTION_WRITE, access_pb2.ACTION_CONFIGURE):
+                answer = await explained(stack.issuer.token("tenant_a", role, clearance), tenant_id, action)
+                answer.incident_id = "0" * len(answer.incident_id)
+                told.add(answer.SerializeToString())
+    assert len(told) == 1
+    superuser = stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL")
+    full = await explained(superuser, "tenant_a", access_pb2.ACTION_READ)
+    assert {each.attribute: each.value for each in full.deciding_values}["principal.clearance"] == "CONFIDENTIAL"
+    [change] = full.remedies[0].changes
+    assert (change.attribute, change.before, change.after) == ("resource.sensitivity", "SECRET", "CONFIDENTIAL")
+    assert full.tried_changes > 0
+    foreign = await explained(superuser, "tenant_b", access_pb2.ACTION_READ)
+    foreign.incident_id = "0" * len(foreign.incident_id)
+    assert {foreign.SerializeToString()} == told

@@ -73,6 +73,12 @@ def test_two_changes_are_offered_where_one_is_not_enough(packaged: PolicySnapsho
     assert all(len(changes) == 2 for changes in found)
 
 
+def test_two_small_changes_come_before_one_great_one(packaged: PolicySnapshot) -> None:
+    found = shown(remedies(standing(packaged), replace(SECRET, topics=frozenset({"rag", "finance"}))))
+    assert [each[0] for each in found[0]] == ["resource.sensitivity", "resource.topics"]
+    assert any([each[0] for each in changes] == ["principal.role"] for changes in found)
+
+
 def test_a_pair_may_change_the_role_and_then_the_clearance(folder: Path) -> None:
     (folder / "own.cedar").write_text(
         '@id("own") forbid (principal, action, resource is Document) when { principal.clearance < 3 };'

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.cli_command import Command
+from unit.workbench.recorded import Recorded
 
 from vecsec_policy.settings import PACKAGED_POLICY
 
@@ -19,3 +20,9 @@ def vecsec() -> Command:
 def folder(tmp_path: Path) -> Path:
     """A copy of the packaged policy."""
     return shutil.copytree(PACKAGED_POLICY, tmp_path / "policy")
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recorded:
+    """An audit log without a record yet."""
+    return Recorded(tmp_path / "audit.jsonl")

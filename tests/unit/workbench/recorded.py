@@ -1,0 +1,44 @@
+"""An audit log with decisions that the service's own use case made and recorded."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opentelemetry.sdk.metrics import MeterProvider
+
+from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.errors import AccessDenied
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.audit import Auditor, AuditRecord
+from vecsec_policy.checking import RowChecker
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.settings import PACKAGED_POLICY
+from vecsec_policy.snapshot import PolicyInForce, load_snapshot
+from vecsec_policy.standing import EntryGate
+from vecsec_policy.violations import ViolationLedger
+
+
+@dataclass
+class Recorded:
+    """A log that grows."""
+
+    path: Path
+    incidents: list[str] = field(default_factory=list)
+
+    def append(self, record: AuditRecord) -> None:
+        self.incidents.append(record.incident_id)
+        with self.path.open("a") as log:
+            log.write(record.to_json() + "\n")
+
+    def check(self, role: str, *rows: tuple[str, str], tenant_id: str = "tenant_a") -> str:
+        """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
+        metrics = PolicyMetrics(MeterProvider().get_meter("test"))
+        ledger, auditor = ViolationLedger(metrics), Auditor(self)
+        gate = EntryGate(PolicyInForce(load_snapshot(PACKAGED_POLICY)), ledger, auditor)
+        checker = RowChecker(gate, ledger, auditor, metrics)
+        identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
+        labels = [Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows]
+        with contextlib.suppress(AccessDenied):  # recorded, too
+            asyncio.run(checker.check(identity, tenant_id, Action.READ, labels, planned_policy_version=""))
+        return self.incidents[-1]
