@@ -1,6 +1,7 @@
 """Recorded decisions, from the audit log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,11 @@ import typer
 from vecsec_chassis.access import Identity
 from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.failures import CommandFailure
-from vecsec_policy.audit_reading import RecordedDecision, log_files, read_decisions
+from vecsec_policy.audit_log_files import lines_of, log_files
+from vecsec_policy.audit_reading import RecordedDecision, decision_from_line
+
+_KIND = b'"kind":'
+"""Stands in every record."""
 
 AuditLogOption = Annotated[
     list[Path] | None,
@@ -22,19 +27,35 @@ AuditLogOption = Annotated[
 ]
 
 
-def recorded_decisions(logs: list[Path]) -> Iterator[RecordedDecision]:
-    """The decisions of these logs.
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that no decision could be read from."""
+
+    place: str
+    """`file:line`."""
+    reason: str
+
+
+def recorded_decisions(logs: Sequence[Path]) -> Iterator[RecordedDecision | Unreadable]:
+    """The decisions of these logs, the oldest of each log first, and the lines that ought to be decisions but are not.
 
     Raises:
-        CommandFailure: if a log is not there or cannot be read.
+        CommandFailure: if a log is not there.
     """
     for log in logs:
         if not log_files(log):
             raise CommandFailure(f"{log}: no audit log is there", exit_code=ExitCode.NOT_FOUND)
-        try:
-            yield from read_decisions(log)
-        except ValueError as error:
-            raise CommandFailure(str(error)) from error
+        for file, number, line in lines_of(log):
+            place = f"{file}:{number}"
+            try:
+                decision = decision_from_line(line)
+            except ValueError as error:
+                yield Unreadable(place, f"not a record of this version of VecSec ({error})")
+                continue
+            if decision is not None:
+                yield decision
+            elif _KIND not in line:
+                yield Unreadable(place, "a record of an earlier format, or no record")
 
 
 def identity_of(decision: RecordedDecision) -> Identity:

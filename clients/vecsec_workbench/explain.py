@@ -101,7 +101,8 @@ def _explain(policy: PolicySnapshot, question: Question, incident: str) -> Expla
 def _of_incident(incident: str, logs: list[Path], policy: PolicySnapshot) -> Iterator[Question]:
     if not logs:
         raise CommandFailure("say where the incident is recorded: --audit-log FILE")
-    found = next((each for each in recorded_decisions(logs) if each.incident_id == incident), None)
+    decisions = (each for each in recorded_decisions(logs) if isinstance(each, RecordedDecision))
+    found = next((each for each in decisions if each.incident_id == incident), None)
     if found is None:
         raise CommandFailure(f"the audit log has no incident {incident!r}", exit_code=ExitCode.NOT_FOUND)
     if found.policy_version != policy.version:

@@ -11,6 +11,7 @@ from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import AccessDenied
 from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.audit import Auditor, AuditRecord
+from vecsec_policy.audit_log import AuditLog, LogSettings
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
@@ -28,8 +29,9 @@ class Recorded:
 
     def append(self, record: AuditRecord) -> None:
         self.incidents.append(record.incident_id)
-        with self.path.open("a") as log:
-            log.write(record.to_json() + "\n")
+        with contextlib.closing(AuditLog(LogSettings(self.path))) as log:
+            log.add(record.to_json())
+            log.write()
 
     def check(self, role: str, *rows: tuple[str, str], tenant_id: str = "tenant_a") -> str:
         """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
