@@ -190,10 +190,37 @@ POLICY = Dashboard(
             ),
             Panel(
                 "Audit log",
+                "short",
+                {
+                    "records written": "sum(vecsec_audit_head_sequence)",
+                    "failed writes a second": per_second("vecsec_audit_write_failures_total"),
+                    "records lost a second": per_second("vecsec_audit_records_lost_total"),
+                },
+            ),
+        ),
+        (
+            Panel(
+                "Policies that decide, by number of replicas",
+                "short",
+                {"{{stage}} {{version}}": "count by (stage, version) (vecsec_policy_info)"},
+            ),
+            Panel(
+                "Changes of files",
+                "short",
+                {
+                    "{{part}} {{result}}": f"sum by (part, result) (increase(vecsec_policy_reloads_total[{RATE}]))",
+                    "{{part}} is not in force": "max by (part) (vecsec_policy_reload_failing)",
+                },
+            ),
+            Panel(
+                "Candidate in the shadow",
                 "reqps",
                 {
-                    "failed writes": per_second("vecsec_audit_write_failures_total"),
-                    "records lost": per_second("vecsec_audit_records_lost_total"),
+                    "compared: {{kind}}": per_second("vecsec_policy_shadow_comparisons_total", "kind"),
+                    "decides otherwise: {{kind}} {{change}}": per_second(
+                        "vecsec_policy_shadow_disagreements_total", "kind, change"
+                    ),
+                    "without a decision": per_second("vecsec_policy_shadow_dropped_total"),
                 },
             ),
         ),
@@ -228,6 +255,11 @@ CAPACITY = Dashboard(
         ),
         (
             Panel("Calls in flight", "short", {"{{job}}": "sum by (job) (vecsec_requests_in_flight)"}),
+            Panel(
+                "Time until certificates expire",
+                "s",
+                {"{{job}}": "min by (job) (vecsec_certificate_expiry_seconds) - time()"},
+            ),
             Panel("Calls to ChromaDB, waiting or at work", "short", {"calls": "vecsec_store_calls_waiting"}),
         ),
     ),

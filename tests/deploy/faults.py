@@ -50,7 +50,12 @@ def wrong_policy(site: Site) -> None:
     """Somebody forbade everything, and committed it; legal Cedar."""
     (site.state.policy / "new.cedar").write_text('@id("close-everything")\nforbid (principal, action, resource);\n')
     commit_policy(site, "Close everything")
-    site.units.restart("vecsec-policy")
+
+
+def policy_broken(site: Site) -> None:
+    """Somebody committed half a rule."""
+    (site.state.policy / "new.cedar").write_text("forbid (principal, ")
+    commit_policy(site, "Half a rule")
 
 
 def commit_policy(site: Site, message: str) -> None:
@@ -88,6 +93,7 @@ FAULTS: dict[str, Callable[[Site], None]] = {
     "flag-off": flag_off,
     "flag-file-broken": flag_file_broken,
     "wrong-policy": wrong_policy,
+    "policy-broken": policy_broken,
     "prometheus-stopped": prometheus_stopped,
     "targets-wrong": targets_wrong,
     "leak-suspected": nothing,

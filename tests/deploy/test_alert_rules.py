@@ -79,6 +79,15 @@ HEALTHY = {
     "vecsec_plan_check_divergence_total": steady(0),
     "vecsec_audit_write_failures_total": steady(0),
     "vecsec_audit_records_lost_total": steady(0),
+    "vecsec_audit_recording": steady(1),
+    'vecsec_policy_reload_failing{part="policy"}': steady(0),
+    **{
+        f'vecsec_policy_info{{stage="{stage}",version="{version}",instance="{replica}"}}': steady(1)
+        for replica in "ab"
+        for stage, version in (("current", "1"), ("candidate", "2"))
+    },
+    f"vecsec_certificate_expiry_seconds{{{GATEWAY}}}": steady(90 * 86_400),
+    f"vecsec_certificate_reload_failures_total{{{GATEWAY}}}": steady(0),
 }
 
 
@@ -128,6 +137,14 @@ CASES = [
     Case("PlanCheckDivergence", {"vecsec_plan_check_divergence_total": counting_meanwhile(1)}),
     Case("AuditLogFailing", {"vecsec_audit_write_failures_total": counting_meanwhile(1)}),
     Case("AuditLogFailing", {"vecsec_audit_records_lost_total": counting_meanwhile(1)}),
+    Case("AuditLogFailing", {"vecsec_audit_recording": meanwhile("0", 1)}),
+    Case("PolicyReloadFailed", {'vecsec_policy_reload_failing{part="policy"}': meanwhile("1", 0)}),
+    Case(
+        "PolicyVersionsDiffer",
+        {'vecsec_policy_info{stage="current",version="2",instance="b"}': f"_x{CAUSE_MINUTE} 1x119"},
+    ),
+    Case("CertificateExpiry", {f"vecsec_certificate_expiry_seconds{{{GATEWAY}}}": meanwhile("86400", 90 * 86_400)}),
+    Case("CertificateReloadFailed", {f"vecsec_certificate_reload_failures_total{{{GATEWAY}}}": counting_meanwhile(1)}),
     Case(
         "AvailabilityBudgetBurn",
         {UNANSWERED: counting_meanwhile(60), ANSWERED: counting_meanwhile(540, 600)},

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import Authority
 from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, rules
 from support.site import RANGE, Site, add_prometheus, running_site
 
@@ -58,8 +59,13 @@ def pager() -> Iterator[Pager]:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, pager: Pager) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("monitoring")) as running:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, pager: Pager, authority: Authority) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("monitoring"), authority=authority) as running:
         add_prometheus(running, receiver=f"http://127.0.0.1:{pager.server_port}")
         exercise(running)
         yield running
@@ -135,28 +141,47 @@ def test_quantiles_are_of_rates_by_bucket() -> None:
         assert re.search(r"histogram_quantile\([\d.]+, sum by \(le[^)]*\) \(\s*rate\(", expression), expression
 
 
+def firing(site: Site) -> set[str]:
+    return {each["metric"]["alertname"] for each in site.query('ALERTS{alertstate="firing"}')}
+
+
+def test_a_certificate_that_will_expire_is_noticed_and_its_renewal_too(site: Site, authority: Authority) -> None:
+    authority.renew("policy", days=3)
+    wait_until(lambda: "CertificateExpiry" in firing(site), lambda: firing(site))
+    authority.renew("policy")
+    wait_until(lambda: "CertificateExpiry" not in firing(site), lambda: firing(site))
+
+
+def test_a_policy_that_is_not_in_force_is_noticed_and_its_repair_too(site: Site) -> None:
+    broken = site.state.policy / "broken.cedar"
+    broken.write_text("permit (")
+    wait_until(lambda: "PolicyReloadFailed" in firing(site), lambda: firing(site))
+    broken.unlink()
+    wait_until(lambda: "PolicyReloadFailed" not in firing(site), lambda: firing(site))
+
+
+def test_a_try_at_another_tenant_reaches_the_security_team(site: Site, pager: Pager) -> None:
+    assert site.run("search", "x", "--tenant", "tenant_b", token=site.token("tenant_a"), check=False).returncode != 0
+    wait_until(lambda: ("security", "CrossTenantViolation", "firing") in pager.messages, lambda: pager.messages)
+
+
 def test_a_killed_retrieval_is_noticed_and_its_return_too(site: Site, pager: Pager) -> None:
     expected = {"VectorRetrievalFailure", "VectorStoreDown", "MockServed", "ServiceDown"}
 
-    def firing() -> set[str]:
-        return {each["metric"]["alertname"] for each in site.query('ALERTS{alertstate="firing"}')}
-
     def searched() -> bool:
         site.run("search", "passages", "--tenant", "tenant_a", token=site.token("tenant_a"), check=False)
-        return expected <= firing()
+        return expected <= firing(site)
 
-    wait_until(lambda: "CrossTenantViolation" not in firing(), firing)
-    assert not expected & firing()
+    assert not expected & firing(site)
     site.units.signal("vecsec-retrieval", signal.SIGKILL)
-    wait_until(searched, firing)
+    wait_until(searched, lambda: firing(site))
     wait_until(
         lambda: {("pager", name, "firing") for name in ("VectorStoreDown", "ServiceDown")} <= set(pager.messages),
         lambda: pager.messages,
     )
     site.units.start("vecsec-retrieval")
-    wait_until(lambda: not expected & firing(), firing)
+    wait_until(lambda: not expected & firing(site), lambda: firing(site))
     wait_until(lambda: ("pager", "VectorStoreDown", "resolved") in pager.messages, lambda: pager.messages)
-    assert ("security", "CrossTenantViolation", "firing") in pager.messages
 
 
 def test_prometheus_in_compose_differs_in_addresses_alone() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from support.certificates import Authority
 from support.installation import free_ports, vecsec_command
 from support.monitoring import MONITORING, RULE_FILES
 from support.parts import find_program
@@ -114,8 +115,13 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *, remote_store: bool = False, **settings: str) -> Iterator[Site]:
-    """Start the three services, with a ChromaDB server if wanted; `settings` are the services' variables."""
+def running_site(
+    folder: Path, *, remote_store: bool = False, authority: Authority | None = None, **settings: str
+) -> Iterator[Site]:
+    """Start the three services, with a ChromaDB server if wanted; `settings` are the services' variables.
+
+    With an authority they speak mutual TLS, by certificates of its.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ports = Ports(free_ports(10)[0])
     state = StateDirectory(folder / "state")
@@ -130,11 +136,14 @@ def running_site(folder: Path, *, remote_store: bool = False, **settings: str) -
         chroma = [str(find_program("chroma")), "run", "--path", str(folder / "chroma"), "--port", str(ports.chroma)]
         units.define("chromadb", Unit(chroma, base, ports.chroma))
     for service in services:
-        units.define(f"vecsec-{service.name}", Unit([sys.executable, "-m", service.module], environment, service.port))
+        tls = {} if authority is None else {k: str(v) for k, v in authority.settings(service.name).items()}
+        command = [sys.executable, "-m", service.module]
+        units.define(f"vecsec-{service.name}", Unit(command, environment | tls, service.port))
     shell = environment | {
         "VECSEC_STATE_DIR": str(state.root),
         "VECSEC_GATEWAY": f"localhost:{ports.grpc['gateway']}",
         **GIT_AUTHOR,
+        **({} if authority is None else {"VECSEC_ROOT_CERTIFICATES": str(authority.ca_file)}),
         "PATH": f"{_with_systemd(folder)}:{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     try:
