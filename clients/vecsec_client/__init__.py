@@ -53,9 +53,11 @@ from vecsec_client.results import (
     ImportProgress,
     LabelCount,
     LabelPage,
+    PolicyStatus,
     RejectedDocument,
     ScoredDocument,
     SearchAnswer,
+    ShadowDisagreements,
     ViolationCounts,
 )
 from vecsec_client.retrying import NO_RETRIES, RetryPolicy
@@ -111,6 +113,7 @@ __all__ = [
     "MockReason",
     "NotFound",
     "PermissionDenied",
+    "PolicyStatus",
     "Provenance",
     "Range",
     "RejectedDocument",
@@ -120,6 +123,7 @@ __all__ = [
     "ScoredDocument",
     "SearchAnswer",
     "Sensitivity",
+    "ShadowDisagreements",
     "SimilarityMetric",
     "TokenProvider",
     "Unauthenticated",

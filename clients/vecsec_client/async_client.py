@@ -27,6 +27,7 @@ from vecsec_client.results import (
     Explanation,
     ImportProgress,
     LabelPage,
+    PolicyStatus,
     SearchAnswer,
     ViolationCounts,
 )
@@ -180,6 +181,15 @@ class AsyncVecSecClient:
             attributes=attributes or {},
         )
         return await self._call(exchange, timeout)
+
+    async def policy_status(
+        self,
+        *,
+        tenant: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> PolicyStatus:
+        """Which policy decides over a tenant's rows; see `VecSecClient.policy_status`."""
+        return await self._call(exchanges.policy_status(tenant_id=self._defaults.tenant_of(tenant)), timeout)
 
     async def count_violations(
         self,

@@ -27,6 +27,7 @@ from vecsec_client.results import (
     Explanation,
     ImportProgress,
     LabelPage,
+    PolicyStatus,
     SearchAnswer,
     ViolationCounts,
 )
@@ -202,6 +203,11 @@ class VecSecClient:
             attributes=attributes or {},
         )
         return self._call(exchange, timeout)
+
+    def policy_status(self, *, tenant: str | None = None, timeout: float | None = None) -> PolicyStatus:
+        """Which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure
+        the tenant."""
+        return self._call(exchanges.policy_status(tenant_id=self._defaults.tenant_of(tenant)), timeout)
 
     def count_violations(self, *, tenant: str | None = None, timeout: float | None = None) -> ViolationCounts:
         """Count a tenant's violations since the policy service started; for callers who may configure it."""

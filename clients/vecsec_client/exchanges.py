@@ -21,7 +21,9 @@ from vecsec_client.results import (
     DocumentsAnswer,
     Explanation,
     LabelPage,
+    PolicyStatus,
     SearchAnswer,
+    ShadowDisagreements,
     ViolationCounts,
 )
 from vecsec_client.values import Action, AttributeValue, Fallback, MockReason, Provenance, Sensitivity, ViolationType
@@ -107,7 +109,7 @@ def delete_documents(
     _address(request, tenant_id, collection_id)
     with naming("document_ids"):
         request.document_ids.extend(_ids(document_ids))
-    return Exchange("DeleteDocuments", request, lambda response: DeleteResult(deleted_count=response.deleted_count))
+    return Exchange("DeleteDocuments", request, _delete_result)
 
 
 def list_collections(*, tenant_id: str) -> Exchange[gateway_pb2.ListCollectionsResponse, tuple[Collection, ...]]:
@@ -144,6 +146,14 @@ def explain_access(
     with naming("tenant_id"):
         request.tenant_id = tenant_id
     return Exchange("ExplainAccess", request, _explanation)
+
+
+def policy_status(*, tenant_id: str) -> Exchange[gateway_pb2.GetPolicyStatusResponse, PolicyStatus]:
+    """Which policy decides over a tenant's rows."""
+    request = gateway_pb2.GetPolicyStatusRequest()
+    with naming("tenant_id"):
+        request.tenant_id = tenant_id
+    return Exchange("GetPolicyStatus", request, _policy_status)
 
 
 def count_violations(*, tenant_id: str) -> Exchange[gateway_pb2.CountViolationsResponse, ViolationCounts]:
@@ -203,6 +213,10 @@ def _documents_answer(response: gateway_pb2.GetDocumentsResponse) -> DocumentsAn
     )
 
 
+def _delete_result(response: gateway_pb2.DeleteDocumentsResponse) -> DeleteResult:
+    return DeleteResult(deleted_count=response.deleted_count, policy_version=response.policy_version)
+
+
 def _collections(response: gateway_pb2.ListCollectionsResponse) -> tuple[Collection, ...]:
     return tuple(
         Collection(
@@ -220,6 +234,7 @@ def _label_page(response: gateway_pb2.ListLabelsResponse) -> LabelPage:
     return LabelPage(
         labels=tuple(label_count_from_proto(each) for each in response.labels),
         next_page_token=response.next_page_token,
+        policy_version=response.policy_version,
     )
 
 
@@ -241,6 +256,24 @@ def _explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:
             for remedy in explanation.remedies
         ),
         tried_changes=explanation.tried_changes,
+    )
+
+
+def _policy_status(response: gateway_pb2.GetPolicyStatusResponse) -> PolicyStatus:
+    status: policy_pb2.GetPolicyStatusResponse = response.status
+    return PolicyStatus(
+        policy_version=status.policy_version,
+        loaded=status.load_time.ToDatetime(tzinfo=UTC),
+        candidate_version=status.candidate_version,
+        is_promoted=status.is_promoted,
+        shadow_share=status.shadow_share,
+        disagreements=ShadowDisagreements(
+            entries_gained=status.disagreements.entries_gained,
+            entries_lost=status.disagreements.entries_lost,
+            rows_gained=status.disagreements.rows_gained,
+            rows_lost=status.disagreements.rows_lost,
+        ),
+        is_reload_failing=status.is_reload_failing,
     )
 
 

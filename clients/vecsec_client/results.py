@@ -89,6 +89,8 @@ class DeleteResult:
 
     deleted_count: int
     """A call that had to be tried again counts what its last try deleted."""
+    policy_version: str = ""
+    """The content hash of the policy that planned the deletion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,8 @@ class LabelPage:
     labels: tuple[LabelCount, ...]
     next_page_token: str
     """Where to go on; empty if this was the last page."""
+    policy_version: str = ""
+    """The content hash of the policy that planned the listing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,3 +214,36 @@ class ImportProgress:
     """How many it has rejected so far."""
     rejected: tuple[RejectedDocument, ...]
     """Those that were rejected since the last progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowDisagreements:
+    """How often a candidate policy in the shadow would have decided otherwise."""
+
+    entries_gained: int
+    """Calls that it would have let into the tenant."""
+    entries_lost: int
+    """Calls that it would have turned away."""
+    rows_gained: int
+    """Rows that it would have let through, among those that were found."""
+    rows_lost: int
+    """Rows that it would have withheld."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStatus:
+    """Which policy decides over a tenant's rows, by the word of the replica that answered."""
+
+    policy_version: str
+    """The content hash of the policy that decides."""
+    loaded: datetime
+    """When that replica loaded it."""
+    candidate_version: str
+    """The content hash of the candidate; empty if none is being rolled out."""
+    is_promoted: bool
+    """Whether the candidate decides over this tenant's rows."""
+    shadow_share: float
+    """The share of this tenant's calls, 0 to 1, that the candidate decides too, without effect."""
+    disagreements: ShadowDisagreements
+    is_reload_failing: bool
+    """Whether changed files are not in force because something is wrong with them."""

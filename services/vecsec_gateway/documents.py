@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from vecsec_chassis.access import Action
 from vecsec_gateway.checking import CheckedRows, RowCheck, is_real
@@ -9,6 +10,17 @@ from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.flag_off import real_retrieval_off
 from vecsec_gateway.peers import Collection, Flag, LabelPage, LabelPageRequest, Lookup, Plan, RetrievalPeer, Row
 from vecsec_gateway.planning import Planning
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Granted(Generic[Result]):
+    """What was done under a grant."""
+
+    result: Result
+    policy_version: str
+    """Of the policy that the grant was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +54,34 @@ class Documents:
         _, checked = await self.planning.read(lookup.tenant_id, deadline, read, check)
         return checked
 
-    async def delete(self, lookup: Lookup, deadline: Deadline) -> int:
+    async def delete(self, lookup: Lookup, deadline: Deadline) -> Granted[int]:
         """Delete those that exist and that the caller may delete; says how many."""
-        _, deleted = await self.planning.act(
+        plan, deleted = await self.planning.act(
             lookup.tenant_id,
             Action.DELETE,
             deadline,
             lambda plan: self.retrieval.delete(plan.grant, lookup, deadline),
         )
-        return deleted
+        return Granted(deleted, plan.policy_version)
 
-    async def list_collections(self, tenant_id: str, deadline: Deadline) -> Sequence[Collection]:
+    async def list_collections(self, tenant_id: str, deadline: Deadline) -> Granted[Sequence[Collection]]:
         """The collections that hold at least one document the caller may read."""
-        _, collections = await self.planning.act(
+        plan, collections = await self.planning.act(
             tenant_id,
             Action.READ,
             deadline,
             lambda plan: self.retrieval.list_collections(plan.grant, tenant_id, deadline),
             anew=True,
         )
-        return collections
+        return Granted(collections, plan.policy_version)
 
-    async def list_labels(self, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
+    async def list_labels(self, page: LabelPageRequest, deadline: Deadline) -> Granted[LabelPage]:
         """A page of the labels whose documents the caller may configure."""
-        _, labels = await self.planning.act(
+        plan, labels = await self.planning.act(
             page.tenant_id,
             Action.CONFIGURE,
             deadline,
             lambda plan: self.retrieval.list_labels(plan.grant, page, deadline),
             anew=True,
         )
-        return labels
+        return Granted(labels, plan.policy_version)

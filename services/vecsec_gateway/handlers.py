@@ -79,6 +79,7 @@ class GatewayHandlers(GatewayServiceServicer):
                         batch_number=acknowledgement.batch_number,
                         stored_count=acknowledgement.stored_count,
                         total_stored_count=acknowledgement.total_stored_count,
+                        policy_version=acknowledgement.policy_version,
                     )
 
     async def GetDocuments(  # noqa: N802
@@ -98,17 +99,18 @@ class GatewayHandlers(GatewayServiceServicer):
         """Delete documents by id."""
         async with self._in_time() as deadline:
             deleted = await self._use_cases.documents.delete(lookup_from_proto(request), deadline)
-        return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted)
+        return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted.result, policy_version=deleted.policy_version)
 
     async def ListCollections(  # noqa: N802
         self, request: gateway_pb2.ListCollectionsRequest, _context: Context
     ) -> gateway_pb2.ListCollectionsResponse:
         """List a tenant's collections."""
-        response = gateway_pb2.ListCollectionsResponse()
         async with self._in_time() as deadline:
-            for collection in await self._use_cases.documents.list_collections(request.tenant_id, deadline):
-                assert isinstance(collection, collection_pb2.Collection), "passed on as retrieval sent it"
-                response.collections.append(collection)
+            listed = await self._use_cases.documents.list_collections(request.tenant_id, deadline)
+        response = gateway_pb2.ListCollectionsResponse(policy_version=listed.policy_version)
+        for collection in listed.result:
+            assert isinstance(collection, collection_pb2.Collection), "passed on as retrieval sent it"
+            response.collections.append(collection)
         return response
 
     async def ListLabels(  # noqa: N802
@@ -117,9 +119,12 @@ class GatewayHandlers(GatewayServiceServicer):
         """List a page of a tenant's labels."""
         wanted = LabelPageRequest(request.tenant_id, request.page_size, request.page_token)
         async with self._in_time() as deadline:
-            page = await self._use_cases.documents.list_labels(wanted, deadline)
+            listed = await self._use_cases.documents.list_labels(wanted, deadline)
+        page = listed.result
         assert isinstance(page, retrieval_pb2.ListLabelsResponse), "passed on as retrieval sent it"
-        return gateway_pb2.ListLabelsResponse(labels=page.labels, next_page_token=page.next_page_token)
+        return gateway_pb2.ListLabelsResponse(
+            labels=page.labels, next_page_token=page.next_page_token, policy_version=listed.policy_version
+        )
 
     async def ExplainAccess(  # noqa: N802
         self, request: gateway_pb2.ExplainAccessRequest, _context: Context
@@ -139,6 +144,15 @@ class GatewayHandlers(GatewayServiceServicer):
             counts = await self._use_cases.policy.count_violations(request.tenant_id, deadline)
         assert isinstance(counts, policy_pb2.CountViolationsResponse), "passed on as the policy service sent it"
         return gateway_pb2.CountViolationsResponse(counts=counts)
+
+    async def GetPolicyStatus(  # noqa: N802
+        self, request: gateway_pb2.GetPolicyStatusRequest, _context: Context
+    ) -> gateway_pb2.GetPolicyStatusResponse:
+        """Pass on what the policy service says of its policies."""
+        async with self._in_time() as deadline:
+            status = await self._use_cases.policy.status(request.tenant_id, deadline)
+        assert isinstance(status, policy_pb2.GetPolicyStatusResponse), "passed on as the policy service sent it"
+        return gateway_pb2.GetPolicyStatusResponse(status=status)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[Deadline]:

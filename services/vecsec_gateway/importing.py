@@ -1,8 +1,10 @@
 """An import: batches pass through to retrieval as they come, under a grant that is renewed while they do."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import (
@@ -46,28 +48,37 @@ class ImportDocuments:
             return
         plan = await self._plan(first)
         window = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
+        versions: deque[str] = deque()
         acknowledged = 0
         # Closing the stream, for whatever reason, cancels the call to retrieval.
-        async with aclosing(self._retrieval.store(self._granted(first, plan, batches, window))) as acknowledgements:
+        async with aclosing(
+            self._retrieval.store(self._granted(first, plan, batches, window, versions))
+        ) as acknowledgements:
             try:
                 async for acknowledgement in acknowledgements:
                     acknowledged += 1
                     window.release()
-                    yield acknowledgement
+                    yield replace(acknowledgement, policy_version=versions.popleft())
             except InvalidGrant as refusal:
                 raise _grant_refused(refusal, acknowledged) from refusal
 
     async def _granted(
-        self, first: Batch, plan: Plan, rest: AsyncIterator[Batch], window: asyncio.Semaphore
+        self,
+        first: Batch,
+        plan: Plan,
+        rest: AsyncIterator[Batch],
+        window: asyncio.Semaphore,
+        versions: deque[str],
     ) -> AsyncIterator[GrantedBatch]:
+        """The batches as they may be sent on; `versions` takes the policy version that allowed each."""
         await window.acquire()
         renew_at = _renewal(plan)
-        await self._require_writable(first)
+        versions.append(await self._require_writable(first))
         yield GrantedBatch(first, plan.grant)
         async for batch in rest:
             _require_same_target(first, batch)
             await window.acquire()
-            await self._require_writable(batch)
+            versions.append(await self._require_writable(batch))
             if renew_at.remaining() > 0:
                 yield GrantedBatch(batch, None)
                 continue
@@ -75,8 +86,9 @@ class ImportDocuments:
             renew_at = _renewal(plan)
             yield GrantedBatch(batch, plan.grant)
 
-    async def _require_writable(self, batch: Batch) -> None:
-        """The policy in force now decides each label, with the schema at hand that a grant cannot carry.
+    async def _require_writable(self, batch: Batch) -> str:
+        """The policy in force now, whose version is returned, decides each label, with the schema at hand that a grant
+        cannot carry.
 
         What would be refused at every reading, such as an attribute that the schema does not declare, is not stored;
         and attempts to write above one's clearance are counted and audited. Retrieval holds the batch to the grant.
@@ -98,6 +110,7 @@ class ImportDocuments:
         ]
         if violations:
             raise AccessDenied("the policy does not let this caller write these documents", violations=violations)
+        return verdicts.policy_version
 
     async def _plan(self, batch: Batch) -> Plan:
         return await self._policy.plan(batch.tenant_id, Action.WRITE, Deadline.after(_PLANNING_SECONDS))

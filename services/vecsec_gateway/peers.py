@@ -120,6 +120,8 @@ class BatchStored:
     """Which batch of the stream, counted from 1."""
     stored_count: int
     total_stored_count: int
+    policy_version: str = ""
+    """Of the policy that allowed the batch; retrieval does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,12 @@ class ViolationCounts(Protocol):
     denied_count: int
 
 
+class PolicyStatus(Protocol):
+    """Which policy decides over a tenant's rows, as the policy service put it; passed on unread."""
+
+    policy_version: str
+
+
 class PolicyPeer(Protocol):
     """The policy service, asked with the current caller's own token.
 
@@ -181,6 +189,10 @@ class PolicyPeer(Protocol):
 
     async def count_violations(self, tenant_id: str, deadline: Deadline) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
+        ...
+
+    async def status(self, tenant_id: str, deadline: Deadline) -> PolicyStatus:
+        """Which policy decides over a tenant's rows."""
         ...
 
 

@@ -84,6 +84,11 @@ class PolicyClient:
         request = policy_pb2.CountViolationsRequest(tenant_id=tenant_id)
         return await self._call(self._stub.CountViolations, "CountViolations", request, deadline)
 
+    async def status(self, tenant_id: str, deadline: Deadline) -> policy_pb2.GetPolicyStatusResponse:
+        """Which policy decides over a tenant's rows."""
+        request = policy_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
+        return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, deadline)
+
     async def _call(
         self,
         method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",

@@ -9,7 +9,7 @@ from vecsec_chassis.labels import Label
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.peer_failures import PolicyTimedOut
-from vecsec_gateway.peers import Explanation, Plan, PolicyPeer, Verdicts, ViolationCounts
+from vecsec_gateway.peers import Explanation, Plan, PolicyPeer, PolicyStatus, Verdicts, ViolationCounts
 from vecsec_gateway.retries import RetryRules, retried
 from vecsec_gateway.retry_budget import RetryBudget
 
@@ -58,6 +58,10 @@ class ResilientPolicy:
     async def count_violations(self, tenant_id: str, deadline: Deadline) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
         return await self._call(deadline, lambda until: self._peer.count_violations(tenant_id, until))
+
+    async def status(self, tenant_id: str, deadline: Deadline) -> PolicyStatus:
+        """Which policy decides over a tenant's rows."""
+        return await self._call(deadline, lambda until: self._peer.status(tenant_id, until))
 
     async def _call(self, deadline: Deadline, attempt: Callable[[Deadline], Awaitable[Result]]) -> Result:
         async def once() -> Result:

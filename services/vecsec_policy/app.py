@@ -29,6 +29,7 @@ from vecsec_policy.shadow_counts import ShadowCounts
 from vecsec_policy.shadowing import Shadow
 from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
+from vecsec_policy.status import StatusReader
 from vecsec_policy.version_metrics import VersionMetrics
 from vecsec_policy.violations import ViolationLedger
 
@@ -66,13 +67,18 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
         ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
         gate = EntryGate(reload.in_force, ledger, auditor)
-        shadow = Shadow(reload.in_force, audit_file, ShadowCounts(telemetry.meter))
+        shadow_counts = ShadowCounts(telemetry.meter)
+        shadow = Shadow(reload.in_force, audit_file, shadow_counts)
         planner = AccessPlanner(
             gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds, shadow=shadow
         )
         checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
         handlers = PolicyHandlers(
-            planner, checker, AccessExplainer(gate, auditor), ViolationCounter(gate, ledger, auditor)
+            planner,
+            checker,
+            AccessExplainer(gate, auditor),
+            ViolationCounter(gate, ledger, auditor),
+            StatusReader(gate, reload.in_force, shadow_counts, auditor, lambda: report.is_failing),
         )
         signer.on_change(planner.forget)
         guard.ask(checker.labels)

@@ -31,6 +31,7 @@ class AuditedCall(StrEnum):
     CHECK = "check"
     EXPLAIN = "explain"
     COUNT = "count"
+    STATUS = "status"
 
 
 class Outcome(StrEnum):

@@ -15,6 +15,8 @@ from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.remedies import Change
 from vecsec_policy.rules import Verdict
+from vecsec_policy.shadow_counts import Change, Question
+from vecsec_policy.status import StatusReader
 
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 
@@ -23,12 +25,18 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
     """Hands each call to its use case."""
 
     def __init__(
-        self, planner: AccessPlanner, checker: RowChecker, explainer: AccessExplainer, counter: ViolationCounter
+        self,
+        planner: AccessPlanner,
+        checker: RowChecker,
+        explainer: AccessExplainer,
+        counter: ViolationCounter,
+        status: StatusReader,
     ) -> None:
         self._planner = planner
         self._checker = checker
         self._explainer = explainer
         self._counter = counter
+        self._status = status
 
     async def PlanAccess(  # noqa: N802 (the contract's name)
         self, request: policy_service_pb2.PlanAccessRequest, context: Context
@@ -102,6 +110,26 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             ],
             denied_count=counts.denied,
             since_time=_timestamp(counts.since),
+        )
+
+    async def GetPolicyStatus(  # noqa: N802
+        self, request: policy_service_pb2.GetPolicyStatusRequest, context: Context
+    ) -> policy_service_pb2.GetPolicyStatusResponse:
+        """Say which policy decides over a tenant's rows."""
+        status = self._status.read(current_identity(), request.tenant_id)
+        return policy_service_pb2.GetPolicyStatusResponse(
+            policy_version=status.policy_version,
+            load_time=_timestamp(status.loaded_at),
+            candidate_version=status.candidate_version,
+            is_promoted=status.is_promoted,
+            shadow_share=status.shadow_share,
+            disagreements=policy_service_pb2.ShadowDisagreements(
+                entries_gained=status.disagreements[Question.ENTRY, Change.GAINED],
+                entries_lost=status.disagreements[Question.ENTRY, Change.LOST],
+                rows_gained=status.disagreements[Question.ROW, Change.GAINED],
+                rows_lost=status.disagreements[Question.ROW, Change.LOST],
+            ),
+            is_reload_failing=status.is_reload_failing,
         )
 
 

@@ -31,11 +31,13 @@ class Rollout:
     def shadows(self, tenant_id: str, identity: Identity) -> bool:
         """Whether a call is decided by the candidate too. A caller is in or out for as long as the candidate's folder
         stays the same, whichever replica is asked."""
-        if self.shadow_share == 0.0 or self.promotes(tenant_id):
-            return False
-        if self.shadow_tenants and tenant_id not in self.shadow_tenants:
-            return False
-        return _position(identity, tenant_id) < self.shadow_share
+        share = self.share_of(tenant_id)
+        return share > 0 and _position(identity, tenant_id) < share
+
+    def share_of(self, tenant_id: str) -> float:
+        """Which share of the callers who ask for this tenant is in the shadow."""
+        is_meant = not self.shadow_tenants or tenant_id in self.shadow_tenants
+        return self.shadow_share if is_meant and not self.promotes(tenant_id) else 0.0
 
     @property
     def tenants(self) -> AbstractSet[str]:

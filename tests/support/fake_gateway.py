@@ -107,6 +107,9 @@ class FakeGateway(GatewayServiceServicer):
     def ExplainAccess(self, request: Any, context: Any) -> Any:
         return self._answer("ExplainAccess", request, context)
 
+    def GetPolicyStatus(self, request: Any, context: Any) -> Any:
+        return self._answer("GetPolicyStatus", request, context)
+
     def CountViolations(self, request: Any, context: Any) -> Any:
         return self._answer("CountViolations", request, context)
 

@@ -115,6 +115,10 @@ class FakePolicy(Peer, policy_grpc.PolicyServiceServicer):
         usual = policy_pb2.ExplainAccessResponse(decision=access_pb2.DECISION_ALLOW, incident_id="incident 1")
         return await self.answer("ExplainAccess", request, context, usual)
 
+    async def GetPolicyStatus(self, request: policy_pb2.GetPolicyStatusRequest, context: Context) -> Any:
+        usual = policy_pb2.GetPolicyStatusResponse(policy_version=self.version)
+        return await self.answer("GetPolicyStatus", request, context, usual)
+
     async def CountViolations(self, request: policy_pb2.CountViolationsRequest, context: Context) -> Any:
         return await self.answer(
             "CountViolations", request, context, policy_pb2.CountViolationsResponse(denied_count=7)

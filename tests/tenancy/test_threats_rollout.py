@@ -7,8 +7,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import grpc
 import pytest
-from support.stack import Stack, document, running_stack
+from support.refusals import refusal
+from support.stack import Stack, bearer, document, running_stack
+
+from vecsec.gateway.v1 import gateway_service_pb2
+from vecsec.policy.v1 import policy_service_pb2
+from vecsec.type.v1 import access_pb2, label_pb2
 
 PATIENCE_SECONDS = 60
 ROWS = (document("open", "plans", "PUBLIC"), document("internal", "plans", "INTERNAL"))
@@ -105,3 +111,60 @@ async def test_threat_11_a_promoted_candidate_that_breaks_decides_as_before(stac
     await until(is_told)
     assert await seen(stack, "tenant_a") == ["open"]
     assert await seen(stack, "tenant_b") == ["internal", "open"]
+
+
+def status_request(tenant_id: str = "tenant_a") -> gateway_service_pb2.GetPolicyStatusRequest:
+    return gateway_service_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
+
+
+async def test_threat_12_the_status_is_for_whoever_may_configure_and_of_their_tenant_alone(stack: Stack) -> None:
+    roll_out(stack, shadow={"share": 1, "tenants": ["tenant_a"]}, promoted={"tenants": ["python_core"]})
+    await candidate_is_loaded(stack)
+    await seen(stack, "tenant_a")
+    superuser = bearer(stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL"))
+
+    async def status() -> policy_service_pb2.GetPolicyStatusResponse:
+        return (await stack.gateway.GetPolicyStatus(status_request(), metadata=superuser)).status
+
+    async def is_counted() -> bool:
+        return (await status()).disagreements.rows_lost >= 1
+
+    await until(is_counted)
+    told = await status()
+    assert told.policy_version != told.candidate_version
+    assert (told.shadow_share, told.is_promoted, told.is_reload_failing) == (1.0, False, False)
+    other = bearer(stack.issuer.token("tenant_b", "superuser", "CONFIDENTIAL"))
+    (stack.folder / "rollout.yaml").write_text("candidate: [")
+
+    async def is_failing() -> bool:
+        return (await status()).is_reload_failing
+
+    await until(is_failing)
+    theirs = (await stack.gateway.GetPolicyStatus(status_request("tenant_b"), metadata=other)).status
+    assert theirs.disagreements == policy_service_pb2.ShadowDisagreements()
+    assert (theirs.shadow_share, theirs.is_promoted) == (0.0, False)
+    for refused_caller in (other, bearer(stack.issuer.token("tenant_a"))):
+        refused = await refusal(stack.gateway.GetPolicyStatus(status_request(), metadata=refused_caller))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED")
+
+
+async def test_every_answer_names_the_policy_that_it_was_made_by(stack: Stack) -> None:
+    admin = bearer(stack.issuer.token("tenant_a", "admin", "SECRET"))
+    version = (await stack.gateway.GetPolicyStatus(status_request(), metadata=admin)).status.policy_version
+    store = gateway_service_pb2.ImportDocumentsRequest(tenant_id="tenant_a", documents=[document("new", "plans")])
+    stored = [answer async for answer in stack.gateway.ImportDocuments(iter([store]), metadata=admin)]
+    ids = {"tenant_id": "tenant_a", "document_ids": ["new"]}
+    label = label_pb2.Label(tenant_id="tenant_a", topics=["rag"])
+    explain = gateway_service_pb2.ExplainAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_READ, label=label)
+    answers = [
+        *stored,
+        await stack.gateway.GetDocuments(gateway_service_pb2.GetDocumentsRequest(**ids), metadata=admin),
+        await stack.gateway.DeleteDocuments(gateway_service_pb2.DeleteDocumentsRequest(**ids), metadata=admin),
+        await stack.gateway.ListCollections(
+            gateway_service_pb2.ListCollectionsRequest(tenant_id="tenant_a"), metadata=admin
+        ),
+        await stack.gateway.ListLabels(gateway_service_pb2.ListLabelsRequest(tenant_id="tenant_a"), metadata=admin),
+        (await stack.gateway.ExplainAccess(explain, metadata=admin)).explanation,
+        await stack.search(admin[0][1].removeprefix("Bearer "), "tenant_a"),
+    ]
+    assert [answer.policy_version for answer in answers] == [version] * 7

@@ -29,6 +29,7 @@ from vecsec_client import (
     Provenance,
     ScoredDocument,
     Sensitivity,
+    ShadowDisagreements,
     SimilarityMetric,
     Unauthenticated,
     all_of,
@@ -300,3 +301,22 @@ async def test_a_runaway_filter_is_an_error_not_a_crash(caller: Caller) -> None:
         nested = all_of(nested)
     with pytest.raises(InvalidArgument, match="nested"):
         await caller.call("search", "x", filter=nested)
+
+
+async def test_policy_status(caller: Caller, gateway: FakeGateway) -> None:
+    loaded = Timestamp()
+    loaded.FromDatetime(datetime(2026, 1, 2, tzinfo=UTC))
+    status = policy_pb2.GetPolicyStatusResponse(
+        policy_version="v1",
+        load_time=loaded,
+        candidate_version="v2",
+        shadow_share=0.5,
+        disagreements=policy_pb2.ShadowDisagreements(entries_gained=1, entries_lost=2, rows_gained=3, rows_lost=4),
+        is_reload_failing=True,
+    )
+    gateway.answers["GetPolicyStatus"] = gateway_pb2.GetPolicyStatusResponse(status=status)
+    answer = await caller.call("policy_status")
+    assert (answer.policy_version, answer.candidate_version, answer.shadow_share) == ("v1", "v2", 0.5)
+    assert answer.loaded == datetime(2026, 1, 2, tzinfo=UTC)
+    assert answer.disagreements == ShadowDisagreements(entries_gained=1, entries_lost=2, rows_gained=3, rows_lost=4)
+    assert (answer.is_promoted, answer.is_reload_failing) == (False, True)

@@ -19,9 +19,10 @@ from vecsec_client.retrying import NO_RETRIES
 PUBLIC_NAMES = """
 NO_RETRIES Action AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Collection DataLoss
 DeadlineExceeded DeleteResult DeterminingRule Document DocumentInput DocumentsAnswer DocumentsRejected Equals
-Explanation Fallback FieldViolation ImportProgress In Internal InvalidArgument MetadataFilter MockReason
-NotFound PermissionDenied Provenance Range RejectedDocument ResourceExhausted RetryPolicy Scalar
-ScoredDocument SearchAnswer Sensitivity SimilarityMetric TokenProvider Unauthenticated Unavailable VecSecClient
+Explanation Fallback FieldViolation ImportProgress In Internal InvalidArgument LabelCount LabelPage
+MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range RejectedDocument
+ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity ShadowDisagreements SimilarityMetric
+TokenProvider Unauthenticated Unavailable VecSecClient
 VecSecError ViolationCounts ViolationType all_of any_of at_least at_most between equals in_ less_than more_than
 static_token token_from_environment token_from_file
 """

@@ -218,22 +218,26 @@ class ImportDocumentsResponse(_message.Message):
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     STORED_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_STORED_COUNT_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     batch_number: _builtins.int
     """Which request of this stream this answers, counted from 1."""
     stored_count: _builtins.int
     """How many documents this batch stored."""
     total_stored_count: _builtins.int
     """How many documents this stream has stored so far."""
+    policy_version: _builtins.str
+    """The content hash of the policy that allowed this batch."""
     def __init__(
         self,
         *,
         batch_number: _builtins.int = ...,
         stored_count: _builtins.int = ...,
         total_stored_count: _builtins.int = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "stored_count", b"stored_count", "total_stored_count", b"total_stored_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "policy_version", b"policy_version", "stored_count", b"stored_count", "total_stored_count", b"total_stored_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,16 +346,20 @@ class DeleteDocumentsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     deleted_count: _builtins.int
     """How many documents were deleted."""
+    policy_version: _builtins.str
+    """The content hash of the policy that planned the deletion."""
     def __init__(
         self,
         *,
         deleted_count: _builtins.int = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_count", b"deleted_count", "policy_version", b"policy_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,6 +394,9 @@ class ListCollectionsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COLLECTIONS_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.str
+    """The content hash of the policy that planned the listing."""
     @_builtins.property
     def collections(self) -> _containers.RepeatedCompositeFieldContainer[_collection_pb2.Collection]:
         """The collections that hold at least one document the caller may read, by id."""
@@ -394,10 +405,11 @@ class ListCollectionsResponse(_message.Message):
         self,
         *,
         collections: _abc.Iterable[_collection_pb2.Collection] | None = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "policy_version", b"policy_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -543,8 +555,11 @@ class ListLabelsResponse(_message.Message):
 
     LABELS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where to go on; empty if this was the last page."""
+    policy_version: _builtins.str
+    """The content hash of the policy that planned the listing."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[_label_count_pb2.LabelCount]:
         """The labels, each with its collection; those that the caller may not configure are left out and not counted."""
@@ -554,11 +569,58 @@ class ListLabelsResponse(_message.Message):
         *,
         labels: _abc.Iterable[_label_count_pb2.LabelCount] | None = ...,
         next_page_token: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "next_page_token", b"next_page_token", "policy_version", b"policy_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLabelsResponse: _TypeAlias = ListLabelsResponse  # noqa: Y015
+
+@_typing.final
+class GetPolicyStatusRequest(_message.Message):
+    """Asks which policy decides over a tenant's rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyStatusRequest: _TypeAlias = GetPolicyStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetPolicyStatusResponse(_message.Message):
+    """The policy service's word on its policies."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> _policy_service_pb2.GetPolicyStatusResponse:
+        """What the policy service said."""
+
+    def __init__(
+        self,
+        *,
+        status: _policy_service_pb2.GetPolicyStatusResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyStatusResponse: _TypeAlias = GetPolicyStatusResponse  # noqa: Y015

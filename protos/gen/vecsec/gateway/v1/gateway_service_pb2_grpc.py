@@ -76,6 +76,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.CountViolationsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.CountViolationsResponse.FromString,
                 _registered_method=True)
+        self.GetPolicyStatus = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/GetPolicyStatus',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPolicyStatusRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPolicyStatusResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -139,6 +144,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPolicyStatus(self, request, context):
+        """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -181,6 +193,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.CountViolations,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.CountViolationsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.CountViolationsResponse.SerializeToString,
+            ),
+            'GetPolicyStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicyStatus,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPolicyStatusRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPolicyStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -401,6 +418,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/CountViolations',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.CountViolationsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.CountViolationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicyStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/GetPolicyStatus',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPolicyStatusRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetPolicyStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

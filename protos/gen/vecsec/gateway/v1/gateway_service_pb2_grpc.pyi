@@ -51,6 +51,8 @@ class GatewayServiceStub:
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]
     """Counts a tenant's violations; for callers who may configure it."""
+    GetPolicyStatus: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetPolicyStatusRequest, _gateway_service_pb2.GetPolicyStatusResponse]
+    """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -75,6 +77,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]  # type: ignore[assignment]
     """Counts a tenant's violations; for callers who may configure it."""
+    GetPolicyStatus: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetPolicyStatusRequest, _gateway_service_pb2.GetPolicyStatusResponse]  # type: ignore[assignment]
+    """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
@@ -144,5 +148,13 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.CountViolationsResponse, _abc.Awaitable[_gateway_service_pb2.CountViolationsResponse]]:
         """Counts a tenant's violations; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def GetPolicyStatus(
+        self,
+        request: _gateway_service_pb2.GetPolicyStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.GetPolicyStatusResponse, _abc.Awaitable[_gateway_service_pb2.GetPolicyStatusResponse]]:
+        """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -495,3 +495,111 @@ class CountViolationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountViolationsResponse: _TypeAlias = CountViolationsResponse  # noqa: Y015
+
+@_typing.final
+class GetPolicyStatusRequest(_message.Message):
+    """Asks which policy decides over a tenant's rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyStatusRequest: _TypeAlias = GetPolicyStatusRequest  # noqa: Y015
+
+@_typing.final
+class ShadowDisagreements(_message.Message):
+    """How often a candidate in the shadow would have decided otherwise over one tenant's rows, since it was loaded by the
+    replica that answers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_GAINED_FIELD_NUMBER: _builtins.int
+    ENTRIES_LOST_FIELD_NUMBER: _builtins.int
+    ROWS_GAINED_FIELD_NUMBER: _builtins.int
+    ROWS_LOST_FIELD_NUMBER: _builtins.int
+    entries_gained: _builtins.int
+    """Calls that it would have let into the tenant."""
+    entries_lost: _builtins.int
+    """Calls that it would have turned away."""
+    rows_gained: _builtins.int
+    """Rows that it would have let through. Rows that the plan left out are not seen; `vecsec policy diff` finds those."""
+    rows_lost: _builtins.int
+    """Rows that it would have withheld."""
+    def __init__(
+        self,
+        *,
+        entries_gained: _builtins.int = ...,
+        entries_lost: _builtins.int = ...,
+        rows_gained: _builtins.int = ...,
+        rows_lost: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries_gained", b"entries_gained", "entries_lost", b"entries_lost", "rows_gained", b"rows_gained", "rows_lost", b"rows_lost"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowDisagreements: _TypeAlias = ShadowDisagreements  # noqa: Y015
+
+@_typing.final
+class GetPolicyStatusResponse(_message.Message):
+    """Which policy decides over a tenant's rows, by the word of the replica that answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    LOAD_TIME_FIELD_NUMBER: _builtins.int
+    CANDIDATE_VERSION_FIELD_NUMBER: _builtins.int
+    IS_PROMOTED_FIELD_NUMBER: _builtins.int
+    SHADOW_SHARE_FIELD_NUMBER: _builtins.int
+    DISAGREEMENTS_FIELD_NUMBER: _builtins.int
+    IS_RELOAD_FAILING_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.str
+    """The content hash of the policy that decides."""
+    candidate_version: _builtins.str
+    """The content hash of the candidate policy; empty if none is being rolled out."""
+    is_promoted: _builtins.bool
+    """Whether the candidate decides over this tenant's rows."""
+    shadow_share: _builtins.float
+    """The share of this tenant's calls, 0 to 1, that the candidate decides too, without effect."""
+    is_reload_failing: _builtins.bool
+    """Whether changed files are not in force because something is wrong with them; the service's log says what."""
+    @_builtins.property
+    def load_time(self) -> _timestamp_pb2.Timestamp:
+        """When this replica loaded it."""
+
+    @_builtins.property
+    def disagreements(self) -> Global___ShadowDisagreements:
+        """What the candidate in the shadow would change."""
+
+    def __init__(
+        self,
+        *,
+        policy_version: _builtins.str = ...,
+        load_time: _timestamp_pb2.Timestamp | None = ...,
+        candidate_version: _builtins.str = ...,
+        is_promoted: _builtins.bool = ...,
+        shadow_share: _builtins.float = ...,
+        disagreements: Global___ShadowDisagreements | None = ...,
+        is_reload_failing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disagreements", b"disagreements", "load_time", b"load_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_version", b"candidate_version", "disagreements", b"disagreements", "is_promoted", b"is_promoted", "is_reload_failing", b"is_reload_failing", "load_time", b"load_time", "policy_version", b"policy_version", "shadow_share", b"shadow_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyStatusResponse: _TypeAlias = GetPolicyStatusResponse  # noqa: Y015

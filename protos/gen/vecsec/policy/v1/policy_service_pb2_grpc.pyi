@@ -43,6 +43,8 @@ class PolicyServiceStub:
     """Says whether the caller may touch a row with this label and, to a caller who may configure, which rules decide it."""
     CountViolations: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.CountViolationsRequest, _policy_service_pb2.CountViolationsResponse]
     """Counts violations of a tenant; for callers who may configure it."""
+    GetPolicyStatus: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyStatusRequest, _policy_service_pb2.GetPolicyStatusResponse]
+    """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -59,6 +61,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Says whether the caller may touch a row with this label and, to a caller who may configure, which rules decide it."""
     CountViolations: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.CountViolationsRequest, _policy_service_pb2.CountViolationsResponse]  # type: ignore[assignment]
     """Counts violations of a tenant; for callers who may configure it."""
+    GetPolicyStatus: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyStatusRequest, _policy_service_pb2.GetPolicyStatusResponse]  # type: ignore[assignment]
+    """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the rules. It verifies the caller's own token (authorization metadata), plans, checks,
@@ -96,5 +100,13 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.CountViolationsResponse, _abc.Awaitable[_policy_service_pb2.CountViolationsResponse]]:
         """Counts violations of a tenant; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def GetPolicyStatus(
+        self,
+        request: _policy_service_pb2.GetPolicyStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetPolicyStatusResponse, _abc.Awaitable[_policy_service_pb2.GetPolicyStatusResponse]]:
+        """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
