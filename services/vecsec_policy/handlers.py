@@ -15,7 +15,7 @@ from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.remedies import Change
 from vecsec_policy.rules import Verdict
-from vecsec_policy.shadow_counts import Change, Question
+from vecsec_policy.shadow_counts import Difference, Question
 from vecsec_policy.status import StatusReader
 
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
@@ -124,10 +124,10 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             is_promoted=status.is_promoted,
             shadow_share=status.shadow_share,
             disagreements=policy_service_pb2.ShadowDisagreements(
-                entries_gained=status.disagreements[Question.ENTRY, Change.GAINED],
-                entries_lost=status.disagreements[Question.ENTRY, Change.LOST],
-                rows_gained=status.disagreements[Question.ROW, Change.GAINED],
-                rows_lost=status.disagreements[Question.ROW, Change.LOST],
+                entries_gained=status.disagreements[Question.ENTRY, Difference.GAINED],
+                entries_lost=status.disagreements[Question.ENTRY, Difference.LOST],
+                rows_gained=status.disagreements[Question.ROW, Difference.GAINED],
+                rows_lost=status.disagreements[Question.ROW, Difference.LOST],
             ),
             is_reload_failing=status.is_reload_failing,
         )

@@ -16,7 +16,7 @@ class Question(StrEnum):
     ROW = "row"
 
 
-class Change(StrEnum):
+class Difference(StrEnum):
     """What the candidate would change."""
 
     GAINED = "gained"
@@ -43,18 +43,18 @@ class ShadowCounts:
         self._failures = Tally(meter, "vecsec_policy_shadow_failures", "Calls that the candidate failed to decide.")
         for question in Question:
             self._comparisons.add(0, question.value)
-            for change in Change:
+            for change in Difference:
                 self._disagreements.add(0, question.value, change.value)
         for tally in (self._dropped, self._failures):
             tally.add(0)
         self._version = ""
-        self._tenants: defaultdict[str, Counter[tuple[Question, Change]]] = defaultdict(Counter)
+        self._tenants: defaultdict[str, Counter[tuple[Question, Difference]]] = defaultdict(Counter)
 
     def compared(self, question: Question, count: int) -> None:
         """Decisions that both made."""
         self._comparisons.add(count, question.value)
 
-    def disagreed(self, version: str, tenant_id: str, question: Question, change: Change) -> None:
+    def disagreed(self, version: str, tenant_id: str, question: Question, change: Difference) -> None:
         """A decision about a listed tenant that a candidate of this version would have made otherwise."""
         self._disagreements.add(1, question.value, change.value)
         if version != self._version:
@@ -70,7 +70,7 @@ class ShadowCounts:
         """A call that could not be decided."""
         self._failures.add(1)
 
-    def of_tenant(self, version: str, tenant_id: str) -> Mapping[tuple[Question, Change], int]:
+    def of_tenant(self, version: str, tenant_id: str) -> Mapping[tuple[Question, Difference], int]:
         """The disagreements about one tenant with the candidate of this version."""
         booked = self._tenants.get(tenant_id, Counter()) if version == self._version else Counter()
-        return {(question, change): booked[question, change] for question in Question for change in Change}
+        return {(question, change): booked[question, change] for question in Question for change in Difference}

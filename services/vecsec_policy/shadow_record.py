@@ -7,7 +7,7 @@ from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.labels import Label, rule_attributes
 from vecsec_policy.audit import timestamp
 from vecsec_policy.rules import Verdict
-from vecsec_policy.shadow_counts import Change, Question
+from vecsec_policy.shadow_counts import Difference, Question
 
 SHADOW = "shadow"
 """The kind of these records."""
@@ -24,7 +24,7 @@ class ShadowRecord:
     tenant_id: str
     action: Action
     question: Question
-    change: Change
+    change: Difference
     label: Label | None
     """Of the row; None where it is about entering the tenant."""
     current_version: str

@@ -19,7 +19,7 @@ from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditTrail
 from vecsec_policy.deciding import Standing, decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
-from vecsec_policy.shadow_counts import Change, Question, ShadowCounts
+from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
 from vecsec_policy.shadow_record import ShadowRecord
 from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot
 
@@ -57,10 +57,10 @@ class _Pair:
     candidate: Verdict
 
     @property
-    def change(self) -> Change | None:
+    def change(self) -> Difference | None:
         if self.current.allowed == self.candidate.allowed:
             return None
-        return Change.GAINED if self.candidate.allowed else Change.LOST
+        return Difference.GAINED if self.candidate.allowed else Difference.LOST
 
 
 class Shadow:
@@ -73,7 +73,7 @@ class Shadow:
         self._calls: asyncio.Queue[_Call] = asyncio.Queue(_WAITING_CALLS)
         self._standings: LRUCache[tuple[str, Identity, str, Action], Standing | None] = LRUCache(_REMEMBERED)
         self._verdicts: LRUCache[tuple[Standing, Label], Verdict] = LRUCache(_REMEMBERED)
-        self._next_record: dict[tuple[Question, Change], float] = {}
+        self._next_record: dict[tuple[Question, Difference], float] = {}
 
     def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
         """Note that a plan was asked for."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
-from vecsec_policy.shadow_counts import Change, Question, ShadowCounts
+from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
 from vecsec_policy.snapshot import PolicyInForce
 from vecsec_policy.standing import EntryGate
 
@@ -23,7 +23,7 @@ class PolicyStatus:
     is_promoted: bool
     shadow_share: float
     """Of the tenant's calls; 0 if the candidate decides none of them."""
-    disagreements: Mapping[tuple[Question, Change], int]
+    disagreements: Mapping[tuple[Question, Difference], int]
     is_reload_failing: bool
 
 

@@ -15,7 +15,7 @@ from vecsec_policy import shadowing
 from vecsec_policy.audit import Record
 from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.rollout import Rollout
-from vecsec_policy.shadow_counts import Change, Question, ShadowCounts
+from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
 from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
 
 PUBLIC = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}))
@@ -60,7 +60,7 @@ class Service:
         task.cancel()
 
     @property
-    def counted(self) -> Mapping[tuple[Question, Change], int]:
+    def counted(self) -> Mapping[tuple[Question, Difference], int]:
         counts = self.counts.of_tenant("stricter", "tenant_a")
         return {key: count for key, count in counts.items() if count}
 
@@ -73,7 +73,7 @@ def service(packaged: PolicySnapshot) -> Service:
 async def test_rows_that_would_be_lost_or_gained_are_counted_and_recorded(service: Service) -> None:
     service.check(identity(), PUBLIC, INTERNAL, FINANCE)
     await service.catch_up()
-    assert service.counted == {(Question.ROW, Change.LOST): 1, (Question.ROW, Change.GAINED): 1}
+    assert service.counted == {(Question.ROW, Difference.LOST): 1, (Question.ROW, Difference.GAINED): 1}
     lost, gained = sorted(service.records, key=lambda record: str(record["change"]), reverse=True)
     assert (lost["kind"], lost["question"], lost["change"]) == ("shadow", "row", "lost")
     assert (lost["allowed"], lost["candidate_allowed"]) == (True, False)
@@ -88,7 +88,7 @@ async def test_entries_that_would_be_lost_are_counted(service: Service) -> None:
     service.shadow.planned(identity(), "tenant_a", Action.READ)
     service.shadow.planned(identity(), "tenant_b", Action.READ)
     await service.catch_up()
-    assert service.counted == {(Question.ENTRY, Change.LOST): 1}
+    assert service.counted == {(Question.ENTRY, Difference.LOST): 1}
     assert [record["question"] for record in service.records] == ["entry"]
 
 
@@ -96,7 +96,7 @@ async def test_records_are_sampled_and_counts_are_not(service: Service) -> None:
     for _ in range(20):
         service.check(identity(), INTERNAL)
     await service.catch_up()
-    assert service.counted == {(Question.ROW, Change.LOST): 20}
+    assert service.counted == {(Question.ROW, Difference.LOST): 20}
     assert len(service.records) == 1
 
 
@@ -138,12 +138,12 @@ async def test_a_candidate_that_fails_harms_nobody(service: Service, monkeypatch
     assert failed == [1]
     service.check(identity(), INTERNAL)
     await service.catch_up()
-    assert service.counted == {(Question.ROW, Change.LOST): 1}, "it goes on"
+    assert service.counted == {(Question.ROW, Difference.LOST): 1}, "it goes on"
 
 
 async def test_counts_of_one_candidate_are_not_those_of_the_next(folder: Path, service: Service) -> None:
     service.check(identity(), INTERNAL)
     await service.catch_up()
-    assert service.counts.of_tenant("next", "tenant_a")[Question.ROW, Change.LOST] == 0
-    assert service.counts.of_tenant("stricter", "tenant_b")[Question.ROW, Change.LOST] == 0
+    assert service.counts.of_tenant("next", "tenant_a")[Question.ROW, Difference.LOST] == 0
+    assert service.counts.of_tenant("stricter", "tenant_b")[Question.ROW, Difference.LOST] == 0
     assert load_snapshot(folder).version == service.current.version
