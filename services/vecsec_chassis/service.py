@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 import uvloop
 
-from vecsec_chassis import logs
+from vecsec_chassis import logs, supervisor
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.server import RunningService
 from vecsec_chassis.settings import ServiceSettings, load_settings
@@ -50,7 +50,9 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings):
+        supervisor.notify(supervisor.READY)
         await stop.wait()
+        supervisor.notify(supervisor.STOPPING)
 
 
 def _collect_garbage_less_often() -> None:

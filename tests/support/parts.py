@@ -1,5 +1,6 @@
 """Parts that some tests need and that may be missing on a machine, by marker."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,28 @@ def _docker() -> str | None:
     return None if answered else "no Docker engine answers"
 
 
+def find_checkov() -> Path | None:
+    """checkov has an environment of its own, beside that of the tests."""
+    root = Path(__file__).parents[2]
+    environments = (root / ".venv-checkov", Path(os.environ.get("VECSEC_TEST_CHECKOV", root / ".venv-checkov")))
+    return next((path for each in environments if (path := each / "bin" / "checkov").is_file()), None)
+
+
+def _kubectl() -> str | None:
+    kubectl = find_program("kubectl")
+    overlay = Path(__file__).parents[2] / "deploy" / "kubernetes" / "overlays" / "dev"
+    if kubectl is None:
+        return "not installed: kubectl"
+    rendered = subprocess.run([kubectl, "kustomize", str(overlay)], capture_output=True, check=False, timeout=60)
+    too_old = b"unknown field" in rendered.stderr and b"components" in rendered.stderr
+    return "kubectl is too old for kustomize components" if too_old else None
+
+
 MISSING_PART: dict[str, Callable[[], str | None]] = {
+    "checkov": lambda: None if find_checkov() else "not installed: .venv-checkov (deploy/development/checkov makes it)",
     "docker": _docker,
     "grpcurl": lambda: _programs("grpcurl"),
+    "kubectl": _kubectl,
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
 }
 """For each marker, what is missing on this machine; None if nothing is."""

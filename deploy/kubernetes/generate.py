@@ -1,0 +1,70 @@
+"""Writes the manifests that hold a copy of other files, so that each of these has one source.
+
+`python deploy/kubernetes/generate.py`; a test says when that was forgotten.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent.parent
+_POLICY = _ROOT / "services" / "vecsec_policy" / "default_policy"
+_RULES = _ROOT / "deploy" / "monitoring" / "rules"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they were."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def generated() -> Mapping[Path, str]:
+    """The generated files, by path."""
+    return {
+        _HERE / "base" / "generated" / "policy-files.yaml": _manifest(_policy_files(), _POLICY),
+        _HERE / "components" / "monitoring" / "generated" / "prometheus-rules.yaml": _manifest(_rules(), _RULES),
+    }
+
+
+def _policy_files() -> dict[str, object]:
+    """The default policy; an overlay puts its own ConfigMap of this name in its place."""
+    files = sorted(path for path in _POLICY.iterdir() if path.is_file())
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "vecsec-policy"},
+        "data": {path.name: path.read_text() for path in files},
+    }
+
+
+def _rules() -> dict[str, object]:
+    groups = [group for path in sorted(_RULES.glob("*.yaml")) for group in yaml.safe_load(path.read_text())["groups"]]
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "vecsec", "namespace": "vecsec"},
+        "spec": {"groups": groups},
+    }
+
+
+def _manifest(content: dict[str, object], source: Path) -> str:
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+    return f"# Generated from {source.relative_to(_ROOT)} by deploy/kubernetes/generate.py; change it there.\n{text}"
+
+
+def main() -> None:
+    """Write the files."""
+    for path, text in generated().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""The Kubernetes manifests: valid, hardened, and in agreement with the services' own settings."""
+
+import importlib.util
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+from support.manifests import KUBERNETES, OVERLAYS, Manifest, of_kind, rendered, rendered_text, services, workloads
+from support.parts import find_checkov
+
+from vecsec_chassis.flag_file import parse_document
+from vecsec_chassis.server import LIVENESS
+from vecsec_chassis.settings import ServiceSettings
+from vecsec_gateway.settings import GatewaySettings
+from vecsec_policy.settings import PolicySettings
+from vecsec_policy.snapshot import load_snapshot
+from vecsec_retrieval.settings import RetrievalSettings
+
+pytestmark = [pytest.mark.kubectl, pytest.mark.parametrize("overlay", OVERLAYS)]
+
+SETTINGS: Mapping[str, type[ServiceSettings]] = {
+    "gateway": GatewaySettings,
+    "policy": PolicySettings,
+    "retrieval": RetrievalSettings,
+}
+OPERATORS = ("cert-manager.io/", "monitoring.coreos.com/")
+"""Their schemas are not published with Kubernetes'."""
+FROM_OUTSIDE = {"vecsec-issuers", "vecsec-grant-key", "vecsec-grant-keys"}
+"""Made by hand, before the rest: the README says how."""
+SKIPPED_CHECKS = {
+    "CKV_K8S_15": "tags of releases never move, and nodes without a registry must be able to start pods",
+    "CKV_K8S_43": "digests are known where images are built: an overlay sets them",
+}
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.32", "1.34", "1.37"])
+def test_manifests_follow_the_published_schemas(overlay: str, version: str) -> None:
+    builtin = [each for each in rendered(overlay) if not each["apiVersion"].startswith(OPERATORS)]
+    assert len(builtin) > 15
+    for manifest in builtin:
+        kubernetes_validate.validate(dict(manifest), version, strict=True)
+
+
+@pytest.mark.checkov
+@pytest.mark.slow
+def test_a_hardening_checker_finds_nothing(overlay: str, tmp_path: Path) -> None:
+    (tmp_path / "rendered.yaml").write_text(rendered_text(overlay))
+    command = [str(find_checkov()), "--directory", str(tmp_path), "--framework", "kubernetes", "--output", "json"]
+    command += ["--quiet", "--compact", "--skip-download", "--skip-check", ",".join(SKIPPED_CHECKS)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=100)
+    report = json.loads(done.stdout)
+    failed = [(each["check_id"], each["resource"]) for each in report["results"]["failed_checks"]]
+    assert not failed
+    assert report["summary"]["passed"] > 200
+    assert report["summary"]["parsing_errors"] == 0
+
+
+def test_settings_exist_and_are_valid(overlay: str) -> None:
+    for workload in services(overlay):
+        kind = SETTINGS[workload.component]
+        names = {field.alias for field in kind.model_fields.values()}
+        assert set(workload.environment) <= names, workload.name
+        kind.model_validate(workload.environment)  # complains of what is missing or no value of its kind
+
+
+def test_ports_agree_with_the_settings_and_among_one_another(overlay: str) -> None:
+    by_name = {each["metadata"]["name"]: each for each in of_kind(overlay, "Service")}
+    for workload in services(overlay):
+        settings = SETTINGS[workload.component].model_validate(workload.environment)
+        port, metrics_port, health_port = (getattr(settings, name) for name in ("port", "metrics_port", "health_port"))
+        assert workload.ports == {"grpc": port, "metrics": metrics_port, "health": health_port}
+        container = workload.container
+        probes = [container[name]["grpc"] for name in ("startupProbe", "readinessProbe", "livenessProbe")]
+        assert [probe["port"] for probe in probes] == [health_port] * 3
+        assert [probe.get("service", "") for probe in probes] == [LIVENESS, "", LIVENESS]
+        service = by_name[workload.name]
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["selector"].items() <= workload.pod_labels.items()
+        assert {each["name"]: each["port"] for each in service["spec"]["ports"]} == {
+            "grpc": port,
+            "metrics": metrics_port,
+        }
+
+
+def test_addresses_name_services_and_their_ports(overlay: str) -> None:
+    known = {
+        f"{each['metadata']['name']}.vecsec.svc:{port['port']}"
+        for each in of_kind(overlay, "Service")
+        for port in each["spec"]["ports"]
+    }
+    for workload in services(overlay):
+        environment = workload.environment
+        for name in ("VECSEC_POLICY_ADDRESS", "VECSEC_RETRIEVAL_ADDRESS"):
+            if name in environment:
+                assert environment[name].removeprefix("dns:///") in known
+                assert environment[name].startswith("dns:///"), "all replicas, not the first one"
+        if "CHROMA_CONNECTION_STRING" in environment:
+            assert environment["CHROMA_CONNECTION_STRING"].removeprefix("http://") in known
+
+
+def test_files_that_settings_name_are_mounted_as_folders(overlay: str) -> None:
+    config_maps = {each["metadata"]["name"]: each for each in of_kind(overlay, "ConfigMap")}
+    for workload in workloads(overlay):
+        assert set(workload.mounts) == set(workload.volumes)
+        assert all("subPath" not in each for each in workload.container["volumeMounts"])
+        for name, value in workload.environment.items():
+            if not value.startswith("/"):
+                continue
+            folders = {mount: volume for volume, mount in workload.mounts.items() if value.startswith(mount)}
+            assert folders, f"{workload.name}: {name}={value} is in no volume"
+            mount, volume = max(folders.items())
+            config_map = config_maps.get(workload.volumes[volume].get("configMap", {}).get("name", ""))
+            if config_map is not None and value != mount:
+                assert value.removeprefix(f"{mount}/") in config_map["data"]
+
+
+def test_only_documented_objects_come_from_outside(overlay: str) -> None:
+    made = {each["metadata"]["name"] for each in of_kind(overlay, "ConfigMap", "PersistentVolumeClaim")}
+    made |= {each["spec"]["secretName"] for each in of_kind(overlay, "Certificate")}
+    named: set[str] = set()
+    for workload in workloads(overlay):
+        for volume in workload.volumes.values():
+            named |= {volume[kind][key] for kind, key in _REFERENCES if kind in volume}
+    assert named - made == FROM_OUTSIDE
+    readme = (KUBERNETES / "README.md").read_text()
+    assert all(name in readme for name in FROM_OUTSIDE)
+
+
+_REFERENCES = (("configMap", "name"), ("secret", "secretName"), ("persistentVolumeClaim", "claimName"))
+
+
+def test_a_pod_that_ends_has_time_to_finish_what_it_has_begun(overlay: str) -> None:
+    for workload in services(overlay):
+        before = workload.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        grace = float(workload.environment["VECSEC_SHUTDOWN_GRACE_SECONDS"])
+        assert before >= 5, "clients look names up again within two seconds, and DNS is a few seconds behind"
+        assert before + grace + 10 <= workload.pod["terminationGracePeriodSeconds"]
+        if workload.component != "retrieval":
+            assert workload.spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_retrieval_is_a_single_writer(overlay: str) -> None:
+    (retrieval,) = (each for each in services(overlay) if each.component == "retrieval")
+    assert retrieval.spec["replicas"] == 1
+    is_deployment = retrieval.manifest["kind"] == "Deployment"
+    assert not is_deployment or retrieval.spec["strategy"] == {"type": "Recreate"}
+    scaled = {each["spec"]["scaleTargetRef"]["name"] for each in of_kind(overlay, "HorizontalPodAutoscaler")}
+    assert scaled == (set() if overlay == "dev" else {"vecsec-gateway", "vecsec-policy"})
+    for workload in services(overlay):
+        assert ("replicas" in workload.spec) is (workload.name not in scaled)
+
+
+def test_budgets_and_spreads_are_about_pods_that_exist(overlay: str) -> None:
+    for budget in of_kind(overlay, "PodDisruptionBudget"):
+        selector = budget["spec"]["selector"]["matchLabels"].items()
+        assert [each.name for each in workloads(overlay) if selector <= each.pod_labels.items()] == [
+            budget["metadata"]["name"]
+        ]
+    for workload in workloads(overlay):
+        for spread in workload.pod["topologySpreadConstraints"]:
+            assert spread["labelSelector"]["matchLabels"].items() <= workload.pod_labels.items()
+            assert set(spread["matchLabelKeys"]) <= set(workload.pod_labels)
+
+
+def test_certificates_fit_the_addresses_and_the_allow_lists(overlay: str) -> None:
+    certificates = {each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, "Certificate")}
+    if overlay == "dev":
+        assert not certificates
+        return
+    for workload in services(overlay):
+        assert certificates[workload.name]["secretName"] == workload.volumes["tls"]["secret"]["secretName"]
+        assert certificates[workload.name]["uris"] == [f"spiffe://vecsec/{workload.component}"]
+        settings = SETTINGS[workload.component].model_validate(workload.environment)
+        assert settings.certificate_files() is not None
+        if isinstance(settings, PolicySettings | RetrievalSettings):
+            assert settings.allowed_peers.may_call(certificates["vecsec-gateway"]["uris"], "any")
+            assert not settings.allowed_peers.may_call(certificates[workload.name]["uris"], "any")
+        if isinstance(settings, GatewaySettings):
+            for peer, address in (
+                ("vecsec-policy", settings.policy_address),
+                ("vecsec-retrieval", settings.retrieval_address),
+            ):
+                assert address.removeprefix("dns:///").partition(":")[0] in certificates[peer]["dnsNames"]
+
+
+def test_the_config_maps_hold_what_the_services_accept(overlay: str, tmp_path: Path) -> None:
+    config_maps = {each["metadata"]["name"]: each["data"] for each in of_kind(overlay, "ConfigMap")}
+    parse_document(config_maps["vecsec-flags"]["flags.json"].encode(), is_yaml=False)
+    for name, content in config_maps["vecsec-policy"].items():
+        (tmp_path / name).write_text(content)
+    assert load_snapshot(tmp_path).version == load_snapshot(PolicySettings.model_fields["policy_dir"].default).version
+
+
+def test_metrics_are_scraped_under_the_names_that_rules_go_by(overlay: str) -> None:
+    monitors = list(of_kind(overlay, "ServiceMonitor"))
+    assert len(monitors) == (overlay != "dev")
+    for monitor in monitors:
+        (endpoint,) = monitor["spec"]["endpoints"]
+        (condition,) = monitor["spec"]["selector"]["matchExpressions"]
+        for workload in services(overlay):
+            assert workload.component in condition["values"]
+            assert endpoint["port"] in workload.ports
+    rules = list(of_kind(overlay, "PrometheusRule"))
+    assert len(rules) == (overlay != "dev")
+    groups = [group for each in rules for group in each["spec"]["groups"]]
+    alerts = {rule.get("alert") for group in groups for rule in group["rules"]}
+    assert overlay == "dev" or "CrossTenantViolation" in alerts
+
+
+def _generate() -> Mapping[Path, str]:
+    specification = importlib.util.spec_from_file_location("generate", KUBERNETES / "generate.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    files: Mapping[Path, str] = module.generated()
+    return files
+
+
+def test_generated_manifests_are_current(overlay: str) -> None:
+    assert overlay
+    for path, content in _generate().items():
+        assert path.read_text() == content, "run: python deploy/kubernetes/generate.py"
+
+
+def _selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
+    if not selector.get("matchLabels", {}).items() <= labels.items():
+        return False
+    return all(labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", []))
+
+
+def test_only_the_intended_flows_are_let_through(overlay: str) -> None:
+    """From the policies alone: which component may reach which, on which port; `*` is any pod of marked namespaces."""
+    policies = [each["spec"] for each in of_kind(overlay, "NetworkPolicy")]
+    pods = {each.component: each for each in workloads(overlay)}
+    assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in policies
+    into: set[tuple[str, str, int | str]] = set()
+    out: set[tuple[str, str, int | str]] = set()
+    for name, workload in pods.items():
+        for policy in policies:
+            if not _selects(policy["podSelector"], workload.pod_labels):
+                continue
+            for direction, flows in (("ingress", into), ("egress", out)):
+                for rule in policy.get(direction, []):
+                    for peer in rule["from" if direction == "ingress" else "to"]:
+                        others = (
+                            [other for other, its in pods.items() if _selects(peer["podSelector"], its.pod_labels)]
+                            if "podSelector" in peer and "namespaceSelector" not in peer
+                            else [_outside(peer)]
+                        )
+                        for other in others:
+                            pair = (other, name) if direction == "ingress" else (name, other)
+                            flows |= {(*pair, port["port"]) for port in rule["ports"]}
+    inside = {("gateway", "policy", 50053), ("gateway", "retrieval", 50052)}
+    if "chromadb" in pods:
+        inside.add(("retrieval", "chromadb", 8000))
+    assert into == inside | {("callers", "gateway", 50051)} | {
+        ("monitoring", name, "metrics") for name in ("gateway", "policy", "retrieval")
+    }
+    provider = set() if overlay == "dev" else {(name, "addresses", 443) for name in ("gateway", "policy")}
+    assert out == inside | provider | {(name, "kube-system", 53) for name in pods}
+
+
+def _outside(peer: Manifest) -> str:
+    if "ipBlock" in peer:
+        return "addresses"
+    labels = peer["namespaceSelector"]["matchLabels"]
+    return labels.get("kubernetes.io/metadata.name", "callers")
