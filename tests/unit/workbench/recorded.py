@@ -15,7 +15,7 @@ from vecsec_policy.audit_log import AuditLog, LogSettings
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import PolicyInForce, load_snapshot
+from vecsec_policy.snapshot import Arrangement, PolicyInForce, load_snapshot
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
@@ -37,7 +37,7 @@ class Recorded:
         """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
         metrics = PolicyMetrics(MeterProvider().get_meter("test"))
         ledger, auditor = ViolationLedger(metrics), Auditor(self)
-        gate = EntryGate(PolicyInForce(load_snapshot(PACKAGED_POLICY)), ledger, auditor)
+        gate = EntryGate(PolicyInForce(Arrangement(load_snapshot(PACKAGED_POLICY))), ledger, auditor)
         checker = RowChecker(gate, ledger, auditor, metrics)
         identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
         labels = [Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows]
