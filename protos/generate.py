@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
+from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, struct_pb2, timestamp_pb2
 from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
@@ -28,7 +28,7 @@ VALIDATE = "buf/validate/validate.proto"
 def write_validate_descriptors(target: Path) -> None:
     """Write validate.proto and what it imports as a serialized FileDescriptorSet."""
     descriptors = descriptor_pb2.FileDescriptorSet()
-    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2):
+    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2, struct_pb2):
         module.DESCRIPTOR.CopyToProto(descriptors.file.add())
     descriptors.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
     target.write_bytes(descriptors.SerializeToString())

@@ -2,7 +2,7 @@
 
 import typer
 
-from vecsec_workbench import check, explain, labels
+from vecsec_workbench import check, explain, labels, run_tests
 
 app = typer.Typer(
     name="policy",
@@ -20,3 +20,4 @@ def policy() -> None:
 app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("labels")(labels.labels)
+app.command("test")(run_tests.run_tests)

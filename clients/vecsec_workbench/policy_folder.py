@@ -20,6 +20,7 @@ PolicyOption = Annotated[
     ),
 ]
 PACKAGED = PACKAGED_POLICY
+PACKAGED_CASES = PACKAGED_POLICY / "cases"
 
 
 def load(folder: Path) -> PolicySnapshot:

@@ -95,6 +95,22 @@ class Positioned:
             entries[name] = (key, Positioned(self._path, value_node))
         return entries
 
+    def member(self, step: str | int) -> "Positioned | None":
+        """What a mapping has under a name, or a list at a place; None if there is nothing."""
+        if isinstance(step, int):
+            members: list[yaml.Node] = self._node.value if isinstance(self._node, yaml.SequenceNode) else []
+            return Positioned(self._path, members[step]) if step < len(members) else None
+        pairs = self._node.value if isinstance(self._node, yaml.MappingNode) else []
+        return next((Positioned(self._path, value) for key, value in pairs if key.value == step), None)
+
+    def plain(self) -> object:
+        """The value as Python has it: texts, numbers, truth values, lists and dictionaries of them."""
+        try:
+            found: object = yaml.constructor.SafeConstructor().construct_object(self._node, deep=True)
+        except yaml.YAMLError as error:
+            self.refuse(" ".join(str(error).split()))
+        return found
+
     def fields(self, what: str, known: frozenset[str]) -> dict[str, "Positioned"]:
         """The entries of a mapping whose names are fixed; an unknown one is refused: it is a typing error."""
         fields = {}

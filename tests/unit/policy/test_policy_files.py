@@ -139,7 +139,7 @@ def test_rules_may_be_spread_over_files(folder: Path) -> None:
 def test_the_version_is_the_content(folder: Path) -> None:
     original = load_policy_source(PACKAGED_POLICY).version
     assert load_policy_source(folder).version == original
-    for file in sorted(folder.iterdir()):
+    for file in sorted(file for file in folder.iterdir() if file.is_file()):
         content = file.read_bytes()
         file.write_bytes(content + b"\n")
         assert load_policy_source(folder).version != original
