@@ -58,7 +58,9 @@ from vecsec_client.results import (
     ScoredDocument,
     SearchAnswer,
     ShadowDisagreements,
+    Violation,
     ViolationCounts,
+    ViolationPage,
 )
 from vecsec_client.retrying import NO_RETRIES, RetryPolicy
 from vecsec_client.tokens import (
@@ -130,7 +132,9 @@ __all__ = [
     "Unavailable",
     "VecSecClient",
     "VecSecError",
+    "Violation",
     "ViolationCounts",
+    "ViolationPage",
     "ViolationType",
     "all_of",
     "any_of",

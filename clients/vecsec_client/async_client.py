@@ -1,7 +1,9 @@
 """The client for asyncio."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Collection as AnyCollection
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -30,10 +32,11 @@ from vecsec_client.results import (
     PolicyStatus,
     SearchAnswer,
     ViolationCounts,
+    ViolationPage,
 )
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
 from vecsec_client.tokens import AsyncTokenProvider, bearer_metadata, provided, static_token
-from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity
+from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
 
 if TYPE_CHECKING:
     from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
@@ -194,11 +197,34 @@ class AsyncVecSecClient:
     async def count_violations(
         self,
         *,
+        types: AnyCollection[ViolationType | str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
         tenant: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> ViolationCounts:
-        """Count a tenant's violations since the policy service started; for callers who may configure it."""
-        return await self._call(exchanges.count_violations(tenant_id=self._defaults.tenant_of(tenant)), timeout)
+        """Count violations of a tenant's callers; see `VecSecClient.count_violations`."""
+        wanted = exchanges.ViolationFilter(self._defaults.tenant_of(tenant), types, start, end)
+        return await self._call(exchanges.count_violations(wanted), timeout)
+
+    async def list_violations(
+        self,
+        *,
+        types: AnyCollection[ViolationType | str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        newest_first: bool = False,
+        tenant: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> ViolationPage:
+        """List violations of a tenant's callers, one by one; see `VecSecClient.list_violations`."""
+        wanted = exchanges.ViolationFilter(self._defaults.tenant_of(tenant), types, start, end)
+        exchange = exchanges.list_violations(
+            wanted, page_size=page_size, page_token=page_token, newest_first=newest_first
+        )
+        return await self._call(exchange, timeout)
 
     def import_documents(
         self,

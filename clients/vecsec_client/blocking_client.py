@@ -1,7 +1,9 @@
 """The client for ordinary code."""
 
+from collections.abc import Collection as AnyCollection
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,10 +32,11 @@ from vecsec_client.results import (
     PolicyStatus,
     SearchAnswer,
     ViolationCounts,
+    ViolationPage,
 )
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
 from vecsec_client.tokens import TokenProvider, bearer_metadata, static_token
-from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity
+from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
 
 
 class VecSecClient:
@@ -209,9 +212,57 @@ class VecSecClient:
         the tenant."""
         return self._call(exchanges.policy_status(tenant_id=self._defaults.tenant_of(tenant)), timeout)
 
-    def count_violations(self, *, tenant: str | None = None, timeout: float | None = None) -> ViolationCounts:
-        """Count a tenant's violations since the policy service started; for callers who may configure it."""
-        return self._call(exchanges.count_violations(tenant_id=self._defaults.tenant_of(tenant)), timeout)
+    def count_violations(
+        self,
+        *,
+        types: AnyCollection[ViolationType | str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> ViolationCounts:
+        """Count violations of a tenant's callers; for callers who may configure the tenant.
+
+        Args:
+            types: the kinds of rule that were broken; all, if there are none.
+            start: count from then on; a time without a zone is this machine's.
+            end: count what was before then.
+            tenant: the tenant whose callers are meant.
+            timeout: seconds for the call with all its retries.
+        """
+        wanted = exchanges.ViolationFilter(self._defaults.tenant_of(tenant), types, start, end)
+        return self._call(exchanges.count_violations(wanted), timeout)
+
+    def list_violations(
+        self,
+        *,
+        types: AnyCollection[ViolationType | str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+        newest_first: bool = False,
+        tenant: str | None = None,
+        timeout: float | None = None,
+    ) -> ViolationPage:
+        """List violations of a tenant's callers, one by one; for callers who may configure the tenant.
+
+        Args:
+            types: the kinds of rule that were broken; all, if there are none.
+            start: list from then on; a time without a zone is this machine's.
+            end: list what was before then.
+            page_size: how many at most, up to 1,000; 0 leaves it to the service.
+            page_token: of the page before, to go on behind it, with the same other arguments. To follow what happens,
+                ask again and again with the last token.
+            newest_first: begin with the newest; such a listing cannot be followed.
+            tenant: the tenant whose callers are meant.
+            timeout: seconds for the call with all its retries.
+        """
+        wanted = exchanges.ViolationFilter(self._defaults.tenant_of(tenant), types, start, end)
+        exchange = exchanges.list_violations(
+            wanted, page_size=page_size, page_token=page_token, newest_first=newest_first
+        )
+        return self._call(exchange, timeout)
 
     def import_documents(
         self,

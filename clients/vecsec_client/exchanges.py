@@ -1,9 +1,10 @@
 """Each unary call as a value: what to send and how to read the answer. Both clients carry them out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection as AnyCollection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -24,7 +25,9 @@ from vecsec_client.results import (
     PolicyStatus,
     SearchAnswer,
     ShadowDisagreements,
+    Violation,
     ViolationCounts,
+    ViolationPage,
 )
 from vecsec_client.values import Action, AttributeValue, Fallback, MockReason, Provenance, Sensitivity, ViolationType
 from vecsec_client.wire_filters import filter_to_proto
@@ -50,6 +53,7 @@ _VIOLATION_NAME_OF_NUMBER: Mapping[int, str] = {
     access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{violation.value.upper()}"): violation.value
     for violation in ViolationType
 }
+_ACTION_OF_NUMBER: Mapping[int, Action] = {access_pb2.Action.Value(f"ACTION_{each.name}"): each for each in Action}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +160,51 @@ def policy_status(*, tenant_id: str) -> Exchange[gateway_pb2.GetPolicyStatusResp
     return Exchange("GetPolicyStatus", request, _policy_status)
 
 
-def count_violations(*, tenant_id: str) -> Exchange[gateway_pb2.CountViolationsResponse, ViolationCounts]:
+@dataclass(frozen=True, slots=True)
+class ViolationFilter:
+    """Which violations are meant."""
+
+    tenant_id: str
+    types: AnyCollection[ViolationType | str]
+    """Empty for all."""
+    start: datetime | None
+    """With a time zone, or in this machine's."""
+    end: datetime | None
+
+    def fill(self, request: gateway_pb2.CountViolationsRequest | gateway_pb2.ListViolationsRequest) -> None:
+        """Say so in a request."""
+        with naming("tenant_id"):
+            request.tenant_id = self.tenant_id
+        for violation in [self.types] if isinstance(self.types, str) else self.types:
+            name = word(ViolationType, violation, "violation_types").value.upper()
+            request.violation_types.append(access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{name}"))
+        if self.start is not None:
+            with naming("start_time"):
+                request.start_time.FromDatetime(self.start.astimezone(UTC))
+        if self.end is not None:
+            with naming("end_time"):
+                request.end_time.FromDatetime(self.end.astimezone(UTC))
+
+
+def count_violations(wanted: ViolationFilter) -> Exchange[gateway_pb2.CountViolationsResponse, ViolationCounts]:
     """A tenant's violation counts."""
     request = gateway_pb2.CountViolationsRequest()
-    with naming("tenant_id"):
-        request.tenant_id = tenant_id
-    return Exchange("CountViolations", request, _violation_counts)
+    wanted.fill(request)
+    asked = [each for each in ViolationType if not wanted.types or each in wanted.types]
+    return Exchange("CountViolations", request, lambda response: _violation_counts(response, asked))
+
+
+def list_violations(
+    wanted: ViolationFilter, *, page_size: int, page_token: str, newest_first: bool
+) -> Exchange[gateway_pb2.ListViolationsResponse, ViolationPage]:
+    """Some of a tenant's violations."""
+    request = gateway_pb2.ListViolationsRequest(newest_first=newest_first)
+    wanted.fill(request)
+    with naming("page_size"):
+        request.page_size = page_size
+    with naming("page_token"):
+        request.page_token = page_token
+    return Exchange("ListViolations", request, _violation_page)
 
 
 def _address(
@@ -277,8 +320,8 @@ def _policy_status(response: gateway_pb2.GetPolicyStatusResponse) -> PolicyStatu
     )
 
 
-def _violation_counts(response: gateway_pb2.CountViolationsResponse) -> ViolationCounts:
-    counts = {violation.value: 0 for violation in ViolationType}
+def _violation_counts(response: gateway_pb2.CountViolationsResponse, asked: Iterable[ViolationType]) -> ViolationCounts:
+    counts = {violation.value: 0 for violation in asked}
     for each in response.counts.violations:
         name = _VIOLATION_NAME_OF_NUMBER.get(each.violation_type, f"unknown_{each.violation_type}")
         counts[name] = each.count
@@ -286,4 +329,29 @@ def _violation_counts(response: gateway_pb2.CountViolationsResponse) -> Violatio
         counts=counts,
         denied_count=response.counts.denied_count,
         since=response.counts.since_time.ToDatetime(tzinfo=UTC),
+        replica_id=response.counts.replica_id,
+    )
+
+
+def _violation_page(response: gateway_pb2.ListViolationsResponse) -> ViolationPage:
+    listing: policy_pb2.ListViolationsResponse = response.listing
+    return ViolationPage(
+        violations=tuple(
+            Violation(
+                violation_type=_VIOLATION_NAME_OF_NUMBER.get(each.violation_type, f"unknown_{each.violation_type}"),
+                count=each.count,
+                time=each.time.ToDatetime(tzinfo=UTC),
+                incident_id=each.incident_id,
+                request_id=each.request_id,
+                subject=each.subject,
+                role=each.role,
+                requested_tenant_id=each.requested_tenant_id,
+                action=_ACTION_OF_NUMBER.get(each.action),
+                policy_version=each.policy_version,
+            )
+            for each in listing.violations
+        ),
+        next_page_token=listing.next_page_token,
+        has_more=listing.has_more,
+        replica_id=listing.replica_id,
     )

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vecsec_client.values import AttributeValue, MockReason, Provenance, Scalar, Sensitivity, SimilarityMetric
+from vecsec_client.values import Action, AttributeValue, MockReason, Provenance, Scalar, Sensitivity, SimilarityMetric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,14 +180,54 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViolationCounts:
-    """A tenant's counts since the policy service started."""
+    """A tenant's counts, from the audit log of the replica of the policy service that answered."""
 
     counts: Mapping[str, int]
-    """By the names of `ViolationType`; kinds that never happened are there with 0."""
+    """By the names of `ViolationType`; kinds that were asked for and never happened are there with 0."""
     denied_count: int
-    """How many calls were refused by their role's operations."""
+    """How many calls were refused."""
     since: datetime
-    """Since when these were counted (UTC)."""
+    """When the oldest record of the audit log was written (UTC): nothing is known from before."""
+    replica_id: str
+    """Whose audit log was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A violation by one call; several rows of a call that broke the same kind of rule are one violation."""
+
+    violation_type: str
+    """A value of `ViolationType`."""
+    count: int
+    """How often the call broke the rule."""
+    time: datetime
+    """UTC."""
+    incident_id: str
+    """Of the audit record."""
+    request_id: str
+    """The id under which logs and traces have the call."""
+    subject: str
+    """Who called."""
+    role: str
+    requested_tenant_id: str
+    """The tenant that the caller asked for."""
+    action: Action | None
+    """None only if the service names an action that this version of the SDK does not know."""
+    policy_version: str
+    """The content hash of the policy that decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViolationPage:
+    """Some of a tenant's violations, from the audit log of the replica of the policy service that answered."""
+
+    violations: tuple[Violation, ...]
+    next_page_token: str
+    """Goes on behind these, also behind the last one: asking again with it shows what came since."""
+    has_more: bool
+    """Whether there are more already."""
+    replica_id: str
+    """Whose audit log was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

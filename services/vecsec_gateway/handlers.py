@@ -23,7 +23,9 @@ from vecsec_gateway.peers import Batch, LabelPageRequest, PolicyPeer
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
     batch_from_proto,
+    count_question_from_proto,
     document_to_proto,
+    list_question_from_proto,
     lookup_from_proto,
     search_answer_to_proto,
     search_from_proto,
@@ -140,8 +142,9 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.CountViolationsRequest, _context: Context
     ) -> gateway_pb2.CountViolationsResponse:
         """Pass the policy service's counts on."""
+        question = count_question_from_proto(request)
         async with self._in_time() as deadline:
-            counts = await self._use_cases.policy.count_violations(request.tenant_id, deadline)
+            counts = await self._use_cases.policy.count_violations(question, deadline)
         assert isinstance(counts, policy_pb2.CountViolationsResponse), "passed on as the policy service sent it"
         return gateway_pb2.CountViolationsResponse(counts=counts)
 
@@ -153,6 +156,16 @@ class GatewayHandlers(GatewayServiceServicer):
             status = await self._use_cases.policy.status(request.tenant_id, deadline)
         assert isinstance(status, policy_pb2.GetPolicyStatusResponse), "passed on as the policy service sent it"
         return gateway_pb2.GetPolicyStatusResponse(status=status)
+
+    async def ListViolations(  # noqa: N802
+        self, request: gateway_pb2.ListViolationsRequest, _context: Context
+    ) -> gateway_pb2.ListViolationsResponse:
+        """Pass the policy service's listing on."""
+        question = list_question_from_proto(request)
+        async with self._in_time() as deadline:
+            listing = await self._use_cases.policy.list_violations(question, deadline)
+        assert isinstance(listing, policy_pb2.ListViolationsResponse), "passed on as the policy service sent it"
+        return gateway_pb2.ListViolationsResponse(listing=listing)
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[Deadline]:

@@ -162,6 +162,18 @@ class PolicyStatus(Protocol):
     policy_version: str
 
 
+class ViolationQuestion(Protocol):
+    """Which violations are asked about; passed on unread."""
+
+    tenant_id: str
+
+
+class ViolationListing(Protocol):
+    """Some of a tenant's violations, as the policy service gave them; passed on unread."""
+
+    next_page_token: str
+
+
 class PolicyPeer(Protocol):
     """The policy service, asked with the current caller's own token.
 
@@ -187,12 +199,16 @@ class PolicyPeer(Protocol):
         """Whether the caller may touch a row with this label, and why."""
         ...
 
-    async def count_violations(self, tenant_id: str, deadline: Deadline) -> ViolationCounts:
+    async def count_violations(self, question: ViolationQuestion, deadline: Deadline) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
         ...
 
     async def status(self, tenant_id: str, deadline: Deadline) -> PolicyStatus:
         """Which policy decides over a tenant's rows."""
+        ...
+
+    async def list_violations(self, question: ViolationQuestion, deadline: Deadline) -> ViolationListing:
+        """Which rules the tenant's callers broke."""
         ...
 
 

@@ -17,7 +17,7 @@ from vecsec_chassis.wire import action_to_proto, label_to_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.peer_call import Request, Response, call_unary
 from vecsec_gateway.peer_errors import policy_error
-from vecsec_gateway.peers import Plan, Verdicts
+from vecsec_gateway.peers import Plan, Verdicts, ViolationQuestion
 from vecsec_gateway.wire import label_message
 
 
@@ -79,10 +79,19 @@ class PolicyClient:
         )
         return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, deadline)
 
-    async def count_violations(self, tenant_id: str, deadline: Deadline) -> policy_pb2.CountViolationsResponse:
+    async def count_violations(
+        self, question: ViolationQuestion, deadline: Deadline
+    ) -> policy_pb2.CountViolationsResponse:
         """How often the tenant's callers broke rules."""
-        request = policy_pb2.CountViolationsRequest(tenant_id=tenant_id)
-        return await self._call(self._stub.CountViolations, "CountViolations", request, deadline)
+        assert isinstance(question, policy_pb2.CountViolationsRequest), "made by the handlers"
+        return await self._call(self._stub.CountViolations, "CountViolations", question, deadline)
+
+    async def list_violations(
+        self, question: ViolationQuestion, deadline: Deadline
+    ) -> policy_pb2.ListViolationsResponse:
+        """Which rules the tenant's callers broke."""
+        assert isinstance(question, policy_pb2.ListViolationsRequest), "made by the handlers"
+        return await self._call(self._stub.ListViolations, "ListViolations", question, deadline)
 
     async def status(self, tenant_id: str, deadline: Deadline) -> policy_pb2.GetPolicyStatusResponse:
         """Which policy decides over a tenant's rows."""

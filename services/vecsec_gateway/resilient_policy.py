@@ -9,7 +9,16 @@ from vecsec_chassis.labels import Label
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.peer_failures import PolicyTimedOut
-from vecsec_gateway.peers import Explanation, Plan, PolicyPeer, PolicyStatus, Verdicts, ViolationCounts
+from vecsec_gateway.peers import (
+    Explanation,
+    Plan,
+    PolicyPeer,
+    PolicyStatus,
+    Verdicts,
+    ViolationCounts,
+    ViolationListing,
+    ViolationQuestion,
+)
 from vecsec_gateway.retries import RetryRules, retried
 from vecsec_gateway.retry_budget import RetryBudget
 
@@ -55,9 +64,13 @@ class ResilientPolicy:
         """Whether the caller may touch a row with this label, and why."""
         return await self._call(deadline, lambda until: self._peer.explain(tenant_id, action, label, until))
 
-    async def count_violations(self, tenant_id: str, deadline: Deadline) -> ViolationCounts:
+    async def count_violations(self, question: ViolationQuestion, deadline: Deadline) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
-        return await self._call(deadline, lambda until: self._peer.count_violations(tenant_id, until))
+        return await self._call(deadline, lambda until: self._peer.count_violations(question, until))
+
+    async def list_violations(self, question: ViolationQuestion, deadline: Deadline) -> ViolationListing:
+        """Which rules the tenant's callers broke."""
+        return await self._call(deadline, lambda until: self._peer.list_violations(question, until))
 
     async def status(self, tenant_id: str, deadline: Deadline) -> PolicyStatus:
         """Which policy decides over a tenant's rows."""

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from cachetools import LRUCache, cached
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import document_pb2, filter_pb2, label_pb2, query_pb2
 from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
@@ -134,6 +135,29 @@ def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
         policy_version=answer.policy_version,
         request_id=request_id,
+    )
+
+
+def count_question_from_proto(request: gateway_pb2.CountViolationsRequest) -> policy_pb2.CountViolationsRequest:
+    """The same question, to the policy service."""
+    return policy_pb2.CountViolationsRequest(
+        tenant_id=request.tenant_id,
+        violation_types=request.violation_types,
+        start_time=request.start_time if request.HasField("start_time") else None,
+        end_time=request.end_time if request.HasField("end_time") else None,
+    )
+
+
+def list_question_from_proto(request: gateway_pb2.ListViolationsRequest) -> policy_pb2.ListViolationsRequest:
+    """The same question, to the policy service."""
+    return policy_pb2.ListViolationsRequest(
+        tenant_id=request.tenant_id,
+        violation_types=request.violation_types,
+        start_time=request.start_time if request.HasField("start_time") else None,
+        end_time=request.end_time if request.HasField("end_time") else None,
+        page_size=request.page_size,
+        page_token=request.page_token,
+        newest_first=request.newest_first,
     )
 
 

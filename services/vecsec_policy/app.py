@@ -16,7 +16,7 @@ from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy.audit import Auditor
 from vecsec_policy.audit_file import running_audit_file
 from vecsec_policy.checking import RowChecker
-from vecsec_policy.counting import ViolationCounter
+from vecsec_policy.counting import ViolationReports
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.metrics import PolicyMetrics
@@ -31,6 +31,7 @@ from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.status import StatusReader
 from vecsec_policy.version_metrics import VersionMetrics
+from vecsec_policy.violation_indexing import running_violation_index
 from vecsec_policy.violations import ViolationLedger
 
 log = structlog.get_logger()
@@ -73,11 +74,12 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds, shadow=shadow
         )
         checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
+        index = stack.enter_context(running_violation_index(audit_file, metrics))
         handlers = PolicyHandlers(
             planner,
             checker,
             AccessExplainer(gate, auditor),
-            ViolationCounter(gate, ledger, auditor),
+            ViolationReports(gate, index, auditor),
             StatusReader(gate, reload.in_force, shadow_counts, auditor, lambda: report.is_failing),
         )
         signer.on_change(planner.forget)

@@ -32,6 +32,7 @@ class AuditedCall(StrEnum):
     EXPLAIN = "explain"
     COUNT = "count"
     STATUS = "status"
+    LIST = "list"
 
 
 class Outcome(StrEnum):

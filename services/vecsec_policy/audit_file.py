@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import structlog
 
@@ -60,6 +61,16 @@ class AuditFile:
     def replica_id(self) -> str:
         """Whose log it is."""
         return self._log.replica_id
+
+    @property
+    def path(self) -> Path:
+        """Its newest file."""
+        return self._path
+
+    @property
+    def head(self) -> Head:
+        """The newest record on the disk."""
+        return self._log.head
 
     @property
     def is_recording(self) -> bool:

@@ -15,7 +15,15 @@ from pathlib import Path
 from vecsec_chassis.errors import StartupError
 from vecsec_policy.audit import timestamp
 from vecsec_policy.audit_chain import REPLICA_ID, START, chained
-from vecsec_policy.audit_log_files import LogEnd, first_record, log_end, log_files, rotated_file, unchained_file
+from vecsec_policy.audit_log_files import (
+    LogEnd,
+    first_record,
+    first_record_time,
+    log_end,
+    log_files,
+    rotated_file,
+    unchained_file,
+)
 
 LOG_RESUMED = "log_resumed"
 """Says how many bytes of torn lines a crash left before it."""
@@ -159,6 +167,7 @@ class AuditLog:
             files=[file.name for file in self._condemned],
             through_sequence=first_kept.sequence - 1,
             through_hash=first_kept.previous,
+            kept_since=first_record_time(rotated[-kept]),
         )
 
     def _remove_condemned(self) -> None:

@@ -1,5 +1,6 @@
 """The files of an audit log: their names, their order, and how the log ends."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ def rotated_file(path: Path, first_sequence: int) -> Path:
     return path.with_name(f"{path.stem}.{first_sequence:0{_SEQUENCE_DIGITS}}{path.suffix}")
 
 
+def sequence_in_name(rotated: Path) -> int:
+    """The number of the first record of a rotated file, as it is called."""
+    return int(rotated.stem.rpartition(".")[2])
+
+
 def unchained_file(path: Path) -> Path:
     """Where a log from before records were chained is kept."""
     return rotated_file(path, START.sequence)
@@ -63,6 +69,12 @@ def first_record(file: Path) -> Link | None:
     """The first record of a file: its first line, unless a crash tore that."""
     with file.open("rb") as lines:
         return next((link for link in map(link_of, lines) if link is not None), None)
+
+
+def first_record_time(file: Path) -> str:
+    """When the first record of a file was written, as it says; empty if there is none."""
+    with file.open("rb") as lines:
+        return next((json.loads(line)["time"] for line in lines if link_of(line) is not None), "")
 
 
 def log_end(path: Path) -> LogEnd:

@@ -10,13 +10,14 @@ from vecsec_chassis import wire
 from vecsec_chassis.calls import current_identity
 from vecsec_chassis.interception import Context
 from vecsec_policy.checking import RowChecker
-from vecsec_policy.counting import ViolationCounter
+from vecsec_policy.counting import ViolationReports
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.remedies import Change
 from vecsec_policy.rules import Verdict
 from vecsec_policy.shadow_counts import Difference, Question
 from vecsec_policy.status import StatusReader
+from vecsec_policy.violation_queries import ListedViolation, ViolationFilter
 
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 
@@ -29,13 +30,13 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         planner: AccessPlanner,
         checker: RowChecker,
         explainer: AccessExplainer,
-        counter: ViolationCounter,
+        reports: ViolationReports,
         status: StatusReader,
     ) -> None:
         self._planner = planner
         self._checker = checker
         self._explainer = explainer
-        self._counter = counter
+        self._reports = reports
         self._status = status
 
     async def PlanAccess(  # noqa: N802 (the contract's name)
@@ -102,7 +103,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: policy_service_pb2.CountViolationsRequest, context: Context
     ) -> policy_service_pb2.CountViolationsResponse:
         """Count a tenant's violations."""
-        counts = self._counter.count(current_identity(), request.tenant_id)
+        counts = await self._reports.count(current_identity(), _violation_filter(request))
         return policy_service_pb2.CountViolationsResponse(
             violations=[
                 policy_service_pb2.ViolationCount(violation_type=wire.violation_type_to_proto(violation), count=count)
@@ -110,6 +111,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             ],
             denied_count=counts.denied,
             since_time=_timestamp(counts.since),
+            replica_id=self._reports.replica_id,
         )
 
     async def GetPolicyStatus(  # noqa: N802
@@ -131,6 +133,51 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             ),
             is_reload_failing=status.is_reload_failing,
         )
+
+    async def ListViolations(  # noqa: N802
+        self, request: policy_service_pb2.ListViolationsRequest, context: Context
+    ) -> policy_service_pb2.ListViolationsResponse:
+        """List a tenant's violations."""
+        page = await self._reports.page(
+            current_identity(),
+            _violation_filter(request),
+            size=request.page_size,
+            token=request.page_token,
+            newest_first=request.newest_first,
+        )
+        return policy_service_pb2.ListViolationsResponse(
+            violations=[_violation(violation) for violation in page.violations],
+            next_page_token=page.next_token,
+            has_more=page.has_more,
+            replica_id=self._reports.replica_id,
+        )
+
+
+def _violation_filter(
+    request: policy_service_pb2.CountViolationsRequest | policy_service_pb2.ListViolationsRequest,
+) -> ViolationFilter:
+    types = [wire.violation_type_from_proto(number) for number in request.violation_types]
+    return ViolationFilter(
+        tenant_id=request.tenant_id,
+        types=frozenset(each for each in types if each is not None),
+        start=request.start_time.ToNanoseconds() / 1e9 if request.HasField("start_time") else None,
+        end=request.end_time.ToNanoseconds() / 1e9 if request.HasField("end_time") else None,
+    )
+
+
+def _violation(violation: ListedViolation) -> policy_service_pb2.Violation:
+    return policy_service_pb2.Violation(
+        violation_type=wire.violation_type_to_proto(violation.type),
+        count=violation.count,
+        time=_timestamp(violation.time),
+        incident_id=violation.incident_id,
+        request_id=violation.request_id,
+        subject=violation.subject,
+        role=violation.role,
+        requested_tenant_id=violation.tenant_id,
+        action=wire.action_to_proto(violation.action),
+        policy_version=violation.policy_version,
+    )
 
 
 def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:

@@ -50,12 +50,15 @@ class PolicyMetrics:
             "vecsec_policy_reload_failing",
             description="1 while changed files are not in force because something is wrong with them, by part.",
         )
+        self._index_failures = Tally(
+            meter, "vecsec_violation_index_failures", "Times that the index of violations could not be written."
+        )
         # A counter that is not there until the first violation hides that violation from `rate()`.
         for violation in ViolationType:
             self._violations.add(0, violation.value)
         for action in Action:
             self._denials.add(0, action.value)
-        for tally in (self._divergence, self._audit_failures, self._audit_lost):
+        for tally in (self._divergence, self._audit_failures, self._audit_lost, self._index_failures):
             tally.add(0)
 
     def violation(self, violation: ViolationType, count: int) -> None:
@@ -89,6 +92,10 @@ class PolicyMetrics:
     def audit_write_failed(self) -> None:
         """The audit file could not be written; the records are kept and tried again."""
         self._audit_failures.add(1)
+
+    def violation_index_failed(self) -> None:
+        """The index of violations could not be written or read; it is tried again, or made anew from the log."""
+        self._index_failures.add(1)
 
     def audit_record_lost(self) -> None:
         """An audit record that no room was left for."""

@@ -53,7 +53,7 @@ class EntryGate:
         except (AccessDenied, UnknownTenant) as refusal:
             is_denial = isinstance(refusal, AccessDenied)
             if is_denial:
-                self._ledger.denial(identity, action)
+                self._ledger.denial(action)
             self._auditor.record(
                 call,
                 Outcome.DENIED if is_denial else Outcome.UNKNOWN_TENANT,
@@ -71,7 +71,7 @@ class EntryGate:
 
     def _turned_away(self, call: AuditedCall, standing: Standing) -> AccessDenied:
         entry, tenant_id = standing.entry, standing.target.tenant_id
-        self._ledger.denial(standing.identity, standing.action)
+        self._ledger.denial(standing.action)
         self.book_violation(standing)
         self._auditor.record(
             call,

@@ -23,7 +23,8 @@ Explanation Fallback FieldViolation ImportProgress In Internal InvalidArgument L
 MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range RejectedDocument
 ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity ShadowDisagreements SimilarityMetric
 TokenProvider Unauthenticated Unavailable VecSecClient
-VecSecError ViolationCounts ViolationType all_of any_of at_least at_most between equals in_ less_than more_than
+VecSecError Violation ViolationCounts ViolationPage ViolationType all_of any_of at_least at_most between equals in_
+less_than more_than
 static_token token_from_environment token_from_file
 """
 

@@ -183,7 +183,7 @@ def test_removal_by_retention_is_told_from_removal_by_hand(tmp_path: Path) -> No
     path = tmp_path / "policy.jsonl"
     log = AuditLog(LogSettings(path, "r", file_bytes=4096, files_kept=2))
     for number in range(200):
-        log.add(f'{{"kind":"decision","number":{number}}}')
+        log.add(f'{{"kind":"decision","time":"2026-01-01T00:00:00+00:00","number":{number}}}')
         log.write()
     log.close()
     files = log_files(path)

@@ -53,6 +53,8 @@ class GatewayServiceStub:
     """Counts a tenant's violations; for callers who may configure it."""
     GetPolicyStatus: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetPolicyStatusRequest, _gateway_service_pb2.GetPolicyStatusResponse]
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
+    ListViolations: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListViolationsRequest, _gateway_service_pb2.ListViolationsResponse]
+    """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -79,6 +81,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Counts a tenant's violations; for callers who may configure it."""
     GetPolicyStatus: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetPolicyStatusRequest, _gateway_service_pb2.GetPolicyStatusResponse]  # type: ignore[assignment]
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
+    ListViolations: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListViolationsRequest, _gateway_service_pb2.ListViolationsResponse]  # type: ignore[assignment]
+    """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
@@ -156,5 +160,13 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.GetPolicyStatusResponse, _abc.Awaitable[_gateway_service_pb2.GetPolicyStatusResponse]]:
         """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def ListViolations(
+        self,
+        request: _gateway_service_pb2.ListViolationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListViolationsResponse, _abc.Awaitable[_gateway_service_pb2.ListViolationsResponse]]:
+        """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

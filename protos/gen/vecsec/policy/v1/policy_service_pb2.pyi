@@ -419,16 +419,34 @@ class CountViolationsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
+    VIOLATION_TYPES_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant whose callers are counted."""
+    @_builtins.property
+    def violation_types(self) -> _containers.RepeatedScalarFieldContainer[_access_pb2.ViolationType.ValueType]:
+        """The kinds of rule; empty means all."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; unset means as far back as the audit log goes."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Before when; unset means until now."""
+
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
+        violation_types: _abc.Iterable[_access_pb2.ViolationType.ValueType] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "tenant_id", b"tenant_id", "violation_types", b"violation_types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,7 +463,7 @@ class ViolationCount(_message.Message):
     violation_type: _access_pb2.ViolationType.ValueType
     """The kind of rule."""
     count: _builtins.int
-    """How often, since the policy service started."""
+    """How often, in the time that was asked about."""
     def __init__(
         self,
         *,
@@ -462,8 +480,9 @@ Global___ViolationCount: _TypeAlias = ViolationCount  # noqa: Y015
 
 @_typing.final
 class CountViolationsResponse(_message.Message):
-    """A tenant's counts since the policy service started. Violations and denials are different numbers: a denial is a call
-    refused by its role's operations, a violation is an attempt at, or an appearance of, something forbidden.
+    """A tenant's counts, from the audit log of the replica that answers; they survive its restart. Three numbers are kept
+    apart: a violation is an attempt at, or an appearance of, something forbidden; a denial is a call that was refused;
+    rows that a plan simply left out were filtered, which only the retrieval service knows and which its metrics count.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -471,15 +490,18 @@ class CountViolationsResponse(_message.Message):
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     DENIED_COUNT_FIELD_NUMBER: _builtins.int
     SINCE_TIME_FIELD_NUMBER: _builtins.int
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
     denied_count: _builtins.int
-    """How many calls of the tenant's callers were refused."""
+    """How many calls of the tenant's callers were refused in that time."""
+    replica_id: _builtins.str
+    """The replica of the policy service whose audit log was read."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViolationCount]:
-        """One entry for every kind of violation, also those with count 0."""
+        """One entry for every kind of violation that was asked for, also those with count 0."""
 
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when these were counted."""
+        """When the oldest record of the audit log was written: nothing is known from before."""
 
     def __init__(
         self,
@@ -487,14 +509,165 @@ class CountViolationsResponse(_message.Message):
         violations: _abc.Iterable[Global___ViolationCount] | None = ...,
         denied_count: _builtins.int = ...,
         since_time: _timestamp_pb2.Timestamp | None = ...,
+        replica_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_count", b"denied_count", "since_time", b"since_time", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_count", b"denied_count", "replica_id", b"replica_id", "since_time", b"since_time", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CountViolationsResponse: _TypeAlias = CountViolationsResponse  # noqa: Y015
+
+@_typing.final
+class ListViolationsRequest(_message.Message):
+    """Asks for a tenant's violations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    VIOLATION_TYPES_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant whose callers' violations are listed."""
+    page_size: _builtins.int
+    """How many to list, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """Where to go on: the token of the answer before, with the same other fields; empty to begin."""
+    newest_first: _builtins.bool
+    """Whether to begin with the newest. Only a listing in the order of the log can be followed."""
+    @_builtins.property
+    def violation_types(self) -> _containers.RepeatedScalarFieldContainer[_access_pb2.ViolationType.ValueType]:
+        """The kinds of rule; empty means all."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; unset means as far back as the audit log goes."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Before when; unset means until now."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        violation_types: _abc.Iterable[_access_pb2.ViolationType.ValueType] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "tenant_id", b"tenant_id", "violation_types", b"violation_types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListViolationsRequest: _TypeAlias = ListViolationsRequest  # noqa: Y015
+
+@_typing.final
+class Violation(_message.Message):
+    """A violation by one call. Several rows of a call that broke the same kind of rule are one violation with their number."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATION_TYPE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    INCIDENT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    REQUESTED_TENANT_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    violation_type: _access_pb2.ViolationType.ValueType
+    """The kind of rule."""
+    count: _builtins.int
+    """How often the call broke it."""
+    incident_id: _builtins.str
+    """The audit record's incident id."""
+    request_id: _builtins.str
+    """The id under which logs and traces have the call."""
+    subject: _builtins.str
+    """The caller's subject."""
+    role: _builtins.str
+    """The caller's role."""
+    requested_tenant_id: _builtins.str
+    """The tenant that the caller asked for."""
+    action: _access_pb2.Action.ValueType
+    """What the caller wanted to do."""
+    policy_version: _builtins.str
+    """The content hash of the policy that decided."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        violation_type: _access_pb2.ViolationType.ValueType = ...,
+        count: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        incident_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        role: _builtins.str = ...,
+        requested_tenant_id: _builtins.str = ...,
+        action: _access_pb2.Action.ValueType = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "count", b"count", "incident_id", b"incident_id", "policy_version", b"policy_version", "request_id", b"request_id", "requested_tenant_id", b"requested_tenant_id", "role", b"role", "subject", b"subject", "time", b"time", "violation_type", b"violation_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Violation: _TypeAlias = Violation  # noqa: Y015
+
+@_typing.final
+class ListViolationsResponse(_message.Message):
+    """Some of a tenant's violations, from the audit log of the replica that answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Goes on behind these, also behind the last one: asking again with it shows what came since. Empty only while there
+    is nothing yet.
+    """
+    has_more: _builtins.bool
+    """Whether there are more already."""
+    replica_id: _builtins.str
+    """The replica of the policy service whose audit log was read."""
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
+        """The violations, in the order of the log or, if so asked, against it."""
+
+    def __init__(
+        self,
+        *,
+        violations: _abc.Iterable[Global___Violation] | None = ...,
+        next_page_token: _builtins.str = ...,
+        has_more: _builtins.bool = ...,
+        replica_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "next_page_token", b"next_page_token", "replica_id", b"replica_id", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListViolationsResponse: _TypeAlias = ListViolationsResponse  # noqa: Y015
 
 @_typing.final
 class GetPolicyStatusRequest(_message.Message):

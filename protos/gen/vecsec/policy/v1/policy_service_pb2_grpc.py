@@ -61,6 +61,11 @@ class PolicyServiceStub:
                 request_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetPolicyStatusRequest.SerializeToString,
                 response_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetPolicyStatusResponse.FromString,
                 _registered_method=True)
+        self.ListViolations = channel.unary_unary(
+                '/vecsec.policy.v1.PolicyService/ListViolations',
+                request_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -103,6 +108,13 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListViolations(self, request, context):
+        """Lists violations of a tenant's callers, one by one; for callers who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -130,6 +142,11 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.GetPolicyStatus,
                     request_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetPolicyStatusRequest.FromString,
                     response_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetPolicyStatusResponse.SerializeToString,
+            ),
+            'ListViolations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListViolations,
+                    request_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsRequest.FromString,
+                    response_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -269,6 +286,33 @@ class PolicyService:
             '/vecsec.policy.v1.PolicyService/GetPolicyStatus',
             vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetPolicyStatusRequest.SerializeToString,
             vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetPolicyStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListViolations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.policy.v1.PolicyService/ListViolations',
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsRequest.SerializeToString,
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class PolicyServiceStub:
     """Counts violations of a tenant; for callers who may configure it."""
     GetPolicyStatus: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyStatusRequest, _policy_service_pb2.GetPolicyStatusResponse]
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
+    ListViolations: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListViolationsRequest, _policy_service_pb2.ListViolationsResponse]
+    """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -63,6 +65,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Counts violations of a tenant; for callers who may configure it."""
     GetPolicyStatus: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyStatusRequest, _policy_service_pb2.GetPolicyStatusResponse]  # type: ignore[assignment]
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
+    ListViolations: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListViolationsRequest, _policy_service_pb2.ListViolationsResponse]  # type: ignore[assignment]
+    """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the rules. It verifies the caller's own token (authorization metadata), plans, checks,
@@ -108,5 +112,13 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.GetPolicyStatusResponse, _abc.Awaitable[_policy_service_pb2.GetPolicyStatusResponse]]:
         """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def ListViolations(
+        self,
+        request: _policy_service_pb2.ListViolationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListViolationsResponse, _abc.Awaitable[_policy_service_pb2.ListViolationsResponse]]:
+        """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
