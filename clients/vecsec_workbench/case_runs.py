@@ -1,6 +1,7 @@
 """Decides the cases of policy tests and compares with what was expected."""
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ def _attribute(name: str, value: object) -> AttributeValue:
 
 def _verdicts(policy: PolicySnapshot, batch: Sequence[Asked]) -> Sequence[Verdict]:
     first = batch[0]
-    standing = decide_entry(policy, first.identity, first.tenant_id, first.action)
+    standing = decide_entry(policy, first.identity, first.tenant_id, first.action, now=time.time())
     if first.label is None:
         return [standing.entry]
     return decide_rows(standing, [asked.label for asked in batch if asked.label is not None])

@@ -20,6 +20,9 @@ SOMEBODY = "somebody"
 UNLISTED = "unlisted"
 """A text, and a topic, that no rule and no tenant lists."""
 
+TODAY = 20300115
+"""The day on which everybody asks; rules tell days apart by comparing them with what rows say."""
+
 _MOST_TENANTS_PAIRED = 6
 _MOST_ATTRIBUTE_COMBINATIONS = 64
 
@@ -70,7 +73,7 @@ class DecisionSpace:
         for (own, target), role in itertools.product(self._pairs(), self.policy.roles.values()):
             for clearance, subject in itertools.product(Sensitivity, subjects):
                 if clearance <= role.max_clearance:
-                    caller = Caller(subject, own, role, clearance)
+                    caller = Caller(subject, own, role, clearance, TODAY)
                     yield from (Question(caller, target, action) for action in Action)
 
     def labels(self, question: Question) -> list[Label]:
@@ -158,6 +161,8 @@ def _fitting(policy: PolicySnapshot, name: str) -> list[AttributeValue]:
     constants = [constant for path, constant in _constants(policy) if path == ("resource", name)]
     texts = [*dict.fromkeys(text for text in constants if isinstance(text, str)), SOMEBODY, UNLISTED]
     numbers = {0, *(number + step for number in constants if type(number) is int for step in (-1, 0, 1))}
+    if policy.engine.asks_for_the_day:
+        numbers |= {TODAY - 1, TODAY, TODAY + 1}
     kinds: list[list[AttributeValue]] = [
         list(texts),
         sorted(numbers),

@@ -1,6 +1,7 @@
 """`vecsec policy explain`: why a policy decides as it does, for any caller and without any service."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ class Question:
     tenant_id: str
     action: Action
     label: Label | None
+    time: float
+    """In seconds since the epoch."""
 
 
 def explain(
@@ -69,14 +72,14 @@ def explain(
         attributes = canonical_attributes(_attributes(attribute or []))
         level = _level(sensitivity, "--sensitivity") if sensitivity else None
         row = Label(tenant, level, frozenset(split_words(topics or [])), attributes)
-        questions = [Question(identity, tenant, action, row)]
+        questions = [Question(identity, tenant, action, row, time.time())]
     explanations = [_explain(snapshot, question, incident) for question in questions]
     _show(questions, explanations, json=json)
 
 
 def _explain(policy: PolicySnapshot, question: Question, incident: str) -> Explanation:
     try:
-        standing = decide_entry(policy, question.identity, question.tenant_id, question.action)
+        standing = decide_entry(policy, question.identity, question.tenant_id, question.action, now=question.time)
     except (AccessDenied, UnknownTenant) as refusal:
         raise CommandFailure(refusal.message) from refusal
     verdict = standing.entry if question.label is None else decide_rows(standing, [question.label])[0]
@@ -117,7 +120,7 @@ def _questions(decision: RecordedDecision) -> Iterator[Question]:
     """About each label that was withheld; about entering the tenant, or every label, if none was."""
     labels: Sequence[Label | None] = [rows.label for rows in decision.rows if not rows.allowed]
     for label in labels or [rows.label for rows in decision.rows] or [None]:
-        yield Question(identity_of(decision), decision.tenant_id, decision.action, label)
+        yield Question(identity_of(decision), decision.tenant_id, decision.action, label, decision.time.timestamp())
 
 
 def _show(questions: Sequence[Question], explanations: Sequence[Explanation], *, json: bool) -> None:

@@ -51,6 +51,12 @@ class CedarEngine:
         self._about_rows = cedarpy.PolicySet.from_json_str(checked.about_rows)
         self.rules = MappingProxyType(checked.rules)
         """The rules by their ids."""
+        self.asks_for_the_day = any(
+            path == ("context",) or path[:2] == ("context", "today")
+            for rule in checked.rules.values()
+            for path in rule.mentions.attributes
+        )
+        """Whether some rule depends on the day."""
 
     @classmethod
     def compile(cls, source: PolicySource) -> "CedarEngine":
@@ -131,7 +137,7 @@ class CedarEngine:
         """The rules specialised to this caller, target and action: a Cedar policy set in Cedar's JSON format whose only
         variable is the row (`{"Var": "resource"}`). Deciding it on a label gives what `decide_rows` gives, if whoever
         decides it takes a failing rule as a refusal."""
-        context = cedar_entities.context(target)
+        context = cedar_entities.context(caller, target)
         principal, action_uid = cedar_entities.caller_uid(caller), cedar_entities.action_uid(action)
         partial = cedarpy.is_authorized_partial(
             {
@@ -177,7 +183,7 @@ def _request(caller: Caller, target: Tenant, action: Action) -> dict[str, Any]:
     return {
         "principal": cedar_entities.caller_uid(caller),
         "action": cedar_entities.action_uid(action),
-        "context": json.dumps(cedar_entities.context(target)),
+        "context": json.dumps(cedar_entities.context(caller, target)),
     }
 
 

@@ -42,9 +42,12 @@ def document_uid(number: int) -> dict[str, str]:
     return {"type": DOCUMENT_TYPE, "id": str(number)}
 
 
-def context(target: Tenant) -> dict[str, Any]:
+def context(caller: Caller, target: Tenant) -> dict[str, Any]:
     """What a rule knows besides the caller and the resource."""
-    return {"target": {"__entity": tenant_uid(target)}}
+    known: dict[str, Any] = {"target": {"__entity": tenant_uid(target)}}
+    if caller.today is not None:
+        known["today"] = caller.today
+    return known
 
 
 def surroundings(caller: Caller, target: Tenant) -> list[EntityJson]:

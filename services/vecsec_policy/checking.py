@@ -1,9 +1,10 @@
 """Use case: check rows. Decides each row again, by the policy in force now, from its label alone."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cachetools import LRUCache
@@ -12,6 +13,7 @@ from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
+from vecsec_policy.days import day_before, start_of
 from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.rules import Verdict
@@ -21,6 +23,8 @@ from vecsec_policy.violations import ViolationLedger
 _REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024
 """Callers may ask about labels that they make up, so it is bytes that are bounded: some 40,000 usual labels."""
 _BYTES_OF_A_VERDICT = 512
+_PLANNED_YESTERDAY_SECONDS = 60.0
+"""Grants end with the day where rules ask for it; a call that began then may take so much longer."""
 _ROWS_AT_ONCE = 50
 """Deciding a row that was not seen before takes about 0.1 ms, during which nothing else is served."""
 
@@ -63,7 +67,9 @@ class RowChecker:
         metrics: PolicyMetrics,
         *,
         shadow: Shadow | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self._gate = gate
         self._ledger = ledger
         self._auditor = auditor
@@ -104,7 +110,7 @@ class RowChecker:
         withheld = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if not verdict.allowed]
         counts = Counter(verdict.violation for _, verdict in withheld if verdict.violation is not None)
         if withheld and planned_policy_version == standing.policy.version:
-            counts[ViolationType.PLAN_CHECK_DIVERGENCE] = len(withheld)
+            counts += Counter({ViolationType.PLAN_CHECK_DIVERGENCE: self._divergent(standing, withheld)})
         for violation, count in counts.items():
             self._ledger.violation(violation, identity, tenant_id, count=count)
         self._metrics.rows_decided(len(verdicts) - len(withheld), len(withheld))
@@ -123,6 +129,18 @@ class RowChecker:
         if self._shadow is not None:
             self._shadow.checked(standing, labels, verdicts)
         return CheckedRows(verdicts, standing.policy.version)
+
+    def _divergent(self, standing: Standing, withheld: Sequence[tuple[Label, Verdict]]) -> int:
+        """How many of these rows no plan by the same policy may have let through. Shortly after midnight the plan may
+        be of yesterday, and the rules may have said something else then."""
+        caller = standing.caller
+        if caller.today is None or self._clock() - start_of(caller.today) > _PLANNED_YESTERDAY_SECONDS:
+            return len(withheld)
+        yesterday = replace(caller, today=day_before(caller.today))
+        verdicts = standing.policy.engine.decide_rows(
+            yesterday, standing.target, standing.action, [label for label, _ in withheld]
+        )
+        return sum(not verdict.allowed for verdict in verdicts)
 
     async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
         known = {label: self._verdicts.get((standing, label)) for label in labels}

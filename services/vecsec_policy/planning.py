@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant, Identity, ViolationType
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.days import end_of
 from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.principals import claims_more_than_role_allows
@@ -118,6 +119,9 @@ class AccessPlanner:
         identity, policy = standing.identity, standing.policy
         now = self._clock()
         life = min(self._grant_seconds, max(identity.expires_at - now, _SHORTEST_LIFE_SECONDS))
+        if standing.caller.today is not None:
+            # What the rules say may be otherwise tomorrow: nobody may remember the plan for longer.
+            life = min(life, max(end_of(standing.caller.today) - now, 0.0))
         grant = Grant(
             subject=identity.subject,
             caller_tenant_id=identity.tenant_id,

@@ -37,9 +37,14 @@ class Caller:
     role: Role
     clearance: Sensitivity
     """The effective one: the lower of what the token claims and what the role allows."""
+    today: int | None = None
+    """The day on which they ask, as `days.day_of` writes it. Where it is unknown, a rule that asks for it fails, and so
+    refuses."""
 
 
-def resolve_caller(identity: Identity, roles: Mapping[str, Role], tenants: Mapping[str, Tenant]) -> Caller:
+def resolve_caller(
+    identity: Identity, roles: Mapping[str, Role], tenants: Mapping[str, Tenant], today: int | None = None
+) -> Caller:
     """Join an identity with its role and tenant.
 
     Raises:
@@ -53,7 +58,7 @@ def resolve_caller(identity: Identity, roles: Mapping[str, Role], tenants: Mappi
     role = roles.get(identity.role)
     if role is None:
         raise AccessDenied(f"the policy knows no role {identity.role!r}; ask your issuer for a token with another role")
-    return Caller(identity.subject, tenant, role, min(identity.clearance, role.max_clearance))
+    return Caller(identity.subject, tenant, role, min(identity.clearance, role.max_clearance), today)
 
 
 def claims_more_than_role_allows(identity: Identity, caller: Caller) -> bool:

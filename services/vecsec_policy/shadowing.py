@@ -17,7 +17,7 @@ from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditTrail
-from vecsec_policy.deciding import Standing, decide_entry, decide_rows
+from vecsec_policy.deciding import Standing, day_asked_for, decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
 from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
 from vecsec_policy.shadow_record import ShadowRecord
@@ -71,7 +71,9 @@ class Shadow:
         self._trail = trail
         self._counts = counts
         self._calls: asyncio.Queue[_Call] = asyncio.Queue(_WAITING_CALLS)
-        self._standings: LRUCache[tuple[str, Identity, str, Action], Standing | None] = LRUCache(_REMEMBERED)
+        self._standings: LRUCache[tuple[str, int | None, Identity, str, Action], Standing | None] = LRUCache(
+            _REMEMBERED
+        )
         self._verdicts: LRUCache[tuple[Standing, Label], Verdict] = LRUCache(_REMEMBERED)
         self._next_record: dict[tuple[Question, Difference], float] = {}
 
@@ -134,10 +136,11 @@ class Shadow:
                     self._tell(call, Question.ROW, label, _Pair(verdict, decided))
 
     def _standing(self, policy: PolicySnapshot, call: _Call) -> Standing | None:
-        key = (policy.version, call.identity, call.tenant_id, call.action)
+        now = time.time()
+        key = (policy.version, day_asked_for(policy, now), call.identity, call.tenant_id, call.action)
         if key not in self._standings:
             try:
-                self._standings[key] = decide_entry(policy, call.identity, call.tenant_id, call.action)
+                self._standings[key] = decide_entry(policy, call.identity, call.tenant_id, call.action, now=now)
             except (AccessDenied, UnknownTenant):
                 self._standings[key] = None
         return self._standings[key]

@@ -1,11 +1,14 @@
 """The first gate: who may enter which tenant for what. Refusals are booked and audited here, for all use cases."""
 
+import time
+from collections.abc import Callable
+
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
-from vecsec_policy.deciding import Standing, decide_entry
+from vecsec_policy.deciding import Standing, day_asked_for, decide_entry
 from vecsec_policy.snapshot import PolicyInForce
 from vecsec_policy.violations import ViolationLedger
 
@@ -15,11 +18,22 @@ _REMEMBERED_STANDINGS = 10_000
 class EntryGate:
     """Decides entry, remembers those who may enter, and turns the others away."""
 
-    def __init__(self, policy: PolicyInForce, ledger: ViolationLedger, auditor: Auditor) -> None:
+    def __init__(
+        self,
+        policy: PolicyInForce,
+        ledger: ViolationLedger,
+        auditor: Auditor,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` is in seconds since the epoch: rules may ask what day it is."""
         self._policy = policy
+        self._clock = clock
         self._ledger = ledger
         self._auditor = auditor
-        self._admitted: LRUCache[tuple[str, Identity, str, Action], Standing] = LRUCache(_REMEMBERED_STANDINGS)
+        self._admitted: LRUCache[tuple[str, int | None, Identity, str, Action], Standing] = LRUCache(
+            _REMEMBERED_STANDINGS
+        )
         policy.on_change(self._admitted.clear)
 
     def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> Standing:
@@ -30,7 +44,8 @@ class EntryGate:
             UnknownTenant: if the caller's own tenant is unknown to the policy, or if the tenant asked for is and the
                 caller may enter any.
         """
-        key = (self._policy.deciding(tenant_id).version, identity, tenant_id, action)
+        policy = self._policy.deciding(tenant_id)
+        key = (policy.version, day_asked_for(policy, self._clock()), identity, tenant_id, action)
         standing = self._admitted.get(key)
         if standing is None:
             standing = self.assess(call, identity, tenant_id, action)
@@ -49,7 +64,7 @@ class EntryGate:
         """
         policy = self._policy.deciding(tenant_id)
         try:
-            return decide_entry(policy, identity, tenant_id, action)
+            return decide_entry(policy, identity, tenant_id, action, now=self._clock())
         except (AccessDenied, UnknownTenant) as refusal:
             is_denial = isinstance(refusal, AccessDenied)
             if is_denial:

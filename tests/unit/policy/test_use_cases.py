@@ -63,11 +63,11 @@ class Service:
         self.policy = PolicyInForce(Arrangement(self.snapshot))
         self.ledger = ViolationLedger(self.metrics)
         auditor = Auditor(self, clock)
-        gate = EntryGate(self.policy, self.ledger, auditor)
+        gate = EntryGate(self.policy, self.ledger, auditor, clock=clock)
         self.planner = AccessPlanner(
             gate, self.signer, self.ledger, auditor, self.metrics, grant_seconds=60, clock=clock
         )
-        self.checker = RowChecker(gate, self.ledger, auditor, self.metrics)
+        self.checker = RowChecker(gate, self.ledger, auditor, self.metrics, clock=clock)
         self.explainer = AccessExplainer(gate, auditor)
 
     def append(self, record: AuditRecord) -> None:
