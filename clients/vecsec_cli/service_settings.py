@@ -105,6 +105,7 @@ def service_environment(
         "VECSEC_GRANT_KEY_FILE": state.grant_key,
         "VECSEC_ISSUERS_FILE": state.issuers_file,
         "VECSEC_POLICY_DIR": state.policy,
+        "VECSEC_POLICY_ROLLOUT_FILE": state.rollout_file,
     }
     if not settings.get("CHROMA_CONNECTION_STRING"):
         defaults["CHROMA_PATH"] = state.chroma

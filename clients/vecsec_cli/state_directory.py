@@ -56,6 +56,16 @@ class StateDirectory:
         return self.root / "policy"
 
     @property
+    def candidates(self) -> Path:
+        """Candidate policies, a folder a version, while they are rolled out."""
+        return self.root / "candidates"
+
+    @property
+    def rollout_file(self) -> Path:
+        """Names the candidate policy and says for whom it is tried or decides; absent if none is rolled out."""
+        return self.root / "rollout.json"
+
+    @property
     def audit_file(self) -> Path:
         """The policy service's record of decisions, one JSON object a line."""
         return self.root / "audit" / "policy.jsonl"

@@ -2,7 +2,7 @@
 
 import typer
 
-from vecsec_workbench import check, explain, labels, run_tests
+from vecsec_workbench import check, explain, labels, policy_status, rollout, run_tests
 
 app = typer.Typer(
     name="policy",
@@ -21,3 +21,7 @@ app.command("check")(check.check)
 app.command("explain")(explain.explain)
 app.command("labels")(labels.labels)
 app.command("test")(run_tests.run_tests)
+app.command("promote")(rollout.promote)
+app.command("rollback")(rollout.rollback)
+app.command("shadow")(rollout.shadow)
+app.command("status")(policy_status.status)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from vecsec_cli.checks.finding import Finding, fail, ok
+from vecsec_cli.checks.finding import Finding, fail, ok, warn
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.run_file import RunFile, RunningProcess, read_run_file
 from vecsec_cli.service_channels import service_credentials
@@ -18,6 +18,8 @@ from vecsec_client.error_details import from_rpc_error
 
 CELLS = "vecsec.retrieval.cells"
 """The health service's name for the cells: NOT_SERVING while one is damaged."""
+POLICY_RELOAD = "vecsec.policy.reload"
+"""The health service's name for changed policy files: NOT_SERVING while some cannot be taken."""
 
 _WAIT_SECONDS = 3.0
 _START = "start the services with `vecsec up`"
@@ -54,12 +56,17 @@ def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None
         try:
             status = _status(stub, "")
             cells = _status(stub, CELLS) if name == "retrieval" else _SERVING
+            reload = _status(stub, POLICY_RELOAD) if name == "policy" else _SERVING
         except VecSecError as error:
             return fail(name, f"no answer at {address}: {error.code.name}", _START)
     if status != _SERVING:
         return fail(name, f"{address} answers, but does not serve", f"see its log, {name}.log")
     if cells == _NOT_SERVING:
         return fail(name, f"{address} serves, but at least one cell is damaged", "the store's lines here say which")
+    if reload == _NOT_SERVING:
+        return warn(
+            name, f"{address} serves, but changed files are not in force", f"what is wrong stands in {name}.log"
+        )
     return ok(name, f"{address} serves")
 
 

@@ -17,10 +17,10 @@ from vecsec_client.channels import Endpoint, is_loopback
 from vecsec_client.retrying import NO_RETRIES
 
 PUBLIC_NAMES = """
-NO_RETRIES Action AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Collection DataLoss
-DeadlineExceeded DeleteResult DeterminingRule Document DocumentInput DocumentsAnswer DocumentsRejected Equals
-Explanation Fallback FieldViolation ImportProgress In Internal InvalidArgument LabelCount LabelPage
-MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range RejectedDocument
+NO_RETRIES Action AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Change Collection
+DataLoss DeadlineExceeded DecidingValue DeleteResult DeterminingRule Document DocumentInput DocumentsAnswer
+DocumentsRejected Equals Explanation Fallback FieldViolation ImportProgress In Internal InvalidArgument LabelCount
+LabelPage MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range RejectedDocument
 ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity ShadowDisagreements SimilarityMetric
 TokenProvider Unauthenticated Unavailable VecSecClient
 VecSecError Violation ViolationCounts ViolationPage ViolationType all_of any_of at_least at_most between equals in_
