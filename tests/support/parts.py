@@ -49,6 +49,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "docker": _docker,
     "grpcurl": lambda: _programs("grpcurl"),
     "kubectl": _kubectl,
+    "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
 }
 """For each marker, what is missing on this machine; None if nothing is."""
