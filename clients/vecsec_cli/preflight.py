@@ -26,6 +26,7 @@ SMALLEST_FREE_BYTES = 64 << 20
 """Room to start in: keys, logs, empty stores."""
 
 SERVICE_MODULES = ("vecsec_policy", "vecsec_retrieval", "vecsec_gateway")
+_OF_A_SERVICE = re.compile(r"""extra == ['"](chassis|gateway|policy|retrieval|services)['"]""")
 _REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -53,8 +54,9 @@ def _required_by_services() -> list[str]:
         requirements = importlib.metadata.requires("vecsec") or []
     except importlib.metadata.PackageNotFoundError:
         return []  # run from a source tree
-    wanted = [each for each in requirements if re.search(r"""extra == ['"]services['"]""", each)]
-    return [match[0] for each in wanted if (match := _REQUIREMENT_NAME.match(each))]
+    wanted = [each for each in requirements if _OF_A_SERVICE.search(each)]
+    names = [match[0] for each in wanted if (match := _REQUIREMENT_NAME.match(each))]
+    return [name for name in names if name != "vecsec"]  # extras name one another by our own name
 
 
 def _is_installed(distribution: str) -> bool:

@@ -1,0 +1,141 @@
+"""A Docker engine, a base image and the services' images, made from what Debian and PyPI have: no registry is needed.
+
+`DOCKER_HOST`, or an engine at its usual place, is used if it answers; else, for root, one is started for the test run.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BASE_IMAGE = "vecsec-test-base:bookworm"
+"""Debian with its own Python, as mmdebstrap puts it together."""
+SERVICES = ("gateway", "policy", "retrieval")
+_DOCKER = "/usr/bin/docker"
+_ENGINE_SECONDS = 60
+_ENGINE_OPTIONS = ("--ip", "127.0.0.1", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+
+
+def missing_engine() -> str | None:
+    """Why there can be no engine here; None if there can."""
+    programs = [_DOCKER, "/usr/sbin/dockerd", "/usr/bin/mmdebstrap"]
+    missing = [program for program in programs if not Path(program).exists()]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return None if os.geteuid() == 0 or _answers(None) else "no Docker engine answers, and only root can start one"
+
+
+def docker(*arguments: str, host: str | None = None, stdin: bytes | None = None) -> str:
+    """Run the docker client.
+
+    Raises:
+        RuntimeError: with what it complained of.
+    """
+    done = subprocess.run(
+        [_DOCKER, *arguments], capture_output=True, check=False, input=stdin, env=_environment(host), timeout=900
+    )
+    if done.returncode:
+        raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.decode()[-3000:]}")
+    return done.stdout.decode().strip()
+
+
+def _environment(host: str | None) -> dict[str, str]:
+    return os.environ | ({"DOCKER_HOST": host} if host else {}) | {"DOCKER_BUILDKIT": "1"}
+
+
+def _answers(host: str | None) -> bool:
+    command = [_DOCKER, "info"]
+    return not subprocess.run(command, capture_output=True, check=False, env=_environment(host), timeout=20).returncode
+
+
+@contextlib.contextmanager
+def running_engine() -> Iterator[str | None]:
+    """The engine's address: None for the one that is there already."""
+    if _answers(None):
+        yield None
+        return
+    folder = Path(tempfile.mkdtemp(prefix="vecsec-docker-"))
+    host = f"unix://{folder}/docker.sock"
+    places = ("--data-root", "data", "--exec-root", "exec", "--pidfile", "dockerd.pid")
+    command = ["/usr/sbin/dockerd", "-H", host, *_ENGINE_OPTIONS]
+    command += [str(folder / each) if number % 2 else each for number, each in enumerate(places)]
+    with (folder / "log").open("wb") as log:
+        engine = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + _ENGINE_SECONDS
+        while not _answers(host):
+            if engine.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd did not come up: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield host
+    finally:
+        engine.terminate()
+        engine.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def base_image(host: str | None, *, extra: Sequence[str] = ()) -> str:
+    """A base image, made if the engine has it not; `extra` Debian packages make another one."""
+    name = "-".join([BASE_IMAGE, *extra])
+    with contextlib.suppress(RuntimeError):
+        docker("image", "inspect", name, host=host)
+        return name
+    packages = ",".join(["python3-minimal", "python3-venv", "ca-certificates", *extra])
+    temporary = "/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir()
+    made = subprocess.run(
+        ["/usr/bin/mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", "-"],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"TMPDIR": temporary},
+        timeout=600,
+    )
+    docker("import", "-", name, host=host, stdin=made.stdout)
+    return name
+
+
+@functools.cache
+def wheels() -> Path:
+    """What the images install, fetched once for the base image's Python; kept in a cache between runs."""
+    folder = Path(os.environ.get("VECSEC_TEST_WHEELS", ROOT / ".wheels"))
+    for service in SERVICES:
+        lock = ROOT / "deploy" / "images" / f"requirements-{service}.txt"
+        done = folder / f"{service}-{hash_of(lock)}"
+        if done.exists():
+            continue
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--python-version", "3.11", "--only-binary", ":all:", "--require-hashes", "--dest", str(folder)]
+        subprocess.run([*command, "--requirement", str(lock)], check=True, capture_output=True, timeout=900)
+        done.touch()
+    return folder
+
+
+def hash_of(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def build_image(service: str, base: str, host: str | None) -> str:
+    """Build a service's image as its Dockerfile says, with packages from `wheels`; its name and tag."""
+    tag = f"vecsec-{service}:test"
+    with tempfile.TemporaryDirectory(prefix="vecsec-context-") as name:
+        context = Path(name)
+        for part in ("deploy/images", "protos/gen", "services"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, context / part, ignore=ignored)
+        shutil.copytree(wheels(), context / "wheels", copy_function=os.link)
+        docker(
+            *("build", "--file", str(context / "deploy/images/Dockerfile"), "--target", service, "--tag", tag),
+            *("--build-arg", f"BASE_IMAGE={base}"),
+            *("--build-arg", "PIP_ARGUMENTS=--no-index --find-links /context/wheels"),
+            name,
+            host=host,
+        )
+    return tag
