@@ -5,6 +5,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -20,7 +21,14 @@ BASE_IMAGE = "vecsec-test-base:bookworm"
 SERVICES = ("gateway", "policy", "retrieval")
 _DOCKER = "/usr/bin/docker"
 _ENGINE_SECONDS = 60
-_ENGINE_OPTIONS = ("--ip", "127.0.0.1", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+_ENGINE_OPTIONS = (
+    "--ip",
+    "127.0.0.1",
+    "--iptables=false",
+    "--ip6tables=false",
+    "--ip-forward=false",
+    "--ip-masq=false",
+)
 
 
 def missing_engine() -> str | None:
@@ -106,7 +114,7 @@ def wheels() -> Path:
     folder = Path(os.environ.get("VECSEC_TEST_WHEELS", ROOT / ".wheels"))
     for service in SERVICES:
         lock = ROOT / "deploy" / "images" / f"requirements-{service}.txt"
-        done = folder / f"{service}-{hash_of(lock)}"
+        done = folder / f"{service}-{_hash_of(lock)}"
         if done.exists():
             continue
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -116,9 +124,7 @@ def wheels() -> Path:
     return folder
 
 
-def hash_of(path: Path) -> str:
-    import hashlib
-
+def _hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
