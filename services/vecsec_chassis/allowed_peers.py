@@ -2,7 +2,8 @@
 
 Entries stand between blanks. Each is an identity, exactly as the certificate says it (a URI or a DNS name; `*` for
 every peer with a certificate of the authority), and may name methods after `=`, separated by commas; without them the
-peer may call all. `health` and `reflection` are the two services beside our own.
+peer may call all. `health`, `reflection` and `lanes` are the services beside our own; what a lane carries has to be
+allowed by itself.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,11 +13,12 @@ from typing import Self
 ANY_PEER = "*"
 HEALTH = "health"
 REFLECTION = "reflection"
+LANES = "lanes"
 GATEWAY_ONLY = "spiffe://vecsec/gateway *=health"
 """The setting's default behind the gateway: a probe learns no more than whether the service serves."""
 
 _ALL_METHODS = frozenset({ANY_PEER})
-_INFRASTRUCTURE = (("/grpc.health.", HEALTH), ("/grpc.reflection.", REFLECTION))
+_INFRASTRUCTURE = (("/grpc.health.", HEALTH), ("/grpc.reflection.", REFLECTION), ("/vecsec.lane.", LANES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class AllowedPeers:
     def unknown_methods(self, known: Collection[str]) -> list[str]:
         """The methods that no peer could ever call: misspelt ones."""
         named = {name for names in self.methods.values() for name in names}
-        return sorted(named - {*known, ANY_PEER, HEALTH, REFLECTION})
+        return sorted(named - {*known, ANY_PEER, HEALTH, REFLECTION, LANES})
 
     def may_call(self, identities: Collection[str], method: str) -> bool:
         """Whether a peer with these identities, of which it has proven all, may call a method by its short name."""
@@ -57,7 +59,7 @@ NOBODY = AllowedPeers({})
 
 
 def short_name(method: str) -> str:
-    """How the setting calls a method: `SearchDocuments`, `health` or `reflection`."""
+    """How the setting calls a method: `SearchDocuments`, `health`, `reflection` or `lanes`."""
     for prefix, name in _INFRASTRUCTURE:
         if method.startswith(prefix):
             return name

@@ -13,8 +13,9 @@ MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour: TypeAlias = Callable[[Any, Context], Any]
 """A handler's function: a message or an iterator of messages in, an awaitable or an async iterator out."""
 
-INFRASTRUCTURE_PREFIX = "/grpc."
-"""Health, reflection and channelz: served without the interceptors that are about VecSec's own calls."""
+INFRASTRUCTURE_PREFIXES = ("/grpc.", "/vecsec.lane.")
+"""Health, reflection and lanes: served without the interceptors that are about VecSec's own calls. What a lane carries
+does pass through them, call by call."""
 
 
 class HandlerMemory(grpc.aio.ServerInterceptor):
@@ -53,7 +54,7 @@ class AroundInterceptor(grpc.aio.ServerInterceptor, ABC):
         """Wrap the handler that the next interceptor gives."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(INFRASTRUCTURE_PREFIX):
+        if handler is None or method.startswith(INFRASTRUCTURE_PREFIXES):
             return handler
         return self._wrapped(handler, method)
 

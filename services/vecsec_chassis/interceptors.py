@@ -20,7 +20,7 @@ from vecsec_chassis import calls
 from vecsec_chassis.error_status import STATUS_OF_REASON, error_status, shortened
 from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, VecSecError
 from vecsec_chassis.interception import (
-    INFRASTRUCTURE_PREFIX,
+    INFRASTRUCTURE_PREFIXES,
     AroundInterceptor,
     Context,
     Handler,
@@ -209,7 +209,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     ) -> MaybeHandler:
         """Give the handler requests that are decoded and hold every rule."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIX):
+        if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIXES):
             return handler
         kind = _message_type(handler)
         max_bytes = self._max_message_bytes
@@ -280,4 +280,4 @@ def _code_name(context: Context) -> str:
 
 
 def _is_not_infrastructure(details: grpc.HandlerCallDetails) -> bool:
-    return not details.method.startswith(INFRASTRUCTURE_PREFIX)
+    return not details.method.startswith(INFRASTRUCTURE_PREFIXES)

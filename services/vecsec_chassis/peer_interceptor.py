@@ -9,7 +9,7 @@ import structlog
 from grpc_status import rpc_status
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.allowed_peers import HEALTH, REFLECTION, AllowedPeers, short_name
+from vecsec_chassis.allowed_peers import HEALTH, LANES, REFLECTION, AllowedPeers, short_name
 from vecsec_chassis.error_status import error_status
 from vecsec_chassis.errors import AccessDenied
 from vecsec_chassis.interception import Context, MaybeHandler, behaviour_of, rebuilt
@@ -28,7 +28,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, allowed: AllowedPeers, methods: Iterable[str], meter: Meter) -> None:
         self._allowed = allowed
         self._denied = Tally(meter, "vecsec_peer_denied", "Calls of peers that may not make them, by method.", "method")
-        for method in (*methods, HEALTH, REFLECTION):
+        for method in (*methods, HEALTH, REFLECTION, LANES):
             self._denied.add(0, method)
 
     async def intercept_service(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import grpc
 import structlog
@@ -11,8 +12,11 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from vecsec.lane.v1 import lane_service_pb2_grpc
+from vecsec_chassis.carried_methods import CarriedMethods
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.interceptors import chain
+from vecsec_chassis.lane_server import LaneServicer
 from vecsec_chassis.listening import NO_SECOND_LISTENER, Listening, health_port
 from vecsec_chassis.peer_interceptor import PeerInterceptor
 from vecsec_chassis.settings import ServiceSettings
@@ -79,14 +83,14 @@ async def running_server(
         StartupError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
     """
     peers = _peer_interceptor(service_name, listening, telemetry)
-    server = grpc.aio.server(
-        interceptors=list(
-            chain(telemetry, peers=peers, token_verifier=token_verifier, max_message_bytes=settings.max_message_bytes)
-        ),
-        options=_options(settings),
+    interceptors = chain(
+        telemetry, peers=peers, token_verifier=token_verifier, max_message_bytes=settings.max_message_bytes
     )
+    server = grpc.aio.server(interceptors=list(interceptors), options=_options(settings))
     health_of_service = Health(service_name)
     add_servicer(server)
+    lanes = _lanes(add_servicer, interceptors)
+    lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, server)
     reflection.enable_server_reflection((service_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = listening.open_port(server)
@@ -105,6 +109,7 @@ async def running_server(
             yield RunningService(port, telemetry.metrics_port, health_of_service, port_of_health)
         finally:
             await health_of_service.shut_down()
+            lanes.close_lanes()
             log.info("draining", grace_seconds=settings.shutdown_grace_seconds)
             await asyncio.shield(server.stop(settings.shutdown_grace_seconds))
             log.info("stopped")
@@ -121,6 +126,14 @@ def _peer_interceptor(service_name: str, listening: Listening, telemetry: Teleme
             f"it has {', '.join(methods)}, and health and reflection"
         )
     return PeerInterceptor(listening.allowed_peers, methods, telemetry.meter)
+
+
+def _lanes(
+    add_servicer: Callable[[grpc.aio.Server], None], interceptors: Sequence[grpc.aio.ServerInterceptor]
+) -> LaneServicer:
+    methods = CarriedMethods(interceptors)
+    add_servicer(cast("grpc.aio.Server", methods))
+    return LaneServicer(methods)
 
 
 def _options(settings: ServiceSettings) -> Sequence[tuple[str, int]]:

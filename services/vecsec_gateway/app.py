@@ -4,8 +4,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import grpc
-
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
 from vecsec_chassis.certificate_watch import running_certificates
@@ -20,6 +18,7 @@ from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
 from vecsec_gateway.importing import ImportDocuments
+from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.peer_health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers import Flag
@@ -63,7 +62,10 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
         limit = settings.max_message_bytes
         policy = await stack.enter_async_context(peer_channel(settings.policy_address, limit, certificates))
         retrieval = await stack.enter_async_context(peer_channel(settings.retrieval_address, limit, certificates))
-        use_cases = _use_cases(settings, telemetry, flag, policy=policy, retrieval=retrieval)
+        policy_lanes, retrieval_lanes = LaneChannel(policy), LaneChannel(retrieval)
+        for lanes in (policy_lanes, retrieval_lanes):
+            await stack.enter_async_context(lanes.keeping_lanes(settings.peer_lanes))
+        use_cases = _use_cases(settings, telemetry, flag, policy=policy_lanes, retrieval=retrieval_lanes)
         handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
         service = await stack.enter_async_context(
             running_server(
@@ -97,8 +99,8 @@ def _use_cases(
     telemetry: Telemetry,
     flag: Flag,
     *,
-    policy: grpc.aio.Channel,
-    retrieval: grpc.aio.Channel,
+    policy: LaneChannel,
+    retrieval: LaneChannel,
 ) -> UseCases:
     metrics = GatewayMetrics(telemetry.meter)
     circuits = CircuitBreakers(

@@ -15,6 +15,7 @@ from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.labels import Label
 from vecsec_chassis.wire import action_to_proto, label_to_proto
 from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.peer_call import Request, Response, call_unary
 from vecsec_gateway.peer_errors import policy_error
 from vecsec_gateway.peers import Plan, Verdicts, ViolationQuestion
@@ -24,8 +25,8 @@ from vecsec_gateway.wire import label_message
 class PolicyClient:
     """A policy peer that tries once."""
 
-    def __init__(self, channel: grpc.aio.Channel, tracer: Tracer) -> None:
-        self._stub = PolicyServiceStub(channel)
+    def __init__(self, channel: LaneChannel, tracer: Tracer) -> None:
+        self._stub = PolicyServiceStub(channel.as_channel())
         self._tracer = tracer
 
     async def plan(self, tenant_id: str, action: Action, deadline: Deadline) -> Plan:

@@ -10,6 +10,7 @@ from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
 from vecsec_chassis.calls import time_remaining
 from vecsec_chassis.errors import VecSecError
 from vecsec_gateway.deadline import Deadline
+from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.peer_call import Request, Response, call_unary, traced
 from vecsec_gateway.peer_errors import retrieval_error
 from vecsec_gateway.peers import (
@@ -30,8 +31,8 @@ _SERVICE = "vecsec.retrieval.v1.RetrievalService"
 class RetrievalClient:
     """A retrieval peer that tries once."""
 
-    def __init__(self, channel: grpc.aio.Channel, tracer: Tracer) -> None:
-        self._stub = RetrievalServiceStub(channel)
+    def __init__(self, channel: LaneChannel, tracer: Tracer) -> None:
+        self._stub = RetrievalServiceStub(channel.as_channel())
         self._tracer = tracer
 
     async def search(self, grant: str, search: Search, deadline: Deadline) -> list[Row]:

@@ -38,9 +38,10 @@ from vecsec_chassis.errors import (
 NONE = gateway_pb2.FALLBACK_NONE
 
 
-@pytest.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[GatewayWithPeers]:
-    async with gateway_with_peers(tmp_path) as running:
+@pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
+async def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[GatewayWithPeers]:
+    """Calls to the peers go by themselves or over lanes; nothing that a caller sees depends on it."""
+    async with gateway_with_peers(tmp_path, lanes=request.param) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,13 +18,16 @@ from grpc_status import rpc_status
 
 from support.issuer import Issuer
 from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
+from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.policy.v1 import policy_service_pb2_grpc as policy_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2
+from vecsec_chassis.carried_methods import CarriedMethods
 from vecsec_chassis.error_status import error_status
 from vecsec_chassis.errors import VecSecError
+from vecsec_chassis.lane_server import LaneServicer
 from vecsec_chassis.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
@@ -193,18 +196,20 @@ class GatewayWithPeers:
 
 
 @asynccontextmanager
-async def gateway_with_peers(folder: Path, **environment: object) -> AsyncIterator[GatewayWithPeers]:
-    """Start the three; `environment` sets the gateway's settings by their names."""
+async def gateway_with_peers(folder: Path, *, lanes: int = 0, **environment: object) -> AsyncIterator[GatewayWithPeers]:
+    """Start the three, with so many lanes to each peer; `environment` sets the gateway's settings by their names."""
     issuer = Issuer(folder / "issuer")
     policy, retrieval = FakePolicy(), FakeRetrieval()
     async with (
         _served(lambda server: policy_grpc.add_PolicyServiceServicer_to_server(policy, server)) as (
             policy_server,
             policy_at,
+            policy_lanes,
         ),
         _served(lambda server: retrieval_grpc.add_RetrievalServiceServicer_to_server(retrieval, server)) as (
             retrieval_server,
             retrieval_at,
+            retrieval_lanes,
         ),
         running_gateway(
             GatewaySettings.model_validate(
@@ -215,23 +220,30 @@ async def gateway_with_peers(folder: Path, **environment: object) -> AsyncIterat
                     "VECSEC_POLICY_ADDRESS": policy_at,
                     "VECSEC_RETRIEVAL_ADDRESS": retrieval_at,
                     "VECSEC_SHUTDOWN_GRACE_SECONDS": 1,
+                    "VECSEC_PEER_LANES": lanes,
                     **environment,
                 }
             )
         ) as service,
         grpc.aio.insecure_channel(f"localhost:{service.port}") as channel,
     ):
+        while policy_lanes.lane_count + retrieval_lanes.lane_count < 2 * lanes:
+            await asyncio.sleep(0.01)
         stub = gateway_grpc.GatewayServiceStub(channel)
         yield GatewayWithPeers(stub, channel, service, policy, retrieval, policy_server, retrieval_server, issuer)
 
 
 @asynccontextmanager
-async def _served(add: Callable[[grpc.aio.Server], None]) -> AsyncIterator[tuple[grpc.aio.Server, str]]:
+async def _served(add: Callable[[grpc.aio.Server], None]) -> AsyncIterator[tuple[grpc.aio.Server, str, LaneServicer]]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add(server)
+    methods = CarriedMethods(())
+    add(cast("grpc.aio.Server", methods))
+    lanes = LaneServicer(methods)
+    lane_grpc.add_LaneServiceServicer_to_server(lanes, server)
     port = server.add_insecure_port("localhost:0")
     await server.start()
     try:
-        yield server, f"localhost:{port}"
+        yield server, f"localhost:{port}", lanes
     finally:
         await server.stop(0)

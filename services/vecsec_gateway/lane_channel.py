@@ -1,0 +1,117 @@
+"""A channel whose unary calls go over lanes where one is open, and as calls of their own where none is."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import grpc
+import structlog
+
+from vecsec.lane.v1.lane_service_pb2_grpc import LaneServiceStub
+from vecsec_gateway.lane import Lane, Metadata
+
+log = structlog.get_logger()
+
+_MAXIMUM_IN_FLIGHT = 128
+"""Of one lane; more would wait in the peer, so they become calls of their own, which other replicas may take."""
+_LIFE_SECONDS = (30.0, 60.0)
+"""A lane is replaced after a random time between these, so that replicas that came later get their share."""
+_OPENING_SECONDS = 5.0
+_PAUSE_SECONDS = (0.1, 2.0)
+"""Before a lane is tried again, growing from the first to the second."""
+
+
+class LaneChannel:
+    """What generated stubs need of a channel.
+
+    Lanes only make calls cheaper: while none is open, because the peer is down, restarting or too old to know of lanes,
+    each call goes its own way, as does a call that every lane is too full for.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._lanes: list[Lane] = []
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+        **options: Any,
+    ) -> Any:
+        """A function that makes calls of a unary method and returns an awaitable of the response."""
+        by_itself = self._channel.unary_unary(method, request_serializer, response_deserializer, **options)
+
+        async def call(
+            request: Any,
+            *,
+            timeout: float | None = None,  # noqa: ASYNC109 (gRPC's own name)
+            metadata: Metadata = (),
+        ) -> Any:
+            lane = self._free_lane()
+            if lane is None:
+                return await by_itself(request, timeout=timeout, metadata=metadata)
+            answer = await lane.call(method, request_serializer(request), seconds=timeout, metadata=metadata)
+            return response_deserializer(answer)
+
+        return call
+
+    def as_channel(self) -> grpc.aio.Channel:
+        """The same, to generated stubs."""
+        return cast("grpc.aio.Channel", self)
+
+    def __getattr__(self, name: str) -> Any:
+        """Streams and all else are the channel's own."""
+        return getattr(self._channel, name)
+
+    def _free_lane(self) -> Lane | None:
+        lane = min(self._lanes, key=lambda lane: lane.calls_in_flight, default=None)
+        return lane if lane is not None and lane.calls_in_flight < _MAXIMUM_IN_FLIGHT else None
+
+    @asynccontextmanager
+    async def keeping_lanes(self, count: int) -> AsyncIterator[None]:
+        """Keep so many lanes open, if the peer can be reached, until the block ends."""
+        tasks = [asyncio.create_task(self._keep_lane(), name="keep a lane open") for _ in range(count)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_lane(self) -> None:
+        pause = _PAUSE_SECONDS[0]
+        async with asyncio.TaskGroup() as running:
+            while True:
+                try:
+                    lane = await self._opened()
+                except (grpc.aio.AioRpcError, TimeoutError) as error:
+                    log.debug("no lane to the peer, calls go by themselves", error=str(error))
+                    await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
+                    pause = min(pause * 2, _PAUSE_SECONDS[1])
+                    continue
+                pause = _PAUSE_SECONDS[0]
+                running.create_task(lane.run())
+                await self._use(lane)
+
+    async def _opened(self) -> Lane:
+        stream = LaneServiceStub(self._channel).Carry()
+        try:
+            async with asyncio.timeout(_OPENING_SECONDS):
+                await stream.read()  # the first response is empty
+        except BaseException:
+            stream.cancel()
+            raise
+        return Lane(stream)
+
+    async def _use(self, lane: Lane) -> None:
+        self._lanes.append(lane)
+        try:
+            async with asyncio.timeout(random.uniform(*_LIFE_SECONDS)):  # noqa: S311
+                await lane.retired.wait()
+        except TimeoutError:
+            lane.retire()
+        finally:
+            self._lanes.remove(lane)

@@ -1,0 +1,250 @@
+"""Lanes: calls carried over a stream end as calls of their own do, and the end of a lane loses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc_status import rpc_status
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
+from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
+from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
+from vecsec_chassis.carried_methods import CarriedMethods
+from vecsec_chassis.error_status import error_status
+from vecsec_chassis.errors import AccessDenied
+from vecsec_chassis.lane_server import LaneServicer
+from vecsec_chassis.status_error import error_from_rpc
+from vecsec_gateway.lane_channel import LaneChannel
+
+METHOD = "/vecsec.gateway.v1.GatewayService/ListCollections"
+
+
+@dataclass
+class Server(gateway_grpc.GatewayServiceServicer):
+    """Answers ListCollections with what its script says; any unary method would do."""
+
+    script: Callable[[str, Any], Awaitable[None]] | None = None
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    served: int = 0
+    most_at_once: int = 0
+    running: int = 0
+
+    async def ListCollections(self, request: gateway_pb2.ListCollectionsRequest, context: Any) -> Any:
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+        self.started.set()
+        try:
+            if self.script is not None:
+                await self.script(request.tenant_id, context)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        finally:
+            self.running -= 1
+        self.served += 1
+        answer = gateway_pb2.ListCollectionsResponse()
+        answer.collections.add(collection_id=request.tenant_id)
+        return answer
+
+
+@dataclass
+class Carrier:
+    """A client of a server that carries calls."""
+
+    server: Server
+    grpc_server: grpc.aio.Server
+    lanes: LaneServicer
+    channel: grpc.aio.Channel
+    lane_channel: LaneChannel
+
+    async def call(self, tenant_id: str = "a", **options: Any) -> str:
+        stub = gateway_grpc.GatewayServiceStub(self.lane_channel.as_channel())
+        answer = await stub.ListCollections(gateway_pb2.ListCollectionsRequest(tenant_id=tenant_id), **options)
+        return answer.collections[0].collection_id
+
+    async def until_lanes(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while self.lanes.lane_count != count:
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def carrying(server: Server, lane_count: int = 1, port: int = 0) -> AsyncIterator[Carrier]:
+    grpc_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    methods = CarriedMethods(())
+    gateway_grpc.add_GatewayServiceServicer_to_server(server, grpc_server)
+    gateway_grpc.add_GatewayServiceServicer_to_server(server, cast("grpc.aio.Server", methods))
+    lanes = LaneServicer(methods)
+    lane_grpc.add_LaneServiceServicer_to_server(lanes, grpc_server)
+    port = grpc_server.add_insecure_port(f"localhost:{port}")
+    await grpc_server.start()
+    async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+        lane_channel = LaneChannel(channel)
+        async with lane_channel.keeping_lanes(lane_count):
+            carrier = Carrier(server, grpc_server, lanes, channel, lane_channel)
+            await carrier.until_lanes(lane_count)
+            yield carrier
+    await grpc_server.stop(0)
+
+
+async def test_many_calls_at_once_get_their_own_answers() -> None:
+    async def later_ones_first(tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(0.1 if int(tenant_id[1:]) % 2 else 0.01)
+
+    async with carrying(Server(later_ones_first)) as carrier:
+        wanted = [f"t{number}" for number in range(100)]
+        assert await asyncio.gather(*(carrier.call(tenant_id) for tenant_id in wanted)) == wanted
+        assert carrier.server.most_at_once > 50
+
+
+async def test_metadata_and_deadline_arrive() -> None:
+    seen: dict[str, Any] = {}
+
+    async def note(_tenant_id: str, context: Any) -> None:
+        seen.update(metadata=dict(context.invocation_metadata()), seconds=context.time_remaining())
+
+    async with carrying(Server(note)) as carrier:
+        await carrier.call(timeout=7, metadata=(("authorization", "Bearer x"),))
+        assert seen["metadata"] == {"authorization": "Bearer x"}
+        assert 5 < seen["seconds"] <= 7
+        await carrier.call()
+        assert seen["seconds"] is None
+
+
+async def test_an_error_keeps_its_details() -> None:
+    async def refuse(_tenant_id: str, context: Any) -> None:
+        await context.abort_with_status(rpc_status.to_status(error_status(AccessDenied("not you"))))
+
+    async with carrying(Server(refuse)) as carrier:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await carrier.call()
+        assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert isinstance(error_from_rpc(refused.value), AccessDenied)
+
+
+async def test_a_fault_of_the_handler_is_internal_and_tells_nothing() -> None:
+    async def fail(_tenant_id: str, _context: Any) -> None:
+        raise ZeroDivisionError("a secret")
+
+    async with carrying(Server(fail)) as carrier:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await carrier.call()
+        assert refused.value.code() is grpc.StatusCode.INTERNAL
+        assert "secret" not in (refused.value.details() or "")
+        carrier.server.script = None
+        assert await carrier.call("b") == "b", "the lane goes on"
+
+
+async def test_a_caller_who_leaves_stops_the_work() -> None:
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with carrying(Server(wait)) as carrier:
+        call = asyncio.create_task(carrier.call())
+        await carrier.server.started.wait()
+        call.cancel()
+        async with asyncio.timeout(5):
+            await carrier.server.cancelled.wait()
+
+
+async def test_a_call_ends_with_its_time() -> None:
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with carrying(Server(wait)) as carrier:
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await carrier.call(timeout=0.2)
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        async with asyncio.timeout(5):
+            await carrier.server.cancelled.wait()
+
+
+async def test_calls_that_find_no_lane_or_a_full_one_go_by_themselves() -> None:
+    release = asyncio.Event()
+
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await release.wait()
+
+    async with carrying(Server(wait)) as carrier:
+        calls = [asyncio.create_task(carrier.call(f"t{number}")) for number in range(300)]
+        async with asyncio.timeout(20):
+            while carrier.server.running < 300:
+                await asyncio.sleep(0.01)
+        release.set()
+        assert await asyncio.gather(*calls) == [f"t{number}" for number in range(300)]
+    async with carrying(Server(), lane_count=0) as carrier:
+        assert await carrier.call("b") == "b"
+
+
+async def test_a_lane_that_breaks_fails_its_calls_as_unavailable_and_is_opened_again() -> None:
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with carrying(Server(wait)) as carrier:
+        call = asyncio.create_task(carrier.call())
+        await carrier.server.started.wait()
+        port = int(cast("Any", carrier.channel)._channel.target().decode().rpartition(":")[2])
+        await carrier.grpc_server.stop(0)
+        with pytest.raises(grpc.aio.AioRpcError) as broken:
+            await call
+        assert broken.value.code() is grpc.StatusCode.UNAVAILABLE
+        async with carrying(Server(), port=port, lane_count=0) as again:
+            await again.until_lanes(1)
+            assert await carrier.call("b") == "b"
+            assert again.server.served == 1
+
+
+async def test_a_server_that_stops_answers_what_it_took() -> None:
+    release = asyncio.Event()
+
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await release.wait()
+
+    async with carrying(Server(wait)) as carrier:
+        calls = [asyncio.create_task(carrier.call(f"t{number}")) for number in range(20)]
+        async with asyncio.timeout(5):
+            while carrier.server.running < 20:
+                await asyncio.sleep(0.01)
+        carrier.lanes.close_lanes()
+        stopping = asyncio.create_task(carrier.grpc_server.stop(10))
+        await asyncio.sleep(0.1)
+        release.set()
+        assert await asyncio.gather(*calls) == [f"t{number}" for number in range(20)]
+        async with asyncio.timeout(5):
+            await stopping
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["/vecsec.gateway.v1.GatewayService/ImportDocuments", "/vecsec.lane.v1.LaneService/Carry", "/grpc.x/Y", "", "../"],
+)
+async def test_only_unary_methods_are_carried(method: str) -> None:
+    async with carrying(Server(), lane_count=0) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        await stream.write(lane_pb2.CarryRequest(calls=[lane_pb2.CarriedCall(call_id=1, method=method)]))
+        answer = await stream.read()
+        assert isinstance(answer, lane_pb2.CarryResponse)
+        assert answer.outcomes[0].failure.code == grpc.StatusCode.UNIMPLEMENTED.value[0]
+
+
+async def test_a_call_id_that_is_running_ends_the_lane() -> None:
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with carrying(Server(wait), lane_count=0) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        call = lane_pb2.CarriedCall(call_id=1, method=METHOD)
+        await stream.write(lane_pb2.CarryRequest(calls=[call, call]))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stream.read()
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        async with asyncio.timeout(5):
+            await carrier.server.cancelled.wait()
