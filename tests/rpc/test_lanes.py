@@ -60,6 +60,7 @@ class Carrier:
     server: Server
     grpc_server: grpc.aio.Server
     lanes: LaneServicer
+    port: int
     channel: grpc.aio.Channel
     lane_channel: LaneChannel
 
@@ -84,13 +85,15 @@ async def carrying(server: Server, lane_count: int = 1, port: int = 0) -> AsyncI
     lane_grpc.add_LaneServiceServicer_to_server(lanes, grpc_server)
     port = grpc_server.add_insecure_port(f"localhost:{port}")
     await grpc_server.start()
-    async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
-        lane_channel = LaneChannel(channel)
-        async with lane_channel.keeping_lanes(lane_count):
-            carrier = Carrier(server, grpc_server, lanes, channel, lane_channel)
-            await carrier.until_lanes(lane_count)
-            yield carrier
-    await grpc_server.stop(0)
+    try:
+        async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+            lane_channel = LaneChannel(channel)
+            async with lane_channel.keeping_lanes(lane_count):
+                carrier = Carrier(server, grpc_server, lanes, port, channel, lane_channel)
+                await carrier.until_lanes(lane_count)
+                yield carrier
+    finally:
+        await grpc_server.stop(0)
 
 
 async def test_many_calls_at_once_get_their_own_answers() -> None:
@@ -189,12 +192,11 @@ async def test_a_lane_that_breaks_fails_its_calls_as_unavailable_and_is_opened_a
     async with carrying(Server(wait)) as carrier:
         call = asyncio.create_task(carrier.call())
         await carrier.server.started.wait()
-        port = int(cast("Any", carrier.channel)._channel.target().decode().rpartition(":")[2])
         await carrier.grpc_server.stop(0)
         with pytest.raises(grpc.aio.AioRpcError) as broken:
             await call
         assert broken.value.code() is grpc.StatusCode.UNAVAILABLE
-        async with carrying(Server(), port=port, lane_count=0) as again:
+        async with carrying(Server(), port=carrier.port, lane_count=0) as again:
             await again.until_lanes(1)
             assert await carrier.call("b") == "b"
             assert again.server.served == 1
