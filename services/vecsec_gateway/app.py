@@ -59,13 +59,18 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
-        limit = settings.max_message_bytes
-        policy = await stack.enter_async_context(peer_channel(settings.policy_address, limit, certificates))
-        retrieval = await stack.enter_async_context(peer_channel(settings.retrieval_address, limit, certificates))
-        policy_lanes, retrieval_lanes = LaneChannel(policy), LaneChannel(retrieval)
-        for lanes in (policy_lanes, retrieval_lanes):
-            await stack.enter_async_context(lanes.keeping_lanes(settings.peer_lanes))
-        use_cases = _use_cases(settings, telemetry, flag, policy=policy_lanes, retrieval=retrieval_lanes)
+        policy, retrieval = [
+            await stack.enter_async_context(
+                peer_channel(
+                    address,
+                    max_message_bytes=settings.max_message_bytes,
+                    lane_count=settings.peer_lanes,
+                    certificates=certificates,
+                )
+            )
+            for address in (settings.policy_address, settings.retrieval_address)
+        ]
+        use_cases = _use_cases(settings, telemetry, flag, policy=policy, retrieval=retrieval)
         handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
         service = await stack.enter_async_context(
             running_server(
@@ -87,7 +92,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             )
         )
         peer_health = PeerHealth(
-            {POLICY_ENTRY: policy, RETRIEVAL_ENTRY: retrieval}, service.health, settings.probe_seconds
+            {POLICY_ENTRY: policy.calls, RETRIEVAL_ENTRY: retrieval.calls}, service.health, settings.probe_seconds
         )
         await stack.enter_async_context(peer_health.running())
         await service.health.set_serving(True)

@@ -9,6 +9,7 @@ import grpc
 from vecsec_chassis.certificate_watch import WatchedCertificates
 from vecsec_chassis.certificates import Certificates
 from vecsec_chassis.tls_credentials import channel_credentials
+from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.rotating_channel import RotatingChannel, as_channel
 
 _ANSWER_HEADROOM = 4
@@ -17,14 +18,16 @@ _ANSWER_HEADROOM = 4
 
 @asynccontextmanager
 async def peer_channel(
-    address: str, max_message_bytes: int, certificates: WatchedCertificates | None
-) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a peer, encrypted if there are certificates; nothing is connected until the first call."""
+    address: str, *, max_message_bytes: int, lane_count: int, certificates: WatchedCertificates | None
+) -> AsyncIterator[LaneChannel]:
+    """A channel to a peer with so many lanes, encrypted if there are certificates. The peer need not be up."""
     options = _options(max_message_bytes)
     if certificates is None:
         plain = grpc.aio.insecure_channel(address, options=options)
+        lanes = LaneChannel(plain, lambda: plain)
         try:
-            yield plain
+            async with lanes.keeping_lanes(lane_count):
+                yield lanes
         finally:
             await plain.close()
         return
@@ -33,8 +36,10 @@ async def peer_channel(
         return grpc.aio.secure_channel(address, channel_credentials(current), options=options)
 
     rotating = RotatingChannel(certificates, secured)
+    lanes = LaneChannel(as_channel(rotating), rotating.current)
     try:
-        yield as_channel(rotating)
+        async with lanes.keeping_lanes(lane_count):
+            yield lanes
     finally:
         await rotating.close()
 

@@ -30,9 +30,13 @@ class LaneChannel:
     each call goes its own way, as does a call that every lane is too full for.
     """
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: grpc.aio.Channel, connection: Callable[[], object]) -> None:
+        """`connection` says what calls of `channel` go over now; when it changes, lanes are opened anew."""
+        self.calls = channel
+        """The channel for calls that are to go by themselves."""
+        self._connection = connection
         self._lanes: list[Lane] = []
+        self._lanes_go_over = connection()
 
     def unary_unary(
         self,
@@ -42,7 +46,7 @@ class LaneChannel:
         **options: Any,
     ) -> Any:
         """A function that makes calls of a unary method and returns an awaitable of the response."""
-        by_itself = self._channel.unary_unary(method, request_serializer, response_deserializer, **options)
+        by_itself = self.calls.unary_unary(method, request_serializer, response_deserializer, **options)
 
         async def call(
             request: Any,
@@ -63,12 +67,20 @@ class LaneChannel:
         return cast("grpc.aio.Channel", self)
 
     def __getattr__(self, name: str) -> Any:
-        """Streams and all else are the channel's own."""
-        return getattr(self._channel, name)
+        """Streams and all else are the plain channel's own."""
+        return getattr(self.calls, name)
 
     def _free_lane(self) -> Lane | None:
+        if self._connection() is not self._lanes_go_over:
+            self._leave_connection()
         lane = min(self._lanes, key=lambda lane: lane.calls_in_flight, default=None)
         return lane if lane is not None and lane.calls_in_flight < _MAXIMUM_IN_FLIGHT else None
+
+    def _leave_connection(self) -> None:
+        self._lanes_go_over = self._connection()
+        left, self._lanes = self._lanes, []
+        for lane in left:
+            lane.retire()
 
     @asynccontextmanager
     async def keeping_lanes(self, count: int) -> AsyncIterator[None]:
@@ -85,6 +97,7 @@ class LaneChannel:
         pause = _PAUSE_SECONDS[0]
         async with asyncio.TaskGroup() as running:
             while True:
+                connection = self._connection()
                 try:
                     lane = await self._opened()
                 except (grpc.aio.AioRpcError, TimeoutError) as error:
@@ -94,10 +107,13 @@ class LaneChannel:
                     continue
                 pause = _PAUSE_SECONDS[0]
                 running.create_task(lane.run())
-                await self._use(lane)
+                if connection is self._lanes_go_over:
+                    await self._use(lane)
+                else:
+                    lane.retire()
 
     async def _opened(self) -> Lane:
-        stream = LaneServiceStub(self._channel).Carry()
+        stream = LaneServiceStub(self.calls).Carry()
         try:
             async with asyncio.timeout(_OPENING_SECONDS):
                 await stream.read()  # the first response is empty
@@ -114,4 +130,5 @@ class LaneChannel:
         except TimeoutError:
             lane.retire()
         finally:
-            self._lanes.remove(lane)
+            if lane in self._lanes:
+                self._lanes.remove(lane)

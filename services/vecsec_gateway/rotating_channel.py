@@ -47,6 +47,16 @@ class RotatingChannel:
     def stream_stream(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
         return self._method("stream_stream", arguments, keywords)
 
+    def current(self) -> grpc.aio.Channel:
+        """The channel that calls go to now; sees to its replacement when the certificates have changed."""
+        certificates = self._certificates.current
+        if certificates is not self._made_with:
+            self._made_with = certificates
+            task = asyncio.create_task(self._replace(certificates), name="connect with new certificates")
+            self._replacements.add(task)
+            task.add_done_callback(self._replacements.discard)
+        return self._channel
+
     async def close(self) -> None:
         """Close the channels at once."""
         for task in tuple(self._replacements):
@@ -60,21 +70,12 @@ class RotatingChannel:
 
         def call(*call_arguments: Any, **call_keywords: Any) -> Any:
             nonlocal made
-            channel = self._current()
+            channel = self.current()
             if made is None or made[0] is not channel:
                 made = channel, getattr(channel, kind)(*arguments, **keywords)
             return made[1](*call_arguments, **call_keywords)
 
         return call
-
-    def _current(self) -> grpc.aio.Channel:
-        certificates = self._certificates.current
-        if certificates is not self._made_with:
-            self._made_with = certificates
-            task = asyncio.create_task(self._replace(certificates), name="connect with new certificates")
-            self._replacements.add(task)
-            task.add_done_callback(self._replacements.discard)
-        return self._channel
 
     async def _replace(self, certificates: Certificates) -> None:
         old, new = self._channel, self._make_channel(certificates)

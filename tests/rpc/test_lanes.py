@@ -87,7 +87,7 @@ async def carrying(server: Server, lane_count: int = 1, port: int = 0) -> AsyncI
     await grpc_server.start()
     try:
         async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
-            lane_channel = LaneChannel(channel)
+            lane_channel = LaneChannel(channel, lambda: channel)
             async with lane_channel.keeping_lanes(lane_count):
                 carrier = Carrier(server, grpc_server, lanes, port, channel, lane_channel)
                 await carrier.until_lanes(lane_count)
