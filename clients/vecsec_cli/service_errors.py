@@ -30,6 +30,7 @@ _HINT_OF_REASON = {
     "REAL_RETRIEVAL_OFF": "`vecsec flag get` shows for whom USE_REAL_VECTOR_RETRIEVAL is off",
     "STORE_DAMAGED": "nothing was deleted; `vecsec doctor` and the log of the retrieval service say which store",
     "LIMIT_EXCEEDED": "send less at a time, or see what the message names",
+    "AUDIT_UNAVAILABLE": "make room on the disk of VECSEC_AUDIT_FILE; the policy service then goes on by itself",
     "SHUTTING_DOWN": "try again in a moment",
 }
 _DISK_IS_FULL = "no room left on the disk"

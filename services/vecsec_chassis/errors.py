@@ -23,6 +23,7 @@ class Reason(StrEnum):
     INTERNAL = "INTERNAL"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     SHUTTING_DOWN = "SHUTTING_DOWN"
+    AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,12 @@ class PolicyUnavailable(VecSecError):
     """The policy service cannot be reached; without it nothing is answered."""
 
     reason = Reason.POLICY_UNAVAILABLE
+
+
+class AuditUnavailable(VecSecError):
+    """Decisions cannot be recorded, so none are made."""
+
+    reason = Reason.AUDIT_UNAVAILABLE
 
 
 class RetrievalUnavailable(VecSecError):

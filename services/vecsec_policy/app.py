@@ -15,6 +15,7 @@ from vecsec_chassis.telemetry import running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy.audit import Auditor
 from vecsec_policy.audit_file import running_audit_file
+from vecsec_policy.audit_health import running_audit_health
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
 from vecsec_policy.explaining import AccessExplainer
@@ -24,7 +25,7 @@ from vecsec_policy.orphans import OrphanGuard
 from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.reload_report import ReloadReport
 from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
-from vecsec_policy.settings import PolicySettings
+from vecsec_policy.settings import AuditFailure, PolicySettings
 from vecsec_policy.shadow_counts import ShadowCounts
 from vecsec_policy.shadowing import Shadow
 from vecsec_policy.signing import RotatingSigner
@@ -66,7 +67,9 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         signer = RotatingSigner(settings.grant_key_file, report)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
-        ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
+        refuses = settings.audit_on_failure is AuditFailure.REFUSE
+        auditor = Auditor(audit_file, may_decide=lambda: not refuses or audit_file.is_recording)
+        ledger = ViolationLedger(metrics)
         gate = EntryGate(reload.in_force, ledger, auditor)
         shadow_counts = ShadowCounts(telemetry.meter)
         shadow = Shadow(reload.in_force, audit_file, shadow_counts)
@@ -121,4 +124,5 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
         await stack.enter_async_context(running_in_background(shadow.run(), "let the candidate decide too"))
         await service.health.set_serving(True)
+        await stack.enter_async_context(running_audit_health(audit_file, service.health, refuses=refuses))
         yield service

@@ -15,12 +15,14 @@ from cachetools import LRUCache, cached
 
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.calls import current_request_id
+from vecsec_chassis.errors import AuditUnavailable
 from vecsec_chassis.labels import Label, rule_attributes
 from vecsec_policy.rules import Verdict
 
 DECISION = "decision"
 """The kind of the records of decisions; the log itself adds records of other kinds."""
 _REMEMBERED_LABELS_BYTES = 8 * 1024 * 1024
+_RETRY_AFTER_SECONDS = 1.0
 _NO_VIOLATIONS: Mapping[ViolationType, int] = {}
 
 
@@ -123,9 +125,29 @@ class AuditTrail(Protocol):
 class Auditor:
     """Makes the records: adds the time, the ids and nothing else."""
 
-    def __init__(self, trail: AuditTrail, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        trail: AuditTrail,
+        clock: Callable[[], float] = time.time,
+        *,
+        may_decide: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_decide` says whether decisions may be made now, for those that cannot be recorded might not."""
         self._trail = trail
         self._clock = clock
+        self._may_decide = may_decide
+
+    def require(self) -> None:
+        """Make sure that decisions may be made.
+
+        Raises:
+            AuditUnavailable: if they cannot be recorded, and none are to be made then.
+        """
+        if not self._may_decide():
+            raise AuditUnavailable(
+                "decisions cannot be recorded now, so none are made; try again in a moment",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
 
     def record(
         self,

@@ -1,5 +1,6 @@
 """Settings of the policy service."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field
@@ -9,6 +10,15 @@ from vecsec_chassis.settings import OptionalPort, PeerList, Port, ServiceSetting
 from vecsec_policy.audit_log import LogSettings
 
 PACKAGED_POLICY = Path(__file__).with_name("default_policy")
+
+
+class AuditFailure(StrEnum):
+    """What to do while the audit log cannot be written."""
+
+    COUNT = "count"
+    """Go on deciding; count and tell what waits or is lost."""
+    REFUSE = "refuse"
+    """Decide nothing."""
 
 
 class PolicySettings(ServiceSettings):
@@ -38,6 +48,8 @@ class PolicySettings(ServiceSettings):
     """A file of the audit log that would grow beyond this is rotated."""
     audit_files_kept: int | None = Field(None, alias="VECSEC_AUDIT_FILES_KEPT", ge=1)
     """How many rotated files are kept; all, if it is not set."""
+    audit_on_failure: AuditFailure = Field(AuditFailure.COUNT, alias="VECSEC_AUDIT_ON_FAILURE")
+    """What happens to callers while the audit log cannot be written."""
     grant_seconds: float = Field(60.0, alias="VECSEC_GRANT_SECONDS", ge=5, le=3600)
     """How long a grant lives. A caller whose rights are taken away keeps reading for that long at most, and the check
     withholds the rows before."""

@@ -43,7 +43,9 @@ class EntryGate:
             AccessDenied: with the same text whether or not the tenant exists.
             UnknownTenant: if the caller's own tenant is unknown to the policy, or if the tenant asked for is and the
                 caller may enter any.
+            AuditUnavailable: if decisions cannot be recorded, and none are to be made then.
         """
+        self._auditor.require()
         policy = self._policy.deciding(tenant_id)
         key = (policy.version, day_asked_for(policy, self._clock()), identity, tenant_id, action)
         standing = self._admitted.get(key)
@@ -60,8 +62,9 @@ class EntryGate:
 
         Raises:
             AccessDenied: if the policy does not know the caller's role.
-            UnknownTenant: as `admit`.
+            UnknownTenant, AuditUnavailable: as `admit`.
         """
+        self._auditor.require()
         policy = self._policy.deciding(tenant_id)
         try:
             return decide_entry(policy, identity, tenant_id, action, now=self._clock())

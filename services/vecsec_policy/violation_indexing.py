@@ -32,7 +32,7 @@ class ViolationIndexing:
     def __init__(self, audit_file: AuditFile, metrics: PolicyMetrics) -> None:
         self._audit_file = audit_file
         self._metrics = metrics
-        self._index_path = audit_file.path.with_name("violations.sqlite")
+        self._index_path = audit_file.path.with_name(f"{audit_file.path.stem}.violations.sqlite")
         self._news = threading.Event()
         self._closing = False
         self._is_damaged = False

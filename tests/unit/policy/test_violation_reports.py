@@ -200,7 +200,7 @@ async def test_tokens_that_are_none_or_too_old_or_of_another_tenant_are_refused(
 async def test_a_restart_keeps_the_counts_whatever_happens_to_the_index(
     tmp_path: Path, start: Start, damage: str
 ) -> None:
-    index = tmp_path / "audit" / "violations.sqlite"
+    index = tmp_path / "audit" / "policy.violations.sqlite"
     with start() as service:
         for number in range(50):
             service.record(at=NOON + number, CLEARANCE=1)
@@ -233,7 +233,7 @@ def damaged(index: Path, damage: str) -> None:
 async def test_an_index_that_is_damaged_or_removed_while_it_is_in_use_is_made_anew(
     tmp_path: Path, start: Start
 ) -> None:
-    index = tmp_path / "audit" / "violations.sqlite"
+    index = tmp_path / "audit" / "policy.violations.sqlite"
     with start() as service:
         for round_number in range(1, 3):
             service.record(CLEARANCE=1)
@@ -261,6 +261,6 @@ async def test_counts_hold_over_rotation_and_forget_what_retention_removed(
         assert counted.violations[CLEARANCE] == len(kept)
         oldest = json.loads(log_files(path)[0].read_text().splitlines()[0])
         assert counted.since == datetime.fromisoformat(oldest["time"]).timestamp()
-    (tmp_path / "audit" / "violations.sqlite").unlink()
+    (tmp_path / "audit" / "policy.violations.sqlite").unlink()
     with start(file_bytes=5_000_000, files_kept=3) as service:
         assert (await service.counts())[CLEARANCE] == len(kept)

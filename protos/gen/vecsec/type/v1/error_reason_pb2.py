@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vecsec/type/v1/error_reason.proto\x12\x0evecsec.type.v1*\x85\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_TENANT\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_INVALID_GRANT\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_ACCESS_DENIED\x10\x05\x12%\n!ERROR_REASON_COLLECTION_NOT_FOUND\x10\x06\x12#\n\x1f\x45RROR_REASON_POLICY_UNAVAILABLE\x10\x07\x12&\n\"ERROR_REASON_RETRIEVAL_UNAVAILABLE\x10\x08\x12#\n\x1f\x45RROR_REASON_REAL_RETRIEVAL_OFF\x10\t\x12\x1e\n\x1a\x45RROR_REASON_STORE_DAMAGED\x10\n\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\r\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x0e\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vecsec/type/v1/error_reason.proto\x12\x0evecsec.type.v1*\xa9\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_UNKNOWN_TENANT\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_INVALID_GRANT\x10\x04\x12\x1e\n\x1a\x45RROR_REASON_ACCESS_DENIED\x10\x05\x12%\n!ERROR_REASON_COLLECTION_NOT_FOUND\x10\x06\x12#\n\x1f\x45RROR_REASON_POLICY_UNAVAILABLE\x10\x07\x12&\n\"ERROR_REASON_RETRIEVAL_UNAVAILABLE\x10\x08\x12#\n\x1f\x45RROR_REASON_REAL_RETRIEVAL_OFF\x10\t\x12\x1e\n\x1a\x45RROR_REASON_STORE_DAMAGED\x10\n\x12\x1f\n\x1b\x45RROR_REASON_LIMIT_EXCEEDED\x10\x0b\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0c\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\r\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x0e\x12\"\n\x1e\x45RROR_REASON_AUDIT_UNAVAILABLE\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecsec.type.v1.error_reason
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=54
-  _globals['_ERRORREASON']._serialized_end=571
+  _globals['_ERRORREASON']._serialized_end=607
 # @@protoc_insertion_point(module_scope)

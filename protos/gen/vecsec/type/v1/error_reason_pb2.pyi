@@ -52,6 +52,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the caller's deadline passed before the answer was ready."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 14
     """UNAVAILABLE: the service is shutting down; another replica, or the next start, will answer."""
+    ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 15
+    """UNAVAILABLE: the policy service cannot write its audit log and was told to refuse then; RetryInfo says when to try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error of every VecSec service carries one google.rpc.ErrorInfo with domain "vecsec" and one
@@ -88,4 +90,6 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: the caller's deadline passed before the answer was ready."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 14
 """UNAVAILABLE: the service is shutting down; another replica, or the next start, will answer."""
+ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 15
+"""UNAVAILABLE: the policy service cannot write its audit log and was told to refuse then; RetryInfo says when to try again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
