@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from support.docker_engine import missing_engine
+
 
 def find_program(name: str) -> str | None:
     """A program of this Python environment or of the machine."""
@@ -17,14 +19,6 @@ def find_program(name: str) -> str | None:
 def _programs(*names: str) -> str | None:
     missing = [name for name in names if find_program(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else None
-
-
-def _docker() -> str | None:
-    docker = find_program("docker")
-    if docker is None:
-        return "not installed: docker"
-    answered = subprocess.run([docker, "info"], capture_output=True, check=False, timeout=20).returncode == 0
-    return None if answered else "no Docker engine answers"
 
 
 def find_checkov() -> Path | None:
@@ -46,7 +40,7 @@ def _kubectl() -> str | None:
 
 MISSING_PART: dict[str, Callable[[], str | None]] = {
     "checkov": lambda: None if find_checkov() else "not installed: .venv-checkov (deploy/development/checkov makes it)",
-    "docker": _docker,
+    "docker": missing_engine,
     "grpcurl": lambda: _programs("grpcurl"),
     "kubectl": _kubectl,
     "systemd": lambda: _programs("systemd-analyze"),
