@@ -1,6 +1,8 @@
-"""`vecsec audit`: read the audit log, and prove that it is whole."""
+"""`vecsec audit`: read the audit log, and prove that it is whole. Each subcommand is registered in one line."""
 
 import typer
+
+from vecsec_workbench import audit_search, audit_stats, audit_verify
 
 app = typer.Typer(name="audit", help="Verify and search the audit log.", no_args_is_help=True, add_completion=False)
 
@@ -8,3 +10,8 @@ app = typer.Typer(name="audit", help="Verify and search the audit log.", no_args
 @app.callback()
 def audit() -> None:
     """Verify and search the audit log."""
+
+
+app.command("verify")(audit_verify.verify)
+app.command("search")(audit_search.search)
+app.command("stats")(audit_stats.stats)

@@ -113,6 +113,9 @@ class FakeGateway(GatewayServiceServicer):
     def CountViolations(self, request: Any, context: Any) -> Any:
         return self._answer("CountViolations", request, context)
 
+    def ListViolations(self, request: Any, context: Any) -> Any:
+        return self._answer("ListViolations", request, context)
+
     def ImportDocuments(self, request_iterator: Any, context: Any) -> Iterator[gateway_pb2.ImportDocumentsResponse]:
         self.streams += 1
         self._note("ImportDocuments", None, context)

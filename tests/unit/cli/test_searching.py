@@ -1,7 +1,6 @@
 """`vecsec search`, `get`, `delete`, `collections`, `explain` and `violations`."""
 
 import json
-from typing import Any
 
 import pytest
 from support.cli_command import Command
@@ -159,13 +158,3 @@ def test_explain_sends_the_label_and_shows_the_rules(vecsec: Command, gateway: F
     assert request.label.sensitivity == sensitivity_pb2.SENSITIVITY_SECRET
     assert request.label.attributes["owner"].string_value == "alice"
     assert vecsec.json(*arguments)["allowed"] is False
-
-
-def test_violations(vecsec: Command, gateway: FakeGateway) -> None:
-    count = policy_pb2.ViolationCount(violation_type=access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION, count=4)
-    counts = policy_pb2.CountViolationsResponse(violations=[count], denied_count=2)
-    gateway.answers["CountViolations"] = gateway_pb2.CountViolationsResponse(counts=counts)
-    answer: Any = vecsec.json("violations", "--tenant", "tenant_a")
-    assert answer["violations"]["topic_violation"] == 4
-    assert answer["denied_count"] == 2
-    assert "topic_violation" in vecsec("violations", "--tenant", "tenant_a").stdout
