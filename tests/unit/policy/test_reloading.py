@@ -68,7 +68,7 @@ async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched) -> N
         ("access.cedar", b"permit (principal, action", r"access\.cedar:1: "),
         ("access.cedar", b"permit (principal, action, resource) when { " + b"(" * 10_000, "nested more than"),
         ("roles.yaml", b"roles:\n  guest: {}\n", r"roles\.yaml:2: .*lacks operations"),
-        ("roles.yaml", b"roles: " + b"[" * 20_000, r"roles\.yaml: nested too deeply"),
+        ("roles.yaml", b"roles: " + b"[" * 20_000, r"roles\.yaml:1: nested more than 50 deep"),
         ("tenants.yaml", b"tenants:\n  a: {topics: [\xff]}\n", r"tenants\.yaml:2: not UTF-8"),
         ("tenants.yaml", b"#" * (9 << 20), r"tenants\.yaml: larger than 8 MiB"),
         ("schema.cedarschema", b"entity A = {", r"schema\.cedarschema: "),

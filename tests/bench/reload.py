@@ -1,0 +1,158 @@
+"""Measure a reload: how long a changed policy takes to be in force, and what requests notice of it.
+
+    PYTHONPATH=tests python -m bench.reload
+
+The policy service runs as a process of its own, as in production, and is asked without a pause meanwhile.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import grpc
+from support.installation import free_ports
+from support.issuer import Issuer
+from support.stack import bearer
+
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
+from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2
+from vecsec_policy.settings import PACKAGED_POLICY
+
+TENANTS = 1_000
+RULES = 200
+_RELOADS = 5
+_START_SECONDS = 60.0
+_RELOAD_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFigures:
+    """What was measured, the slowest of several reloads."""
+
+    tenants: int
+    rules: int
+    in_force_seconds: float
+    """From the change of a file until a check is made by it."""
+    slowest_request_ms: float
+    """From the change of the file until half a second after it is in force."""
+    usual_request_ms: float
+    """The median of all requests."""
+    requests: int
+
+
+def measure() -> ReloadFigures:
+    """Change a policy of 1,000 tenants and 200 rules several times, under load."""
+    with tempfile.TemporaryDirectory(prefix="vecsec-reload-") as name:
+        folder = Path(name)
+        policy = make_policy(folder / "policy")
+        issuer = Issuer(folder / "keys")
+        with _running_policy(folder, policy, issuer) as port, grpc.insecure_channel(f"localhost:{port}") as channel:
+            caller = _Caller(channel, issuer)
+            caller.until_answered()
+            reloads = [_reload(policy, caller, number) for number in range(_RELOADS)]
+            caller_ms = sorted(seconds * 1e3 for _, requests in reloads for seconds in requests)
+    return ReloadFigures(
+        tenants=TENANTS,
+        rules=RULES,
+        in_force_seconds=round(max(seconds for seconds, _ in reloads), 2),
+        slowest_request_ms=round(caller_ms[-1], 1),
+        usual_request_ms=round(caller_ms[len(caller_ms) // 2], 2),
+        requests=len(caller_ms),
+    )
+
+
+def make_policy(folder: Path) -> Path:
+    """The packaged policy with more rules and tenants."""
+    shutil.copytree(PACKAGED_POLICY, folder)
+    tenants = (
+        f"  tenant-{n:04}:\n    topics: [{', '.join(f'topic-{(n + i) % 50}' for i in range(6))}]\n"
+        for n in range(TENANTS)
+    )
+    (folder / "tenants.yaml").write_text("tenants:\n" + "".join(tenants))
+    rules = folder / "access.cedar"
+    text = rules.read_text()
+    more = (
+        f'@id("region-{n}")\nforbid (principal, action, resource is Document)\nwhen {{ resource has region && '
+        f'resource.region == "region-{n}" && principal.tenant != Tenant::"tenant-{n:04}" }};\n'
+        for n in range(RULES - text.count("@id("))
+    )
+    rules.write_text(text + "\n" + "\n".join(more))
+    return folder
+
+
+class _Caller:
+    """Plans and checks, one request after the other."""
+
+    def __init__(self, channel: grpc.Channel, issuer: Issuer) -> None:
+        self._stub = PolicyServiceStub(channel)
+        self._metadata = bearer(issuer.token("tenant-0001", "analyst", "INTERNAL"))
+        label = label_pb2.Label(
+            tenant_id="tenant-0001", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["topic-1"]
+        )
+        self._plan = policy_pb2.PlanAccessRequest(tenant_id="tenant-0001", action=access_pb2.ACTION_READ)
+        self._check = policy_pb2.CheckDocumentsRequest(
+            tenant_id="tenant-0001", action=access_pb2.ACTION_READ, labels=[label] * 10
+        )
+
+    def until_answered(self) -> None:
+        self._stub.CheckDocuments(self._check, metadata=self._metadata, timeout=_START_SECONDS, wait_for_ready=True)
+
+    def ask(self, requests: list[float]) -> str:
+        """One plan and one check; the version that checked. Their times are added to `requests`."""
+        started = time.perf_counter()
+        self._stub.PlanAccess(self._plan, metadata=self._metadata)
+        planned = time.perf_counter()
+        version = self._stub.CheckDocuments(self._check, metadata=self._metadata).policy_version
+        requests += [planned - started, time.perf_counter() - planned]
+        return version
+
+
+def _reload(policy: Path, caller: _Caller, number: int) -> tuple[float, list[float]]:
+    requests: list[float] = []
+    before = caller.ask(requests)
+    path = policy / "tenants.yaml"
+    changed = path.with_name(".next")
+    changed.write_text(path.read_text() + f"\n  added-{number}:\n    topics: [rag]\n")
+    started = time.perf_counter()
+    changed.replace(path)
+    while caller.ask(requests) == before:
+        if time.perf_counter() - started > _RELOAD_SECONDS:
+            raise TimeoutError(f"the change was not in force within {_RELOAD_SECONDS:.0f} seconds")
+    seconds = time.perf_counter() - started
+    while time.perf_counter() - started < seconds + 0.5:
+        caller.ask(requests)
+    return seconds, requests
+
+
+@contextmanager
+def _running_policy(folder: Path, policy: Path, issuer: Issuer) -> Iterator[int]:
+    port, metrics_port = free_ports(2)
+    settings = {
+        "VECSEC_POLICY_DIR": policy,
+        "VECSEC_ISSUERS_FILE": issuer.issuers_file,
+        "VECSEC_GRANT_KEY_FILE": issuer.grant_key_file,
+        "VECSEC_AUDIT_FILE": folder / "audit" / "policy.jsonl",
+        "VECSEC_POLICY_PORT": port,
+        "VECSEC_POLICY_METRICS_PORT": metrics_port,
+        "VECSEC_LOG_LEVEL": "error",
+    }
+    environment = os.environ | {name: str(value) for name, value in settings.items()}
+    process = subprocess.Popen([sys.executable, "-m", "vecsec_policy"], env=environment, cwd=folder)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(measure()), indent=2) + "\n")
