@@ -6,11 +6,14 @@ The two tests that the operations runbook names prove tenant isolation:
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.installation import Installation, running_installation
+
+from vecsec_policy.settings import PACKAGED_POLICY
 
 LEVELS = ("PUBLIC", "INTERNAL", "CONFIDENTIAL", "SECRET")
 SCOPES = {"tenant_a": ("retrieval", "rag", "langchain", "marketing"), "tenant_b": ("finance", "policy", "marketing")}
@@ -79,6 +82,7 @@ class TestE2EValidation:
             ("delete", "tenant_b-0", "--tenant", "tenant_b", "--yes", "--json"),
             ("collections", "--tenant", "tenant_b", "--json"),
             ("violations", "--tenant", "tenant_b", "--json"),
+            ("policy", "labels", "--tenant", "tenant_b", "--json"),
         ]
         for role in ("guest", "analyst", "superuser"):
             token = installation.token("tenant_a", role, CALLERS[role][0])
@@ -105,6 +109,25 @@ class TestE2EValidation:
             assert "a very particular question" not in text, path
             assert token not in text, path
             assert "eyJ" not in text, path
+
+    def test_e2e_a_candidate_is_compared_with_what_is_stored_and_what_was_recorded(
+        self, installation: Installation, tmp_path: Path
+    ) -> None:
+        """Labels come from the services, decisions from the audit log; the policy in force decides them as it did."""
+        candidate = shutil.copytree(PACKAGED_POLICY, tmp_path / "candidate")
+        roles = (candidate / "roles.yaml").read_text()
+        (candidate / "roles.yaml").write_text(roles.replace("max_clearance: INTERNAL", "max_clearance: CONFIDENTIAL"))
+        admin = installation.token("tenant_a", "admin", "SECRET")
+        diff = ("policy", "diff", str(PACKAGED_POLICY), str(candidate), "--tenant", "tenant_a", "--json")
+        [change] = json.loads(installation.run(*diff, token=admin).stdout)["by_label"]
+        stored = [row for row in rows_of("tenant_a") if row["sensitivity"] == "CONFIDENTIAL"]
+        gained = [row for row in stored if set(row["topics"]) <= set(SCOPES["tenant_a"])]  # type: ignore[call-overload]
+        assert (change["role"], change["gained_rows"], change["lost_rows"]) == ("analyst", len(gained), 0)
+        [log] = installation.state_dir.glob("audit/*.jsonl")
+        replay = ("policy", "replay", str(PACKAGED_POLICY), "--audit-log", str(log), "--json")
+        replayed = json.loads(installation.run(*replay).stdout)
+        assert replayed["decisions"] > 0
+        assert (replayed["differences"], replayed["not_replayed"]) == ([], [])
 
     def test_e2e_data_survives_a_restart(self, tmp_path: Path) -> None:
         """What was acknowledged is there after a restart."""

@@ -81,14 +81,24 @@ class GatewaySession:
 
 def with_gateway(command: Callable[Concatenate[GatewaySession, P], None]) -> Callable[..., None]:
     """Give a command the options of `GatewayOptions`, and in their place a session as its first argument."""
+
+    @functools.wraps(command)
+    def run(options: GatewayOptions, /, *arguments: P.args, **keywords: P.kwargs) -> None:
+        session = open_session(options)
+        with session.client:
+            command(session, *arguments, **keywords)
+
+    return with_gateway_options(run)
+
+
+def with_gateway_options(command: Callable[Concatenate[GatewayOptions, P], None]) -> Callable[..., None]:
+    """Give a command that may do without a gateway the options of `GatewayOptions`, as its first argument."""
     names = [field.name for field in fields(GatewayOptions)]
 
     @functools.wraps(command)
     def run(*arguments: P.args, **keywords: P.kwargs) -> None:
         options = GatewayOptions(**{name: keywords.pop(name) for name in names})  # type: ignore[arg-type]
-        session = open_session(options)
-        with session.client:
-            command(session, *arguments, **keywords)
+        command(options, *arguments, **keywords)
 
     own = list(inspect.signature(command).parameters.values())[1:]
     added = inspect.signature(GatewayOptions).parameters.values()

@@ -1,0 +1,56 @@
+"""One decision as one policy makes it, whoever is asked about: refusals of any kind are decisions, too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.errors import AccessDenied, UnknownTenant
+from vecsec_chassis.labels import Label
+from vecsec_policy.audit import Outcome
+from vecsec_policy.deciding import decide_entry, decide_rows
+from vecsec_policy.rules import Verdict
+from vecsec_policy.snapshot import PolicySnapshot
+
+UNKNOWN_ROLE = "unknown-role"
+"""Stands in the place of a rule where the policy does not know the caller's role."""
+UNKNOWN_TENANT = "unknown-tenant"
+"""Stands in the place of a rule where the policy does not know a tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy says to a call."""
+
+    outcome: Outcome
+    entry: Verdict
+    rows: Sequence[Verdict]
+    """One a label, in order."""
+
+
+def decide(
+    policy: PolicySnapshot, identity: Identity, tenant_id: str, action: Action, labels: Sequence[Label]
+) -> Decision:
+    """Let a policy decide a call and rows with these labels."""
+    try:
+        standing = decide_entry(policy, identity, tenant_id, action)
+    except UnknownTenant:
+        return _refused(Outcome.UNKNOWN_TENANT, UNKNOWN_TENANT, len(labels))
+    except AccessDenied:
+        return _refused(Outcome.DENIED, UNKNOWN_ROLE, len(labels))
+    outcome = Outcome.ALLOWED if standing.entry.allowed else Outcome.DENIED
+    return Decision(outcome, standing.entry, decide_rows(standing, labels))
+
+
+def reasons(verdict: Verdict) -> str:
+    """The determining rules for people."""
+    return ", ".join(verdict.rule_ids) or "no rule permits it"
+
+
+def word(*, allowed: bool) -> str:
+    """A decision for people."""
+    return "allow" if allowed else "refuse"
+
+
+def _refused(outcome: Outcome, reason: str, count: int) -> Decision:
+    verdict = Verdict(allowed=False, rule_ids=(reason,))
+    return Decision(outcome, verdict, [verdict] * count)
