@@ -11,6 +11,7 @@ from vecsec.policy.v1 import policy_test_suite_pb2 as pb
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_policy.days import start_of
 from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
@@ -67,8 +68,9 @@ def run_case(policy: PolicySnapshot, sourced: SourcedCase) -> CaseResult:
     case, count = sourced.case, 0
     differences: list[Difference] = []
     try:
+        now = start_of(case.day) if case.day else time.time()
         for batch in _batches(case):
-            for asked, verdict in zip(batch, _verdicts(policy, batch), strict=True):
+            for asked, verdict in zip(batch, _verdicts(policy, batch, now), strict=True):
                 count += 1
                 if not _is_expected(case.expect, verdict):
                     differences.append(Difference(asked, _expected(case.expect), _actual(policy, verdict)))
@@ -109,9 +111,9 @@ def _attribute(name: str, value: object) -> AttributeValue:
     raise ValueError(f"attribute {name!r} must be a text, a whole number, a truth value or a list of texts")
 
 
-def _verdicts(policy: PolicySnapshot, batch: Sequence[Asked]) -> Sequence[Verdict]:
+def _verdicts(policy: PolicySnapshot, batch: Sequence[Asked], now: float) -> Sequence[Verdict]:
     first = batch[0]
-    standing = decide_entry(policy, first.identity, first.tenant_id, first.action, now=time.time())
+    standing = decide_entry(policy, first.identity, first.tenant_id, first.action, now=now)
     if first.label is None:
         return [standing.entry]
     return decide_rows(standing, [asked.label for asked in batch if asked.label is not None])

@@ -1,6 +1,7 @@
 """What changes for whom between two policies, over labels that really exist."""
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,14 +74,15 @@ def compare(
     old: PolicySnapshot, new: PolicySnapshot, existing: Iterable[ExistingLabel], subjects: Sequence[str]
 ) -> Mapping[Group, Difference]:
     """What changes, for each group for which anything does. Rows are counted once a group, whatever the clearance."""
+    now = time.time()
     rows: dict[str, Counter[Label]] = {}
     for each in existing:
         rows.setdefault(each.label.tenant_id, Counter())[each.label] += each.document_count
     found: dict[Group, Difference] = {}
     for tenant_id, counts in rows.items():
         for identity, action in _callers(old, new, sorted(rows), tenant_id, subjects):
-            before = decide(old, identity, tenant_id, action, list(counts))
-            after = decide(new, identity, tenant_id, action, list(counts))
+            before = decide(old, identity, tenant_id, action, list(counts), now=now)
+            after = decide(new, identity, tenant_id, action, list(counts), now=now)
             group = Group(identity.role, identity.tenant_id, action, tenant_id)
             _note(found, group, identity, (before, after), counts)
     return found
@@ -93,9 +95,9 @@ def compare_recorded(
     found: dict[Group, Difference] = {}
     for each in recorded:
         counts = Counter({rows.label: rows.row_count for rows in each.rows})
-        identity = identity_of(each)
-        before = decide(old, identity, each.tenant_id, each.action, list(counts))
-        after = decide(new, identity, each.tenant_id, each.action, list(counts))
+        identity, then = identity_of(each), each.time.timestamp()
+        before = decide(old, identity, each.tenant_id, each.action, list(counts), now=then)
+        after = decide(new, identity, each.tenant_id, each.action, list(counts), now=then)
         group = Group(each.role, each.caller_tenant_id, each.action, each.tenant_id)
         _note(found, group, identity, (before, after), counts, each_time=True)
     return found

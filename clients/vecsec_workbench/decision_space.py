@@ -21,7 +21,7 @@ UNLISTED = "unlisted"
 """A text, and a topic, that no rule and no tenant lists."""
 
 TODAY = 20300115
-"""The day on which everybody asks; rules tell days apart by comparing them with what rows say."""
+"""The day on which everybody asks, beside those that rules name; rows have it and the days beside it."""
 
 _MOST_TENANTS_PAIRED = 6
 _MOST_ATTRIBUTE_COMBINATIONS = 64
@@ -71,9 +71,9 @@ class DecisionSpace:
         """Everybody, wanting everything, in their own tenant and in others."""
         subjects = [SOMEBODY, *_subjects(self.policy)]
         for (own, target), role in itertools.product(self._pairs(), self.policy.roles.values()):
-            for clearance, subject in itertools.product(Sensitivity, subjects):
+            for clearance, subject, day in itertools.product(Sensitivity, subjects, _days(self.policy)):
                 if clearance <= role.max_clearance:
-                    caller = Caller(subject, own, role, clearance, TODAY)
+                    caller = Caller(subject, own, role, clearance, day)
                     yield from (Question(caller, target, action) for action in Action)
 
     def labels(self, question: Question) -> list[Label]:
@@ -92,6 +92,9 @@ class DecisionSpace:
     def _pairs(self) -> Iterator[tuple[Tenant, Tenant]]:
         """The caller's tenant and the one asked for."""
         tenants = _tenants(self.policy)
+        if tenants == _unnamed(self.policy)[:2]:  # what holds between these two holds the other way round
+            yield from ((tenants[0], target) for target in tenants)
+            return
         if len(tenants) <= _MOST_TENANTS_PAIRED:
             yield from itertools.product(tenants, tenants)
             return
@@ -128,11 +131,21 @@ def _constants(policy: PolicySnapshot) -> Iterator[tuple[AttributePath, Constant
 
 def _tenants(policy: PolicySnapshot) -> Sequence[Tenant]:
     """Two that no rule names, and all that some rule does."""
+    unnamed = _unnamed(policy)
+    return [*unnamed[:2], *(tenant for tenant in policy.tenants.values() if tenant not in unnamed)]
+
+
+def _unnamed(policy: PolicySnapshot) -> Sequence[Tenant]:
     named = {
         name for rule in policy.engine.rules.values() for kind, name in rule.mentions.entities if kind == "Tenant"
     } | {str(constant) for path, constant in _constants(policy) if path[-1] == "tenant_id"}
-    unnamed = [tenant for tenant in policy.tenants.values() if tenant.tenant_id not in named]
-    return [*unnamed[:2], *(tenant for tenant in policy.tenants.values() if tenant.tenant_id in named)]
+    return [tenant for tenant in policy.tenants.values() if tenant.tenant_id not in named]
+
+
+def _days(policy: PolicySnapshot) -> Sequence[int]:
+    """The days on which everybody asks: those that rules name, and those beside them."""
+    named = {day for path, day in _constants(policy) if path == ("context", "today") and isinstance(day, int)}
+    return sorted({TODAY, *(day + step for day in named for step in (-1, 0, 1))})
 
 
 def _subjects(policy: PolicySnapshot) -> Sequence[str]:
@@ -159,10 +172,18 @@ def _asked_for(policy: PolicySnapshot) -> set[str]:
 def _fitting(policy: PolicySnapshot, name: str) -> list[AttributeValue]:
     """Values of the attribute that the schema admits and that rules can tell apart; empty if it admits none."""
     constants = [constant for path, constant in _constants(policy) if path == ("resource", name)]
-    texts = [*dict.fromkeys(text for text in constants if isinstance(text, str)), SOMEBODY, UNLISTED]
-    numbers = {0, *(number + step for number in constants if type(number) is int for step in (-1, 0, 1))}
+    beside = _looked_at_beside(policy, name)
+    texts = [*dict.fromkeys(text for text in constants if isinstance(text, str)), UNLISTED]
+    if ("principal", "subject") in beside:
+        texts.append(SOMEBODY)
+    if any(path[-1] == "tenant_id" or path[-1] == "topics" for path in beside):
+        texts += [tenant.tenant_id for tenant in _tenants(policy)[:2]]
+    numbers = {number + step for number in constants if type(number) is int for step in (-1, 0, 1)}
     if policy.engine.asks_for_the_day:
-        numbers |= {TODAY - 1, TODAY, TODAY + 1}
+        numbers |= {day + step for day in _days(policy) for step in (-1, 0, 1)}
+    if any(path[-1] in {"clearance", "max_clearance", "sensitivity"} for path in beside):
+        numbers |= {0, *Sensitivity}
+    numbers = numbers or {0}
     kinds: list[list[AttributeValue]] = [
         list(texts),
         sorted(numbers),
@@ -170,6 +191,16 @@ def _fitting(policy: PolicySnapshot, name: str) -> list[AttributeValue]:
         [frozenset[str](), *(frozenset({text}) for text in texts)],
     ]
     return [value for kind in kinds if _fits(policy, name, kind[0]) for value in kind]
+
+
+def _looked_at_beside(policy: PolicySnapshot, name: str) -> set[AttributePath]:
+    """What rules that look at this attribute of rows look at, too: they may compare the one with the other."""
+    return {
+        path
+        for rule in policy.engine.rules.values()
+        if ("resource", name) in rule.mentions.attributes
+        for path in rule.mentions.attributes
+    }
 
 
 def _fits(policy: PolicySnapshot, name: str, value: AttributeValue) -> bool:

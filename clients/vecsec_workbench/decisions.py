@@ -28,11 +28,17 @@ class Decision:
 
 
 def decide(
-    policy: PolicySnapshot, identity: Identity, tenant_id: str, action: Action, labels: Sequence[Label]
+    policy: PolicySnapshot,
+    identity: Identity,
+    tenant_id: str,
+    action: Action,
+    labels: Sequence[Label],
+    *,
+    now: float,
 ) -> Decision:
-    """Let a policy decide a call and rows with these labels."""
+    """Let a policy decide a call and rows with these labels; `now` is in seconds since the epoch."""
     try:
-        standing = decide_entry(policy, identity, tenant_id, action)
+        standing = decide_entry(policy, identity, tenant_id, action, now=now)
     except UnknownTenant:
         return _refused(Outcome.UNKNOWN_TENANT, UNKNOWN_TENANT, len(labels))
     except AccessDenied:

@@ -46,6 +46,7 @@ class Survey:
 def survey(space: DecisionSpace) -> Survey:
     """Let the policy decide everything."""
     found = Survey()
+    known: dict[tuple[str, str, str], Sequence[Verdict]] = {}
     for question in space.questions():
         engine = space.policy.engine
         [entry] = engine.decide_entry(question.caller, question.target, [question.action])
@@ -57,9 +58,12 @@ def survey(space: DecisionSpace) -> Survey:
         if question.is_foreign:
             found.crossing[question.caller.role.name].add(question.action)
         labels = space.labels(question)
-        _note_rows(
-            found, question, labels, engine.decide_rows(question.caller, question.target, question.action, labels)
-        )
+        # Callers for whom the same is left of the rules are told the same.
+        residual = engine.plan(question.caller, question.target, question.action)
+        key = (residual, question.caller.tenant.tenant_id, question.target.tenant_id)
+        if key not in known:
+            known[key] = engine.decide_rows(question.caller, question.target, question.action, labels)
+        _note_rows(found, question, labels, known[key])
     return found
 
 

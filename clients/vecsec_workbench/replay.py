@@ -95,7 +95,8 @@ def replay_log(policy: PolicySnapshot, logs: Sequence[Path]) -> Replay:
             continue
         found.decisions += 1
         labels = [rows.label for rows in recorded.rows]
-        now = decide(policy, identity_of(recorded), recorded.tenant_id, recorded.action, labels)
+        then = recorded.time.timestamp()
+        now = decide(policy, identity_of(recorded), recorded.tenant_id, recorded.action, labels, now=then)
         if UNKNOWN_ROLE in now.entry.rule_ids:
             found.unknown_roles[recorded.role] += 1
         for change, count in _changes(recorded, now):

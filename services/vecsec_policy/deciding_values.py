@@ -48,7 +48,7 @@ def _value(standing: Standing, label: Label | None, path: AttributePath) -> str:
     if variable == "principal":
         return _of_caller(standing, below)
     if variable == "context":
-        return _of_tenant(standing.target, below[1:]) if below[:1] == ["target"] else ABSENT
+        return str(standing.caller.today) if below == ["today"] else _of_tenant(standing.target, below[1:])
     return _of_tenant(standing.target, below) if label is None else _of_row(label, below)
 
 

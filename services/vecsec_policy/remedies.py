@@ -21,7 +21,7 @@ _SMALL = 4.0
 _SECOND = 1.0
 """What it costs that two changes are needed."""
 _MOST_ROLES = 12
-_MOST_VALUES = 6
+_MOST_VALUES = 8
 """Of one attribute."""
 _MOST_LABEL_CHANGES = 48
 _MOST_PAIRS = 2_000
@@ -220,7 +220,10 @@ def _other_attributes(
     for name in sorted(asked_for - {"tenant_id", "sensitivity", "topics"}):
         if name in attributes:
             yield name, None
-        own = (standing.caller.subject, standing.caller.tenant.tenant_id)
+        caller = standing.caller
+        own: tuple[str | int, ...] = (caller.subject, caller.tenant.tenant_id)
+        if caller.today is not None:
+            own = (*own, caller.today)
         constants = (value for constant in _constants(standing, name) for value in _around(constant))
         values = (_as_kind_of(attributes.get(name), value) for value in (*own, *constants))
         fresh = [value for value in dict.fromkeys(values) if value != attributes.get(name)]

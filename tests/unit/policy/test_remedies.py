@@ -27,7 +27,8 @@ def standing(
     tenant_id: str = "tenant_a",
     action: Action = Action.READ,
 ) -> Standing:
-    return decide_entry(policy, Identity("alice", home, role, clearance, "issuer", 0.0), tenant_id, action)
+    identity = Identity("alice", home, role, clearance, "issuer", 0.0)
+    return decide_entry(policy, identity, tenant_id, action, now=0.0)
 
 
 def remedies(of: Standing, label: Label) -> Remedies:
@@ -171,3 +172,17 @@ async def test_others_are_served_meanwhile(folder: Path) -> None:
     found = await find_remedies(of, OPEN)
     busy.cancel()
     assert turns > found.tried / 60
+
+
+def test_a_day_that_decides_is_told_and_tried(folder: Path) -> None:
+    schema = folder / "schema.cedarschema"
+    schema.write_text(schema.read_text().replace("region?: String,", "region?: String, until?: Long,"))
+    (folder / "own.cedar").write_text(
+        '@id("own") forbid (principal, action, resource is Document) '
+        "unless { resource has until && resource.until <= context.today };"
+    )
+    of = standing(load_snapshot(folder))
+    label = replace(OPEN, attributes=(("until", 20300101),))
+    assert shown(remedies(of, label))[0] == [("resource.until", "20300101", "19700101")]
+    values = {each.attribute: each.value for each in deciding_values(of, label, decide_rows(of, [label])[0])}
+    assert values == {"context.today": "19700101", "resource.until": "20300101"}

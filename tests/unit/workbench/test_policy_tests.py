@@ -144,3 +144,16 @@ def test_a_case_about_a_role_that_is_not_there_fails(vecsec: Command, suite: Pat
 
 def test_a_folder_without_suites_is_a_mistake(vecsec: Command, tmp_path: Path) -> None:
     assert "no suite" in vecsec("policy", "test", str(tmp_path), exit_code=2).stderr
+
+
+def test_a_case_may_name_the_day(vecsec: Command, suite: Path, folder: Path) -> None:
+    (folder / "own.cedar").write_text(
+        '@id("own") forbid (principal, action, resource is Document) when { context.today < 20300101 };'
+    )
+    run = ("policy", "test", str(suite), "--policy", str(folder))
+    suite.write_text(CASE.replace("    actions", "    day: 20300101\n    actions"))
+    vecsec(*run)
+    suite.write_text(CASE.replace("    actions", "    day: 20291231\n    actions"))
+    assert "WITHHOLD by own" in vecsec(*run, exit_code=1).stdout
+    suite.write_text(CASE.replace("    actions", "    day: 20291399\n    actions"))
+    assert "cannot be decided" in vecsec(*run, exit_code=1).stdout

@@ -61,8 +61,11 @@ class PolicyTestCase(_message.Message):
     TENANTS_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
     EXPECT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What is expected, in words."""
+    day: _builtins.int
+    """The day on which they want it, such as 20260131, for rules that ask for the day; left out, it is today."""
     @_builtins.property
     def callers(self) -> Global___PolicyTestCallers:
         """Who calls."""
@@ -92,10 +95,11 @@ class PolicyTestCase(_message.Message):
         tenants: _abc.Iterable[_builtins.str] | None = ...,
         rows: Global___PolicyTestRows | None = ...,
         expect: Global___PolicyTestExpectation | None = ...,
+        day: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["callers", b"callers", "expect", b"expect", "rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "callers", b"callers", "expect", b"expect", "name", b"name", "rows", b"rows", "tenants", b"tenants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "callers", b"callers", "day", b"day", "expect", b"expect", "name", b"name", "rows", b"rows", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
