@@ -139,10 +139,12 @@ class AuditFile:
         return True
 
     def _take(self, item: Record | Written | None) -> None:
-        if isinstance(item, Record):
-            self._log.add(item.to_json())
-        elif item is not None:  # None only wakes the thread up
+        if item is None:
+            return  # it only wakes the thread up
+        if callable(item):
             self._when_written.append(item)
+        else:
+            self._log.add(item.to_json())
 
     def _write_stubbornly(self) -> None:
         # While the disk refuses, records wait in the queue, whose length is bounded.
