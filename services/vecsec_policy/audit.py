@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from cachetools import LRUCache, cached
 
@@ -107,7 +107,6 @@ class AuditRecord:
         return f'{fields[:-1]},"allowed":[{allowed}],"withheld":[{withheld}]}}'
 
 
-@runtime_checkable
 class Record(Protocol):
     """What can be written."""
 

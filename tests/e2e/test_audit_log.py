@@ -1,4 +1,4 @@
-"""A real installation, its policy service killed in the middle of its work: the audit log goes on, and nothing is lost."""
+"""A real installation whose policy service is killed in the middle: the audit log goes on, and nothing is lost."""
 
 import json
 import os

@@ -320,3 +320,32 @@ async def test_policy_status(caller: Caller, gateway: FakeGateway) -> None:
     assert answer.loaded == datetime(2026, 1, 2, tzinfo=UTC)
     assert answer.disagreements == ShadowDisagreements(entries_gained=1, entries_lost=2, rows_gained=3, rows_lost=4)
     assert (answer.is_promoted, answer.is_reload_failing) == (False, True)
+
+
+async def test_list_violations(caller: Caller, gateway: FakeGateway) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    when = Timestamp()
+    when.FromDatetime(moment)
+    violation = policy_pb2.Violation(
+        violation_type=access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION,
+        count=4,
+        time=when,
+        incident_id="i",
+        subject="alice",
+        requested_tenant_id="tenant_b",
+        action=access_pb2.ACTION_DELETE,
+    )
+    listing = policy_pb2.ListViolationsResponse(violations=[violation], next_page_token="t", has_more=True)
+    gateway.answers["ListViolations"] = gateway_pb2.ListViolationsResponse(listing=listing)
+    page = await caller.call(
+        "list_violations", types=["topic_violation"], start=moment, end=moment, page_size=7, page_token="before"
+    )
+    [found] = page.violations
+    assert (found.violation_type, found.count, found.time, found.action) == ("topic_violation", 4, moment, "delete")
+    assert (page.next_page_token, page.has_more) == ("t", True)
+    request = gateway.received[0].request
+    assert list(request.violation_types) == [access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION]
+    assert (request.start_time, request.end_time) == (when, when)
+    assert (request.page_size, request.page_token, request.newest_first) == (7, "before", False)
+    with pytest.raises(InvalidArgument, match="violation_types"):
+        await caller.call("list_violations", types=["no_such"])
