@@ -9,6 +9,7 @@ import structlog
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.certificate_watch import running_certificates
+from vecsec_chassis.clock_watch import ClockWatch
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import running_telemetry
@@ -123,6 +124,8 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         looking = keep_looking((reload.look, signer.look), report, service.health)
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
         await stack.enter_async_context(running_in_background(shadow.run(), "let the candidate decide too"))
+        watching = ClockWatch(telemetry.meter).run(on_jump=planner.forget)
+        await stack.enter_async_context(running_in_background(watching, "watch the clock"))
         await service.health.set_serving(True)
         await stack.enter_async_context(running_audit_health(audit_file, service.health, refuses=refuses))
         yield service

@@ -116,6 +116,15 @@ def test_a_grant_is_given_out_again_for_half_of_its_life(service: Service) -> No
     assert service.planner.plan(ANALYST, "tenant_a", Action.READ).signed_grant == "grant 2"
 
 
+@pytest.mark.parametrize("jump", [-3_600.0, 3_600.0])
+def test_a_clock_that_jumps_makes_no_grant_live_longer(service: Service, jump: float) -> None:
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.now += jump
+    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    assert service.signer.signed[-1].expires_at == service.now + 60
+    assert len(service.signer.signed) == 2
+
+
 @pytest.mark.parametrize(
     ("who", "tenant_id", "action"),
     [
