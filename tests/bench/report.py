@@ -100,12 +100,17 @@ def keep(result: Result, root: Path, name: str) -> None:
     folder = root / "tests" / "bench" / "results"
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(asdict(result) | {"ratio": result.ratio}, indent=2) + "\n")
+    replace_section(root, name, _section(result))
+
+
+def replace_section(root: Path, name: str, section: str) -> None:
+    """Put a section into BENCHMARKS.md, in place of the last one of this name."""
     page = root / "BENCHMARKS.md"
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     text = page.read_text()
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
-    page.write_text(f"{before}{start}\n{_section(result)}{end}{after}")
+    page.write_text(f"{before}{start}\n{section}{end}{after}")
 
 
 def _section(result: Result) -> str:

@@ -1,0 +1,150 @@
+"""How long planning and checking take inside the policy service: its use cases with real rules, signatures and audit
+log, without the wire."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from opentelemetry.sdk.metrics import MeterProvider
+from support.issuer import Issuer
+
+from bench.figures import Figure
+from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.grants import GrantSigner
+from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.audit import Auditor
+from vecsec_policy.audit_file import running_audit_file
+from vecsec_policy.audit_log import LogSettings
+from vecsec_policy.checking import RowChecker
+from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.settings import PACKAGED_POLICY
+from vecsec_policy.snapshot import Arrangement, PolicyInForce, load_snapshot
+from vecsec_policy.standing import EntryGate
+from vecsec_policy.violations import ViolationLedger
+
+INTRODUCTION = (
+    "Planning and checking inside the policy service, without the wire: the packaged policy, real signatures, the audit "
+    "log written. Medians; *cold* is a caller whom the service has not seen, *labels* are distinct."
+)
+
+TENANT = "tenant_a"
+TOPICS = ("rag", "retrieval", "langchain", "marketing")
+_KEPT_BYTES, _KEPT_FILES = 512 * 1024 * 1024, 2
+
+
+class PolicyBench:
+    """The use cases, and callers who were never seen before."""
+
+    def __init__(self, planner: AccessPlanner, checker: RowChecker) -> None:
+        self._planner = planner
+        self._checker = checker
+        self._numbers = itertools.count()
+
+    def somebody_new(self) -> Identity:
+        number = next(self._numbers)
+        return Identity(f"user-{number}", TENANT, "analyst", Sensitivity.INTERNAL, "bench", time.time() + 3_600)
+
+    def plan(self, identity: Identity) -> None:
+        self._planner.plan(identity, TENANT, Action.READ)
+
+    async def check(self, identity: Identity, labels: list[Label]) -> None:
+        await self._checker.check(identity, TENANT, Action.READ, labels, planned_policy_version="")
+
+
+def measure(folder: Path) -> list[Figure]:
+    """All figures of planning and checking."""
+    with _running(folder) as bench:
+        return [
+            Figure("plan, cold", _milliseconds(_plans_cold(bench)), "ms", 1.5),
+            Figure("plan, cached", _microseconds(_plans_cached(bench)), "µs", 50),
+            Figure("check of 10 rows, labels seen before", _microseconds(_checks(bench, 10, 3_000)), "µs", 60),
+            Figure("check of 10 rows, 10 labels not seen before", _milliseconds(_checks_cold(bench, 10, 100)), "ms"),
+            Figure("check of 1,000 rows, labels seen before", _milliseconds(_checks(bench, 1_000, 50)), "ms"),
+            Figure("check of 1,000 labels, cold", _milliseconds(_checks_cold(bench, 1_000, 15)), "ms", 60),
+        ]
+
+
+def _plans_cold(bench: PolicyBench) -> list[float]:
+    callers = [bench.somebody_new() for _ in range(300)]
+    return [_seconds(lambda caller=caller: bench.plan(caller)) for caller in callers]  # type: ignore[misc]
+
+
+def _plans_cached(bench: PolicyBench) -> list[float]:
+    caller = bench.somebody_new()
+    return [_seconds(lambda: bench.plan(caller)) for _ in range(3_000)][100:]
+
+
+def _checks(bench: PolicyBench, rows: int, times: int) -> list[float]:
+    caller, labels = bench.somebody_new(), _labels(rows, "seen")
+
+    async def run() -> list[float]:
+        await bench.check(caller, labels)
+        seconds = []
+        for _ in range(times):
+            started = time.perf_counter()
+            await bench.check(caller, labels)
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return asyncio.run(run())
+
+
+def _checks_cold(bench: PolicyBench, rows: int, times: int) -> list[float]:
+    caller = bench.somebody_new()
+
+    async def run() -> list[float]:
+        seconds = []
+        for number in range(times):
+            labels = _labels(rows, f"cold-{number}")
+            started = time.perf_counter()
+            await bench.check(caller, labels)
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return asyncio.run(run())
+
+
+def _labels(count: int, kind: str) -> list[Label]:
+    """Labels of rows that a plan would let through, an owner each."""
+    return [
+        Label(
+            TENANT,
+            Sensitivity(1 + number % 2),
+            frozenset({TOPICS[number % len(TOPICS)]}),
+            (("owner", f"{kind}-{number}@example.com"),),
+        )
+        for number in range(count)
+    ]
+
+
+@contextmanager
+def _running(folder: Path) -> Iterator[PolicyBench]:
+    metrics = PolicyMetrics(MeterProvider().get_meter("bench"))
+    signer = GrantSigner.from_file(Issuer(folder / "issuer").grant_key_file)
+    log = LogSettings(folder / "audit" / "policy.jsonl", "bench", _KEPT_BYTES, _KEPT_FILES)
+    with running_audit_file(log, metrics) as audit_file:
+        ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
+        gate = EntryGate(PolicyInForce(Arrangement(load_snapshot(PACKAGED_POLICY))), ledger, auditor)
+        yield PolicyBench(
+            AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=60),
+            RowChecker(gate, ledger, auditor, metrics),
+        )
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _milliseconds(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e3
+
+
+def _microseconds(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e6
