@@ -47,6 +47,18 @@ class Label:
     attributes: tuple[tuple[str, AttributeValue], ...] = ()
     """Further attributes that the Cedar schema declares, sorted by name."""
     _attribute_types: tuple[type, ...] = field(init=False, repr=False, default=())
+    _hash: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __hash__(self) -> int:
+        """Kept, for a label is a key of several tables in every call."""
+        if not self._hash:
+            parts = (self.tenant_id, self.sensitivity, self.topics, self.attributes, self._attribute_types)
+            object.__setattr__(self, "_hash", hash(parts))
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Made anew where it is unpickled: another process hashes texts otherwise."""
+        return Label, (self.tenant_id, self.sensitivity, self.topics, self.attributes)
 
     def __post_init__(self) -> None:
         if not self.attributes:

@@ -5,12 +5,13 @@ refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import cedarpy
+from cachetools import LRUCache
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
@@ -21,6 +22,8 @@ from vecsec_policy.policy_files import PolicySource, SourcedPolicy
 from vecsec_policy.principals import Caller, Tenant
 from vecsec_policy.problems import Problems
 from vecsec_policy.rules import Rule, Verdict, gravest
+
+_REMEMBERED_SURROUNDINGS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class CedarEngine:
             for path in rule.mentions.attributes
         )
         """Whether some rule depends on the day."""
+        self._attributes_asked_for = frozenset(_attributes_asked_for(json.loads(checked.about_rows)))
+        self._surroundings: LRUCache[tuple[Caller, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
 
     @classmethod
     def compile(cls, source: PolicySource) -> "CedarEngine":
@@ -106,7 +111,7 @@ class CedarEngine:
 
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
         """Whether the caller may enter a tenant at all: one verdict an action, in order."""
-        entities = self._entities(cedar_entities.surroundings(caller, target))
+        entities = self._surroundings_of(caller, target)
         resource = cedar_entities.tenant_uid(target)
         requests = [{**_request(caller, target, action), "resource": resource} for action in actions]
         return self._decide(requests, self._about_tenants, entities)
@@ -123,7 +128,12 @@ class CedarEngine:
                 return [Verdict(allowed=False, rule_ids=(LABEL_NOT_IN_SCHEMA,))]
             return [self.decide_rows(caller, target, action, [label])[0] for label in labels]
         request = _request(caller, target, action)
-        return self._decide([{**request, "resource": row["uid"]} for row in rows], self._about_rows, entities)
+        # A decision cannot depend on what no rule asks for: labels that differ in nothing else are decided once.
+        first_of: dict[Label, int] = {}
+        firsts = [first_of.setdefault(self._as_asked_for(label), number) for number, label in enumerate(labels)]
+        requests = [{**request, "resource": rows[number]["uid"]} for number in first_of.values()]
+        verdicts = dict(zip(first_of.values(), self._decide(requests, self._about_rows, entities), strict=True))
+        return [verdicts[number] for number in firsts]
 
     def accepts(self, label: Label) -> bool:
         """Whether a label fits the schema's Document; one that does not is for nobody."""
@@ -147,7 +157,7 @@ class CedarEngine:
                 "context": context,
             },
             self._about_rows,
-            self._entities(cedar_entities.surroundings(caller, target)),
+            self._surroundings_of(caller, target),
         )
         known = residual_json.Known(
             resource_type=cedar_entities.DOCUMENT_TYPE,
@@ -160,6 +170,21 @@ class CedarEngine:
         )
         failed = bool(partial.diagnostics.errors)
         return residual_json.policy_set_json(partial.residuals, known, failure_rule_id=RULE_FAILED if failed else None)
+
+    def _as_asked_for(self, label: Label) -> Label:
+        """The label without the attributes that no rule asks for."""
+        attributes = tuple(pair for pair in label.attributes if pair[0] in self._attributes_asked_for)
+        if len(attributes) == len(label.attributes):
+            return label
+        return Label(label.tenant_id, label.sensitivity, label.topics, attributes)
+
+    def _surroundings_of(self, caller: Caller, target: Tenant) -> cedarpy.Entities:
+        """Remembered, for entering and planning look at the same entities: 0.2 ms."""
+        entities = self._surroundings.get((caller, target))
+        if entities is None:
+            entities = self._entities(cedar_entities.surroundings(caller, target))
+            self._surroundings[caller, target] = entities
+        return entities
 
     def _entities(self, entities: list[cedar_entities.EntityJson]) -> cedarpy.Entities:
         """Entities checked against the schema, which also adds the actions."""
@@ -185,6 +210,18 @@ def _request(caller: Caller, target: Tenant, action: Action) -> dict[str, Any]:
         "action": cedar_entities.action_uid(action),
         "context": json.dumps(cedar_entities.context(caller, target)),
     }
+
+
+def _attributes_asked_for(part: object) -> Iterator[str]:
+    """The names in all `x.name` and `x has name` of policies in Cedar's JSON format, whatever x is."""
+    if isinstance(part, dict):
+        if isinstance(part.get("attr"), str):
+            yield part["attr"]
+        for value in part.values():
+            yield from _attributes_asked_for(value)
+    elif isinstance(part, list):
+        for member in part:
+            yield from _attributes_asked_for(member)
 
 
 def _literal(entity: str) -> dict[str, Any]:

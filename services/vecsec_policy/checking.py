@@ -143,10 +143,14 @@ class RowChecker:
         return sum(not verdict.allowed for verdict in verdicts)
 
     async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
-        known = {label: self._verdicts.get((standing, label)) for label in labels}
-        new = [label for label, found in known.items() if found is None]
-        self._metrics.verdicts_looked_up(found=len(known) - len(new), missing=len(new))
-        decided = {label: found.verdict for label, found in known.items() if found is not None}
+        decided: dict[Label, Verdict] = {}
+        new = []
+        for label in dict.fromkeys(labels):
+            try:
+                decided[label] = self._verdicts[standing, label].verdict
+            except KeyError:
+                new.append(label)
+        self._metrics.verdicts_looked_up(found=len(decided), missing=len(new))
         for start in range(0, len(new), _ROWS_AT_ONCE):
             if start:
                 await asyncio.sleep(0)

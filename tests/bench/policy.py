@@ -28,8 +28,8 @@ from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
 INTRODUCTION = (
-    "Planning and checking inside the policy service, without the wire: the packaged policy, real signatures, the audit "
-    "log written. Medians; *cold* is a caller whom the service has not seen, *labels* are distinct."
+    "Planning and checking inside the policy service, without the wire: the packaged policy, real signatures, the "
+    "audit log written. Medians; *cold* is a caller whom the service has not seen, *labels* are distinct."
 )
 
 TENANT = "tenant_a"

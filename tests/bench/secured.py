@@ -87,7 +87,7 @@ def running(folder: Path, tenant_ids: list[str]) -> Iterator[Secured]:
 def _policy_folder(folder: Path, tenant_ids: list[str]) -> Path:
     default = Path(vecsec_policy.__file__).parent / "default_policy"
     folder.mkdir(parents=True)
-    for source in default.iterdir():
+    for source in filter(Path.is_file, default.iterdir()):
         (folder / source.name).write_bytes(source.read_bytes())
     tenants_file = folder / "tenants.yaml"
     tenants = yaml.safe_load(tenants_file.read_text())

@@ -1,5 +1,8 @@
 """Labels are equal only where rules cannot tell them apart, and attributes never pass for a label's own parts."""
 
+import os
+import pickle
+import subprocess
 import sys
 
 import pytest
@@ -127,3 +130,21 @@ def _memory_of(of: Label) -> int:
         name, value = attribute
         parts += [attribute, name, value, *(value if isinstance(value, frozenset) else ())]
     return sum(map(sys.getsizeof, parts))
+
+
+def test_a_label_hashes_by_its_content_also_after_a_journey_to_another_process() -> None:
+    label = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"}), (("owner", "alice"),))
+    same = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"}), (("owner", "alice"),))
+    assert hash(label) == hash(same) == hash(pickle.loads(pickle.dumps(label)))
+    program = (
+        "import pickle, sys; label = pickle.loads(sys.stdin.buffer.read()); "
+        "print(label in {label.from_json(label.to_json())})"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        input=pickle.dumps(label),
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert answer.stdout.strip() == b"True"

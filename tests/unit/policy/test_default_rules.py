@@ -81,3 +81,21 @@ def test_a_label_that_the_schema_does_not_know_is_for_nobody(packaged: PolicySna
     assert [verdict.allowed for verdict in verdicts] == [True, False, False, False, True]
     assert verdicts[1].rule_ids == ("label-not-in-schema",)
     assert packaged.engine.decide_rows(admin, admin.tenant, Action.READ, []) == []
+
+
+def test_what_no_rule_asks_for_is_decided_once_but_must_fit_the_schema(packaged: PolicySnapshot) -> None:
+    analyst = resolve_caller(
+        Identity("alice", "tenant_a", "analyst", Sensitivity.INTERNAL, "issuer", 0.0), packaged.roles, packaged.tenants
+    )
+    owned = [
+        Label("tenant_a", sensitivity, frozenset({"rag"}), (("owner", f"user-{number}"),))
+        for number in range(3)
+        for sensitivity in (Sensitivity.INTERNAL, Sensitivity.SECRET)
+    ]
+    odd = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}), (("owner", 1),))
+    verdicts = packaged.engine.decide_rows(analyst, analyst.tenant, Action.READ, [*owned, odd])
+    assert [verdict.allowed for verdict in verdicts] == [True, False] * 3 + [False]
+    assert verdicts[-1].rule_ids == ("label-not-in-schema",)
+    assert verdicts == [
+        packaged.engine.decide_rows(analyst, analyst.tenant, Action.READ, [label])[0] for label in [*owned, odd]
+    ]

@@ -150,7 +150,7 @@ def test_any_rules_decide_alike_here_and_there(
 ) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for file in PACKAGED_POLICY.iterdir():
+        for file in filter(Path.is_file, PACKAGED_POLICY.iterdir()):
             (folder / file.name).write_bytes(file.read_bytes())
         (folder / "access.cedar").write_text(
             "\n".join(f'@id("own-{number}") {rule}' for number, rule in enumerate(own_rules))

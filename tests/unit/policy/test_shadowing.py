@@ -51,7 +51,7 @@ class Service:
         self.records.append(json.loads(record.to_json()))
 
     def check(self, who: Identity, *labels: Label) -> None:
-        standing = decide_entry(self.current, who, "tenant_a", Action.READ)
+        standing = decide_entry(self.current, who, "tenant_a", Action.READ, now=0.0)
         self.shadow.checked(standing, labels, decide_rows(standing, labels))
 
     async def catch_up(self) -> None:
