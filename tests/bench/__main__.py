@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.progress import track
 
-from bench import report, secured
+from bench import report, sections, secured
 from bench.bare_chroma import BareChroma
 from bench.corpus import Model, make_queries, make_tenant, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
+FULL_RUN = "bench"
 K = 10
 WARM_UP = 2
 RECALL_SAMPLES = 50
@@ -23,12 +24,19 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=100)
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--searches", type=int, default=500)
-    parser.add_argument("--name", default="bench", help="which section of BENCHMARKS.md the run replaces")
+    parser.add_argument("--name", default=FULL_RUN, help="which section of BENCHMARKS.md the run replaces")
+    parser.add_argument("--only", choices=sections.NAMES, help="measure this section and nothing else")
+    parser.add_argument("--label-rows", type=int, default=100_000, help="rows of each collection in many-labels")
     options = parser.parse_args()
+    if options.only:
+        sections.measure(options.only, options.label_rows, ROOT)
+        return
     with tempfile.TemporaryDirectory(prefix="vecsec-bench-") as folder:
         result = run(Path(folder), options.tenants, options.rows, options.searches)
     report.show(result)
     report.keep(result, ROOT, options.name)
+    for section in sections.NAMES if options.name == FULL_RUN else ():
+        sections.measure(section, options.label_rows, ROOT)
 
 
 def run(folder: Path, tenant_count: int, rows: int, searches: int) -> report.Result:
