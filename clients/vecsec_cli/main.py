@@ -5,6 +5,7 @@ import typer
 from vecsec_cli import doctor, documents, exit_codes, explain, flags, search, tokens, up, violations
 from vecsec_cli.command_group import CommandGroup
 from vecsec_cli.importing.command import import_documents
+from vecsec_cli.tenants import command as tenants
 
 app = typer.Typer(
     name="vecsec",
@@ -24,6 +25,7 @@ app.command("explain")(explain.explain)
 app.command("violations")(violations.violations)
 app.command("token")(tokens.token)
 app.add_typer(flags.app, name="flag")
+app.add_typer(tenants.app, name="tenant")
 app.command("doctor")(doctor.doctor)
 
 

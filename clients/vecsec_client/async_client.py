@@ -24,6 +24,7 @@ from vecsec_client.import_session import ImportSession
 from vecsec_client.results import (
     Collection,
     DeleteResult,
+    DocumentIdPage,
     DocumentInput,
     DocumentsAnswer,
     Explanation,
@@ -159,6 +160,24 @@ class AsyncVecSecClient:
         """A page of the labels of a tenant's documents; see `VecSecClient.list_labels`."""
         exchange = exchanges.list_labels(
             tenant_id=self._defaults.tenant_of(tenant), page_size=page_size, page_token=page_token
+        )
+        return await self._call(exchange, timeout)
+
+    async def list_document_ids(
+        self,
+        *,
+        tenant: str | None = None,
+        collection: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> DocumentIdPage:
+        """A page of the ids of a collection's documents; see `VecSecClient.list_document_ids`."""
+        exchange = exchanges.list_document_ids(
+            tenant_id=self._defaults.tenant_of(tenant),
+            collection_id=collection,
+            page_size=page_size,
+            page_token=page_token,
         )
         return await self._call(exchange, timeout)
 

@@ -24,6 +24,7 @@ from vecsec_client.import_session import ImportSession
 from vecsec_client.results import (
     Collection,
     DeleteResult,
+    DocumentIdPage,
     DocumentInput,
     DocumentsAnswer,
     Explanation,
@@ -171,6 +172,27 @@ class VecSecClient:
         """
         exchange = exchanges.list_labels(
             tenant_id=self._defaults.tenant_of(tenant), page_size=page_size, page_token=page_token
+        )
+        return self._call(exchange, timeout)
+
+    def list_document_ids(
+        self,
+        *,
+        tenant: str | None = None,
+        collection: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> DocumentIdPage:
+        """A page of the ids of a collection's documents that the caller may read, in ascending order.
+
+        Go on with the page's `next_page_token` until it is empty. At most 1,000 ids a page; 0 leaves it to the service.
+        """
+        exchange = exchanges.list_document_ids(
+            tenant_id=self._defaults.tenant_of(tenant),
+            collection_id=collection,
+            page_size=page_size,
+            page_token=page_token,
         )
         return self._call(exchange, timeout)
 

@@ -19,6 +19,7 @@ from vecsec_client.results import (
     DecidingValue,
     DeleteResult,
     DeterminingRule,
+    DocumentIdPage,
     DocumentsAnswer,
     Explanation,
     LabelPage,
@@ -135,6 +136,18 @@ def list_labels(
     return Exchange("ListLabels", request, _label_page)
 
 
+def list_document_ids(
+    *, tenant_id: str, collection_id: str, page_size: int, page_token: str
+) -> Exchange[gateway_pb2.ListDocumentIdsResponse, DocumentIdPage]:
+    """A page of the ids of a collection's documents."""
+    request = gateway_pb2.ListDocumentIdsRequest()
+    _address(request, tenant_id, collection_id)
+    for name, value in (("page_size", page_size), ("page_token", page_token)):
+        with naming(name):
+            setattr(request, name, value)
+    return Exchange("ListDocumentIds", request, _document_id_page)
+
+
 def explain_access(
     *,
     tenant_id: str,
@@ -211,7 +224,8 @@ def _address(
     request: gateway_pb2.SearchDocumentsRequest
     | gateway_pb2.GetDocumentsRequest
     | gateway_pb2.DeleteDocumentsRequest
-    | gateway_pb2.ImportDocumentsRequest,
+    | gateway_pb2.ImportDocumentsRequest
+    | gateway_pb2.ListDocumentIdsRequest,
     tenant_id: str,
     collection_id: str,
 ) -> None:
@@ -279,6 +293,10 @@ def _label_page(response: gateway_pb2.ListLabelsResponse) -> LabelPage:
         next_page_token=response.next_page_token,
         policy_version=response.policy_version,
     )
+
+
+def _document_id_page(response: gateway_pb2.ListDocumentIdsResponse) -> DocumentIdPage:
+    return DocumentIdPage(document_ids=tuple(response.document_ids), next_page_token=response.next_page_token)
 
 
 def _explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:

@@ -132,6 +132,15 @@ class LabelPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentIdPage:
+    """Some of a collection's document ids."""
+
+    document_ids: tuple[str, ...]
+    next_page_token: str
+    """Where to go on; empty if this was the last page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeterminingRule:
     """One rule that decided."""
 

@@ -8,7 +8,17 @@ from vecsec_chassis.access import Action
 from vecsec_gateway.checking import CheckedRows, RowCheck, is_real
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.flag_off import real_retrieval_off
-from vecsec_gateway.peers import Collection, Flag, LabelPage, LabelPageRequest, Lookup, Plan, RetrievalPeer, Row
+from vecsec_gateway.peers import (
+    Collection,
+    Flag,
+    IdPageRequest,
+    LabelPageRequest,
+    Lookup,
+    Page,
+    Plan,
+    RetrievalPeer,
+    Row,
+)
 from vecsec_gateway.planning import Planning
 
 Result = TypeVar("Result")
@@ -75,7 +85,7 @@ class Documents:
         )
         return Granted(collections, plan.policy_version)
 
-    async def list_labels(self, page: LabelPageRequest, deadline: Deadline) -> Granted[LabelPage]:
+    async def list_labels(self, page: LabelPageRequest, deadline: Deadline) -> Granted[Page]:
         """A page of the labels whose documents the caller may configure."""
         plan, labels = await self.planning.act(
             page.tenant_id,
@@ -85,3 +95,20 @@ class Documents:
             anew=True,
         )
         return Granted(labels, plan.policy_version)
+
+    async def list_document_ids(self, page: IdPageRequest, deadline: Deadline) -> Granted[Page]:
+        """A page of the ids of documents that the caller may read.
+
+        Raises:
+            RealRetrievalOff: if the flag is off for the tenant.
+        """
+        if not self.flag.is_on(page.tenant_id):
+            raise real_retrieval_off()
+        plan, ids = await self.planning.act(
+            page.tenant_id,
+            Action.READ,
+            deadline,
+            lambda plan: self.retrieval.list_document_ids(plan.grant, page, deadline),
+            anew=True,
+        )
+        return Granted(ids, plan.policy_version)

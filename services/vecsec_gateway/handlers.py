@@ -19,10 +19,11 @@ from vecsec_chassis.wire import action_from_proto, label_from_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.peers import Batch, LabelPageRequest, PolicyPeer
+from vecsec_gateway.peers import Batch, IdPageRequest, LabelPageRequest, PolicyPeer
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
     batch_from_proto,
+    collection_id_of,
     count_question_from_proto,
     document_to_proto,
     list_question_from_proto,
@@ -126,6 +127,19 @@ class GatewayHandlers(GatewayServiceServicer):
         assert isinstance(page, retrieval_pb2.ListLabelsResponse), "passed on as retrieval sent it"
         return gateway_pb2.ListLabelsResponse(
             labels=page.labels, next_page_token=page.next_page_token, policy_version=listed.policy_version
+        )
+
+    async def ListDocumentIds(  # noqa: N802
+        self, request: gateway_pb2.ListDocumentIdsRequest, _context: Context
+    ) -> gateway_pb2.ListDocumentIdsResponse:
+        """List a page of the ids of documents that the caller may read."""
+        wanted = IdPageRequest(request.tenant_id, collection_id_of(request), request.page_size, request.page_token)
+        async with self._in_time() as deadline:
+            listed = await self._use_cases.documents.list_document_ids(wanted, deadline)
+        page = listed.result
+        assert isinstance(page, retrieval_pb2.ListDocumentIdsResponse), "passed on as retrieval sent it"
+        return gateway_pb2.ListDocumentIdsResponse(
+            document_ids=page.document_ids, next_page_token=page.next_page_token, policy_version=listed.policy_version
         )
 
     async def ExplainAccess(  # noqa: N802

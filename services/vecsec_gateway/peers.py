@@ -77,8 +77,18 @@ class LabelPageRequest:
     page_token: str
 
 
-class LabelPage(Protocol):
-    """A page of labels, passed on as retrieval sent it."""
+@dataclass(frozen=True, slots=True)
+class IdPageRequest:
+    """Which page of the ids of a collection's documents is wanted."""
+
+    tenant_id: str
+    collection_id: str
+    page_size: int
+    page_token: str
+
+
+class Page(Protocol):
+    """A page of labels or ids, passed on as retrieval sent it."""
 
     @property
     def next_page_token(self) -> str:
@@ -234,8 +244,12 @@ class RetrievalPeer(Protocol):
         """The tenant's collections that hold documents visible under the grant."""
         ...
 
-    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
+    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> Page:
         """A page of the labels that the grant sees."""
+        ...
+
+    async def list_document_ids(self, grant: str, page: IdPageRequest, deadline: Deadline) -> Page:
+        """A page of the ids of documents that the grant sees."""
         ...
 
     def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:

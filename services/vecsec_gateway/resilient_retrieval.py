@@ -13,9 +13,10 @@ from vecsec_gateway.peers import (
     BatchStored,
     Collection,
     GrantedBatch,
-    LabelPage,
+    IdPageRequest,
     LabelPageRequest,
     Lookup,
+    Page,
     RetrievalPeer,
     Row,
     Search,
@@ -72,10 +73,16 @@ class ResilientRetrieval:
             "list", tenant_id, deadline, lambda until: self._peer.list_collections(grant, tenant_id, until)
         )
 
-    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
+    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> Page:
         """A page of the tenant's labels."""
         return await self._call(
             "list", page.tenant_id, deadline, lambda until: self._peer.list_labels(grant, page, until)
+        )
+
+    async def list_document_ids(self, grant: str, page: IdPageRequest, deadline: Deadline) -> Page:
+        """A page of the ids of a collection's documents."""
+        return await self._call(
+            "list", page.tenant_id, deadline, lambda until: self._peer.list_document_ids(grant, page, until)
         )
 
     def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:

@@ -17,6 +17,7 @@ from vecsec_gateway.peers import (
     BatchStored,
     Collection,
     GrantedBatch,
+    IdPageRequest,
     LabelPageRequest,
     Lookup,
     Provenance,
@@ -84,6 +85,15 @@ class RetrievalClient:
         """A page of the tenant's labels."""
         request = retrieval_pb2.ListLabelsRequest(grant=grant, page_size=page.page_size, page_token=page.page_token)
         return await self._call(self._stub.ListLabels, "ListLabels", request, deadline)
+
+    async def list_document_ids(
+        self, grant: str, page: IdPageRequest, deadline: Deadline
+    ) -> retrieval_pb2.ListDocumentIdsResponse:
+        """A page of the ids of a collection's documents."""
+        request = retrieval_pb2.ListDocumentIdsRequest(
+            grant=grant, collection_id=page.collection_id, page_size=page.page_size, page_token=page.page_token
+        )
+        return await self._call(self._stub.ListDocumentIds, "ListDocumentIds", request, deadline)
 
     async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come."""

@@ -91,7 +91,8 @@ def collection_id_of(
     request: gateway_pb2.SearchDocumentsRequest
     | gateway_pb2.GetDocumentsRequest
     | gateway_pb2.DeleteDocumentsRequest
-    | gateway_pb2.ImportDocumentsRequest,
+    | gateway_pb2.ImportDocumentsRequest
+    | gateway_pb2.ListDocumentIdsRequest,
 ) -> str:
     """The collection that is meant; empty means the default one."""
     return request.collection_id or DEFAULT_COLLECTION_ID

@@ -1,5 +1,6 @@
 """Reads a collection straight from the store, where it is not or must not be in memory."""
 
+import heapq
 from collections.abc import Sequence
 
 from vecsec_retrieval.cells import Cell, RowCondition
@@ -48,6 +49,12 @@ class ColdReader:
             )
             for code in codes
         ]
+
+    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+        ids = await self._visible_ids(visibility, limit=None)
+        return await self._threads.run(
+            "list_ids", lambda: heapq.nsmallest(limit, (each for each in ids if each > after_id))
+        )
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))

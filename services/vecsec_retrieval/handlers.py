@@ -80,3 +80,15 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
             request.grant, page_size=request.page_size, page_token=request.page_token
         )
         return wire.labels_response(page)
+
+    async def ListDocumentIds(  # noqa: N802
+        self, request: pb.ListDocumentIdsRequest, context: Context
+    ) -> pb.ListDocumentIdsResponse:
+        """List a page of ids."""
+        page = await self._listing.list_document_ids(
+            request.grant,
+            wire.collection_id(request.collection_id),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListDocumentIdsResponse(document_ids=page.document_ids, next_page_token=page.next_page_token)

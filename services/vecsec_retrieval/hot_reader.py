@@ -1,5 +1,6 @@
 """Reads a collection from its index in memory; nothing here touches the store."""
 
+import heapq
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -40,6 +41,15 @@ class HotReader:
         counts = np.bincount(snapshot.label_codes[mask])
         codes = table.in_key_order(counts > 0, after_key=after_key, limit=limit)
         return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
+
+    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+        snapshot, mask = await self._seen(visibility)
+
+        def first() -> list[str]:
+            ids = (snapshot.documents[row].document_id for row in np.flatnonzero(mask).tolist())
+            return heapq.nsmallest(limit, (document_id for document_id in ids if document_id > after_id))
+
+        return await self._threads.run("list_ids", first)
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
         snapshot, mask = await self._seen(visibility)

@@ -8,7 +8,7 @@ from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.identifiers import is_collection_id
 from vecsec_chassis.labels import Label
 from vecsec_retrieval.open_cells import OpenCells
-from vecsec_retrieval.permissions import Permissions
+from vecsec_retrieval.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.rows import CollectionInfo
 from vecsec_retrieval.tagging import label_key
 
@@ -42,6 +42,15 @@ class LabelPage:
     labels: Sequence[LabelledDocuments]
     next_page_token: str
     """Empty if there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentIdPage:
+    """Some ids, and where to go on."""
+
+    document_ids: Sequence[str]
+    next_page_token: str
+    """The last of these ids; empty if there are no more."""
 
 
 class Listing:
@@ -94,6 +103,28 @@ class Listing:
                     if not labels_left or bytes_left < 0:
                         return LabelPage(found, f"{collection_id}:{label_key(each.label)}")
         return LabelPage(found, "")
+
+    async def list_document_ids(
+        self, token: str, collection_id: str, *, page_size: int, page_token: str
+    ) -> DocumentIdPage:
+        """The ids of visible documents in ascending order, from behind the id that `page_token` is.
+
+        Raises:
+            InvalidGrant, RealRetrievalOff: if the caller may not read.
+            CollectionNotFound: if the caller sees nothing in a collection other than the default one.
+        """
+        grant = await self._permissions.require_reading(token)
+        visibility = self._permissions.visibility(grant)
+        limit = page_size or _USUAL_PAGE
+        async with self._cells.lease(grant.tenant_id) as cell:
+            collection = None if cell is None else await cell.collection(collection_id)
+            if collection is not None:
+                reader = collection.reader()
+                ids = await reader.ids(visibility, after_id=page_token, limit=limit)
+                if ids or await reader.has_visible(visibility):
+                    return DocumentIdPage(ids, ids[-1] if len(ids) == limit else "")
+        refuse_unseen(collection_id)
+        return DocumentIdPage((), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,10 @@ class CollectionReader(Protocol):
         """The visible labels by their keys, from the first behind `after_key`: fewer than `limit` only at the end."""
         ...
 
+    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+        """The ids of visible documents in ascending order, from the first behind `after_id`."""
+        ...
+
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
         """The metadata keys of visible documents."""
         ...

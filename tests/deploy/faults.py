@@ -10,6 +10,7 @@ from pathlib import Path
 
 from support.site import Site
 
+TENANT = "tenant_a"
 KEPT_FREE_BYTES = 8 << 20
 
 
@@ -65,6 +66,25 @@ def commit_policy(site: Site, message: str) -> None:
         subprocess.run(["git", *command], cwd=policy, env=site.environment, check=True)
 
 
+def cell_damaged(site: Site) -> None:
+    """ChromaDB's index files are garbage; the database is not."""
+    _overwrite(site, lambda cell: [file for folder in cell.iterdir() if folder.is_dir() for file in folder.iterdir()])
+
+
+def cell_destroyed(site: Site) -> None:
+    """The database is garbage, too."""
+    _overwrite(site, lambda cell: [cell / "chroma.sqlite3"])
+
+
+def _overwrite(site: Site, files: Callable[[Path], list[Path]]) -> None:
+    site.units.stop("vecsec-retrieval")
+    found = files(Path(site.environment["CHROMA_PATH"]) / TENANT)
+    assert found
+    for file in found:
+        file.write_bytes(b"\xff" * file.stat().st_size)
+    site.units.start("vecsec-retrieval")
+
+
 def nothing(_site: Site) -> None:
     """Nothing is broken; somebody only fears or wants something."""
 
@@ -96,6 +116,8 @@ FAULTS: dict[str, Callable[[Site], None]] = {
     "policy-broken": policy_broken,
     "prometheus-stopped": prometheus_stopped,
     "targets-wrong": targets_wrong,
+    "cell-damaged": cell_damaged,
+    "cell-destroyed": cell_destroyed,
     "leak-suspected": nothing,
     "too-little-memory": nothing,
 }

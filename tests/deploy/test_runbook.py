@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from deploy.faults import FAULTS, NEED_A_SERVER, commit_policy
+from deploy.faults import FAULTS, NEED_A_SERVER, TENANT, commit_policy
 from support.monitoring import DEPLOY, alerts
 from support.runbook import STEPS, Block, Procedure, Runbook
 from support.site import Site, add_prometheus, running_site
@@ -17,7 +17,7 @@ from support.site import Site, add_prometheus, running_site
 PATH = DEPLOY / "RUNBOOK.md"
 RUNBOOK = Runbook.read(PATH)
 PROCEDURES = RUNBOOK.procedures()
-TENANT = "tenant_a"
+ENOUGH_FOR_AN_INDEX_ON_DISK = 1_200
 PASSES_WITHIN_SECONDS = 45
 BLOCK_SECONDS = 90
 SMALL_DISK = "size=300m"
@@ -43,6 +43,7 @@ class Operator:
             "CHROMA_PATH": str(site.state.chroma),
             "VECSEC_TOKEN": site.token(TENANT, "admin", "SECRET", "operator"),
             "VECSEC_CONF": str(site.units.environment_file),
+            "BACKUPS": str(site.folder / "backups"),
             "PROMETHEUS": f"http://127.0.0.1:{site.ports.prometheus}",
             "PROMETHEUS_CONF": str(site.folder / "prometheus" / "prometheus.yml"),
         }
@@ -108,8 +109,11 @@ def server_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operat
 
 
 def prepare(site: Site) -> None:
-    row = {"id": "a", "text": "vector search ranks passages", "sensitivity": "PUBLIC", "topics": ["retrieval"]}
-    site.import_rows(TENANT, [row])
+    row = {"text": "vector search ranks passages", "sensitivity": "PUBLIC", "topics": ["retrieval"]}
+    site.import_rows(TENANT, [{"id": f"d{number}", **row} for number in range(ENOUGH_FOR_AN_INDEX_ON_DISK)])
+    backup = site.folder / "backups" / TENANT
+    administrator = site.token(TENANT, "admin", "SECRET", "operator")
+    site.run("tenant", "export", str(backup), "--tenant", TENANT, token=administrator)
     commit_policy(site, "As delivered")
 
 

@@ -104,6 +104,9 @@ class FakeGateway(GatewayServiceServicer):
     def ListLabels(self, request: Any, context: Any) -> Any:
         return self._answer("ListLabels", request, context)
 
+    def ListDocumentIds(self, request: Any, context: Any) -> Any:
+        return self._answer("ListDocumentIds", request, context)
+
     def ExplainAccess(self, request: Any, context: Any) -> Any:
         return self._answer("ExplainAccess", request, context)
 

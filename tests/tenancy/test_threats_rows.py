@@ -131,3 +131,36 @@ async def test_threat_12_labels_are_listed_for_configurers_alone_and_only_those_
     grant = await stack.grant(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a")
     reading = retrieval_service_pb2.ListLabelsRequest(grant=grant)
     assert (await refusal(stack.retrieval.ListLabels(reading, timeout=SEARCH_SECONDS))).reason == "INVALID_GRANT"
+
+
+async def test_threat_12_ids_are_listed_of_readable_documents_alone_and_hidden_collections_look_absent(
+    stack: Stack,
+) -> None:
+    await stack.load(
+        "tenant_a", document("open", "a", "PUBLIC"), document("inner", "b"), document("secret", "c", "SECRET")
+    )
+    await stack.load("tenant_a", document("hidden", "d", "SECRET"), collection_id="hidden")
+
+    async def ids(token: str, tenant_id: str, collection_id: str = "") -> list[str]:
+        found, page_token = list[str](), ""
+        while True:
+            request = gateway_service_pb2.ListDocumentIdsRequest(
+                tenant_id=tenant_id, collection_id=collection_id, page_size=1, page_token=page_token
+            )
+            page = await stack.gateway.ListDocumentIds(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+            found += page.document_ids
+            page_token = page.next_page_token
+            if not page_token:
+                return found
+
+    admin = stack.issuer.token("tenant_a", "admin", "SECRET")
+    analyst = stack.issuer.token("tenant_a", "analyst", "INTERNAL")
+    assert await ids(admin, "tenant_a") == ["inner", "open", "secret"]
+    assert await ids(admin, "tenant_a", "hidden") == ["hidden"]
+    assert await ids(analyst, "tenant_a") == ["inner", "open"]
+    assert await ids(stack.issuer.token("tenant_a", "guest", "PUBLIC"), "tenant_a") == ["open"]
+    hidden, absent = [await refusal(ids(analyst, "tenant_a", name)) for name in ("hidden", "absent")]
+    assert hidden.code is grpc.StatusCode.NOT_FOUND
+    assert hidden.message.replace("hidden", "absent") == absent.message
+    foreign = await refusal(ids(stack.issuer.token("tenant_b", "analyst", "INTERNAL"), "tenant_a"))
+    assert foreign.code is grpc.StatusCode.PERMISSION_DENIED

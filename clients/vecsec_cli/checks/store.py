@@ -25,7 +25,7 @@ def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[
     if not folder.is_dir():
         yield warn("store", f"{folder} does not exist", "`vecsec up` makes it")
         return
-    cells = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    cells = cells_in(folder)
     problems = [finding for cell in cells if (finding := _cell(cell)) is not None]
     yield from problems
     yield ok("store", f"{folder}: {len(cells) - len(problems)} of {len(cells)} cells can be read")
@@ -37,13 +37,25 @@ def _cell(cell: Path) -> Finding | None:
     database = cell / _DATABASE
     if not database.exists():
         return warn(name, f"{database} does not exist", "an import into this tenant makes it; else remove the folder")
+    problem = cell_problem(cell)
+    if problem is None:
+        return None
+    return fail(name, problem, f"`vecsec tenant repair --tenant {cell.name}`; other tenants are not affected")
+
+
+def cells_in(folder: Path) -> list[Path]:
+    """The directories of all tenants below CHROMA_PATH."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def cell_problem(cell: Path) -> str | None:
+    """What is wrong with a cell's database, read through; None if nothing."""
+    database = cell / _DATABASE
     try:
         problem = _first_problem(database)
     except sqlite3.Error as error:
         problem = str(error)
-    if problem == "ok":
-        return None
-    return fail(name, f"{database}: {problem}", f"restore {cell} from a backup; other tenants are not affected")
+    return None if problem == "ok" else f"{database}: {problem}"
 
 
 def _first_problem(database: Path) -> str:

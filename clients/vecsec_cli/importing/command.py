@@ -29,7 +29,7 @@ _SHOWN_WIDTH = 300
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """Where and how documents are stored."""
 
     tenant: str
@@ -87,22 +87,34 @@ def import_documents(
     """
     columns = Columns(id=id_column, text=text_column, sensitivity=sensitivity_column, topics=topics_column)
     options = ReadingOptions(columns, _defaults(sensitivity, topics or []), keep_embeddings)
-    target = _Target(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
+    target = Target(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
     try:
         reader = open_source(source, source_format, options)
+    except SourceError as error:
+        raise CommandFailure(str(error)) from error
+    _report(session, import_from(session, reader, target, repr(options), restart=restart))
+
+
+def import_from(
+    session: GatewaySession, reader: Source, target: Target, reading: str, *, restart: bool
+) -> ImportResult:
+    """Import a source; `reading` tells ways of reading it apart, for a journal of another way says nothing.
+
+    Raises:
+        CommandFailure: if the source cannot be read.
+    """
+    try:
         with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
             survey = reader.survey()
-        scope = (_place_of(session), target.tenant, target.collection, embedding_model, repr(options))
+        scope = (_place_of(session), target.tenant, target.collection, target.embedding_model, reading)
         with open_journal(session.state.imports, survey.fingerprint, *scope, start_over=restart) as journal:
             _forget_if_gone(session.client, target, journal)
             if journal.is_finished:
                 output.note(f"{reader.name} was already imported; --restart imports it again")
-                result = earlier_result(journal)
-            else:
-                result = _import(session.client, reader, survey.expected, target, journal)
+                return earlier_result(journal)
+            return _import(session.client, reader, survey.expected, target, journal)
     except SourceError as error:
         raise CommandFailure(str(error)) from error
-    _report(session, result)
 
 
 def _defaults(sensitivity: Sensitivity | None, topics: list[str]) -> Defaults:
@@ -119,7 +131,7 @@ def _place_of(session: GatewaySession) -> str:
     return "local" if running is not None and running.gateway_address == session.address else session.address
 
 
-def _forget_if_gone(client: VecSecClient, target: _Target, journal: Journal) -> None:
+def _forget_if_gone(client: VecSecClient, target: Target, journal: Journal) -> None:
     """A journal of a collection that was erased since says nothing."""
     if journal.settled:
         existing = {each.collection_id for each in client.list_collections(tenant=target.tenant)}
@@ -128,7 +140,7 @@ def _forget_if_gone(client: VecSecClient, target: _Target, journal: Journal) -> 
 
 
 def _import(
-    client: VecSecClient, reader: Source, expected: int | None, target: _Target, journal: Journal
+    client: VecSecClient, reader: Source, expected: int | None, target: Target, journal: Journal
 ) -> ImportResult:
     with progress_bar() as progress:
         bar = progress.add_task(one_line(reader.name, 40), total=expected, completed=journal.settled)

@@ -201,6 +201,17 @@ async def test_list_labels(caller: Caller, gateway: FakeGateway) -> None:
     assert (request.tenant_id, request.page_size, request.page_token) == ("tenant_a", 1, "documents:aa")
 
 
+async def test_list_document_ids(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["ListDocumentIds"] = gateway_pb2.ListDocumentIdsResponse(
+        document_ids=["b", "c"], next_page_token="c"
+    )
+    page = await caller.call("list_document_ids", tenant="tenant_a", collection="notes", page_size=2, page_token="a")
+    assert (page.document_ids, page.next_page_token) == (("b", "c"), "c")
+    request = gateway.received[0].request
+    assert (request.tenant_id, request.collection_id) == ("tenant_a", "notes")
+    assert (request.page_size, request.page_token) == (2, "a")
+
+
 async def test_explain_access(caller: Caller, gateway: FakeGateway) -> None:
     rule = policy_pb2.DeterminingRule(rule_id="read.own", description="own rows", text="permit(…);")
     explanation = policy_pb2.ExplainAccessResponse(

@@ -66,6 +66,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsResponse.FromString,
                 _registered_method=True)
+        self.ListDocumentIds = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/ListDocumentIds',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.FromString,
+                _registered_method=True)
         self.ExplainAccess = channel.unary_unary(
                 '/vecsec.gateway.v1.GatewayService/ExplainAccess',
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ExplainAccessRequest.SerializeToString,
@@ -135,6 +140,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDocumentIds(self, request, context):
+        """Lists the ids of a collection's documents that the caller may read, page by page, as exports do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainAccess(self, request, context):
         """Says whether the caller may touch a row with a given label and, to those who may configure, why.
         """
@@ -195,6 +207,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListLabels,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsResponse.SerializeToString,
+            ),
+            'ListDocumentIds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocumentIds,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.SerializeToString,
             ),
             'ExplainAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainAccess,
@@ -381,6 +398,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/ListLabels',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocumentIds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/ListDocumentIds',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.FromString,
             options,
             channel_credentials,
             insecure,

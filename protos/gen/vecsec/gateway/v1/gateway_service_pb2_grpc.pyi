@@ -47,6 +47,8 @@ class GatewayServiceStub:
     """Lists a tenant's collections with the number of documents the caller may read."""
     ListLabels: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
+    ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]
+    """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
     ExplainAccess: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ExplainAccessRequest, _gateway_service_pb2.ExplainAccessResponse]
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]
@@ -75,6 +77,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Lists a tenant's collections with the number of documents the caller may read."""
     ListLabels: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
+    ListDocumentIds: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
+    """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
     ExplainAccess: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ExplainAccessRequest, _gateway_service_pb2.ExplainAccessResponse]  # type: ignore[assignment]
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]  # type: ignore[assignment]
@@ -136,6 +140,14 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListLabelsResponse, _abc.Awaitable[_gateway_service_pb2.ListLabelsResponse]]:
         """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def ListDocumentIds(
+        self,
+        request: _gateway_service_pb2.ListDocumentIdsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_gateway_service_pb2.ListDocumentIdsResponse]]:
+        """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
 
     @_abc_1.abstractmethod
     def ExplainAccess(

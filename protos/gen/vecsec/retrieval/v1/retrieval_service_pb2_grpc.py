@@ -66,6 +66,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsResponse.FromString,
                 _registered_method=True)
+        self.ListDocumentIds = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/ListDocumentIds',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.FromString,
+                _registered_method=True)
 
 
 class RetrievalServiceServicer:
@@ -116,6 +121,13 @@ class RetrievalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDocumentIds(self, request, context):
+        """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetrievalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -148,6 +160,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.ListLabels,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsResponse.SerializeToString,
+            ),
+            'ListDocumentIds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocumentIds,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +331,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/ListLabels',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocumentIds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/ListDocumentIds',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.FromString,
             options,
             channel_credentials,
             insecure,

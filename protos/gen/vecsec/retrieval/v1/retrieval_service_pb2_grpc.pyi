@@ -49,6 +49,8 @@ class RetrievalServiceStub:
     """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
     ListLabels: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
+    ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]
+    """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
 
 @_typing.type_check_only
 class RetrievalServiceAsyncStub(RetrievalServiceStub):
@@ -71,6 +73,8 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
     ListLabels: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
+    ListDocumentIds: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
+    """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
 
 class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the vector store. It acts on grants alone: a grant, signed by the policy service, names
@@ -126,5 +130,13 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.ListLabelsResponse, _abc.Awaitable[_retrieval_service_pb2.ListLabelsResponse]]:
         """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
+
+    @_abc_1.abstractmethod
+    def ListDocumentIds(
+        self,
+        request: _retrieval_service_pb2.ListDocumentIdsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_retrieval_service_pb2.ListDocumentIdsResponse]]:
+        """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
 
 def add_RetrievalServiceServicer_to_server(servicer: RetrievalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,11 @@
+"""The subcommands of `vecsec tenant`."""
+
+import typer
+
+from vecsec_cli.tenants import exporting, repairing, restoring
+
+app = typer.Typer(help="Back up, restore, verify and repair a tenant.", no_args_is_help=True)
+app.command("export")(exporting.export)
+app.command("import")(restoring.import_archive)
+app.command("verify")(repairing.verify)
+app.command("repair")(repairing.repair)

@@ -1,0 +1,139 @@
+"""`vecsec tenant verify` and `vecsec tenant repair`: cells of the embedded store, looked at on the disk.
+
+Nothing is deleted: a cell that is repaired is put aside as it is, and what can be read of it becomes an archive.
+"""
+
+import fcntl
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecsec_cli import output
+from vecsec_cli.checks.store import cell_problem, cells_in
+from vecsec_cli.exit_codes import ExitCode
+from vecsec_cli.failures import CommandFailure
+from vecsec_cli.options import JsonOption, StateDirectoryOption, TenantOption, state_directory
+from vecsec_cli.service_settings import operator_settings
+from vecsec_cli.tenants.archive import Archive, ArchiveWriter, writing_archive
+from vecsec_cli.tenants.exporting import report
+
+ASIDE = ".aside"
+"""Below CHROMA_PATH; no tenant can be called so."""
+_LOCK = ".lock"
+"""Held by the retrieval service while it runs."""
+
+
+def verify(
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's cell.")] = None,
+    state_dir: StateDirectoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Read the databases of the cells through, also while the services run. Exit code 9 if one is damaged.
+
+    Index files are looked at by the retrieval service alone: metric vecsec_damaged_cells, log line "cell is damaged".
+    """
+    path = _chroma_path(state_dir)
+    cells = [path / tenant] if tenant else cells_in(path)
+    problems = {cell.name: problem for cell in cells if (problem := cell_problem(cell)) is not None}
+    if json:
+        output.print_json({"checked": [cell.name for cell in cells], "problems": problems})
+    for name, problem in {} if json else problems.items():
+        output.say(f"{name}: {problem}")
+    if problems:
+        raise typer.Exit(ExitCode.DAMAGED)
+    if not json:
+        output.say(f"{path}: {len(cells)} cells can be read")
+
+
+def repair(
+    tenant: TenantOption,
+    state_dir: StateDirectoryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Put a damaged cell aside, and write what can be read of it to an archive beside it. Nothing is deleted.
+
+    The retrieval service must be stopped. Then start it and run `vecsec tenant import` with the archive, or with an
+    export made before. Embeddings are not recovered: texts are embedded anew by their collection's model.
+    """
+    path = _chroma_path(state_dir)
+    cell = path / tenant
+    with _alone(path):
+        if cell.parent != path or not cell.is_dir():
+            raise CommandFailure(f"{path} has no cell of tenant {tenant!r}", exit_code=ExitCode.NOT_FOUND)
+        aside = path / ASIDE / f"{tenant}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        aside.parent.mkdir(mode=0o700, exist_ok=True)
+        cell.rename(aside)
+    output.note(f"put aside as it was: {aside}")
+    with writing_archive(aside.with_name(f"{aside.name}.readable"), tenant) as writer:
+        archive, lost = _salvage(aside, tenant, writer)
+    report(archive, json, "could read")
+    if lost:
+        output.note(f"{lost:,} rows could not be read; an export made before may have them")
+    output.note(f"next: start the retrieval service, then vecsec tenant import {archive.folder} --tenant {tenant}")
+
+
+def _salvage(cell: Path, tenant: str, writer: ArchiveWriter) -> tuple[Archive, int]:
+    """Write what can be read; says how many rows cannot.
+
+    Raises:
+        CommandFailure: if nothing can.
+    """
+    command = [sys.executable, "-m", "vecsec_retrieval.salvage", str(cell), tenant]
+    lost = 0
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,  # noqa: S603 (ours)
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            fields = json.loads(line)
+            if "document" in fields:
+                writer.add(fields["collection_id"], fields["embedding_model"], fields["document"])
+            else:
+                lost = fields["unreadable_rows"] + fields["untagged_rows"]
+        if process.wait() != 0:
+            complaints.seek(0)
+            reason = (complaints.read().strip().splitlines() or ["no reason given"])[-1]
+            raise CommandFailure(
+                f"nothing can be read of {cell}: {reason}",
+                hint="start the retrieval service and import an export: vecsec tenant import FOLDER",
+                exit_code=ExitCode.DAMAGED,
+            )
+    return writer.finish(), lost
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock that the retrieval service holds while it runs.
+
+    Raises:
+        CommandFailure: if it runs.
+    """
+    try:
+        with (path / _LOCK).open("r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError as error:
+        raise CommandFailure(
+            f"{path} is in use by the retrieval service", hint="stop it: systemctl stop vecsec-retrieval"
+        ) from error
+    except FileNotFoundError as error:
+        raise CommandFailure(f"{path} is not a store of VecSec's: it has no {_LOCK}") from error
+
+
+def _chroma_path(state_dir: Path | None) -> Path:
+    settings = operator_settings()
+    if settings.get("CHROMA_CONNECTION_STRING"):
+        raise CommandFailure(
+            "cells are on a ChromaDB server (CHROMA_CONNECTION_STRING); this is for the embedded store",
+            hint="back up and restore with `vecsec tenant export` and `vecsec tenant import`",
+        )
+    return Path(settings.get("CHROMA_PATH") or state_directory(state_dir).chroma).absolute()
