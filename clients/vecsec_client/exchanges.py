@@ -296,7 +296,11 @@ def _label_page(response: gateway_pb2.ListLabelsResponse) -> LabelPage:
 
 
 def _document_id_page(response: gateway_pb2.ListDocumentIdsResponse) -> DocumentIdPage:
-    return DocumentIdPage(document_ids=tuple(response.document_ids), next_page_token=response.next_page_token)
+    return DocumentIdPage(
+        document_ids=tuple(response.document_ids),
+        next_page_token=response.next_page_token,
+        policy_version=response.policy_version,
+    )
 
 
 def _explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:

@@ -138,6 +138,8 @@ class DocumentIdPage:
     document_ids: tuple[str, ...]
     next_page_token: str
     """Where to go on; empty if this was the last page."""
+    policy_version: str = ""
+    """The content hash of the policy that planned the listing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
