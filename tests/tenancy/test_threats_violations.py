@@ -77,7 +77,8 @@ async def test_threat_12_tokens_tell_nothing_of_others_and_open_nothing(stack: S
 async def test_threat_18_filtered_denied_and_violation_are_three_numbers(stack: Stack) -> None:
     await stack.load("tenant_a", document("open", "a note"), document("secret", "a secret note", "SECRET"))
     token = stack.issuer.token("tenant_a", "analyst", "INTERNAL", "alice")
-    assert await stack.ids(token, "tenant_a") == ["open"]  # one row was filtered
+    assert await stack.ids(token, "tenant_a") == ["open"]
+    assert stack.metrics(stack.retrieval_service)["vecsec_rows_filtered_total"] == 1
     assert await stack.violations("tenant_a") == {}
     request = policy_pb2.PlanAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_WRITE)
     with pytest.raises(grpc.aio.AioRpcError):
