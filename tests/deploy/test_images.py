@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.containers import Containers, running_containers, until_healthy
-from support.docker_engine import SERVICES, base_image, build_image, docker, running_engine
+from support.docker_engine import base_image, docker
 
 from vecsec.type.v1 import document_pb2
 
@@ -15,18 +15,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 MOST_MEBIBYTES = {"gateway": 150, "policy": 180, "retrieval": 700}
 """What an image may hold beside its base."""
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str | None]:
-    with running_engine() as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
-def images(engine: str | None) -> dict[str, str]:
-    base = base_image(engine)
-    return {service: build_image(service, base, engine) for service in SERVICES}
 
 
 @pytest.fixture(scope="module")

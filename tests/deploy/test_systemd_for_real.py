@@ -1,0 +1,150 @@
+"""The units under a real systemd, as PID 1 of a container: they start, say so, come back, or stay down."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.docker_engine import ROOT, SERVICES, base_image, docker
+from support.issuer import Issuer
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+_DOCKERFILE = """
+FROM {gateway} AS gateway
+FROM {policy} AS policy
+FROM {retrieval} AS retrieval
+FROM {base}
+COPY --from=retrieval /opt/vecsec /opt/vecsec
+COPY --from=policy /opt/vecsec/source /opt/vecsec/source
+COPY --from=gateway /opt/vecsec/source /opt/vecsec/source
+COPY units /etc/systemd/system
+COPY etc /etc/vecsec
+RUN systemctl enable vecsec.target
+ENV container=docker
+ENTRYPOINT ["sh", "-c", "mount --make-rshared / && exec /lib/systemd/systemd"]
+"""
+_FOR_CONTAINERS = """
+[Service]
+# Inside of a container the kernel does not let systemd map users once more; the rest of the sandbox is as it is.
+PrivateUsers=no
+"""
+_AS_PID_1 = (
+    *("--cap-add", "SYS_ADMIN", "--cgroupns", "private", "--security-opt", "seccomp=unconfined"),
+    *("--tmpfs", "/run", "--tmpfs", "/tmp", "--network", "none"),
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A container whose first process is systemd."""
+
+    name: str
+    host: str | None
+
+    def run(self, *command: str) -> str:
+        return docker("exec", self.name, *command, host=self.host)
+
+    def state(self, service: str, what: str = "ActiveState") -> str:
+        return self.run("systemctl", "show", "--value", f"--property={what}", f"vecsec-{service}.service")
+
+    def until(self, service: str, state: str, seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while self.state(service) != state:
+            assert time.monotonic() < deadline, self.log(service)
+            time.sleep(0.5)
+
+    def log(self, service: str) -> str:
+        return self.run("journalctl", "--no-pager", "-n", "40", "-u", f"vecsec-{service}.service")
+
+
+@pytest.fixture(scope="module")
+def machine(images: dict[str, str], engine: str | None) -> Iterator[Machine]:
+    host = engine
+    with tempfile.TemporaryDirectory(prefix="vecsec-systemd-") as name:
+        context = Path(name)
+        shutil.copytree(ROOT / "deploy" / "systemd", context / "units", ignore=shutil.ignore_patterns("README.md"))
+        (context / "units" / "vecsec-.service.d" / "90-container.conf").write_text(_FOR_CONTAINERS)
+        issuer = Issuer(context / "etc" / "keys")
+        for path in issuer.folder.iterdir():
+            if path.suffix == ".json":
+                shutil.copy(path, context / "etc")
+        shutil.copytree(ROOT / "services" / "vecsec_policy" / "default_policy", context / "etc" / "policy")
+        (context / "etc" / "vecsec.env").write_text("PYTHONPATH=/opt/vecsec/source\n")
+        (context / "Dockerfile").write_text(_DOCKERFILE.format(base=base_image(host, extra=["systemd"]), **images))
+        docker("build", "--tag", "vecsec-systemd:test", name, host=host)
+        container = docker("run", "--detach", *_AS_PID_1, "vecsec-systemd:test", host=host)
+        try:
+            running = Machine(container, host)
+            _until_up(running)
+            yield running
+        finally:
+            docker("rm", "--force", container, host=host)
+
+
+def _until_up(machine: Machine) -> None:
+    deadline = time.monotonic() + 60
+    while _fails(machine, "systemctl", "show", "--property=Version"):
+        assert time.monotonic() < deadline, "systemd does not answer"
+        time.sleep(0.5)
+
+
+def test_the_target_starts_all_three_and_they_serve(machine: Machine) -> None:
+    for service in SERVICES:
+        machine.until(service, "active")
+        assert machine.state(service, "StatusErrno") == "0"
+    python = ("/usr/bin/env", "PYTHONPATH=/opt/vecsec/source", "/opt/vecsec/bin/python", "-m", "vecsec_chassis.probe")
+    for part in ("", "vecsec.gateway.policy", "vecsec.gateway.retrieval"):
+        deadline = time.monotonic() + 30
+        while _fails(machine, *python, "127.0.0.1:50051", part):
+            assert time.monotonic() < deadline, part
+            time.sleep(0.5)
+
+
+def _fails(machine: Machine, *command: str) -> bool:
+    try:
+        machine.run(*command)
+    except RuntimeError:
+        return True
+    return False
+
+
+def test_services_run_as_nobody_in_particular(machine: Machine) -> None:
+    for service in SERVICES:
+        pid = machine.state(service, "MainPID")
+        status = machine.run("cat", f"/proc/{pid}/status")
+        assert "Uid:\t0" not in status
+        assert "CapEff:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+
+
+def test_a_service_that_dies_comes_back(machine: Machine) -> None:
+    before = machine.state("retrieval", "MainPID")
+    machine.run("systemctl", "kill", "--signal=KILL", "vecsec-retrieval.service")
+    deadline = time.monotonic() + 60
+    while machine.state("retrieval", "MainPID") in {before, "0"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    machine.until("retrieval", "active")
+
+
+def test_a_wrong_setting_is_told_and_not_tried_again(machine: Machine) -> None:
+    machine.run("sh", "-c", "echo VECSEC_GATEWAY_PORT=notaport > /etc/vecsec/gateway.env")
+    with pytest.raises(RuntimeError):
+        machine.run("systemctl", "restart", "vecsec-gateway.service")
+    assert machine.state("gateway") == "failed"
+    assert machine.state("gateway", "ExecMainStatus") == "78"
+    assert "VECSEC_GATEWAY_PORT" in machine.log("gateway")
+    machine.run("rm", "/etc/vecsec/gateway.env")
+    machine.run("systemctl", "restart", "vecsec-gateway.service")
+    machine.until("gateway", "active")
+
+
+def test_stopping_the_target_stops_all_in_peace(machine: Machine) -> None:
+    machine.run("systemctl", "stop", "vecsec.target")
+    for service in SERVICES:
+        machine.until(service, "inactive")
+        assert machine.state(service, "Result") == "success"
