@@ -57,7 +57,8 @@ async def test_the_policy_takes_effect_live(tmp_path: Path) -> None:
         await stack.load("tenant_a", document("plan", "the plan", topics=("rag",)))
         token = stack.issuer.token()
         assert await stack.ids(token, "tenant_a") == ["plan"]
-        nobody = {"access.cedar": content["access.cedar"] + "\n@id(\"nobody\")\nforbid (principal, action, resource);\n"}
+        refusal = '@id("nobody")\nforbid (principal, action, resource);\n'
+        nobody = {"access.cedar": f"{content['access.cedar']}\n{refusal}"}
 
         async def sees_nothing() -> bool:
             try:
