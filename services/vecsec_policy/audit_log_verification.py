@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from vecsec_policy.audit_chain import Head
 from vecsec_policy.audit_findings import Finding, Note, Place, Tampering
-from vecsec_policy.audit_log_files import log_files, unchained_file
+from vecsec_policy.audit_log_files import opened_files, unchained_file
 from vecsec_policy.audit_verification import ChainVerification, head_missing
 
 _BLOCK_BYTES = 1024 * 1024
@@ -48,40 +49,39 @@ def verify_log(
     Raises:
         OSError: if a file cannot be read.
     """
-    files = log_files(path)
+    files = []
     chain = ChainVerification()
     chain.watch(expected_heads)
     earlier = unchained_file(path)
     digest: str | None = None
-    for file in files:
+    for file, content in opened_files(path):
+        files.append(file)
         if file == earlier:
-            digest = _digest(file, on_progress)
+            digest = _digest(content, on_progress)
         else:
-            _follow(chain, file, on_progress)
+            _follow(chain, file, content, on_progress)
     chain.finish(anchor)
     findings = [*chain.findings, *_sealed_file_findings(chain, earlier, digest)]
     findings += [head_missing(head) for head in expected_heads if head not in chain.hashes_seen]
     return VerifiedLog(chain.replica_id, files, chain.record_count, chain.head, findings, chain.notes)
 
 
-def _follow(chain: ChainVerification, file: Path, on_progress: Progress) -> None:
+def _follow(chain: ChainVerification, file: Path, lines: BinaryIO, on_progress: Progress) -> None:
     read_bytes = 0
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            chain.take(Place(file, number), line)
-            read_bytes += len(line)
-            if read_bytes >= _BLOCK_BYTES:
-                on_progress(read_bytes)
-                read_bytes = 0
+    for number, line in enumerate(lines, start=1):
+        chain.take(Place(file, number), line)
+        read_bytes += len(line)
+        if read_bytes >= _BLOCK_BYTES:
+            on_progress(read_bytes)
+            read_bytes = 0
     on_progress(read_bytes)
 
 
-def _digest(file: Path, on_progress: Progress) -> str:
+def _digest(content: BinaryIO, on_progress: Progress) -> str:
     digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(_BLOCK_BYTES):
-            digest.update(block)
-            on_progress(len(block))
+    while block := content.read(_BLOCK_BYTES):
+        digest.update(block)
+        on_progress(len(block))
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vecsec_policy.audit_chain import Head, chained, link_of
 from vecsec_policy.audit_findings import Finding, Tampering
 from vecsec_policy.audit_log import AuditLog, LogSettings
-from vecsec_policy.audit_log_files import log_end, log_files, rotated_file
+from vecsec_policy.audit_log_files import lines_of, log_end, log_files, rotated_file
 from vecsec_policy.audit_log_verification import VerifiedLog, verify_log
 
 Lines = list[bytes]
@@ -251,3 +251,14 @@ def test_a_log_from_before_the_chain_is_kept_and_sealed(tmp_path: Path) -> None:
     assert one(list(verify_log(path).findings)).kind is Tampering.ALTERED
     kept.unlink()
     assert one(list(verify_log(path).findings)).kind is Tampering.REMOVED
+
+
+def test_a_log_that_is_rotated_while_it_is_read_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "policy.jsonl"
+    rotated_file(path, 1).write_bytes(b"".join(GENUINE[:5]))
+    path.write_bytes(b"".join(GENUINE[5:]))
+    lines = lines_of(path)
+    read = [next(lines)[2]]
+    path.rename(rotated_file(path, 6))
+    path.write_bytes(b"later")
+    assert read + [line for _, _, line in lines] == GENUINE
