@@ -5,8 +5,8 @@ refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,12 +18,15 @@ from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Label
 from vecsec_policy import cedar_bounds, cedar_entities, residual_json
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, add_rule, check_names, read_rule
+from vecsec_policy.dependence import asks_who, attributes_asked_for
 from vecsec_policy.policy_files import PolicySource, SourcedPolicy
 from vecsec_policy.principals import Caller, Tenant
 from vecsec_policy.problems import Problems
 from vecsec_policy.rules import Rule, Verdict, gravest
 
 _REMEMBERED_SURROUNDINGS = 1_000
+_REMEMBERED_RESIDUALS = 2_000
+_ANYBODY = "anybody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,10 @@ class CedarEngine:
             for path in rule.mentions.attributes
         )
         """Whether some rule depends on the day."""
-        self._attributes_asked_for = frozenset(_attributes_asked_for(json.loads(checked.about_rows)))
+        about_rows = json.loads(checked.about_rows)
+        self._attributes_asked_for = attributes_asked_for(about_rows)
+        self._rows_ask_who = asks_who(about_rows)
+        self._residuals: LRUCache[tuple[Caller, Tenant, Action], str] = LRUCache(_REMEMBERED_RESIDUALS)
         self._surroundings: LRUCache[tuple[Caller, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
 
     @classmethod
@@ -146,7 +152,16 @@ class CedarEngine:
     def plan(self, caller: Caller, target: Tenant, action: Action) -> str:
         """The rules specialised to this caller, target and action: a Cedar policy set in Cedar's JSON format whose only
         variable is the row (`{"Var": "resource"}`). Deciding it on a label gives what `decide_rows` gives, if whoever
-        decides it takes a failing rule as a refusal."""
+        decides it takes a failing rule as a refusal. Where no rule about rows asks who the caller is, callers who are
+        alike in everything else share it."""
+        if not self._rows_ask_who:
+            caller = replace(caller, subject=_ANYBODY)
+        residual = self._residuals.get((caller, target, action))
+        if residual is None:
+            residual = self._residuals[caller, target, action] = self._planned(caller, target, action)
+        return residual
+
+    def _planned(self, caller: Caller, target: Tenant, action: Action) -> str:
         context = cedar_entities.context(caller, target)
         principal, action_uid = cedar_entities.caller_uid(caller), cedar_entities.action_uid(action)
         partial = cedarpy.is_authorized_partial(
@@ -210,18 +225,6 @@ def _request(caller: Caller, target: Tenant, action: Action) -> dict[str, Any]:
         "action": cedar_entities.action_uid(action),
         "context": json.dumps(cedar_entities.context(caller, target)),
     }
-
-
-def _attributes_asked_for(part: object) -> Iterator[str]:
-    """The names in all `x.name` and `x has name` of policies in Cedar's JSON format, whatever x is."""
-    if isinstance(part, dict):
-        if isinstance(part.get("attr"), str):
-            yield part["attr"]
-        for value in part.values():
-            yield from _attributes_asked_for(value)
-    elif isinstance(part, list):
-        for member in part:
-            yield from _attributes_asked_for(member)
 
 
 def _literal(entity: str) -> dict[str, Any]:

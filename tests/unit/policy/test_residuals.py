@@ -17,7 +17,7 @@ from vecsec_policy.cedar_engine import CedarEngine
 from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.principals import Caller, Role, Tenant
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import PolicySnapshot
+from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
 
 LARGEST = 2**63 - 1
 TOPICS = ("rag", "finance", "marketing", "a b", '"', "⚖")
@@ -198,3 +198,33 @@ def test_numbers_are_not_truth_values() -> None:
     assert policy_set["staticPolicies"]["a"]["conditions"] == [
         {"kind": "when", "body": {"&&": {"left": {"Value": 1}, "right": {"!": {"arg": {"Value": 0}}}}}}
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_shared"),
+    [
+        ("when { resource has owner && principal.clearance > 1 }", True),
+        ("when { resource has owner && resource.owner == principal.subject }", False),
+        ('when { resource has owner && principal == Caller::"tenant_a/alice" }', False),
+        ("when { [principal].contains(principal) }", False),
+    ],
+)
+def test_callers_share_a_plan_only_where_no_rule_asks_who_they_are(folder: Path, rule: str, is_shared: bool) -> None:
+    with (folder / "access.cedar").open("a") as rules:
+        rules.write(f'@id("own") permit (principal, action, resource is Document) {rule};')
+    policy = load_snapshot(folder)
+    tenant, role = policy.tenants["tenant_a"], policy.roles["analyst"]
+    alice, bob = (Caller(name, tenant, role, Sensitivity.INTERNAL) for name in ("alice", "bob"))
+    residuals = [policy.engine.plan(each, tenant, Action.READ) for each in (alice, bob)]
+    assert policy.engine._rows_ask_who is not is_shared
+    assert (residuals[0] is residuals[1]) is is_shared
+    assert policy.engine.plan(Caller("alice", tenant, role, Sensitivity.PUBLIC), tenant, Action.READ) != residuals[0]
+
+
+def test_a_rule_whose_scope_names_a_caller_is_planned_for_each(folder: Path) -> None:
+    with (folder / "access.cedar").open("a") as rules:
+        rules.write('@id("own") forbid (principal == Caller::"tenant_a/alice", action, resource is Document);')
+    policy = load_snapshot(folder)
+    tenant, role = policy.tenants["tenant_a"], policy.roles["analyst"]
+    alice, bob = (Caller(name, tenant, role, Sensitivity.INTERNAL) for name in ("alice", "bob"))
+    assert policy.engine.plan(alice, tenant, Action.READ) != policy.engine.plan(bob, tenant, Action.READ)
