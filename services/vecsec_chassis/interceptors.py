@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +33,7 @@ from vecsec_chassis.request_rules import decode
 from vecsec_chassis.tally import Level, Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
 from vecsec_chassis.tokens import TokenVerifier
+from vecsec_chassis.unique_ids import unique_id
 
 log = structlog.get_logger()
 
@@ -93,7 +93,7 @@ class CallInterceptor(AroundInterceptor):
         remaining: float | None = context.time_remaining()  # the type stubs do not know that there may be none
         request_id = _metadata_value(context, REQUEST_ID_KEY)
         if not request_id or len(request_id) > _MAXIMUM_REQUEST_ID_CHARACTERS or not _is_plain(request_id):
-            request_id = uuid.uuid4().hex
+            request_id = unique_id()
         deadline = None if remaining is None else time.monotonic() + remaining
         calls.enter(calls.Call(method=method, request_id=request_id, deadline=deadline))
         span = get_current_span()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from cachetools import LRUCache, cached
+
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.access import Action, ViolationType
 from vecsec_chassis.errors import InvalidRequest
@@ -20,6 +22,13 @@ _VIOLATION_OF_NUMBER = {
     for violation in ViolationType
 }
 _NUMBER_OF_VIOLATION = {violation: number for number, violation in _VIOLATION_OF_NUMBER.items()}
+
+_SENSITIVITY_OF_NUMBER = {
+    sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}"): sensitivity for sensitivity in Sensitivity
+}
+_NUMBER_OF_SENSITIVITY = {sensitivity: number for number, sensitivity in _SENSITIVITY_OF_NUMBER.items()}
+_REMEMBERED_LABELS_BYTES = 16 * 1024 * 1024
+"""A tenant has few distinct labels and many rows; writers choose how much a label holds, so bytes are bounded."""
 
 
 def action_from_proto(number: ActionNumber) -> Action:
@@ -41,13 +50,13 @@ def violation_type_to_proto(violation: ViolationType | None) -> ViolationNumber:
 
 def sensitivity_from_proto(number: SensitivityNumber) -> Sensitivity | None:
     """The sensitivity, or None where the row has none."""
-    return Sensitivity(number) if number else None
+    return _SENSITIVITY_OF_NUMBER[number] if number else None
 
 
 def sensitivity_to_proto(sensitivity: Sensitivity | None) -> SensitivityNumber:
     if sensitivity is None:
         return sensitivity_pb2.SENSITIVITY_UNSPECIFIED
-    return sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}")
+    return _NUMBER_OF_SENSITIVITY[sensitivity]
 
 
 def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
@@ -62,6 +71,12 @@ def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
         topics=frozenset(message.topics),
         attributes=attributes_from_proto(message.attributes, f"{field}.attributes"),
     )
+
+
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda message: 2 * label_from_proto(message).weight))
+def label_message(label: Label) -> label_pb2.Label:
+    """The message of a label; remembered and shared, so it may be put into other messages but not changed."""
+    return label_to_proto(label)
 
 
 def label_to_proto(label: Label) -> label_pb2.Label:

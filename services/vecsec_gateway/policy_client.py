@@ -1,6 +1,7 @@
 """The policy service over gRPC. The caller's own token goes along: the policy service trusts nobody's word for it."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import grpc
@@ -13,13 +14,12 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.calls import current_token
 from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.labels import Label
-from vecsec_chassis.wire import action_to_proto, label_to_proto
+from vecsec_chassis.wire import action_to_proto, label_message, label_to_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.peer_call import Request, Response, call_unary
 from vecsec_gateway.peer_errors import policy_error
 from vecsec_gateway.peers import Plan, Verdicts, ViolationQuestion
-from vecsec_gateway.wire import label_message
 
 
 class PolicyClient:
@@ -51,22 +51,31 @@ class PolicyClient:
         """A verdict on each label; anything but a plain ALLOW is a no.
 
         Raises:
-            VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them.
+            VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them, or if
+                there is not one verdict a label.
         """
+        row_counts = Counter(labels)  # few labels, many rows
         request = policy_pb2.CheckDocumentsRequest(
             tenant_id=tenant_id,
             action=action_to_proto(action),
-            labels=[label_message(label) for label in labels],
+            labels=[label_message(label) for label in row_counts],
+            row_counts=row_counts.values(),
             planned_policy_version=planned_policy_version,
         )
         try:
             response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, deadline)
         except InvalidRequest as error:
             raise VecSecError("internal error: rows could not be checked", detail=error.message) from error
-        return Verdicts(
-            allowed=tuple(verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts),
-            policy_version=response.policy_version,
-        )
+        if len(response.verdicts) != len(row_counts):
+            raise VecSecError(
+                "internal error: rows could not be checked",
+                detail=f"the policy service gave {len(response.verdicts)} verdicts on {len(row_counts)} labels",
+            )
+        is_allowed = {
+            label: verdict.decision == access_pb2.DECISION_ALLOW
+            for label, verdict in zip(row_counts, response.verdicts, strict=True)
+        }
+        return Verdicts(tuple(is_allowed[label] for label in labels), response.policy_version)
 
     async def explain(
         self, tenant_id: str, action: Action, label: Label, deadline: Deadline

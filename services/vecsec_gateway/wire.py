@@ -11,7 +11,7 @@ from vecsec.type.v1 import document_pb2, filter_pb2, label_pb2, query_pb2
 from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.labels import Label
-from vecsec_chassis.wire import attributes_from_proto, label_from_proto, label_to_proto, sensitivity_from_proto
+from vecsec_chassis.wire import attributes_from_proto, label_from_proto, label_message, sensitivity_from_proto
 from vecsec_gateway.mock import MockReason
 from vecsec_gateway.peers import Batch, Lookup, Provenance, Row, Search
 from vecsec_gateway.search import SearchAnswer
@@ -165,12 +165,6 @@ def list_question_from_proto(request: gateway_pb2.ListViolationsRequest) -> poli
 def _weight(label: Label) -> int:
     """Of what is remembered: the label and its message."""
     return 2 * label.weight
-
-
-@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda message: _weight(label_from_proto(message))))
-def label_message(label: Label) -> label_pb2.Label:
-    """The message of a label; shared, so it may be put into other messages but not changed."""
-    return label_to_proto(label)
 
 
 @cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=_weight))

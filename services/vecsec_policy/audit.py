@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AuditUnavailable
 from vecsec_chassis.labels import Label, rule_attributes
+from vecsec_chassis.unique_ids import unique_id
 from vecsec_policy.rules import Verdict
 
 DECISION = "decision"
@@ -165,7 +165,7 @@ class Auditor:
         withheld: Sequence[tuple[Label, Verdict]] = (),
     ) -> str:
         """Record a decision and return its incident id."""
-        incident_id = uuid.uuid4().hex
+        incident_id = unique_id()
         record = AuditRecord(
             time=self._clock(),
             call=call,

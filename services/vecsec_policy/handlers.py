@@ -1,6 +1,7 @@
 """The policy service on the wire: messages to values, values to messages, nothing decided."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -8,6 +9,7 @@ from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.type.v1 import access_pb2
 from vecsec_chassis import wire
 from vecsec_chassis.calls import current_identity
+from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.interception import Context
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
@@ -20,6 +22,8 @@ from vecsec_policy.status import StatusReader
 from vecsec_policy.violation_queries import ListedViolation, ViolationFilter
 
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+
+_MAXIMUM_ROWS = 1_000
 
 
 class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
@@ -62,15 +66,18 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: policy_service_pb2.CheckDocumentsRequest, context: Context
     ) -> policy_service_pb2.CheckDocumentsResponse:
         """Decide each row again, by the policy in force now."""
+        labels = [wire.label_from_proto(label, f"labels[{number}]") for number, label in enumerate(request.labels)]
+        row_counts = _row_counts(request)
         checked = await self._checker.check(
             current_identity(),
             request.tenant_id,
             wire.action_from_proto(request.action),
-            [wire.label_from_proto(label, f"labels[{number}]") for number, label in enumerate(request.labels)],
+            [label for label, count in zip(labels, row_counts, strict=True) for _ in range(count)],
             planned_policy_version=request.planned_policy_version,
         )
+        first_rows = [0, *accumulate(row_counts)][: len(labels)]
         return policy_service_pb2.CheckDocumentsResponse(
-            verdicts=[_verdict(verdict) for verdict in checked.verdicts], policy_version=checked.policy_version
+            verdicts=[_verdict(checked.verdicts[row]) for row in first_rows], policy_version=checked.policy_version
         )
 
     async def ExplainAccess(  # noqa: N802
@@ -178,6 +185,25 @@ def _violation(violation: ListedViolation) -> policy_service_pb2.Violation:
         action=wire.action_to_proto(violation.action),
         policy_version=violation.policy_version,
     )
+
+
+def _row_counts(request: policy_service_pb2.CheckDocumentsRequest) -> Sequence[int]:
+    """How many rows each label stands for.
+
+    Raises:
+        InvalidRequest: if the counts are not one a label, or too many altogether.
+    """
+    if not request.row_counts:
+        return [1] * len(request.labels)
+    if len(request.row_counts) != len(request.labels):
+        raise InvalidRequest.of(
+            "row_counts", f"has {len(request.row_counts)} numbers for {len(request.labels)} labels; send one a label"
+        )
+    if sum(request.row_counts) > _MAXIMUM_ROWS:
+        raise InvalidRequest.of(
+            "row_counts", f"are {sum(request.row_counts)} rows; at most {_MAXIMUM_ROWS} are checked"
+        )
+    return request.row_counts
 
 
 def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:

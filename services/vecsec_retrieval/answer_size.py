@@ -1,6 +1,7 @@
 """How large an answer becomes, known before it is built."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from vecsec_chassis.errors import LimitExceeded
 from vecsec_chassis.labels import AttributeValue, Label
@@ -10,6 +11,8 @@ _BYTES_A_DOCUMENT = 64
 """Lengths, tags, the score and the provenance of one document."""
 _BYTES_A_VALUE = 24
 """Lengths and tags of an entry of a map; also the largest number."""
+
+_REMEMBERED_LABELS = 1_000
 
 
 def refuse_oversized_answer(documents: Sequence[Document], max_bytes: int) -> None:
@@ -36,6 +39,7 @@ def _size(document: Document) -> int:
     return total + (0 if document.embedding is None else document.embedding.nbytes)
 
 
+@lru_cache(_REMEMBERED_LABELS)
 def _label_size(label: Label) -> int:
     topics = sum(_BYTES_A_VALUE + _bytes(topic) for topic in label.topics)
     attributes = sum(_BYTES_A_VALUE + _bytes(name) + _value_size(value) for name, value in label.attributes)

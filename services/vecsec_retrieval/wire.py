@@ -126,7 +126,7 @@ def _document(document: Document) -> document_pb2.Document:
     return document_pb2.Document(
         document_id=document.document_id,
         text=document.text,
-        label=wire.label_to_proto(document.label),
+        label=wire.label_message(document.label),
         metadata={key: wire.value_to_proto(value) for key, value in document.metadata.items()},
         embedding=None if document.embedding is None else document.embedding.tolist(),
     )

@@ -18,6 +18,13 @@ from vecsec_chassis.flag import FlagSettings, real_retrieval_flag
 from vecsec_chassis.settings import load_settings
 
 
+def put(file: Path, content: str) -> None:
+    """Write it as every careful program does: at no moment is the file half there."""
+    draft = file.with_suffix(".draft")
+    draft.write_text(content)
+    draft.replace(file)
+
+
 class Metrics:
     """A meter whose values a test can read."""
 
@@ -102,7 +109,7 @@ async def test_without_a_file_the_environment_decides(default: bool, metrics: Me
 
 async def test_the_file_overrides_the_environment_per_tenant(tmp_path: Path, metrics: Metrics) -> None:
     file = tmp_path / "flags.json"
-    file.write_text(flags("on", off_for=["tenant_b"]))
+    put(file, flags("on", off_for=["tenant_b"]))
     async with real_retrieval_flag(False, file, metrics.meter) as flag:
         assert flag.is_on("tenant_a")
         assert not flag.is_on("tenant_b")
@@ -111,26 +118,22 @@ async def test_the_file_overrides_the_environment_per_tenant(tmp_path: Path, met
 
 async def test_yaml_is_read_too(tmp_path: Path, metrics: Metrics) -> None:
     file = tmp_path / "flags.yaml"
-    file.write_text(
-        "flags: {use_real_vector_retrieval: {state: ENABLED, variants: {on: false}, defaultVariant: 'off'}}"
-    )
+    put(file, "flags: {use_real_vector_retrieval: {state: ENABLED, variants: {on: false}, defaultVariant: 'off'}}")
     with pytest.raises(StartupError, match="variants"):  # YAML 1.1 reads a bare `on` as true
         async with real_retrieval_flag(True, file, metrics.meter):
             pass
-    file.write_text(
-        "flags: {use_real_vector_retrieval: {state: ENABLED, variants: {'off': false}, defaultVariant: 'off'}}"
-    )
+    put(file, "flags: {use_real_vector_retrieval: {state: ENABLED, variants: {'off': false}, defaultVariant: 'off'}}")
     async with real_retrieval_flag(True, file, metrics.meter) as flag:
         assert not flag.is_on("tenant_a")
 
 
 async def test_a_change_is_seen_logged_and_shown(tmp_path: Path, metrics: Metrics) -> None:
     file = tmp_path / "flags.json"
-    file.write_text(flags("on"))
+    put(file, flags("on"))
     with capture_logs() as logs:
         async with real_retrieval_flag(True, file, metrics.meter) as flag:
             assert flag.is_on("tenant_a")
-            file.write_text(flags("off"))
+            put(file, flags("off"))
             await until(lambda: not flag.is_on("tenant_a"))
             assert metrics.value("vecsec_feature_flag") == 0
     assert [line["value"] for line in logs if line["event"] == "Feature flag"] == [True, False]
@@ -168,7 +171,7 @@ async def test_a_missing_file_leaves_it_to_the_environment_until_it_appears(
     async with real_retrieval_flag(default, file, metrics.meter) as flag:
         assert flag.is_on("tenant_a") is default
         file.parent.mkdir(parents=True)
-        file.write_text(flags("off" if default else "on"))
+        put(file, flags("off" if default else "on"))
         await until(lambda: flag.is_on("tenant_a") is not default)
         file.unlink()
         await until(lambda: flag.is_on("tenant_a") is default)
@@ -198,7 +201,7 @@ async def test_a_broken_file_at_the_start_is_refused_in_one_line(
     content: str, tmp_path: Path, metrics: Metrics
 ) -> None:
     file = tmp_path / "flags.json"
-    file.write_text(content)
+    put(file, content)
     with pytest.raises(StartupError, match=r"VECSEC_FLAG_FILE=.*flags\.json") as refused:
         async with real_retrieval_flag(True, file, metrics.meter):
             pass
@@ -210,15 +213,15 @@ async def test_a_file_that_breaks_later_changes_nothing_and_is_reported_once(
     content: str, tmp_path: Path, metrics: Metrics
 ) -> None:
     file = tmp_path / "flags.json"
-    file.write_text(flags("off"))
+    put(file, flags("off"))
     with capture_logs() as logs:
         async with real_retrieval_flag(True, file, metrics.meter) as flag:
-            file.write_text(content)
+            put(file, content)
             await until(lambda: any(line["log_level"] == "warning" for line in logs))
             await asyncio.sleep(0.1)
             assert not flag.is_on("tenant_a")
             assert metrics.value("vecsec_feature_flag_file_errors") == 1
-            file.write_text(flags("on"))
+            put(file, flags("on"))
             await until(lambda: flag.is_on("tenant_a"))
     assert len([line for line in logs if line["log_level"] == "warning"]) == 1
 
@@ -231,7 +234,7 @@ async def test_a_folder_in_its_place_is_broken_not_missing(tmp_path: Path, metri
 
 async def test_a_file_for_other_flags_leaves_ours_to_the_environment(tmp_path: Path, metrics: Metrics) -> None:
     file = tmp_path / "flags.json"
-    file.write_text('{"flags": {"other": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"}}}')
+    put(file, '{"flags": {"other": {"state": "ENABLED", "variants": {"a": 1}, "defaultVariant": "a"}}}')
     async with real_retrieval_flag(False, file, metrics.meter) as flag:
         assert not flag.is_on("tenant_a")
 

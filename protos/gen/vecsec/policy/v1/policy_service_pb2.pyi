@@ -136,6 +136,7 @@ class CheckDocumentsRequest(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     PLANNED_POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    ROW_COUNTS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant whose rows were asked for."""
     action: _access_pb2.Action.ValueType
@@ -144,7 +145,11 @@ class CheckDocumentsRequest(_message.Message):
     """The policy version of the plan that let the rows through; empty if there was none."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[_label_pb2.Label]:
-        """The rows' labels."""
+        """The rows' labels: one a row, or each once with the number of rows that have it in `row_counts`."""
+
+    @_builtins.property
+    def row_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many rows have each label, in the order of `labels`, 1,000 altogether at most; empty if each has one."""
 
     def __init__(
         self,
@@ -153,10 +158,11 @@ class CheckDocumentsRequest(_message.Message):
         action: _access_pb2.Action.ValueType = ...,
         labels: _abc.Iterable[_label_pb2.Label] | None = ...,
         planned_policy_version: _builtins.str = ...,
+        row_counts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "labels", b"labels", "planned_policy_version", b"planned_policy_version", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "labels", b"labels", "planned_policy_version", b"planned_policy_version", "row_counts", b"row_counts", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
