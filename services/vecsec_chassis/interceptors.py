@@ -88,8 +88,8 @@ def chain(
 class CallInterceptor(AroundInterceptor):
     """Makes the call's context: its request id (the peer's, if it sent a sane one) and deadline."""
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def before(self, method: str, context: Context) -> None:
+        """Enter the call."""
         remaining: float | None = context.time_remaining()  # the type stubs do not know that there may be none
         request_id = _metadata_value(context, REQUEST_ID_KEY)
         if not request_id or len(request_id) > _MAXIMUM_REQUEST_ID_CHARACTERS or not _is_plain(request_id):
@@ -102,7 +102,6 @@ class CallInterceptor(AroundInterceptor):
         if trace_parent is not None and not span.get_span_context().is_valid:
             # No traces are recorded here, but the caller's goes on to our peers and into the log.
             attach(extract({"traceparent": trace_parent}))
-        yield
 
 
 class CountingInterceptor(AroundInterceptor):
@@ -122,34 +121,33 @@ class CountingInterceptor(AroundInterceptor):
             explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
         )
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        started = time.perf_counter()
-        name = method.rpartition("/")[2]
-        code = grpc.StatusCode.OK.name
-        self._in_flight.add(1, name)
-        try:
-            yield
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED.name
-            raise
-        except BaseException:
-            code = _code_name(context)
-            raise
-        finally:
-            self._in_flight.add(-1, name)
-            self._requests.add(1, name, code)
-            self._duration.record(time.perf_counter() - started, {"method": name})
+    async def before(self, method: str, context: Context) -> float:
+        """When the call started."""
+        self._in_flight.add(1, _short(method))
+        return time.perf_counter()
+
+    def succeeded(self, method: str, context: Context, note: float) -> None:
+        """Count an answered call."""
+        self._ended(method, note, grpc.StatusCode.OK.name)
+
+    async def failed(self, method: str, context: Context, note: float, error: BaseException) -> None:
+        """Count a call with the status that it ended with."""
+        cancelled = isinstance(error, asyncio.CancelledError)
+        self._ended(method, note, grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context))
+
+    def _ended(self, method: str, started: float, code: str) -> None:
+        name = _short(method)
+        self._in_flight.add(-1, name)
+        self._requests.add(1, name, code)
+        self._duration.record(time.perf_counter() - started, {"method": name})
 
 
 class ErrorInterceptor(AroundInterceptor):
     """Turns typed errors into their status; anything else into a fixed INTERNAL text, with the details in the log."""
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
-        try:
-            yield
-        except VecSecError as error:
+    async def failed(self, method: str, context: Context, note: None, error: BaseException) -> None:
+        """End the call with the status of its error."""
+        if isinstance(error, VecSecError):
             log.info(
                 "call refused",
                 method=method,
@@ -158,14 +156,13 @@ class ErrorInterceptor(AroundInterceptor):
                 detail=shortened(error.detail or error.message, _LOGGED_CHARACTERS),
             )
             await _abort(context, error)
-        except (asyncio.CancelledError, grpc.aio.AbortError):
-            raise
-        except TimeoutError as error:
+        elif isinstance(error, TimeoutError):
             log.info("deadline exceeded", method=method)
             await _abort(
                 context, DeadlineExceeded("the deadline passed before the answer was ready", detail=str(error))
             )
-        except Exception as error:  # the one place where unknown errors end
+        elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+            # The one place where unknown errors end.
             log.error("unexpected error", method=method, exc_info=error)
             request_id = calls.current_request_id()
             await _abort(context, VecSecError(f"internal error; the log has the details under request id {request_id}"))
@@ -177,8 +174,8 @@ class AuthenticationInterceptor(AroundInterceptor):
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
 
-    @asynccontextmanager
-    async def around(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def before(self, method: str, context: Context) -> None:
+        """Make the verified identity and token part of the call."""
         values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
         if len(values) != 1 or not isinstance(values[0], str):
             raise InvalidToken(
@@ -193,7 +190,6 @@ class AuthenticationInterceptor(AroundInterceptor):
         call = calls.current_call()
         call.identity = await self._verifier.verify(token)
         call.token = token
-        yield
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
@@ -258,6 +254,10 @@ def _message_type(handler: Handler) -> type[Message]:
 
 async def _abort(context: Context, error: VecSecError) -> None:
     await context.abort_with_status(rpc_status.to_status(error_status(error)))
+
+
+def _short(method: str) -> str:
+    return method.rpartition("/")[2]
 
 
 def _metadata_value(context: Context, key: str) -> str | None:
