@@ -35,6 +35,8 @@ class Report:
     is_complete: bool = False
     crossing: Mapping[str, Sequence[Action]] = field(default_factory=dict)
     """What each role may do in tenants that are not its caller's own; roles that may nothing there are left out."""
+    undecided: Sequence[str] = ()
+    """Rules that decided nothing of a sample; of a policy that was decided whole they are findings."""
 
 
 def check(
@@ -76,8 +78,9 @@ def examine(folder: Path) -> Report:
         findings,
         source.version,
         found.decisions,
-        space.is_complete,
+        space.is_complete and found.is_complete,
         {role: sorted(actions) for role, actions in sorted(found.crossing.items())},
+        () if found.is_complete else sorted(engine.rules.keys() - found.deciding),
     )
 
 
@@ -89,6 +92,7 @@ def _as_json(report: Report) -> dict[str, object]:
         "findings": [finding.to_json() for finding in report.findings],
         "decisions": report.decisions,
         "every_combination": report.is_complete,
+        "undecided_rules": list(report.undecided),
         "across_tenants": {role: [action.value for action in actions] for role, actions in report.crossing.items()},
     }
 
@@ -104,7 +108,9 @@ def _print(folder: Path, report: Report) -> None:
     style = "bold red" if errors else "bold yellow" if warnings else "bold green"
     output.say(plain(verdict, style) + plain(f"  {folder}, policy {report.version[:12] or 'unreadable'}"))
     if report.decisions:
-        extent = "every combination" if report.is_complete else "combinations of attributes in pairs only"
+        extent = "every combination" if report.is_complete else "a sample"
         output.say(plain(f"{report.decisions:,} decisions tried: {extent} of what rules can tell apart", "dim"))
+        if report.undecided:
+            output.say(plain(f"{len(report.undecided)} rules decided nothing of the sample; --json names them", "dim"))
         crossing = (f"{role} ({', '.join(actions)})" for role, actions in report.crossing.items())
         output.say(plain(f"across tenants: {'; '.join(crossing) or 'nobody'}", "dim"))

@@ -48,6 +48,10 @@ class DecisionSpace:
     """The questions, and the labels to ask each of them about."""
 
     policy: PolicySnapshot
+    tenants: Sequence[Tenant]
+    """Two that no rule names, and all that some rule does."""
+    topics: Sequence[str]
+    """Those that rules name."""
     attribute_combinations: Sequence[Attributes]
     unknown_attributes: frozenset[str]
     """Attributes of rows that some rule asks for, but that no row can have under the schema."""
@@ -60,11 +64,14 @@ class DecisionSpace:
         values = {name: _fitting(policy, name) for name in sorted(_asked_for(policy))}
         known = {name: found for name, found in values.items() if found}
         combinations, all_combined = _combinations(known)
+        tenants = _tenants(policy)
         return cls(
             policy=policy,
+            tenants=tenants,
+            topics=sorted(topics_compared(policy)),
             attribute_combinations=combinations,
             unknown_attributes=frozenset(values.keys() - known.keys()),
-            is_complete=all_combined and len(_tenants(policy)) <= _MOST_TENANTS_PAIRED,
+            is_complete=all_combined and len(tenants) <= _MOST_TENANTS_PAIRED,
         )
 
     def questions(self) -> Iterator[Question]:
@@ -91,7 +98,7 @@ class DecisionSpace:
 
     def _pairs(self) -> Iterator[tuple[Tenant, Tenant]]:
         """The caller's tenant and the one asked for."""
-        tenants = _tenants(self.policy)
+        tenants = self.tenants
         if tenants == _unnamed(self.policy)[:2]:  # what holds between these two holds the other way round
             yield from ((tenants[0], target) for target in tenants)
             return
@@ -104,13 +111,13 @@ class DecisionSpace:
             yield self._other(tenant), tenant
 
     def _other(self, tenant: Tenant) -> Tenant:
-        others = (each for each in _tenants(self.policy) if each.tenant_id != tenant.tenant_id)
+        others = (each for each in self.tenants if each.tenant_id != tenant.tenant_id)
         return next(others, Tenant("another-tenant", frozenset({UNLISTED})))
 
     def _topic_sets(self, question: Question) -> Sequence[frozenset[str]]:
         """In scope, out of scope, both, none, and each topic that a rule names, alone and with one in scope."""
         scope = question.caller.tenant.topics
-        named = sorted(topics_compared(self.policy))
+        named = self.topics
         inside = min(scope)
         outside = min((question.target.topics | {UNLISTED}) - scope)
         alone = [{inside}, {outside}, {inside, outside}, set[str](), *({topic} for topic in named)]
@@ -131,15 +138,19 @@ def _constants(policy: PolicySnapshot) -> Iterator[tuple[AttributePath, Constant
 
 def _tenants(policy: PolicySnapshot) -> Sequence[Tenant]:
     """Two that no rule names, and all that some rule does."""
-    unnamed = _unnamed(policy)
-    return [*unnamed[:2], *(tenant for tenant in policy.tenants.values() if tenant not in unnamed)]
+    named = _named(policy)
+    return [*_unnamed(policy)[:2], *(tenant for name, tenant in policy.tenants.items() if name in named)]
 
 
 def _unnamed(policy: PolicySnapshot) -> Sequence[Tenant]:
-    named = {
+    named = _named(policy)
+    return [tenant for name, tenant in policy.tenants.items() if name not in named]
+
+
+def _named(policy: PolicySnapshot) -> set[str]:
+    return {
         name for rule in policy.engine.rules.values() for kind, name in rule.mentions.entities if kind == "Tenant"
     } | {str(constant) for path, constant in _constants(policy) if path[-1] == "tenant_id"}
-    return [tenant for tenant in policy.tenants.values() if tenant.tenant_id not in named]
 
 
 def _days(policy: PolicySnapshot) -> Sequence[int]:

@@ -4,6 +4,7 @@ Nothing is inferred from the text of a rule: the policy decides its whole space 
 at.
 """
 
+import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ from vecsec_workbench.findings import Finding
 
 WIDENS_TENANT_ISOLATION = "widens tenant isolation"
 
+_MOST_DECISIONS = 600_000
+_QUESTIONS_SAMPLED = 300
+_LABELS_SAMPLED = 40
 _LONGEST_ROLE = 64
 """Tokens with longer ones are refused."""
 _CROSSED_BY_FLAG = frozenset({Action.READ, Action.CONFIGURE})
@@ -31,6 +35,8 @@ class Survey:
     """What the policy said to its whole space."""
 
     decisions: int = 0
+    is_complete: bool = True
+    """Whether that was the whole space; of a large one a sample is decided."""
     deciding: set[str] = field(default_factory=set)
     """Rules that determined some decision."""
     entering: set[str] = field(default_factory=set)
@@ -47,7 +53,7 @@ def survey(space: DecisionSpace) -> Survey:
     """Let the policy decide everything."""
     found = Survey()
     known: dict[tuple[str, str, str], Sequence[Verdict]] = {}
-    for question in space.questions():
+    for question, labels in _asked(space, found):
         engine = space.policy.engine
         [entry] = engine.decide_entry(question.caller, question.target, [question.action])
         found.decisions += 1
@@ -57,14 +63,27 @@ def survey(space: DecisionSpace) -> Survey:
         found.entering.add(question.caller.role.name)
         if question.is_foreign:
             found.crossing[question.caller.role.name].add(question.action)
-        labels = space.labels(question)
         # Callers for whom the same is left of the rules are told the same.
         residual = engine.plan(question.caller, question.target, question.action)
         key = (residual, question.caller.tenant.tenant_id, question.target.tenant_id)
-        if key not in known:
+        if key not in known or not found.is_complete:  # each question of a sample has rows of its own
             known[key] = engine.decide_rows(question.caller, question.target, question.action, labels)
         _note_rows(found, question, labels, known[key])
     return found
+
+
+def _asked(space: DecisionSpace, found: Survey) -> Iterator[tuple[Question, Sequence[Label]]]:
+    """The questions and the labels to ask each about; of a space that would take minutes, a sample: always the same."""
+    questions = list(space.questions())
+    size = len(questions) * len(space.labels(questions[0])) if questions else 0
+    if size <= _MOST_DECISIONS:
+        yield from ((question, space.labels(question)) for question in questions)
+        return
+    found.is_complete = False
+    chance = random.Random(0)  # noqa: S311 (a sample, not a secret)
+    for question in chance.sample(questions, min(len(questions), _QUESTIONS_SAMPLED)):
+        labels = space.labels(question)
+        yield question, chance.sample(labels, min(len(labels), _LABELS_SAMPLED))
 
 
 def _note_rows(found: Survey, question: Question, labels: Sequence[Label], verdicts: Sequence[Verdict]) -> None:
@@ -129,6 +148,8 @@ def _unusable_roles(source: PolicySource, found: Survey) -> Iterator[Finding]:
             )
         elif not role.operations:
             yield Finding.at("unusable role", place, f"role {name!r} has no operations, so nobody can use it")
+        elif not found.is_complete:
+            continue  # a sample does not prove that nothing is allowed
         elif name not in found.entering:
             yield Finding.at("unusable role", place, f"role {name!r} may enter no tenant for anything")
         elif name not in found.touching and found.touching:
@@ -145,7 +166,7 @@ def _rules(folder: Path, policy: PolicySnapshot, space: DecisionSpace, found: Su
                 f"rule {rule.rule_id!r} asks for resource.{name}, which no row can have: the schema's Document does "
                 "not declare it with a type that labels have",
             )
-        if rule.rule_id not in found.deciding:
+        if rule.rule_id not in found.deciding and found.is_complete:
             extent = f"all {found.decisions:,} questions" if space.is_complete else f"{found.decisions:,} questions"
             yield Finding.at("unreachable rule", rule.source, f"rule {rule.rule_id!r} decided none of {extent}")
     if RULE_FAILED in found.deciding:

@@ -162,3 +162,16 @@ def test_a_role_whose_flag_says_so_may_cross(vecsec: Command, folder: Path) -> N
 def test_a_rule_that_ends_on_a_day_is_reachable(vecsec: Command, folder: Path) -> None:
     (folder / "own.cedar").write_text(f'@id("own") forbid ({ROW}) when {{ context.today < 20260101 }};')
     assert vecsec.json("policy", "check", str(folder), "--strict")["findings"] == []
+
+
+def test_of_a_large_policy_a_sample_is_decided_and_says_so(
+    vecsec: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_workbench.lint._MOST_DECISIONS", 100)
+    monkeypatch.setattr("vecsec_workbench.lint._QUESTIONS_SAMPLED", 60)
+    (folder / "own.cedar").write_text(f'@id("own") forbid ({ROW}) when {{ principal.clearance > 4 }};')
+    report = vecsec.json("policy", "check", str(folder))
+    assert report["findings"] == []
+    assert not report["every_combination"]
+    assert "own" in report["undecided_rules"]
+    assert "a sample" in vecsec("policy", "check", str(folder)).stdout
