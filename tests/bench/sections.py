@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
-from bench import figures, many_labels, policy
+from bench import figures, many_labels, policy, reload
 
-NAMES = ("policy", "many-labels")
+NAMES = ("policy", "reload", "many-labels")
 
 
 def measure(name: str, label_rows: int, root: Path) -> None:
@@ -14,6 +14,8 @@ def measure(name: str, label_rows: int, root: Path) -> None:
         introduction = policy.INTRODUCTION
         with tempfile.TemporaryDirectory(prefix="vecsec-bench-") as folder:
             found = policy.measure(Path(folder))
+    elif name == "reload":
+        introduction, found = reload.INTRODUCTION, reload.measure()
     else:
         introduction, found = many_labels.introduction(label_rows), many_labels.measure(label_rows)
     figures.show(name, found)

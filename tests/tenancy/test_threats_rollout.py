@@ -67,9 +67,7 @@ async def test_threat_11_a_candidate_in_the_shadow_decides_nothing(stack: Stack)
     assert not await stack.violations("tenant_a"), "what the candidate refuses is no violation"
 
     async def is_recorded() -> bool:
-        return '"kind":"shadow"' in "".join(
-            path.read_text() for path in stack.audit_file.parent.iterdir() if path.is_file()
-        )
+        return '"kind":"shadow"' in "".join(path.read_text() for path in stack.audit_file.parent.glob("*.jsonl*"))
 
     await until(is_recorded)
 
