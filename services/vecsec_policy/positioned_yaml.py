@@ -39,6 +39,8 @@ class Positioned:
             node = yaml.compose(text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
+            # Of a file that ends too early, some releases of libyaml name the line after the last.
+            line = min(line, max(len(text.splitlines()), 1))
             raise StartupError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
         except yaml.YAMLError as error:
             raise StartupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
