@@ -15,6 +15,7 @@ from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.carried_context import CarriedContext, as_context
 from vecsec_chassis.carried_methods import CarriedMethods
 from vecsec_chassis.interception import Context
+from vecsec_chassis.unique_ids import unique_id
 
 log = structlog.get_logger()
 
@@ -30,6 +31,7 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
     def __init__(self, methods: CarriedMethods) -> None:
         self._methods = methods
         self._lanes: set[_Lane] = set()
+        self._server_id = unique_id()
 
     @property
     def lane_count(self) -> int:
@@ -40,6 +42,7 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
         self, request_iterator: AsyncIterator[lane_pb2.CarryRequest], context: Context
     ) -> None:
         """Serve one lane until its client ends it."""
+        await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
         lane = _Lane(self._methods, context)
         self._lanes.add(lane)
         try:
@@ -66,7 +69,6 @@ class _Lane:
 
     async def serve(self, requests: AsyncIterator[lane_pb2.CarryRequest]) -> None:
         """Serve until the client sends no more and everything is answered."""
-        await self._context.write(lane_pb2.CarryResponse())
         sender = asyncio.create_task(self._send())
         try:
             async for request in requests:

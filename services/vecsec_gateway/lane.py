@@ -21,8 +21,10 @@ _DETAILS_KEY = "grpc-status-details-bin"
 class Lane:
     """Calls over a stream that is open. Calls made in the same moment leave in one message."""
 
-    def __init__(self, stream: LaneStream) -> None:
+    def __init__(self, stream: LaneStream, server_id: str) -> None:
         self._stream = stream
+        self.server_id = server_id
+        """Shared by all lanes to one server."""
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._unsent: list[lane_pb2.CarriedCall] = []
@@ -67,6 +69,10 @@ class Lane:
                 self._wake_sender.set()
             elif self.retired.is_set():
                 self._wake_sender.set()
+
+    def abandon(self) -> None:
+        """End a lane that was never used."""
+        self._stream.cancel()
 
     def retire(self) -> None:
         """Take no new calls; the lane ends when those in flight are answered."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 import grpc
 import structlog
 
+from vecsec.lane.v1.lane_service_pb2 import CarryResponse
 from vecsec.lane.v1.lane_service_pb2_grpc import LaneServiceStub
 from vecsec_gateway.lane import Lane, Metadata
 
@@ -16,9 +17,11 @@ log = structlog.get_logger()
 
 _MAXIMUM_IN_FLIGHT = 128
 """Of one lane; more would wait in the peer, so they become calls of their own, which other replicas may take."""
-_LIFE_SECONDS = (30.0, 60.0)
+_LIFE_SECONDS = (10.0, 20.0)
 """A lane is replaced after a random time between these, so that replicas that came later get their share."""
 _OPENING_SECONDS = 5.0
+_TRIES = 4
+"""So many lanes are opened at most to find one to a server that has none."""
 _PAUSE_SECONDS = (0.1, 2.0)
 """Before a lane is tried again, growing from the first to the second."""
 
@@ -36,6 +39,7 @@ class LaneChannel:
         """The channel for calls that are to go by themselves."""
         self._connection = connection
         self._lanes: list[Lane] = []
+        self._opening = asyncio.Lock()
         self._lanes_go_over = connection()
 
     def unary_unary(
@@ -73,7 +77,7 @@ class LaneChannel:
     def _free_lane(self) -> Lane | None:
         if self._connection() is not self._lanes_go_over:
             self._leave_connection()
-        lane = min(self._lanes, key=lambda lane: lane.calls_in_flight, default=None)
+        lane = min(self._lanes, key=lambda lane: (lane.calls_in_flight, random.random()), default=None)  # noqa: S311
         return lane if lane is not None and lane.calls_in_flight < _MAXIMUM_IN_FLIGHT else None
 
     def _leave_connection(self) -> None:
@@ -113,14 +117,32 @@ class LaneChannel:
                     lane.retire()
 
     async def _opened(self) -> Lane:
+        """A lane to a server that no other lane goes to, if a few tries find one; else to one that few go to.
+
+        The channel hands its servers out in turn, and does not say which.
+        """
+        async with self._opening:
+            lanes = [await self._open()]
+            while self._lanes_to(lanes[-1].server_id) and len(lanes) < _TRIES:
+                lanes.append(await self._open())
+        chosen = min(lanes, key=lambda lane: self._lanes_to(lane.server_id))
+        for lane in lanes:
+            if lane is not chosen:
+                lane.abandon()
+        return chosen
+
+    def _lanes_to(self, server_id: str) -> int:
+        return sum(lane.server_id == server_id for lane in self._lanes)
+
+    async def _open(self) -> Lane:
         stream = LaneServiceStub(self.calls).Carry()
         try:
             async with asyncio.timeout(_OPENING_SECONDS):
-                await stream.read()  # the first response is empty
+                first = await stream.read()
         except BaseException:
             stream.cancel()
             raise
-        return Lane(stream)
+        return Lane(stream, first.server_id if isinstance(first, CarryResponse) else "")
 
     async def _use(self, lane: Lane) -> None:
         self._lanes.append(lane)

@@ -1,6 +1,7 @@
 """Lanes: calls carried over a stream end as calls of their own do, and the end of a lane loses nothing."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -220,6 +221,35 @@ async def test_a_server_that_stops_answers_what_it_took() -> None:
         assert await asyncio.gather(*calls) == [f"t{number}" for number in range(20)]
         async with asyncio.timeout(5):
             await stopping
+
+
+async def test_replicas_share_the_calls_and_what_a_lost_one_had() -> None:
+    async with carrying(Server(), lane_count=0) as first, carrying(Server(), lane_count=0) as second:
+        options = [("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]}))]
+        address = f"ipv4:127.0.0.1:{first.port},127.0.0.1:{second.port}"
+        async with grpc.aio.insecure_channel(address, options=options) as channel:
+            await asyncio.gather(*(health(each.port) for each in (first, second)))
+            lanes = LaneChannel(channel, lambda: channel)
+            async with lanes.keeping_lanes(2):
+                await asyncio.gather(first.until_lanes(1), second.until_lanes(1))
+                stub = gateway_grpc.GatewayServiceStub(lanes.as_channel())
+                request = gateway_pb2.ListCollectionsRequest(tenant_id="a")
+                for _ in range(100):
+                    await stub.ListCollections(request)
+                assert min(first.server.served, second.server.served) > 20
+                second.lanes.close_lanes()
+                await second.grpc_server.stop(5)
+                await first.until_lanes(2)
+                before = first.server.served
+                for _ in range(10):
+                    await stub.ListCollections(request)
+                assert first.server.served == before + 10
+
+
+async def health(port: int) -> None:
+    """Wait until the server can be connected to."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        await channel.channel_ready()
 
 
 @pytest.mark.parametrize(

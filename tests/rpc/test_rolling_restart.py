@@ -5,11 +5,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import grpc
+import pytest
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.type.v1 import query_pb2
 from vecsec_chassis.server import RunningService
+from vecsec_gateway import lane_channel
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_policy.app import running_policy
@@ -36,10 +38,7 @@ def policy_replica(stack: Stack, number: int, port: int = 0) -> AbstractAsyncCon
 
 
 def gateway_before(stack: Stack, policies: list[RunningService]) -> AbstractAsyncContextManager[RunningService]:
-    """A gateway that asks these replicas, and remembers no plans, so that each search asks one.
-
-    Without lanes, as on Kubernetes: a lane stays with the replica that it was opened to.
-    """
+    """A gateway that asks these replicas, and remembers no plans, so that each search asks one."""
     addresses = ",".join(f"127.0.0.1:{each.port}" for each in policies)
     return running_gateway(
         GatewaySettings.model_validate(
@@ -50,15 +49,15 @@ def gateway_before(stack: Stack, policies: list[RunningService]) -> AbstractAsyn
                 "VECSEC_POLICY_ADDRESS": f"ipv4:{addresses}",
                 "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{stack.retrieval_service.port}",
                 "VECSEC_PLAN_MEMORY_SECONDS": 0,
-                "VECSEC_PEER_LANES": 0,
             }
         )
     )
 
 
 async def test_policy_replicas_share_the_load_and_are_restarted_under_it_without_a_failed_search(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lane_channel, "_LIFE_SECONDS", (0.5, 1.0))  # so that a replica gets its share again soon
     async with running_stack(tmp_path) as stack, AsyncExitStack() as exits:
         await stack.load("tenant_a", document("plan", "the plan"))
         lives = [AsyncExitStack(), AsyncExitStack()]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vecsec/lane/v1/lane_service.proto\x12\x0evecsec.lane.v1\"V\n\x0c\x43\x61rryRequest\x12*\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1b.vecsec.lane.v1.CarriedCall\x12\x1a\n\x12\x63\x61ncelled_call_ids\x18\x02 \x03(\x04\"\xc6\x01\n\x0b\x43\x61rriedCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12;\n\x08metadata\x18\x03 \x03(\x0b\x32).vecsec.lane.v1.CarriedCall.MetadataEntry\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x01\x12\x0f\n\x07request\x18\x05 \x01(\x0c\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\rCarryResponse\x12)\n\x08outcomes\x18\x01 \x03(\x0b\x32\x17.vecsec.lane.v1.Outcome\x12\x0f\n\x07\x63losing\x18\x02 \x01(\x08\"d\n\x07Outcome\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12*\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x17.vecsec.lane.v1.FailureH\x00\x42\x08\n\x06result\"@\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0estatus_details\x18\x03 \x01(\x0c\x32W\n\x0bLaneService\x12H\n\x05\x43\x61rry\x12\x1c.vecsec.lane.v1.CarryRequest\x1a\x1d.vecsec.lane.v1.CarryResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!vecsec/lane/v1/lane_service.proto\x12\x0evecsec.lane.v1\"V\n\x0c\x43\x61rryRequest\x12*\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1b.vecsec.lane.v1.CarriedCall\x12\x1a\n\x12\x63\x61ncelled_call_ids\x18\x02 \x03(\x04\"\xc6\x01\n\x0b\x43\x61rriedCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x0e\n\x06method\x18\x02 \x01(\t\x12;\n\x08metadata\x18\x03 \x03(\x0b\x32).vecsec.lane.v1.CarriedCall.MetadataEntry\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x01\x12\x0f\n\x07request\x18\x05 \x01(\x0c\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\rCarryResponse\x12)\n\x08outcomes\x18\x01 \x03(\x0b\x32\x17.vecsec.lane.v1.Outcome\x12\x0f\n\x07\x63losing\x18\x02 \x01(\x08\x12\x11\n\tserver_id\x18\x03 \x01(\t\"d\n\x07Outcome\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12*\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x17.vecsec.lane.v1.FailureH\x00\x42\x08\n\x06result\"@\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0estatus_details\x18\x03 \x01(\x0c\x32W\n\x0bLaneService\x12H\n\x05\x43\x61rry\x12\x1c.vecsec.lane.v1.CarryRequest\x1a\x1d.vecsec.lane.v1.CarryResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,11 +40,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CARRIEDCALL_METADATAENTRY']._serialized_start=293
   _globals['_CARRIEDCALL_METADATAENTRY']._serialized_end=340
   _globals['_CARRYRESPONSE']._serialized_start=342
-  _globals['_CARRYRESPONSE']._serialized_end=417
-  _globals['_OUTCOME']._serialized_start=419
-  _globals['_OUTCOME']._serialized_end=519
-  _globals['_FAILURE']._serialized_start=521
-  _globals['_FAILURE']._serialized_end=585
-  _globals['_LANESERVICE']._serialized_start=587
-  _globals['_LANESERVICE']._serialized_end=674
+  _globals['_CARRYRESPONSE']._serialized_end=436
+  _globals['_OUTCOME']._serialized_start=438
+  _globals['_OUTCOME']._serialized_end=538
+  _globals['_FAILURE']._serialized_start=540
+  _globals['_FAILURE']._serialized_end=604
+  _globals['_LANESERVICE']._serialized_start=606
+  _globals['_LANESERVICE']._serialized_end=693
 # @@protoc_insertion_point(module_scope)

@@ -116,8 +116,11 @@ class CarryResponse(_message.Message):
 
     OUTCOMES_FIELD_NUMBER: _builtins.int
     CLOSING_FIELD_NUMBER: _builtins.int
+    SERVER_ID_FIELD_NUMBER: _builtins.int
     closing: _builtins.bool
     """The server is about to stop: no new calls, please; those that run are still answered."""
+    server_id: _builtins.str
+    """In the first response: a name that all lanes to this server process share, and none to another."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
         """Calls that ended."""
@@ -127,10 +130,11 @@ class CarryResponse(_message.Message):
         *,
         outcomes: _abc.Iterable[Global___Outcome] | None = ...,
         closing: _builtins.bool = ...,
+        server_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "outcomes", b"outcomes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "outcomes", b"outcomes", "server_id", b"server_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

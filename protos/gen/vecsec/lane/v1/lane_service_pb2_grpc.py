@@ -51,8 +51,8 @@ class LaneServiceServicer:
     """
 
     def Carry(self, request_iterator, context):
-        """Carries calls until the client sends no more or the server is about to stop. The first response is empty and says
-        that the lane is open.
+        """Carries calls until the client sends no more or the server is about to stop. The first response says
+        that the lane is open, and to whom.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,8 +37,8 @@ class LaneServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LaneServiceAsyncStub: ...
     Carry: _grpc.StreamStreamMultiCallable[_lane_service_pb2.CarryRequest, _lane_service_pb2.CarryResponse]
-    """Carries calls until the client sends no more or the server is about to stop. The first response is empty and says
-    that the lane is open.
+    """Carries calls until the client sends no more or the server is about to stop. The first response says
+    that the lane is open, and to whom.
     """
 
 @_typing.type_check_only
@@ -50,8 +50,8 @@ class LaneServiceAsyncStub(LaneServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Carry: _aio.StreamStreamMultiCallable[_lane_service_pb2.CarryRequest, _lane_service_pb2.CarryResponse]  # type: ignore[assignment]
-    """Carries calls until the client sends no more or the server is about to stop. The first response is empty and says
-    that the lane is open.
+    """Carries calls until the client sends no more or the server is about to stop. The first response says
+    that the lane is open, and to whom.
     """
 
 class LaneServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,8 +66,8 @@ class LaneServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_lane_service_pb2.CarryRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_lane_service_pb2.CarryResponse], _abc.AsyncIterator[_lane_service_pb2.CarryResponse]]:
-        """Carries calls until the client sends no more or the server is about to stop. The first response is empty and says
-        that the lane is open.
+        """Carries calls until the client sends no more or the server is about to stop. The first response says
+        that the lane is open, and to whom.
         """
 
 def add_LaneServiceServicer_to_server(servicer: LaneServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
