@@ -39,7 +39,7 @@ def test_every_packaged_rule_says_what_it_is_for() -> None:
         ("roles.yaml", "", "roles.yaml:1: the file is empty"),
         ("roles.yaml", "roles: {}\n", "roles.yaml:1: the roles file lists no role"),
         ("roles.yaml", "rolls:\n  guest: {}\n", "roles.yaml:1: the roles file has no field 'rolls'; known are roles"),
-        ("roles.yaml", "roles:\n  guest: [\n", "roles.yaml:3: not YAML"),
+        ("roles.yaml", "roles:\n  guest: [\n", "roles.yaml:2: not YAML"),
         ("roles.yaml", "roles:\n  guest: \t\n", "roles.yaml:2: "),
         ("roles.yaml", "\n\n- a\n", "roles.yaml:3: the roles file must be a mapping"),
         ("roles.yaml", ROLES + ROLES, "roles.yaml:5: 'roles' stands twice"),
