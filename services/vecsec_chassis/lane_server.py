@@ -19,10 +19,12 @@ from vecsec_chassis.unique_ids import unique_id
 
 log = structlog.get_logger()
 
-_MAXIMUM_RUNNING = 256
-"""So many calls of one lane run at once; while they do, nothing more is read, and the client feels it."""
+_MAXIMUM_UNANSWERED = 256
+"""So many calls of one lane run or wait for their answer to be taken; while they do, nothing more is read. So a client
+that reads no answers cannot make them pile up here."""
 _MESSAGE_BYTES = 1024 * 1024
 """Answers are sent together until they are so large; what comes later need not wait for all of it."""
+_SHOWN_METHOD_CHARACTERS = 100
 
 
 class LaneServicer(lane_grpc.LaneServiceServicer):
@@ -60,8 +62,8 @@ class _Lane:
     def __init__(self, methods: CarriedMethods, context: Context) -> None:
         self._methods = methods
         self._context = context
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._room = asyncio.Semaphore(_MAXIMUM_RUNNING)
+        self._running: dict[int, asyncio.Task[lane_pb2.Outcome]] = {}
+        self._room = asyncio.Semaphore(_MAXIMUM_UNANSWERED)
         self._unsent: deque[lane_pb2.Outcome] = deque()
         self._closing_unsent = False
         self._ending = False
@@ -103,33 +105,36 @@ class _Lane:
             timer = asyncio.get_running_loop().call_later(call.timeout_seconds, task.cancel)
         task.add_done_callback(lambda task: self._ended(call, task, timer))
 
-    def _ended(self, call: lane_pb2.CarriedCall, task: asyncio.Task[None], timer: asyncio.TimerHandle | None) -> None:
+    def _ended(
+        self,
+        call: lane_pb2.CarriedCall,
+        task: asyncio.Task[lane_pb2.Outcome],
+        timer: asyncio.TimerHandle | None,
+    ) -> None:
         del self._running[call.call_id]
-        self._room.release()
         if timer is not None:
             timer.cancel()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("unexpected error in a carried call", method=call.method, exc_info=error)
-
-    async def _answer(self, call: lane_pb2.CarriedCall) -> None:
-        context = CarriedContext(call, self._context)
-        # What the client hears if this is not replaced, because of a fault that goes on to the log.
-        outcome = _failed(call.call_id, grpc.StatusCode.INTERNAL, "internal error")
-        try:
-            method = await self._methods.find(call.method)
-            if method is None:
-                outcome = _failed(call.call_id, grpc.StatusCode.UNIMPLEMENTED, f"no unary method {call.method}")
-            else:
-                response = await method(call.request, as_context(context))
-                outcome = lane_pb2.Outcome(call_id=call.call_id, response=response)
-        except grpc.aio.AbortError:
-            outcome = lane_pb2.Outcome(call_id=call.call_id, failure=context.failure)
-        except asyncio.CancelledError:
+        if task.cancelled():  # perhaps before it ran at all
             outcome = _failed(call.call_id, grpc.StatusCode.CANCELLED, "the call was cancelled, or its time was over")
-            raise
-        finally:
-            self._unsent.append(outcome)
-            self._wake_sender.set()
+        elif (error := task.exception()) is not None:
+            outcome = _failed(call.call_id, grpc.StatusCode.INTERNAL, "internal error")
+            log.error("unexpected error in a carried call", method=call.method, exc_info=error)
+        else:
+            outcome = task.result()
+        self._unsent.append(outcome)
+        self._wake_sender.set()
+
+    async def _answer(self, call: lane_pb2.CarriedCall) -> lane_pb2.Outcome:
+        context = CarriedContext(call, self._context)
+        method = await self._methods.find(call.method)
+        if method is None:
+            name = call.method[:_SHOWN_METHOD_CHARACTERS]
+            return _failed(call.call_id, grpc.StatusCode.UNIMPLEMENTED, f"no unary method {name}")
+        try:
+            response = await method(call.request, as_context(context))
+        except grpc.aio.AbortError:
+            return lane_pb2.Outcome(call_id=call.call_id, failure=context.failure)
+        return lane_pb2.Outcome(call_id=call.call_id, response=response)
 
     async def _send(self) -> None:
         while True:
@@ -139,6 +144,8 @@ class _Lane:
                 response = lane_pb2.CarryResponse(outcomes=self._next_outcomes(), closing=self._closing_unsent)
                 self._closing_unsent = False
                 await self._context.write(response)
+                for _ in response.outcomes:
+                    self._room.release()
             if self._ending:
                 return
 
@@ -146,7 +153,7 @@ class _Lane:
         outcomes, size = [], 0
         while self._unsent and size < _MESSAGE_BYTES:
             outcomes.append(self._unsent.popleft())
-            size += len(outcomes[-1].response)
+            size += outcomes[-1].ByteSize()
         return outcomes
 
 

@@ -73,11 +73,13 @@ async def running_server(
     settings: ServiceSettings,
     telemetry: Telemetry,
     token_verifier: TokenVerifier | None,
+    carries_calls: bool = False,
 ) -> AsyncIterator[RunningService]:
     """Serve until the block ends; then refuse new calls, let those in flight finish within the grace time, and stop.
 
     `service_name` is the full name of the proto service. The caller sets the health once everything behind the
-    handlers answers.
+    handlers answers. `carries_calls` over lanes only where the callers are VecSec's own services: opening one takes no
+    token, and what it brings is decoded before any is looked at.
 
     Raises:
         StartupError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
@@ -90,7 +92,8 @@ async def running_server(
     health_of_service = Health(service_name)
     add_servicer(server)
     lanes = _lanes(add_servicer, interceptors)
-    lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, server)
+    if carries_calls:
+        lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, server)
     reflection.enable_server_reflection((service_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = listening.open_port(server)

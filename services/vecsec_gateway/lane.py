@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import deque
 from typing import TypeAlias
 
 import grpc
@@ -16,6 +17,9 @@ Metadata: TypeAlias = tuple[tuple[str, str], ...]
 
 _STATUS_OF_NUMBER = {status.value[0]: status for status in grpc.StatusCode}
 _DETAILS_KEY = "grpc-status-details-bin"
+_MESSAGE_BYTES = 1024 * 1024
+"""Calls leave together until their requests are so large: a message that the peer finds too large would end the lane,
+and with it the calls of all other callers."""
 
 
 class Lane:
@@ -27,7 +31,7 @@ class Lane:
         """Shared by all lanes to one server."""
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._unsent: list[lane_pb2.CarriedCall] = []
+        self._unsent: deque[lane_pb2.CarriedCall] = deque()
         self._unsent_cancellations: list[int] = []
         self._wake_sender = asyncio.Event()
         self.retired = asyncio.Event()
@@ -100,14 +104,25 @@ class Lane:
         while not self.retired.is_set() or self._waiting or self._unsent_cancellations:
             await self._wake_sender.wait()
             self._wake_sender.clear()
-            calls, self._unsent = self._unsent, []
-            cancellations, self._unsent_cancellations = self._unsent_cancellations, []
-            if calls or cancellations:
+            while self._unsent or self._unsent_cancellations:
+                cancellations, self._unsent_cancellations = self._unsent_cancellations, []
+                request = lane_pb2.CarryRequest(calls=self._next_calls(), cancelled_call_ids=cancellations)
                 try:
-                    await self._stream.write(lane_pb2.CarryRequest(calls=calls, cancelled_call_ids=cancellations))
+                    await self._stream.write(request)
                 except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                     return  # the reader hears of it too, with the reason
         await self._stream.done_writing()
+
+    def _next_calls(self) -> list[lane_pb2.CarriedCall]:
+        """Those to be sent together, without calls that nobody waits for any longer."""
+        calls: list[lane_pb2.CarriedCall] = []
+        size = 0
+        while self._unsent and size < _MESSAGE_BYTES:
+            call = self._unsent.popleft()
+            if call.call_id in self._waiting:
+                calls.append(call)
+                size += len(call.request)
+        return calls
 
     def _settle(self, outcome: lane_pb2.Outcome) -> None:
         answer = self._waiting.pop(outcome.call_id, None)

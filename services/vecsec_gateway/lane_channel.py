@@ -77,7 +77,9 @@ class LaneChannel:
     def _free_lane(self) -> Lane | None:
         if self._connection() is not self._lanes_go_over:
             self._leave_connection()
-        lane = min(self._lanes, key=lambda lane: (lane.calls_in_flight, random.random()), default=None)  # noqa: S311
+        # One that broke is still among them until its keeper has had its turn; nothing would answer a call on it.
+        open_lanes = (lane for lane in self._lanes if not lane.retired.is_set())
+        lane = min(open_lanes, key=lambda lane: (lane.calls_in_flight, random.random()), default=None)  # noqa: S311
         return lane if lane is not None and lane.calls_in_flight < _MAXIMUM_IN_FLIGHT else None
 
     def _leave_connection(self) -> None:

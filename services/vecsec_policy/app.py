@@ -111,6 +111,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,
+                carries_calls=True,
             )
         )
         log.info(

@@ -114,6 +114,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is
+                carries_calls=True,
             )
         )
         log.info("Using real vector store", kind=store.kind, location=store.location)

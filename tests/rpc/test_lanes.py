@@ -280,3 +280,82 @@ async def test_a_call_id_that_is_running_ends_the_lane() -> None:
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         async with asyncio.timeout(5):
             await carrier.server.cancelled.wait()
+
+
+async def test_answers_that_a_client_does_not_read_do_not_pile_up() -> None:
+    async with carrying(Server(), lane_count=0) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        request = gateway_pb2.ListCollectionsRequest(tenant_id="x" * 20_000).SerializeToString()
+        calls = [lane_pb2.CarriedCall(call_id=number, method=METHOD, request=request) for number in range(2_000)]
+
+        async def send() -> None:
+            for start in range(0, len(calls), 20):
+                await stream.write(lane_pb2.CarryRequest(calls=calls[start : start + 20]))
+
+        sending = asyncio.create_task(send())
+        served = -1
+        while served != carrier.server.served:
+            served = carrier.server.served
+            await asyncio.sleep(0.5)
+        assert served < 1_000, "what is not read holds the rest up"
+        answered: set[int] = set()
+        async with asyncio.timeout(20):
+            while len(answered) < len(calls):
+                answer = await stream.read()
+                assert isinstance(answer, lane_pb2.CarryResponse)
+                answered |= {outcome.call_id for outcome in answer.outcomes}
+        await sending
+        stream.cancel()
+
+
+async def test_a_call_whose_time_is_over_before_it_began_is_answered_and_makes_room() -> None:
+    async with carrying(Server(), lane_count=0) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        answered = []
+        async with asyncio.timeout(20):
+            for start in range(0, 600, 100):
+                calls = [
+                    lane_pb2.CarriedCall(call_id=start + number, method=METHOD, timeout_seconds=1e-9)
+                    for number in range(100)
+                ]
+                await stream.write(lane_pb2.CarryRequest(calls=calls))
+                while len(answered) < start + 100:
+                    answer = await stream.read()
+                    assert isinstance(answer, lane_pb2.CarryResponse)
+                    answered += [outcome.call_id for outcome in answer.outcomes]
+        assert sorted(answered) == list(range(600))
+
+
+async def test_large_calls_of_some_callers_do_not_end_the_lane_of_the_others() -> None:
+    async with carrying(Server()) as carrier:
+        large = ["x" * 200_000 + str(number) for number in range(50)]  # together more than a server takes at once
+        answers = await asyncio.gather(*(carrier.call(tenant_id) for tenant_id in ("small", *large)))
+        assert answers == ["small", *large]
+
+
+async def test_no_call_is_given_to_a_lane_that_has_just_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with carrying(Server()) as carrier:
+        (lane,) = carrier.lane_channel._lanes
+        offered = []
+
+        def look_before_the_keeper_does() -> None:
+            offered.append(carrier.lane_channel._free_lane())
+
+        monkeypatch.setattr(lane, "_fail_all", look_before_the_keeper_does)
+        lane._stream.cancel()
+        await lane.retired.wait()
+        async with asyncio.timeout(5):
+            assert await carrier.call("b") == "b"
+        assert offered == [None]
+
+
+async def test_an_unknown_method_is_not_repeated_at_length() -> None:
+    async with carrying(Server(), lane_count=0) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        await stream.write(lane_pb2.CarryRequest(calls=[lane_pb2.CarriedCall(call_id=1, method="x" * 1_000_000)]))
+        answer = await stream.read()
+        assert isinstance(answer, lane_pb2.CarryResponse)
+        assert len(answer.outcomes[0].failure.message) < 200

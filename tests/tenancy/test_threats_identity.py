@@ -12,6 +12,7 @@ from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2
+from vecsec.lane.v1 import lane_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
@@ -52,6 +53,14 @@ async def test_threat_07_retrieval_and_policy_trust_no_peer(stack: Stack) -> Non
     plan = policy_service_pb2.PlanAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_READ)
     refused = await refusal(stack.policy.PlanAccess(plan, metadata=SPOOFED, timeout=SEARCH_SECONDS))
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
+
+
+async def test_threat_20_whoever_has_no_token_opens_no_lane_to_the_gateway(stack: Stack) -> None:
+    """What comes over a lane is decoded before any token is looked at; only VecSec's own services open them."""
+    async with grpc.aio.insecure_channel(f"localhost:{stack.gateway_service.port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await lane_service_pb2_grpc.LaneServiceStub(channel).Carry(timeout=SEARCH_SECONDS).read()
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_threat_07_a_stolen_grant_is_of_no_use_without_the_gateways_certificate(tmp_path: Path) -> None:
