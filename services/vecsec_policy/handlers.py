@@ -163,13 +163,25 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
 def _violation_filter(
     request: policy_service_pb2.CountViolationsRequest | policy_service_pb2.ListViolationsRequest,
 ) -> ViolationFilter:
+    """What the request asks for.
+
+    Raises:
+        InvalidRequest: for a time that is none.
+    """
     types = [wire.violation_type_from_proto(number) for number in request.violation_types]
     return ViolationFilter(
         tenant_id=request.tenant_id,
         types=frozenset(each for each in types if each is not None),
-        start=request.start_time.ToNanoseconds() / 1e9 if request.HasField("start_time") else None,
-        end=request.end_time.ToNanoseconds() / 1e9 if request.HasField("end_time") else None,
+        start=_seconds(request.start_time, "start_time") if request.HasField("start_time") else None,
+        end=_seconds(request.end_time, "end_time") if request.HasField("end_time") else None,
     )
+
+
+def _seconds(time: Timestamp, field: str) -> float:
+    try:
+        return time.ToNanoseconds() / 1e9
+    except ValueError as error:
+        raise InvalidRequest.of(field, "is not a time between the years 1 and 9999") from error
 
 
 def _violation(violation: ListedViolation) -> policy_service_pb2.Violation:

@@ -44,10 +44,10 @@ class PageToken:
         try:
             fields = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
             cursors = {
-                str(replica): Cursor(str(incident_id), ViolationType(kind))
+                str(replica): Cursor(_text(incident_id), ViolationType(kind))
                 for replica, (incident_id, kind) in fields.items()
             }
-        except (binascii.Error, ValueError, TypeError, AttributeError) as error:
+        except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidRequest.of("page_token", "is not one that ListViolations gave") from error
         return PageToken(cursors)
 
@@ -62,3 +62,10 @@ class PageToken:
             return ""
         fields = {replica: (cursor.incident_id, cursor.type) for replica, cursor in self.cursors.items()}
         return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode()
+
+
+def _text(part: object) -> str:
+    """Half a surrogate pair, which JSON can spell, is nothing that the index could be asked for."""
+    text = str(part)
+    text.encode()
+    return text

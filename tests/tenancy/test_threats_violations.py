@@ -1,10 +1,12 @@
 """What lists of violations tell: THREATS 12 (nothing of others), 18 (filtered, denied, violation: three numbers)."""
 
+import base64
 from collections.abc import Awaitable
 from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
@@ -47,6 +49,26 @@ async def test_threat_12_a_tenant_lists_its_own_callers_and_nobody_elses(stack: 
         metadata=bearer(superuser(stack, "tenant_a")),
     )
     assert [(each.violation_type, each.count) for each in counts.counts.violations] == [(CROSS_TENANT, 1)]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("page_token", base64.urlsafe_b64encode(b"[" * 12_000).decode()),
+        ("page_token", base64.urlsafe_b64encode(b'{"%b":["\\ud800","cross_tenant_violation"]}').decode()),
+        ("start_time", Timestamp(seconds=2**62)),
+        ("end_time", Timestamp(seconds=-(2**62))),
+        ("end_time", Timestamp(nanos=-5)),
+    ],
+)
+async def test_threat_04_made_up_tokens_and_times_are_named(stack: Stack, field: str, value: object) -> None:
+    token = superuser(stack, "tenant_a")
+    if isinstance(value, str):
+        replica_id = (await listing(stack, token, "tenant_a")).listing.replica_id
+        value = base64.urlsafe_b64encode(base64.urlsafe_b64decode(value).replace(b"%b", replica_id.encode())).decode()
+    request = gateway_pb2.ListViolationsRequest(tenant_id="tenant_a", **{field: value})
+    refused = await refusal(stack.gateway.ListViolations(request, metadata=bearer(token), timeout=SEARCH_SECONDS))
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, (field,))
 
 
 async def test_threat_12_a_refused_listing_looks_alike_for_foreign_and_absent_tenants(stack: Stack) -> None:
