@@ -30,8 +30,11 @@ _SHOWN_METHOD_CHARACTERS = 100
 class LaneServicer(lane_grpc.LaneServiceServicer):
     """Carries calls to the server's own methods."""
 
-    def __init__(self, methods: CarriedMethods) -> None:
+    def __init__(self, methods: CarriedMethods, *, life_seconds: float) -> None:
+        """A lane is ended after `life_seconds`, whatever its client does: no peer goes on calling for ever by a
+        certificate that was good when it connected."""
         self._methods = methods
+        self._life_seconds = life_seconds
         self._lanes: set[_Lane] = set()
         self._server_id = unique_id()
 
@@ -43,12 +46,15 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
     async def Carry(  # type: ignore[override]  # noqa: N802 (a handler may also write for itself)
         self, request_iterator: AsyncIterator[lane_pb2.CarryRequest], context: Context
     ) -> None:
-        """Serve one lane until its client ends it."""
+        """Serve one lane until its client ends it, or its time is over."""
         await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
         lane = _Lane(self._methods, context)
         self._lanes.add(lane)
         try:
-            await lane.serve(request_iterator)
+            async with asyncio.timeout(self._life_seconds):
+                await lane.serve(request_iterator)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the lane has served its time; open another")
         finally:
             self._lanes.discard(lane)
 

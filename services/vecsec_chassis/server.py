@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 LIVENESS = "vecsec.live"
 """Serving from the start to the end, whatever else does not: who restarts processes asks this one."""
+_LAST_CALLS_SECONDS = 60.0
+"""So much longer than its connection may a lane go on, with calls that it carried already."""
 _TRANSPORT_HEADROOM = 4
 """The transport takes messages somewhat larger than we serve, so that the sender gets an error that names the limit."""
 
@@ -91,7 +93,7 @@ async def running_server(
     server = grpc.aio.server(interceptors=list(interceptors), options=_options(settings))
     health_of_service = Health(service_name)
     add_servicer(server)
-    lanes = _lanes(add_servicer, interceptors)
+    lanes = _lanes(add_servicer, interceptors, settings)
     if carries_calls:
         lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, server)
@@ -132,11 +134,13 @@ def _peer_interceptor(service_name: str, listening: Listening, telemetry: Teleme
 
 
 def _lanes(
-    add_servicer: Callable[[grpc.aio.Server], None], interceptors: Sequence[grpc.aio.ServerInterceptor]
+    add_servicer: Callable[[grpc.aio.Server], None],
+    interceptors: Sequence[grpc.aio.ServerInterceptor],
+    settings: ServiceSettings,
 ) -> LaneServicer:
     methods = CarriedMethods(interceptors)
     add_servicer(cast("grpc.aio.Server", methods))
-    return LaneServicer(methods)
+    return LaneServicer(methods, life_seconds=settings.max_connection_seconds + _LAST_CALLS_SECONDS)
 
 
 def _options(settings: ServiceSettings) -> Sequence[tuple[str, int]]:

@@ -152,8 +152,8 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         raise _refusal("claim sub must be 1 to 256 printable characters")
     if not isinstance(tenant_id, str) or not is_tenant_id(tenant_id):
         raise _refusal("claim tenant_id is missing or malformed")
-    if not isinstance(role, str) or not 0 < len(role) <= 64:
-        raise _refusal("claim role is missing or malformed")
+    if not isinstance(role, str) or not 0 < len(role) <= 64 or not role.isprintable():
+        raise _refusal("claim role must be 1 to 64 printable characters")
     if not isinstance(clearance, str) or clearance not in Sensitivity.__members__:
         raise _refusal("claim clearance must be one of " + ", ".join(Sensitivity.__members__))
     return Identity(

@@ -77,12 +77,14 @@ class Carrier:
 
 
 @asynccontextmanager
-async def carrying(server: Server, lane_count: int = 1, port: int = 0) -> AsyncIterator[Carrier]:
+async def carrying(
+    server: Server, lane_count: int = 1, port: int = 0, life_seconds: float = 60
+) -> AsyncIterator[Carrier]:
     grpc_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     methods = CarriedMethods(())
     gateway_grpc.add_GatewayServiceServicer_to_server(server, grpc_server)
     gateway_grpc.add_GatewayServiceServicer_to_server(server, cast("grpc.aio.Server", methods))
-    lanes = LaneServicer(methods)
+    lanes = LaneServicer(methods, life_seconds=life_seconds)
     lane_grpc.add_LaneServiceServicer_to_server(lanes, grpc_server)
     port = grpc_server.add_insecure_port(f"localhost:{port}")
     await grpc_server.start()
@@ -359,3 +361,18 @@ async def test_an_unknown_method_is_not_repeated_at_length() -> None:
         answer = await stream.read()
         assert isinstance(answer, lane_pb2.CarryResponse)
         assert len(answer.outcomes[0].failure.message) < 200
+
+
+async def test_no_client_keeps_a_lane_for_ever() -> None:
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with carrying(Server(wait), lane_count=0, life_seconds=0.5) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        await stream.write(lane_pb2.CarryRequest(calls=[lane_pb2.CarriedCall(call_id=1, method=METHOD)]))
+        async with asyncio.timeout(10):
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await stream.read()
+            assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+            await carrier.server.cancelled.wait()

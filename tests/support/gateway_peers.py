@@ -239,7 +239,7 @@ async def _served(add: Callable[[grpc.aio.Server], None]) -> AsyncIterator[tuple
     add(server)
     methods = CarriedMethods(())
     add(cast("grpc.aio.Server", methods))
-    lanes = LaneServicer(methods)
+    lanes = LaneServicer(methods, life_seconds=60)
     lane_grpc.add_LaneServiceServicer_to_server(lanes, server)
     port = server.add_insecure_port("localhost:0")
     await server.start()
