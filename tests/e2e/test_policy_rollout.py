@@ -37,8 +37,7 @@ def policy(installation: Installation) -> Iterator[Path]:
         folder.unlink()
         kept.rename(folder)
     else:
-        for file in kept.iterdir():
-            shutil.copy(file, folder)
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
     wait_until(lambda: seen(installation) == ["internal", "open"])
 
 
