@@ -51,7 +51,7 @@ def policy_set_json(
     """
     static_policies = {}
     for policy_id, residual in sorted(residuals.items()):
-        body = _fold(_specialise(_condition(residual), known))
+        body = _truth(_condition(residual), known)
         if not _is_constant(body, truth=False):
             static_policies[policy_id] = _policy(residual["effect"], body, residual.get("annotations", {}))
     if failure_rule_id is not None:
@@ -82,13 +82,27 @@ def _condition(residual: Mapping[str, Any]) -> Expression:
     return body
 
 
+def _truth(expression: Expression, known: Known) -> Expression:
+    """Specialise an expression of which Cedar requires that it is true or false, and fold its constants."""
+    ((operator, operands),) = expression.items()
+    if operator == "&&":
+        return _fold_pair(operator, _truth(operands["left"], known), operands["right"], known, neutral=True)
+    if operator == "||":
+        return _fold_pair(operator, _truth(operands["left"], known), operands["right"], known, neutral=False)
+    if operator == "!":
+        return _negate(_truth(operands["arg"], known))
+    return _specialise(expression, known)
+
+
 def _specialise(expression: Expression, known: Known) -> Expression:
     """Name the unknown resource, answer what is known of its type, and write out the variables that are known."""
+    if expression == _UNKNOWN_RESOURCE:
+        return _RESOURCE
     ((operator, operands),) = expression.items()
     if operator == "Value":
         return expression  # a constant; text that looks like an expression must not be touched
     if operator == "unknown":
-        return _named(expression, known)
+        return _absent(operands[0]["Value"], known)
     if operator == "Var":
         return known.variables.get(operands, expression)
     if operator == "is" and operands["left"] == _UNKNOWN_RESOURCE and "in" not in operands:
@@ -103,34 +117,21 @@ def _specialise(expression: Expression, known: Known) -> Expression:
     }
 
 
-def _named(unknown: Expression, known: Known) -> Expression:
-    if unknown == _UNKNOWN_RESOURCE:
-        return _RESOURCE
-    name = unknown["unknown"][0]["Value"]
+def _absent(name: str, known: Known) -> Expression:
     if name not in known.absent:
         raise UnexpectedUnknown(name)
     return known.absent[name]
 
 
-def _fold(expression: Expression) -> Expression:
-    """Fold constants in an expression of which Cedar requires that it is true or false."""
-    ((operator, operands),) = expression.items()
-    if operator == "&&":
-        return _fold_pair(operator, _fold(operands["left"]), _fold(operands["right"]), neutral=True)
-    if operator == "||":
-        return _fold_pair(operator, _fold(operands["left"]), _fold(operands["right"]), neutral=False)
-    if operator == "!":
-        return _negate(_fold(operands["arg"]))
-    return expression
-
-
-def _fold_pair(operator: str, left: Expression, right: Expression, *, neutral: bool) -> Expression:
-    if _is_constant(left, truth=neutral):
-        return right
+def _fold_pair(operator: str, left: Expression, right: Expression, known: Known, *, neutral: bool) -> Expression:
+    """`left` is specialised and folded already, `right` is not: where `left` settles it, nothing ever looks at it."""
     if _is_constant(left, truth=not neutral):
         return left
+    folded = _truth(right, known)
+    if _is_constant(left, truth=neutral):
+        return folded
     # `x && false` stays as it is: x may fail, and a rule that fails must refuse.
-    return left if _is_constant(right, truth=neutral) else {operator: {"left": left, "right": right}}
+    return left if _is_constant(folded, truth=neutral) else {operator: {"left": left, "right": folded}}
 
 
 def _negate(operand: Expression) -> Expression:

@@ -216,7 +216,7 @@ def test_callers_share_a_plan_only_where_no_rule_asks_who_they_are(folder: Path,
     tenant, role = policy.tenants["tenant_a"], policy.roles["analyst"]
     alice, bob = (Caller(name, tenant, role, Sensitivity.INTERNAL) for name in ("alice", "bob"))
     residuals = [policy.engine.plan(each, tenant, Action.READ) for each in (alice, bob)]
-    assert policy.engine._rows_ask_who is not is_shared
+    assert policy.engine.checked.rows_ask_who is not is_shared
     assert (residuals[0] is residuals[1]) is is_shared
     assert policy.engine.plan(Caller("alice", tenant, role, Sensitivity.PUBLIC), tenant, Action.READ) != residuals[0]
 
