@@ -19,6 +19,7 @@ from vecsec_chassis.labels import Label
 from vecsec_policy import cedar_bounds, cedar_entities, residual_json
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, add_rule, check_names, read_rule
 from vecsec_policy.dependence import asks_who, attributes_asked_for
+from vecsec_policy.label_shapes import LabelShapes
 from vecsec_policy.policy_files import PolicySource, SourcedPolicy
 from vecsec_policy.principals import Caller, Tenant
 from vecsec_policy.problems import Problems
@@ -27,6 +28,7 @@ from vecsec_policy.rules import Rule, Verdict, gravest
 _REMEMBERED_SURROUNDINGS = 1_000
 _REMEMBERED_RESIDUALS = 2_000
 _ANYBODY = "anybody"
+_NOT_IN_SCHEMA = Verdict(allowed=False, rule_ids=(LABEL_NOT_IN_SCHEMA,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class CedarEngine:
             for path in rule.mentions.attributes
         )
         """Whether some rule depends on the day."""
+        self._shapes = LabelShapes(self.accepts)
         self._residuals: LRUCache[tuple[Caller, Tenant, Action], str] = LRUCache(_REMEMBERED_RESIDUALS)
         self._surroundings: LRUCache[tuple[Caller, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
 
@@ -128,22 +131,18 @@ class CedarEngine:
 
     def decide_rows(self, caller: Caller, target: Tenant, action: Action, labels: Sequence[Label]) -> list[Verdict]:
         """Whether the caller may touch rows with these labels: one verdict a label, in order."""
-        if not labels:
-            return []
-        rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(labels)]
-        try:
-            entities = self._entities([*cedar_entities.surroundings(caller, target), *rows])
-        except ValueError:  # some label does not fit the schema; the others still get their own verdicts
-            if len(labels) == 1:
-                return [Verdict(allowed=False, rule_ids=(LABEL_NOT_IN_SCHEMA,))]
-            return [self.decide_rows(caller, target, action, [label])[0] for label in labels]
-        request = _request(caller, target, action)
         # A decision cannot depend on what no rule asks for: labels that differ in nothing else are decided once.
-        first_of: dict[Label, int] = {}
-        firsts = [first_of.setdefault(self._as_asked_for(label), number) for number, label in enumerate(labels)]
-        requests = [{**request, "resource": rows[number]["uid"]} for number in first_of.values()]
-        verdicts = dict(zip(first_of.values(), self._decide(requests, self._about_rows, entities), strict=True))
-        return [verdicts[number] for number in firsts]
+        asked = [self._as_asked_for(label) if self._shapes.fits(label) else None for label in labels]
+        firsts: dict[Label | None, Label] = {}
+        for each, label in zip(asked, labels, strict=True):
+            if each is not None:
+                firsts.setdefault(each, label)
+        rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(firsts.values())]
+        entities = self._surroundings_of(caller, target).with_added_json_str(json.dumps(rows), self._schema)
+        request = _request(caller, target, action)
+        decided = self._decide([{**request, "resource": row["uid"]} for row in rows], self._about_rows, entities)
+        verdicts: dict[Label | None, Verdict] = dict(zip(firsts, decided, strict=True))
+        return [verdicts.get(each, _NOT_IN_SCHEMA) for each in asked]
 
     def accepts(self, label: Label) -> bool:
         """Whether a label fits the schema's Document; one that does not is for nobody."""

@@ -96,13 +96,11 @@ def _truth(expression: Expression, known: Known) -> Expression:
 
 def _specialise(expression: Expression, known: Known) -> Expression:
     """Name the unknown resource, answer what is known of its type, and write out the variables that are known."""
-    if expression == _UNKNOWN_RESOURCE:
-        return _RESOURCE
     ((operator, operands),) = expression.items()
     if operator == "Value":
         return expression  # a constant; text that looks like an expression must not be touched
     if operator == "unknown":
-        return _absent(operands[0]["Value"], known)
+        return _RESOURCE if expression == _UNKNOWN_RESOURCE else _absent(operands[0]["Value"], known)
     if operator == "Var":
         return known.variables.get(operands, expression)
     if operator == "is" and operands["left"] == _UNKNOWN_RESOURCE and "in" not in operands:
