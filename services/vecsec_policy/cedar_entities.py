@@ -52,8 +52,13 @@ def context(caller: Caller, target: Tenant) -> dict[str, Any]:
 
 def surroundings(caller: Caller, target: Tenant) -> list[EntityJson]:
     """All entities that a decision sees, except rows."""
-    entities = [caller_entity(caller), role_entity(caller.role), tenant_entity(caller.tenant)]
-    if target.tenant_id != caller.tenant.tenant_id:
+    return [caller_entity(caller), *places(caller.role, caller.tenant, target)]
+
+
+def places(role: Role, tenant: Tenant, target: Tenant) -> list[EntityJson]:
+    """The surroundings that callers of one role and tenant share."""
+    entities = [role_entity(role), tenant_entity(tenant)]
+    if target.tenant_id != tenant.tenant_id:
         entities.append(tenant_entity(target))
     return entities
 
