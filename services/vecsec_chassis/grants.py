@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.errors import InvalidGrant, StartupError
 from vecsec_chassis.identifiers import is_tenant_id
 from vecsec_chassis.keys import KeySource
+from vecsec_chassis.unique_ids import unique_id
 
 ISSUER = "vecsec-policy"
 AUDIENCE = "vecsec-retrieval"
@@ -58,7 +58,7 @@ class GrantSigner:
             "sub": grant.subject,
             "iat": int(time.time()),
             "exp": grant.expires_at,
-            "jti": uuid.uuid4().hex,
+            "jti": unique_id(),
             "caller_tenant_id": grant.caller_tenant_id,
             "role": grant.role,
             "tenant_id": grant.tenant_id,

@@ -127,8 +127,8 @@ class CedarEngine:
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
         """Whether the caller may enter a tenant at all: one verdict an action, in order."""
         entities = self._surroundings_of(caller, target)
-        resource = cedar_entities.tenant_uid(target)
-        requests = [{**_request(caller, target, action), "resource": resource} for action in actions]
+        request = {**_request(caller, target), "resource": cedar_entities.tenant_uid(target)}
+        requests = [{**request, "action": cedar_entities.action_uid(action)} for action in actions]
         return self._decide(requests, self._about_tenants, entities)
 
     def decide_rows(self, caller: Caller, target: Tenant, action: Action, labels: Sequence[Label]) -> list[Verdict]:
@@ -141,7 +141,7 @@ class CedarEngine:
                 firsts.setdefault(each, label)
         rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(firsts.values())]
         entities = self._surroundings_of(caller, target).with_added_json_str(json.dumps(rows), self._schema)
-        request = _request(caller, target, action)
+        request = {**_request(caller, target), "action": cedar_entities.action_uid(action)}
         decided = self._decide([{**request, "resource": row["uid"]} for row in rows], self._about_rows, entities)
         verdicts: dict[Label | None, Verdict] = dict(zip(firsts, decided, strict=True))
         return [verdicts.get(each, _NOT_IN_SCHEMA) for each in asked]
@@ -229,10 +229,9 @@ class CedarEngine:
         return Verdict(allowed=False, rule_ids=tuple(rule_ids), violation=violation)
 
 
-def _request(caller: Caller, target: Tenant, action: Action) -> dict[str, Any]:
+def _request(caller: Caller, target: Tenant) -> dict[str, Any]:
     return {
         "principal": cedar_entities.caller_uid(caller),
-        "action": cedar_entities.action_uid(action),
         "context": json.dumps(cedar_entities.context(caller, target)),
     }
 

@@ -18,6 +18,7 @@ _RESOURCE: Expression = {"Var": "resource"}
 _TRUE: Expression = {"Value": True}
 _FALSE: Expression = {"Value": False}
 _ANYTHING = {"op": "All"}
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 class UnexpectedUnknown(ValueError):
@@ -57,7 +58,7 @@ def policy_set_json(
     if failure_rule_id is not None:
         static_policies[failure_rule_id] = _policy("forbid", _TRUE, {})
     policy_set = {"staticPolicies": static_policies, "templates": {}, "templateLinks": []}
-    return json.dumps(policy_set, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(policy_set)
 
 
 def _policy(effect: str, body: Expression, annotations: Mapping[str, str]) -> Expression:
