@@ -7,6 +7,7 @@ takes the same path as production. Whoever can read `keys/issuer.pem` can be any
 import hashlib
 import json
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jwt
@@ -34,9 +35,9 @@ def ensure(state: StateDirectory) -> None:
     state.keys.mkdir(parents=True, exist_ok=True)
     state.keys.chmod(0o700)
     for key_file, key_set_file in ((state.issuer_key, state.issuer_jwks), (state.grant_key, state.grant_jwks)):
-        state_files.create(key_file, _new_key_pem(), mode=0o600)
-        key = _read_key(key_file)
-        if not state_files.create(key_set_file, _as_json({"keys": [_public_jwk(key)]})):
+        state_files.create(key_file, new_key_pem(), mode=0o600)
+        key = read_key(key_file)
+        if not state_files.create(key_set_file, key_set([public_jwk(key)])):
             _check_published(key, key_file, key_set_file)
     issuer = {
         "issuer": ISSUER,
@@ -60,7 +61,7 @@ def mint_token(
             f"{state.root} has no issuer of tokens yet",
             hint="`vecsec up` creates it; name another state directory with --state-dir or VECSEC_STATE_DIR",
         )
-    key = _read_key(state.issuer_key)
+    key = read_key(state.issuer_key)
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -73,14 +74,20 @@ def mint_token(
         "nbf": now,
         "exp": now + lifetime_seconds,
     }
-    return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": _public_jwk(key)["kid"]})
+    return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": public_jwk(key)["kid"]})
 
 
-def _new_key_pem() -> bytes:
+def new_key_pem() -> bytes:
+    """A new private key (Ed25519) in PEM."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _read_key(path: Path) -> Ed25519PrivateKey:
+def read_key(path: Path) -> Ed25519PrivateKey:
+    """The private key of a file.
+
+    Raises:
+        CommandFailure: if it cannot be read, or is none of ours.
+    """
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
@@ -90,7 +97,7 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
+def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
     """The public half as a JWK; its key id is its thumbprint by RFC 7638."""
     public = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     members = {name: public[name] for name in ("crv", "kty", "x")}
@@ -99,13 +106,18 @@ def _public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
     return {**members, "kid": key_id, "alg": _ALGORITHM, "use": "sig"}
 
 
+def key_set(keys: Sequence[Mapping[str, object]]) -> bytes:
+    """A set of public keys as its file holds it."""
+    return _as_json({"keys": list(keys)})
+
+
 def _check_published(key: Ed25519PrivateKey, key_file: Path, key_set_file: Path) -> None:
     """Keys may be rotated by hand: then the set must hold the new one too, or nothing it signs is accepted."""
     try:
         published = {entry["x"] for entry in json.loads(key_set_file.read_bytes())["keys"] if "x" in entry}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CommandFailure(f"{key_set_file} is not a set of public keys: {error!r}") from error
-    if _public_jwk(key)["x"] not in published:
+    if public_jwk(key)["x"] not in published:
         raise CommandFailure(
             f"{key_set_file} does not publish the key in {key_file}, so nothing it signs would be accepted",
             hint=f"remove {key_set_file}; the next `vecsec up` writes it anew",

@@ -36,7 +36,7 @@ def get_flag(
     elif tenant is not None:
         output.say(f"real retrieval is {_word(setting.is_on(tenant))} for {tenant}")
     else:
-        output.say(_sentence(setting))
+        output.say(setting_sentence(setting))
 
 
 @app.command("set")
@@ -64,7 +64,7 @@ def set_flag(
     if json:
         output.print_json({"flag": FLAG_KEY, "file": str(path), **_fields(after, None), "removed": removed})
         return
-    output.say(_sentence(after))
+    output.say(setting_sentence(after))
     for name, word in removed.items():
         output.note(f"removed the setting of {name} (it was {word})")
 
@@ -77,7 +77,8 @@ def _fields(setting: FlagSetting | None, tenant: str | None) -> dict[str, object
     return {"set": True, "default": setting.default, "tenants": dict(setting.tenants)}
 
 
-def _sentence(setting: FlagSetting) -> str:
+def setting_sentence(setting: FlagSetting) -> str:
+    """For whom real retrieval is on, in words."""
     exceptions = sorted(setting.tenants)
     sentence = f"real retrieval is {_word(setting.default)}"
     return f"{sentence}, but {_word(not setting.default)} for {', '.join(exceptions)}" if exceptions else sentence

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +32,8 @@ class LoggedRecord:
     file: Path
     line: int
     fields: Mapping[str, Any]
+    raw: bytes = field(repr=False)
+    """The line itself, over which the record's hash is."""
 
     @property
     def time(self) -> datetime:
@@ -99,6 +101,6 @@ def records(path: Path, wanted: RecordFilter) -> Iterator[LoggedRecord]:
             continue
         if not isinstance(fields, dict) or not isinstance(fields.get("time"), str):
             continue
-        record = LoggedRecord(file, number, fields)
+        record = LoggedRecord(file, number, fields, line)
         if wanted.matches(record):
             yield record

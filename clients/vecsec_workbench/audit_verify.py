@@ -49,7 +49,7 @@ def verify(
     with _progress(path, shown=not json) as on_progress:
         log = verify_log(path, anchor=anchor, expected_heads=expect_head or (), on_progress=on_progress)
     if json:
-        output.print_json(_document(log))
+        output.print_json(log_document(log))
     else:
         _print(log, has_expectation=bool(expect_head))
     if log.findings:
@@ -66,7 +66,8 @@ def _progress(path: Path, *, shown: bool) -> Iterator[Callable[[int], None]]:
         yield lambda size: progress.advance(task, size)
 
 
-def _document(log: VerifiedLog) -> dict[str, object]:
+def log_document(log: VerifiedLog) -> dict[str, object]:
+    """The result as a document."""
     return {
         "is_whole": not log.findings,
         "replica_id": log.replica_id,

@@ -85,6 +85,11 @@ def _overwrite(site: Site, files: Callable[[Path], list[Path]]) -> None:
     site.units.start("vecsec-retrieval")
 
 
+def panicked(site: Site) -> None:
+    """A leak was suspected, and everything was stopped."""
+    site.run("panic", "--all")
+
+
 def nothing(_site: Site) -> None:
     """Nothing is broken; somebody only fears or wants something."""
 
@@ -119,6 +124,7 @@ FAULTS: dict[str, Callable[[Site], None]] = {
     "cell-damaged": cell_damaged,
     "cell-destroyed": cell_destroyed,
     "leak-suspected": nothing,
+    "panicked": panicked,
     "too-little-memory": nothing,
 }
 NEED_A_SERVER = frozenset({"store-killed", "store-slow"})

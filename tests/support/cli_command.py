@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from typer import Typer
 from typer.testing import CliRunner, Result
 
 from vecsec_cli.main import app
@@ -14,9 +15,10 @@ class Command:
     """Runs `vecsec` as a user would, with what the environment of a test says."""
 
     environment: dict[str, str]
+    application: Typer = app
 
     def __call__(self, *arguments: str, exit_code: int = 0, **environment: str) -> Result:
-        result = CliRunner().invoke(app, arguments, env={**self.environment, **environment})
+        result = CliRunner().invoke(self.application, arguments, env={**self.environment, **environment})
         unexpected = result.exception is not None and not isinstance(result.exception, SystemExit)
         assert not unexpected, result.exception
         assert result.exit_code == exit_code, result.output
