@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vecsec_chassis.identifiers import is_collection_id
 from vecsec_chassis.labels import AttributeValue
 from vecsec_retrieval.rows import Document
 from vecsec_retrieval.stores.broken_cells import BrokenCell, UnreadableCell
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     untagged = 0
     try:
         for salvaged in cell.rows():
+            if not is_collection_id(salvaged.collection_id):
+                continue  # what the service notes for itself, such as the catalogue of labels, is no loss
             document = from_stored(salvaged.row, options.tenant)
             if document is None:
                 untagged += 1

@@ -133,8 +133,11 @@ def test_a_cell_without_its_index_files_is_repaired_from_its_texts(site: Site) -
     until_it_ends_with(9, site, "tenant_a")
     until_it_ends_with(0, site, "tenant_b")
     site.units.stop("vecsec-retrieval")
+    for no_tenant in ("..", ".", ".aside", "../tenant_a"):
+        assert administrator(site, "tenant", "repair", "--tenant", no_tenant, check=False).returncode == 5
     repaired = administrator(site, "tenant", "repair", "--tenant", "tenant_a", "--json")
     archive = json.loads(repaired.stdout)
+    assert "could not be read" not in repaired.stderr, "nothing is lost, for the labels are noted in the rows too"
     assert archive["documents"] == before
     assert (site.state.chroma / ".aside").is_dir()
     site.units.start("vecsec-retrieval")

@@ -4,6 +4,7 @@ The manifest is written last: a folder without one was not finished.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from vecsec_cli import state_files
 from vecsec_cli.failures import CommandFailure
 
 MANIFEST = "tenant.json"
+_COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
+"""The services know the whole grammar; here nothing may lead out of the folder."""
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
 
@@ -120,4 +123,6 @@ def writing_archive(folder: Path, tenant_id: str) -> Iterator[ArchiveWriter]:
 
 
 def _file(folder: Path, collection_id: str) -> Path:
+    if _COLLECTION_ID.fullmatch(str(collection_id)) is None:  # manifests hold anything
+        raise CommandFailure(f"{collection_id!r} is no collection's id, so no file of {folder} is called after it")
     return folder / f"{collection_id}.jsonl"

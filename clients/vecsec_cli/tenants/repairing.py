@@ -66,7 +66,7 @@ def repair(
     path = _chroma_path(state_dir)
     cell = path / tenant
     with _alone(path):
-        if cell.parent != path or not cell.is_dir():
+        if cell not in cells_in(path):
             raise CommandFailure(f"{path} has no cell of tenant {tenant!r}", exit_code=ExitCode.NOT_FOUND)
         aside = path / ASIDE / f"{tenant}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         aside.parent.mkdir(mode=0o700, exist_ok=True)
