@@ -1,0 +1,171 @@
+"""Gateway and retrieval restarted while the SDK searches and imports: no call fails but those that it tries again, no
+answer is wrong, and nothing acknowledged is lost. For replicas of the policy service see `test_rolling_restart`."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+
+from support.stack import Stack, document, running_stack
+
+from vecsec_chassis.server import RunningService
+from vecsec_client import AsyncVecSecClient, DocumentInput, Fallback, RetryPolicy, SearchAnswer, Unavailable
+from vecsec_gateway.app import running_gateway
+from vecsec_gateway.settings import GatewaySettings
+from vecsec_retrieval.app import running_retrieval
+from vecsec_retrieval.settings import RetrievalSettings
+
+SEARCHES = 'vecsec_requests_total{code="OK",method="SearchDocuments"}'
+PATIENT = RetryPolicy(attempts=50, initial_wait_seconds=0.05, longest_wait_seconds=0.5)
+ONCE = RetryPolicy(attempts=1)
+DOCUMENTS, BATCH = 400, 10
+
+
+def gateway(stack: Stack, retrieval_port: int, port: int = 0) -> AbstractAsyncContextManager[RunningService]:
+    """A gateway before the stack's policy service and some retrieval service."""
+    return running_gateway(
+        GatewaySettings.model_validate(
+            {
+                "VECSEC_GATEWAY_PORT": port,
+                "VECSEC_GATEWAY_METRICS_PORT": 0,
+                "VECSEC_ISSUERS_FILE": stack.issuer.issuers_file,
+                "VECSEC_POLICY_ADDRESS": f"localhost:{stack.policy_service.port}",
+                "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{retrieval_port}",
+                "VECSEC_CIRCUIT_OPEN_SECONDS": 0.5,
+                "VECSEC_SHUTDOWN_GRACE_SECONDS": 2,
+            }
+        )
+    )
+
+
+def retrieval(stack: Stack, port: int = 0) -> AbstractAsyncContextManager[RunningService]:
+    """A retrieval service with a store of its own."""
+    return running_retrieval(
+        RetrievalSettings.model_validate(
+            {
+                "VECSEC_RETRIEVAL_PORT": port,
+                "VECSEC_RETRIEVAL_METRICS_PORT": 0,
+                "VECSEC_GRANT_JWKS": str(stack.issuer.grant_jwks_file),
+                "CHROMA_PATH": stack.folder / "restarted",
+                "VECSEC_SHUTDOWN_GRACE_SECONDS": 1,
+            }
+        )
+    )
+
+
+def client(stack: Stack, *ports: int, retries: RetryPolicy = PATIENT) -> AsyncVecSecClient:
+    """An administrator's SDK before some gateways, which it takes in turn."""
+    addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
+    return AsyncVecSecClient(
+        f"ipv4:{addresses}",
+        token=stack.issuer.token("tenant_a", "admin", "SECRET"),
+        default_tenant="tenant_a",
+        retry_policy=retries,
+        plaintext=True,
+    )
+
+
+def passage(document_id: str) -> DocumentInput:
+    return DocumentInput(document_id=document_id, text="the plan", sensitivity="PUBLIC", topics=["rag"])
+
+
+async def until(is_so: Callable[[], bool], work: list[asyncio.Task[None]]) -> None:
+    """Wait for something while work goes on; what the work raises is raised."""
+    async with asyncio.timeout(60):
+        while not is_so():
+            for each in work:
+                if each.done():
+                    each.result()
+            await asyncio.sleep(0.02)
+
+
+async def test_gateways_are_restarted_one_by_one_without_a_failed_call(tmp_path: Path) -> None:
+    async with running_stack(tmp_path) as stack, AsyncExitStack() as exits:
+        await stack.load("tenant_a", document("plan", "the plan"))
+        port = stack.retrieval_service.port
+        lives = [AsyncExitStack(), AsyncExitStack()]
+        for life in lives:
+            exits.push_async_callback(life.aclose)
+        replicas = [await life.enter_async_context(gateway(stack, port)) for life in lives]
+        sdk = await exits.enter_async_context(client(stack, *(each.port for each in replicas)))
+        answers: list[SearchAnswer] = []
+        done = asyncio.Event()
+
+        async def search_on() -> None:
+            while not done.is_set():
+                answers.append(await sdk.search("plan", fallback=Fallback.NONE, timeout=20))
+
+        work = [asyncio.create_task(search_on()) for _ in range(3)]
+        for number, life in enumerate(lives):
+            await until(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
+            await life.aclose()
+            alone = len(answers) + 30
+            await until(lambda alone=alone: len(answers) >= alone, work)
+            lives[number] = AsyncExitStack()
+            exits.push_async_callback(lives[number].aclose)
+            replicas[number] = await lives[number].enter_async_context(gateway(stack, port, replicas[number].port))
+        await until(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
+        done.set()
+        await asyncio.gather(*work)
+        assert all(answer.is_real for answer in answers)
+        assert {tuple(row.document_id for row in answer.results) for answer in answers} == {("plan",)}
+
+
+async def test_retrieval_is_restarted_under_searches_and_an_import_and_nothing_acknowledged_is_lost(
+    tmp_path: Path,
+) -> None:
+    async with running_stack(tmp_path) as stack, AsyncExitStack() as exits:
+        life = AsyncExitStack()
+        exits.push_async_callback(life.aclose)
+        port = (await life.enter_async_context(retrieval(stack))).port
+        front = await exits.enter_async_context(gateway(stack, port))
+        sdk = await exits.enter_async_context(client(stack, front.port))
+        hasty = await exits.enter_async_context(client(stack, front.port, retries=ONCE))
+        async for _ in sdk.import_documents([passage("plan")], collection="fixed"):
+            pass
+        answers, refusals, acknowledged = list[SearchAnswer](), list[Unavailable](), [0]
+        done = asyncio.Event()
+
+        async def search_on(fallback: Fallback) -> None:
+            while not done.is_set():
+                try:
+                    answers.append(await hasty.search("plan", collection="fixed", fallback=fallback, timeout=20))
+                except Unavailable as unavailable:
+                    refusals.append(unavailable)
+                    await asyncio.sleep(0.05)
+
+        async def store() -> None:
+            documents = [passage(f"d{number}") for number in range(DOCUMENTS)]
+            async for progress in sdk.import_documents(documents, batch_size=BATCH, strict=True):
+                acknowledged[0] = progress.stored_count
+
+        searching = [asyncio.create_task(search_on(each)) for each in (Fallback.MOCK, Fallback.NONE)]
+        storing = asyncio.create_task(store())
+        await until(lambda: acknowledged[0] >= BATCH and len(answers) > 5, searching)
+        assert not storing.done(), "the import is under way"
+        await life.aclose()
+        before = acknowledged[0]
+        await until(lambda: bool(refusals) and not all(answer.is_real for answer in answers), searching)
+        again = await exits.enter_async_context(retrieval(stack, port))
+        assert again.port == port
+        kept = await sdk.get_documents([f"d{number}" for number in range(before)][:100])
+        assert {each.document_id for each in kept.documents} == {f"d{number}" for number in range(before)[:100]}
+        async with asyncio.timeout(60):
+            await storing
+        real = sum(answer.is_real for answer in answers)
+        await until(lambda: sum(answer.is_real for answer in answers) > real + 5, searching)
+        done.set()
+        await asyncio.gather(*searching)
+
+        assert all(error.retry_after is not None for error in refusals)
+        for answer in answers:
+            ids = [row.document_id for row in answer.results]
+            assert ids == ["plan"] if answer.is_real else all(each.startswith("mock-") for each in ids)
+        listed: set[str] = set()
+        page_token = ""
+        while page := await sdk.list_document_ids(page_size=200, page_token=page_token):
+            listed |= set(page.document_ids)
+            page_token = page.next_page_token
+            if not page_token:
+                break
+        assert listed == {f"d{number}" for number in range(DOCUMENTS)}
