@@ -352,6 +352,7 @@ def _violation_counts(response: gateway_pb2.CountViolationsResponse, asked: Iter
         denied_count=response.counts.denied_count,
         since=response.counts.since_time.ToDatetime(tzinfo=UTC),
         replica_id=response.counts.replica_id,
+        policy_version=response.counts.policy_version,
     )
 
 
@@ -376,4 +377,5 @@ def _violation_page(response: gateway_pb2.ListViolationsResponse) -> ViolationPa
         next_page_token=listing.next_page_token,
         has_more=listing.has_more,
         replica_id=listing.replica_id,
+        policy_version=listing.policy_version,
     )

@@ -201,6 +201,8 @@ class ViolationCounts:
     """When the oldest record of the audit log was written (UTC): nothing is known from before."""
     replica_id: str
     """Whose audit log was read."""
+    policy_version: str = ""
+    """By which the caller might ask; empty from services that do not say yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,8 @@ class ViolationPage:
     """Whether there are more already."""
     replica_id: str
     """Whose audit log was read."""
+    policy_version: str = ""
+    """By which the caller might ask; empty from services that do not say yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

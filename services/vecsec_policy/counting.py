@@ -42,6 +42,17 @@ class ViolationPage:
     """Goes on behind these; empty only where there is nothing to go on from."""
     has_more: bool
     """Whether there are more already."""
+    policy_version: str
+    """By which the caller may ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedViolations:
+    """How often rules were broken."""
+
+    counts: ViolationCounts
+    policy_version: str
+    """By which the caller may ask."""
 
 
 class ViolationReports:
@@ -57,15 +68,15 @@ class ViolationReports:
         """Whose audit log the answers are from."""
         return self._source.replica_id
 
-    async def count(self, identity: Identity, wanted: ViolationFilter) -> ViolationCounts:
+    async def count(self, identity: Identity, wanted: ViolationFilter) -> CountedViolations:
         """How often rules were broken.
 
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
             PolicyUnavailable: if nobody knows now.
         """
-        self._admit(AuditedCall.COUNT, identity, wanted.tenant_id)
-        return await self._source.ask(lambda queries: queries.count(wanted))
+        policy_version = self._admit(AuditedCall.COUNT, identity, wanted.tenant_id)
+        return CountedViolations(await self._source.ask(lambda queries: queries.count(wanted)), policy_version)
 
     async def page(
         self, identity: Identity, wanted: ViolationFilter, *, size: int, token: str, newest_first: bool
@@ -77,7 +88,7 @@ class ViolationReports:
             InvalidRequest: if the token is none, or the violation that it names is not known any more.
             PolicyUnavailable: if nobody knows now.
         """
-        self._admit(AuditedCall.LIST, identity, wanted.tenant_id)
+        policy_version = self._admit(AuditedCall.LIST, identity, wanted.tenant_id)
         before = PageToken.parse(token)
         cursor = before.cursors.get(self.replica_id)
         limit = size or _DEFAULT_PAGE_SIZE
@@ -96,9 +107,10 @@ class ViolationReports:
         after = before
         if shown:
             after = before.moved(self.replica_id, Cursor(shown[-1].incident_id, shown[-1].type))
-        return ViolationPage(shown, str(after), has_more=len(found) > limit)
+        return ViolationPage(shown, str(after), has_more=len(found) > limit, policy_version=policy_version)
 
-    def _admit(self, call: AuditedCall, identity: Identity, tenant_id: str) -> None:
+    def _admit(self, call: AuditedCall, identity: Identity, tenant_id: str) -> str:
+        """Let in who may ask, and say by which policy version."""
         standing = self._gate.admit(call, identity, tenant_id, Action.CONFIGURE)
         self._auditor.record(
             call,
@@ -109,3 +121,4 @@ class ViolationReports:
             policy_version=standing.policy.version,
             rule_ids=standing.entry.rule_ids,
         )
+        return standing.policy.version

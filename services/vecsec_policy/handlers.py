@@ -110,7 +110,8 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: policy_service_pb2.CountViolationsRequest, context: Context
     ) -> policy_service_pb2.CountViolationsResponse:
         """Count a tenant's violations."""
-        counts = await self._reports.count(current_identity(), _violation_filter(request))
+        counted = await self._reports.count(current_identity(), _violation_filter(request))
+        counts = counted.counts
         return policy_service_pb2.CountViolationsResponse(
             violations=[
                 policy_service_pb2.ViolationCount(violation_type=wire.violation_type_to_proto(violation), count=count)
@@ -119,6 +120,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             denied_count=counts.denied,
             since_time=_timestamp(counts.since),
             replica_id=self._reports.replica_id,
+            policy_version=counted.policy_version,
         )
 
     async def GetPolicyStatus(  # noqa: N802
@@ -157,6 +159,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             next_page_token=page.next_token,
             has_more=page.has_more,
             replica_id=self._reports.replica_id,
+            policy_version=page.policy_version,
         )
 
 

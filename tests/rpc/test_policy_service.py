@@ -221,6 +221,11 @@ async def test_violations_are_counted_for_administrators(policy: Running) -> Non
     assert counts[access_pb2.VIOLATION_TYPE_CROSS_TENANT_VIOLATION] == 2
     assert sum(counts.values()) == 2
     assert response.denied_count == 3
+    planned = await policy.stub.PlanAccess(plan(), metadata=policy.bearer())
+    assert response.policy_version == planned.policy_version != ""
+    listing = policy_service_pb2.ListViolationsRequest(tenant_id="tenant_a")
+    listed = await policy.stub.ListViolations(listing, metadata=policy.bearer(role="admin", clearance="SECRET"))
+    assert listed.policy_version == planned.policy_version
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await policy.stub.CountViolations(request, metadata=policy.bearer())
     assert refused(error) == ("PERMISSION_DENIED", "ACCESS_DENIED")

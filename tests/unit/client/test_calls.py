@@ -240,12 +240,14 @@ async def test_count_violations(caller: Caller, gateway: FakeGateway) -> None:
     since = Timestamp()
     since.FromDatetime(moment)
     count = policy_pb2.ViolationCount(violation_type=access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION, count=4)
-    counts = policy_pb2.CountViolationsResponse(violations=[count], denied_count=2, since_time=since)
+    counts = policy_pb2.CountViolationsResponse(
+        violations=[count], denied_count=2, since_time=since, policy_version="v1"
+    )
     gateway.answers["CountViolations"] = gateway_pb2.CountViolationsResponse(counts=counts)
     answer = await caller.call("count_violations")
     assert answer.counts["topic_violation"] == 4
     assert answer.counts["cross_tenant_violation"] == 0
-    assert (answer.denied_count, answer.since) == (2, moment)
+    assert (answer.denied_count, answer.since, answer.policy_version) == (2, moment, "v1")
 
 
 async def test_every_call_carries_token_request_id_and_deadline(make_caller: MakeCaller, gateway: FakeGateway) -> None:

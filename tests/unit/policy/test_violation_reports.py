@@ -65,7 +65,7 @@ class Service:
         )
 
     async def counts(self, wanted: ViolationFilter = TENANT_A) -> dict[ViolationType, int]:
-        counts = await self.reports.count(SUPERUSER, wanted)
+        counts = (await self.reports.count(SUPERUSER, wanted)).counts
         return {kind: count for kind, count in counts.violations.items() if count}
 
     async def page(
@@ -110,7 +110,7 @@ async def test_counts_by_type_and_time_and_tenant(start: Start) -> None:
         assert await service.counts(replace(TENANT_A, start=NOON + 10)) == {CLEARANCE: 5}
         assert await service.counts(replace(TENANT_A, end=NOON + 10)) == {CLEARANCE: 2, TOPIC: 1}
         assert await service.counts(replace(TENANT_A, start=NOON + 11)) == {}
-        counts = await service.reports.count(SUPERUSER, TENANT_A)
+        counts = (await service.reports.count(SUPERUSER, TENANT_A)).counts
         assert (counts.since, counts.denied) == (NOON, 0)
         assert set(counts.violations) == set(ViolationType)
 
@@ -128,7 +128,7 @@ async def test_a_refused_call_is_denied_and_an_explanation_is_not(start: Start) 
             policy_version="v1",
             violations={CROSS: 1},
         )
-        counts = await service.reports.count(SUPERUSER, TENANT_A)
+        counts = (await service.reports.count(SUPERUSER, TENANT_A)).counts
         assert (counts.denied, counts.violations[CROSS]) == (1, 1)
 
 
@@ -254,7 +254,7 @@ async def test_counts_hold_over_rotation_and_forget_what_retention_removed(
             if number % 10 == 0:
                 await service.audit_file.written()
         path = service.audit_file.path
-        counted = await service.reports.count(SUPERUSER, TENANT_A)
+        counted = (await service.reports.count(SUPERUSER, TENANT_A)).counts
         assert len(log_files(path)) == 4
         kept = [decision for decision in read_decisions(path) if decision.violations]
         assert 0 < len(kept) < 60

@@ -497,10 +497,13 @@ class CountViolationsResponse(_message.Message):
     DENIED_COUNT_FIELD_NUMBER: _builtins.int
     SINCE_TIME_FIELD_NUMBER: _builtins.int
     REPLICA_ID_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     denied_count: _builtins.int
     """How many calls of the tenant's callers were refused in that time."""
     replica_id: _builtins.str
     """The replica of the policy service whose audit log was read."""
+    policy_version: _builtins.str
+    """The policy version that let the caller ask; what is told may have been decided by others."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ViolationCount]:
         """One entry for every kind of violation that was asked for, also those with count 0."""
@@ -516,10 +519,11 @@ class CountViolationsResponse(_message.Message):
         denied_count: _builtins.int = ...,
         since_time: _timestamp_pb2.Timestamp | None = ...,
         replica_id: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_count", b"denied_count", "replica_id", b"replica_id", "since_time", b"since_time", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denied_count", b"denied_count", "policy_version", b"policy_version", "replica_id", b"replica_id", "since_time", b"since_time", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -647,6 +651,7 @@ class ListViolationsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     HAS_MORE_FIELD_NUMBER: _builtins.int
     REPLICA_ID_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Goes on behind these, also behind the last one: asking again with it shows what came since. Empty only while there
     is nothing yet.
@@ -655,6 +660,8 @@ class ListViolationsResponse(_message.Message):
     """Whether there are more already."""
     replica_id: _builtins.str
     """The replica of the policy service whose audit log was read."""
+    policy_version: _builtins.str
+    """The policy version that let the caller ask; what is told may have been decided by others."""
     @_builtins.property
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Violation]:
         """The violations, in the order of the log or, if so asked, against it."""
@@ -666,10 +673,11 @@ class ListViolationsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         has_more: _builtins.bool = ...,
         replica_id: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "next_page_token", b"next_page_token", "replica_id", b"replica_id", "violations", b"violations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "next_page_token", b"next_page_token", "policy_version", b"policy_version", "replica_id", b"replica_id", "violations", b"violations"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
