@@ -2,20 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
-import grpc
 import structlog
 
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.certificate_watch import running_certificates
+from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.clock_watch import ClockWatch
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
-from vecsec_chassis.telemetry import running_telemetry
+from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy.audit import Auditor
-from vecsec_policy.audit_file import running_audit_file
+from vecsec_policy.audit_file import AuditFile, running_audit_file
 from vecsec_policy.audit_health import running_audit_health
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
@@ -33,7 +34,7 @@ from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.status import StatusReader
 from vecsec_policy.version_metrics import VersionMetrics
-from vecsec_policy.violation_indexing import running_violation_index
+from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
 from vecsec_policy.violations import ViolationLedger
 
 log = structlog.get_logger()
@@ -60,73 +61,115 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_certificates(settings.certificate_files(), telemetry.meter)
         )
         metrics = PolicyMetrics(telemetry.meter)
-        report = ReloadReport(metrics)
-        guard = OrphanGuard()
-        watched_policy = WatchedPolicy(settings.policy_dir, report)
-        reload = PolicyReload(watched_policy, WatchedRollout(settings.rollout_file, report), guard)
-        VersionMetrics(telemetry.meter, reload.in_force)
-        signer = RotatingSigner(settings.grant_key_file, report)
+        watched = _watched(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
-        refuses = settings.audit_on_failure is AuditFailure.REFUSE
-        auditor = Auditor(audit_file, may_decide=lambda: not refuses or audit_file.is_recording)
-        ledger = ViolationLedger(metrics)
-        gate = EntryGate(reload.in_force, ledger, auditor)
-        shadow_counts = ShadowCounts(telemetry.meter)
-        shadow = Shadow(reload.in_force, audit_file, shadow_counts)
-        planner = AccessPlanner(
-            gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds, shadow=shadow
-        )
-        checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
-        index = stack.enter_context(running_violation_index(audit_file, metrics))
-        handlers = PolicyHandlers(
-            planner,
-            checker,
-            AccessExplainer(gate, auditor),
-            ViolationReports(gate, index, auditor),
-            StatusReader(gate, reload.in_force, shadow_counts, auditor, lambda: report.is_failing),
-        )
-        signer.on_change(planner.forget)
-        guard.ask(checker.labels)
-        for forget in (planner.forget, checker.forget, shadow.forget):
-            reload.in_force.on_change(forget)
-
-        def add_servicer(server: grpc.aio.Server) -> None:
-            policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(handlers, server)
-
+        audit_log = _AuditLog(audit_file, stack.enter_context(running_violation_index(audit_file, metrics)))
+        deciding = _deciding(settings, telemetry, metrics, watched, audit_log)
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
-                add_servicer=add_servicer,
-                listening=Listening(
-                    address=settings.bind_address,
-                    port=settings.port,
-                    port_setting="VECSEC_POLICY_PORT",
-                    certificates=certificates,
-                    allowed_peers=settings.allowed_peers,
-                    allowed_peers_setting="VECSEC_POLICY_ALLOWED_PEERS",
-                    health_port=settings.health_port,
-                    health_port_setting="VECSEC_POLICY_HEALTH_PORT",
-                ),
+                add_servicer=partial(policy_service_pb2_grpc.add_PolicyServiceServicer_to_server, deciding.handlers),
+                listening=_listening(settings, certificates),
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,
-                carries_calls=True,
             )
         )
-        log.info(
-            "policy in force",
-            policy_version=watched_policy.policy.version,
-            policy_dir=str(settings.policy_dir),
-            rules=len(watched_policy.policy.engine.rules),
-            roles=len(watched_policy.policy.roles),
-            tenants=len(watched_policy.policy.tenants),
-        )
-        looking = keep_looking((reload.look, signer.look), report, service.health)
+        _log_policy(settings, watched.policy)
+        looking = keep_looking((watched.reload.look, watched.signer.look), watched.report, service.health)
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
-        await stack.enter_async_context(running_in_background(shadow.run(), "let the candidate decide too"))
-        watching = ClockWatch(telemetry.meter).run(on_jump=planner.forget)
+        await stack.enter_async_context(running_in_background(deciding.shadow.run(), "let the candidate decide too"))
+        watching = ClockWatch(telemetry.meter).run(on_jump=deciding.planner.forget)
         await stack.enter_async_context(running_in_background(watching, "watch the clock"))
         await service.health.set_serving(True)
+        refuses = settings.audit_on_failure is AuditFailure.REFUSE
         await stack.enter_async_context(running_audit_health(audit_file, service.health, refuses=refuses))
         yield service
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """What stands in files that may change."""
+
+    report: ReloadReport
+    guard: OrphanGuard
+    policy: WatchedPolicy
+    reload: PolicyReload
+    signer: RotatingSigner
+
+
+def _watched(settings: PolicySettings, telemetry: Telemetry, metrics: PolicyMetrics) -> _Watched:
+    report = ReloadReport(metrics)
+    guard = OrphanGuard()
+    policy = WatchedPolicy(settings.policy_dir, report)
+    reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report), guard)
+    VersionMetrics(telemetry.meter, reload.in_force)
+    return _Watched(report, guard, policy, reload, RotatingSigner(settings.grant_key_file, report))
+
+
+@dataclass(frozen=True, slots=True)
+class _AuditLog:
+    """The log of decisions, and what is known from it."""
+
+    file: AuditFile
+    index: ViolationIndexing
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """What answers by the policy in force."""
+
+    planner: AccessPlanner
+    shadow: Shadow
+    handlers: PolicyHandlers
+
+
+def _deciding(
+    settings: PolicySettings, telemetry: Telemetry, metrics: PolicyMetrics, watched: _Watched, audit_log: _AuditLog
+) -> _Deciding:
+    in_force, signer = watched.reload.in_force, watched.signer
+    refuses = settings.audit_on_failure is AuditFailure.REFUSE
+    auditor = Auditor(audit_log.file, may_decide=lambda: not refuses or audit_log.file.is_recording)
+    ledger = ViolationLedger(metrics)
+    gate = EntryGate(in_force, ledger, auditor)
+    shadow_counts = ShadowCounts(telemetry.meter)
+    shadow = Shadow(in_force, audit_log.file, shadow_counts)
+    planner = AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds, shadow=shadow)
+    checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
+    handlers = PolicyHandlers(
+        planner,
+        checker,
+        AccessExplainer(gate, auditor),
+        ViolationReports(gate, audit_log.index, auditor),
+        StatusReader(gate, in_force, shadow_counts, auditor, lambda: watched.report.is_failing),
+    )
+    signer.on_change(planner.forget)
+    watched.guard.ask(checker.labels)
+    for forget in (planner.forget, checker.forget, shadow.forget):
+        in_force.on_change(forget)
+    return _Deciding(planner, shadow, handlers)
+
+
+def _listening(settings: PolicySettings, certificates: WatchedCertificates | None) -> Listening:
+    return Listening(
+        address=settings.bind_address,
+        port=settings.port,
+        port_setting="VECSEC_POLICY_PORT",
+        certificates=certificates,
+        allowed_peers=settings.allowed_peers,
+        allowed_peers_setting="VECSEC_POLICY_ALLOWED_PEERS",
+        health_port=settings.health_port,
+        health_port_setting="VECSEC_POLICY_HEALTH_PORT",
+    )
+
+
+def _log_policy(settings: PolicySettings, watched: WatchedPolicy) -> None:
+    log.info(
+        "policy in force",
+        policy_version=watched.policy.version,
+        policy_dir=str(settings.policy_dir),
+        rules=len(watched.policy.engine.rules),
+        roles=len(watched.policy.roles),
+        tenants=len(watched.policy.tenants),
+    )

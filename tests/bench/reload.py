@@ -35,7 +35,7 @@ _RELOAD_SECONDS = 30.0
 
 INTRODUCTION = (
     f"A policy of {TENANTS:,} tenants and {RULES} rules is changed {_RELOADS} times while one caller plans and checks "
-    "without a pause; the slowest of all. The first plan by the new rules stands apart: with nothing remembered it "
+    "without a pause; the slowest of all, the first plan by the new rules among them: with nothing remembered it "
     "specialises all of them, of which here nearly none falls away."
 )
 
@@ -50,7 +50,7 @@ def measure() -> list[Figure]:
             caller = _Caller(channel, issuer)
             caller.until_answered()
             reloads = [_reload(policy, caller, number) for number in range(_RELOADS)]
-    requests = [each.seconds * 1e3 for _, asked in reloads for each in asked if not each.plans_first]
+    requests = [each.seconds * 1e3 for _, asked in reloads for each in asked]
     first_plans = [each.seconds * 1e3 for _, asked in reloads for each in asked if each.plans_first]
     return [
         Figure("from a changed file to the first check by it", max(seconds for seconds, _ in reloads), "s", 2.0),
