@@ -3,10 +3,11 @@
 BIN := .venv/bin
 SERVICES := .venv/installed-services
 DEVELOPMENT := .venv/installed-dev
+COMPOSE := docker compose --file deploy/compose/compose.yaml
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format protos bench bench-quick clean
+.PHONY: help run up down test lint format protos bench bench-quick clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
@@ -14,6 +15,14 @@ help: ## print this
 
 run: $(SERVICES) ## start the three services with a demonstration; Ctrl-C stops (ARGS=--no-demo: without it)
 	@exec $(BIN)/vecsec up $(ARGS)
+
+up: $(SERVICES) ## build the images and start everything in containers (deploy/compose); returns once it serves
+	$(BIN)/python deploy/compose/prepare.py
+	$(COMPOSE) build
+	$(COMPOSE) up --detach --remove-orphans --wait --wait-timeout 300 $(ARGS)
+
+down: ## stop the containers of `make up`; data stays (ARGS=--volumes: also removes it)
+	$(COMPOSE) --profile '*' down $(ARGS)
 
 test: $(DEVELOPMENT) ## run the tests (ARGS=tests/unit: some of them)
 	$(BIN)/pytest $(ARGS)

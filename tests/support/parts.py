@@ -40,6 +40,7 @@ def _kubectl() -> str | None:
 
 MISSING_PART: dict[str, Callable[[], str | None]] = {
     "checkov": lambda: None if find_checkov() else "not installed: .venv-checkov (deploy/development/checkov makes it)",
+    "compose": lambda: _programs("docker-compose"),
     "docker": missing_engine,
     "grpcurl": lambda: _programs("grpcurl"),
     "kubectl": _kubectl,

@@ -1,0 +1,166 @@
+"""deploy/compose for real: one command from nothing to a search; flag by `.env`; data outlives `down`.
+
+With the images as built for all tests, and Debian's Prometheus and Alertmanager in the place of images that only a
+registry has; Grafana is left out for that reason.
+"""
+
+import json
+import shutil
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.compose import Project, copied_project
+from support.docker_engine import base_image
+from support.installation import free_ports
+from support.parts import find_program
+
+pytestmark = [
+    pytest.mark.compose,
+    pytest.mark.docker,
+    pytest.mark.prometheus,
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+]
+
+
+def stand_in(image: str, data: str, *programs: str) -> dict[str, Any]:
+    """A service's program of this machine in an image without one."""
+    mounts: list[dict[str, object]] = [
+        {"type": "bind", "source": str(find_program(name)), "target": f"/usr/bin/{name}", "read_only": True}
+        for name in programs
+    ]
+    mounts.append({"type": "tmpfs", "target": data})
+    return {"image": image, "pull_policy": "never", "entrypoint": [programs[0]], "user": "65534", "volumes": mounts}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str], engine: str | None) -> Iterator[Project]:
+    base = base_image(engine)
+    override = {
+        "name": f"vecsec-{uuid.uuid4().hex[:8]}",
+        "services": {
+            "prometheus": stand_in(base, "/prometheus", "prometheus", "promtool"),
+            "alertmanager": stand_in(base, "/alertmanager", "prometheus-alertmanager", "amtool"),
+        },
+    }
+    copied = copied_project(tmp_path_factory.mktemp("compose"), engine, override)
+    assert copied.prepare() == ""
+    gateway, prometheus, alertmanager = free_ports(3)
+    copied.set(
+        VECSEC_VERSION=images["gateway"].rpartition(":")[2],
+        GATEWAY_PORT=str(gateway),
+        PROMETHEUS_PORT=str(prometheus),
+        ALERTMANAGER_PORT=str(alertmanager),
+    )
+    yield copied
+    copied.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+    shutil.rmtree(copied.folder)
+
+
+@pytest.fixture(scope="module")
+def address(project: Project, record_testsuite_property: Any) -> str:
+    """The gateway's address, once a document was found that was imported after one command."""
+    began = time.monotonic()
+    up(project)
+    address = f"localhost:{project.config()['services']['vecsec-agent']['ports'][0]['published']}"
+    source = project.folder / "documents.jsonl"
+    source.write_text(
+        json.dumps({"id": "plan", "text": "the spring plan", "sensitivity": "INTERNAL", "topics": ["rag"]})
+    )
+    project.vecsec("import", str(source), "--tenant", "tenant_a", **as_caller(project, address, "admin", "SECRET"))
+    assert search(project, address) == {"plan": "PROVENANCE_REAL"}
+    record_testsuite_property("compose_seconds_to_first_search", round(time.monotonic() - began, 1))
+    return address
+
+
+def up(project: Project) -> None:
+    """As `make up` does after building, of what can be had without a registry."""
+    services = [name for name in project.config()["services"] if name != "grafana"]
+    project.compose("up", "--detach", "--wait", "--wait-timeout", "180", *services)
+
+
+def as_caller(project: Project, address: str, role: str = "analyst", clearance: str = "INTERNAL") -> dict[str, str]:
+    token = ("token", "--tenant", "tenant_a", "--role", role, "--clearance", clearance, "--subject", role)
+    return {"VECSEC_GATEWAY": address, "VECSEC_TOKEN": project.vecsec(*token).stdout.strip()}
+
+
+def search(project: Project, address: str) -> dict[str, str]:
+    """What a search finds, and what it says that it is."""
+    command = ("search", "plan", "--tenant", "tenant_a", "--json")
+    answer = json.loads(project.vecsec(*command, **as_caller(project, address)).stdout)
+    return {each["document_id"]: each["provenance"] for each in answer["results"]}
+
+
+def test_one_command_leads_to_a_search(project: Project, address: str) -> None:
+    assert "plan" in search(project, address)
+
+
+def test_only_retrieval_knows_of_chromadb(project: Project, address: str) -> None:
+    assert address
+    look_up = ("python", "-c", "import socket; socket.getaddrinfo('chromadb', 8000)")
+    project.compose("exec", "-T", "retrieval", *look_up)
+    for service in ("vecsec-agent", "policy"):
+        with pytest.raises(RuntimeError, match="gaierror"):
+            project.compose("exec", "-T", service, *look_up)
+
+
+def test_monitoring_sees_the_services(project: Project, address: str) -> None:
+    assert address
+    ports = {
+        name: each["ports"][0]["published"] for name, each in project.config()["services"].items() if "ports" in each
+    }
+    prometheus = f"http://127.0.0.1:{ports['prometheus']}/api/v1"
+    deadline = time.monotonic() + 60
+    expected = {f"vecsec-{service}": "1" for service in ("gateway", "policy", "retrieval")}
+    while ups(prometheus) != expected:
+        assert time.monotonic() < deadline, ups(prometheus)
+        time.sleep(0.5)
+    with urllib.request.urlopen(f"{prometheus}/alertmanagers") as answer:
+        assert len(json.load(answer)["data"]["activeAlertmanagers"]) == 1
+    with urllib.request.urlopen(f"{prometheus}/rules") as answer:
+        assert len(json.load(answer)["data"]["groups"]) >= 3
+
+
+def ups(prometheus: str) -> dict[str, str]:
+    query = urllib.parse.urlencode({"query": "up"})
+    with urllib.request.urlopen(f"{prometheus}/query?{query}") as answer:
+        return {each["metric"]["job"]: each["value"][1] for each in json.load(answer)["data"]["result"]}
+
+
+def test_the_flag_is_flipped_by_env_and_by_its_file(project: Project, address: str) -> None:
+    project.set(USE_REAL_VECTOR_RETRIEVAL="false")
+    up(project)
+    assert set(search(project, address).values()) == {"PROVENANCE_MOCK"}
+    project.set(USE_REAL_VECTOR_RETRIEVAL="true")
+    up(project)
+    assert "plan" in search(project, address)
+    project.vecsec("flag", "set", "off", "--tenant", "tenant_a")
+    until_provenance(project, address, "PROVENANCE_MOCK")
+    project.vecsec("flag", "set", "on", "--tenant", "tenant_a")
+    until_provenance(project, address, "PROVENANCE_REAL")
+
+
+def until_provenance(project: Project, address: str, expected: str) -> None:
+    deadline = time.monotonic() + 30
+    while set(search(project, address).values()) != {expected}:
+        assert time.monotonic() < deadline, search(project, address)
+        time.sleep(0.5)
+
+
+def test_data_outlives_down(project: Project, address: str) -> None:
+    project.compose("--profile", "*", "down")
+    assert project.compose("ps", "--all", "--quiet") == ""
+    up(project)
+    assert search(project, address)["plan"] == "PROVENANCE_REAL"
+
+
+def test_state_is_not_in_the_containers(project: Project, address: str) -> None:
+    assert address
+    private = "from pathlib import Path; print([str(p) for p in Path('/etc/vecsec').rglob('*.pem')])"
+    for service in ("vecsec-agent", "policy", "retrieval"):
+        assert project.compose("exec", "-T", service, "python", "-c", private).strip() == "[]"
