@@ -29,12 +29,12 @@ pytestmark = [
 
 
 def stand_in(image: str, data: str, *programs: str) -> dict[str, Any]:
-    """A service's program of this machine in an image without one."""
-    mounts: list[dict[str, object]] = [
-        {"type": "bind", "source": str(find_program(name)), "target": f"/usr/bin/{name}", "read_only": True}
-        for name in programs
+    """A service's program, as Debian has it, in an image without one."""
+    parts = [*(str(find_program(name)) for name in programs), "/usr/share/prometheus"]
+    mounts: list[dict[str, Any]] = [
+        {"type": "bind", "source": part, "target": part, "read_only": True} for part in parts
     ]
-    mounts.append({"type": "tmpfs", "target": data})
+    mounts.append({"type": "tmpfs", "target": data, "tmpfs": {"mode": 0o1777}})
     return {"image": image, "pull_policy": "never", "entrypoint": [programs[0]], "user": "65534", "volumes": mounts}
 
 
