@@ -1,6 +1,7 @@
 """`vecsec flag get` and `vecsec flag set`: whether retrieval is real, for everybody or for some tenants."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from vecsec_cli import output
 from vecsec_cli.flag_file import FLAG_KEY, FlagSetting, read_setting, write_setting
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
+from vecsec_cli.service_settings import operator_settings
 
 app = typer.Typer(help="Look at the live flag for real retrieval, or set it.", no_args_is_help=True)
 
@@ -26,7 +28,7 @@ def get_flag(
     json: JsonOption = False,
 ) -> None:
     """Show for whom real retrieval is on."""
-    path = state_directory(state_dir).flags_file
+    path = _flag_file(state_dir)
     setting = read_setting(path)
     if json:
         output.print_json({"flag": FLAG_KEY, "file": str(path), **_fields(setting, tenant)})
@@ -55,7 +57,7 @@ def set_flag(
 
     Without --tenant the setting holds for everybody: settings of single tenants are removed, and named as they go.
     """
-    path = state_directory(state_dir).flags_file
+    path = _flag_file(state_dir)
     before = read_setting(path) or FlagSetting(default=True)
     is_on = value is Switch.ON
     after = before.with_tenants(tenant, is_on) if tenant else FlagSetting(default=is_on)
@@ -67,6 +69,11 @@ def set_flag(
     output.say(setting_sentence(after))
     for name, word in removed.items():
         output.note(f"removed the setting of {name} (it was {word})")
+
+
+def _flag_file(state_dir: Path | None) -> Path:
+    """The file that the services watch: the operator's setting goes before the state directory, as everywhere."""
+    return Path(operator_settings().get("VECSEC_FLAG_FILE") or state_directory(state_dir).flags_file)
 
 
 def _fields(setting: FlagSetting | None, tenant: str | None) -> dict[str, object]:

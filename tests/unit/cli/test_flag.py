@@ -31,6 +31,16 @@ def seen_by_services(state: Path, *tenants: str) -> list[bool]:
     return asyncio.run(ask())
 
 
+def test_the_file_that_the_services_were_told_of_is_the_one(
+    vecsec: Command, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECSEC_FLAG_FILE", str(tmp_path / "elsewhere" / "flags.json"))
+    vecsec("flag", "set", "off")
+    assert vecsec.json("flag", "get")["file"] == str(tmp_path / "elsewhere" / "flags.json")
+    assert seen_by_services(tmp_path / "elsewhere", "tenant_a") == [False]
+    assert seen_by_services(state, "tenant_a") == [True]
+
+
 def test_without_a_file_the_environment_decides(vecsec: Command, state: Path) -> None:
     assert vecsec.json("flag", "get") == {
         "flag": FLAG_KEY,
