@@ -47,6 +47,8 @@ class CheckedRules:
     """What these look at."""
     rows_ask_who: bool
     """Whether these may depend on who the caller is."""
+    ask_for_the_day: bool
+    """Whether any rule may depend on the day, by whatever expression it reaches the context."""
 
 
 class CedarEngine:
@@ -64,12 +66,8 @@ class CedarEngine:
         self._about_rows = cedarpy.PolicySet.from_json_str(checked.about_rows)
         self.rules = MappingProxyType(checked.rules)
         """The rules by their ids."""
-        self.asks_for_the_day = any(
-            path == ("context",) or path[:2] == ("context", "today")
-            for rule in checked.rules.values()
-            for path in rule.mentions.attributes
-        )
-        """Whether some rule depends on the day."""
+        self.asks_for_the_day = checked.ask_for_the_day
+        """Whether some rule may depend on the day."""
         self._shapes = LabelShapes(self.accepts)
         self._residuals: LRUCache[tuple[Caller, Tenant, Action], str] = LRUCache(_REMEMBERED_RESIDUALS)
         self._places: LRUCache[tuple[Role, Tenant, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
@@ -111,15 +109,18 @@ class CedarEngine:
             return None
         with problems:
             _check_entities(source, schema)
+            about_tenants = policies_about(cedar_entities.TENANT_TYPE, policies)
             about_rows = policies_about(cedar_entities.DOCUMENT_TYPE, policies)
+            asked_for = attributes_asked_for(about_rows)
             return cls(
                 CheckedRules(
                     source.schema_text,
                     rules,
-                    about_tenants=json.dumps(policies_about(cedar_entities.TENANT_TYPE, policies)),
+                    about_tenants=json.dumps(about_tenants),
                     about_rows=json.dumps(about_rows),
-                    attributes_asked_for=attributes_asked_for(about_rows),
+                    attributes_asked_for=asked_for,
                     rows_ask_who=asks_who(about_rows),
+                    ask_for_the_day="today" in asked_for | attributes_asked_for(about_tenants),
                 )
             )
         return None

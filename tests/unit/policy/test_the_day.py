@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from unit.policy.test_use_cases import Service, identity
 
+import vecsec_policy
 from vecsec_chassis.access import Action, ViolationType
 from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.days import day_before, day_of, end_of, start_of
@@ -14,6 +16,7 @@ from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.principals import Caller
 from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
 
+DEFAULT_POLICY = Path(vecsec_policy.__file__).parent / "default_policy"
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "policies" / "attributes"
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC).timestamp()
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
@@ -41,6 +44,23 @@ def test_days_are_numbers_that_compare_as_days_do() -> None:
     assert (day_of(NOON), day_of(MIDNIGHT - 0.001), day_of(MIDNIGHT)) == (20260131, 20260131, 20260201)
     assert (day_before(20260201), day_before(20260101), day_before(20240301)) == (20260131, 20251231, 20240229)
     assert end_of(20260131) == start_of(20260201) == MIDNIGHT
+
+
+@pytest.mark.parametrize(
+    "context", ["context", "(if principal.clearance > 1 then context else context)", "{here: context}.here"]
+)
+def test_a_rule_is_seen_to_ask_for_the_day_however_it_reaches_it(tmp_path: Path, context: str) -> None:
+    """Unseen, it would be decided without a day, and what it forbids be let through."""
+    folder = copytree(DEFAULT_POLICY, tmp_path / "policy")
+    rule = f"""
+        @id("closed") @description("d") @violation("topic_violation")
+        forbid (principal, action, resource is Document)
+        when {{ {context} has today && context.target.tenant_id == "tenant_a" }};
+    """
+    (rules,) = folder.glob("*.cedar")
+    rules.write_text(rules.read_text() + rule)
+    assert load_snapshot(folder).engine.asks_for_the_day
+    assert not load_snapshot(DEFAULT_POLICY).engine.asks_for_the_day
 
 
 def test_an_embargo_ends_with_the_day_before(service: Service) -> None:
