@@ -1,10 +1,12 @@
 """Revokes every grant there is: another key signs, and the public halves of all before are withdrawn."""
 
+import fcntl
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +51,12 @@ def revoke_grants(key: Path, key_set: str, signs_with: Callable[[], str | None] 
         CommandFailure: if these files are not on this machine or cannot be understood; nothing was changed.
         OSError: if they cannot be written.
     """
+    _published(key_set)  # that there is one, before a lock is made beside it
+    with _alone(Path(key_set)):
+        return _revoke(key, key_set, signs_with)
+
+
+def _revoke(key: Path, key_set: str, signs_with: Callable[[], str | None] | None) -> Revocation:
     published = _published(key_set)
     pem = development_issuer.new_key_pem()
     private_key = load_pem_private_key(pem, password=None)
@@ -69,6 +77,14 @@ def revoke_grants(key: Path, key_set: str, signs_with: Callable[[], str | None] 
     is_adopted = signs_with is not None and _wait(partial(_is_by, signs_with, key_id))
     _put(set_file, development_issuer.key_set([public]), 0o644)
     return Revocation(key_id, tuple(published), is_adopted)
+
+
+@contextmanager
+def _alone(key_set: Path) -> Iterator[None]:
+    """Wait for others who revoke: of two at once, each would withdraw the other's new key."""
+    with key_set.with_name(f".{key_set.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def public_members(key_set: bytes) -> dict[str, object]:

@@ -29,7 +29,7 @@ rm state/keys/grant.pem
 
 # 3. Collect evidence: the log of each replica of the policy service, the rules, the flag, the pods.
 for pod in $(kubectl -n vecsec get pods -l app.kubernetes.io/component=policy -o name); do
-  kubectl -n vecsec exec "$pod" -c vecsec -- python3 -c \\
+  kubectl -n vecsec exec "$pod" -c vecsec -- python -c \\
     'import glob; [print(open(f).read(), end="") for f in sorted(glob.glob("/var/lib/vecsec/audit/*.jsonl"))]' \\
     > "audit.${{pod##*/}}.jsonl"
 done

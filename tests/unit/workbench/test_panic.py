@@ -5,6 +5,7 @@ import json
 import shutil
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jwt
@@ -116,6 +117,13 @@ def test_in_a_folder_of_keys_the_new_one_sorts_last_however_often(state: StateDi
         done = revoke_grants(folder, str(state.grant_jwks), None)
         assert key_id(max(folder.glob("*.pem"))) == done.key_id
     assert published(state) == [done.key_id]
+
+
+def test_two_at_once_do_not_withdraw_each_others_key(state: StateDirectory) -> None:
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(lambda _: revoke_grants(state.grant_key, str(state.grant_jwks), None), range(8)):
+            pass
+    assert published(state) == [key_id(state.grant_key)]
 
 
 def test_a_key_set_behind_a_url_is_left_to_its_owner(vecsec: Command, state: StateDirectory) -> None:
