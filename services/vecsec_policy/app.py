@@ -74,6 +74,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,
+                carries_calls=True,
             )
         )
         _log_policy(settings, watched.policy)

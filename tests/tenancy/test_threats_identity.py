@@ -12,7 +12,7 @@ from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2
-from vecsec.lane.v1 import lane_service_pb2_grpc
+from vecsec.lane.v1 import lane_service_pb2, lane_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
@@ -61,6 +61,39 @@ async def test_threat_20_whoever_has_no_token_opens_no_lane_to_the_gateway(stack
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await lane_service_pb2_grpc.LaneServiceStub(channel).Carry(timeout=SEARCH_SECONDS).read()
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_threat_07_a_lane_gives_no_rights(stack: Stack) -> None:
+    """Policy and retrieval carry calls, each by its own token or grant alone, whatever its neighbours have."""
+    plan = policy_service_pb2.PlanAccessRequest(tenant_id="tenant_a", action=access_pb2.ACTION_READ)
+    search = retrieval_service_pb2.SearchDocumentsRequest(query=query_pb2.Query(text="note"), k=10)
+    token = bearer(stack.issuer.token())
+    for service, method, request, first in (
+        (stack.policy_service, "/vecsec.policy.v1.PolicyService/PlanAccess", plan, grpc.StatusCode.OK),
+        (
+            stack.retrieval_service,
+            "/vecsec.retrieval.v1.RetrievalService/SearchDocuments",
+            search,
+            grpc.StatusCode.UNAUTHENTICATED,
+        ),
+    ):
+        calls = [
+            lane_service_pb2.CarriedCall(
+                call_id=number, method=method, metadata=dict(metadata), request=request.SerializeToString()
+            )
+            for number, metadata in enumerate((token, (), SPOOFED, (("Authorization", token[0][1]),)))
+        ]
+        codes: dict[int, int] = {}
+        async with grpc.aio.insecure_channel(f"localhost:{service.port}") as channel:
+            lane = lane_service_pb2_grpc.LaneServiceStub(channel).Carry(timeout=SEARCH_SECONDS)
+            await lane.read()
+            await lane.write(lane_service_pb2.CarryRequest(calls=calls))
+            while len(codes) < len(calls):
+                answer = await lane.read()
+                assert isinstance(answer, lane_service_pb2.CarryResponse)
+                codes |= {outcome.call_id: outcome.failure.code for outcome in answer.outcomes}
+        unauthenticated = grpc.StatusCode.UNAUTHENTICATED.value[0]
+        assert codes == {0: first.value[0], 1: unauthenticated, 2: unauthenticated, 3: unauthenticated}
 
 
 async def test_threat_07_a_stolen_grant_is_of_no_use_without_the_gateways_certificate(tmp_path: Path) -> None:
