@@ -151,4 +151,5 @@ def _put(path: Path, content: bytes, mode: int) -> None:
         mode = status.st_mode & 0o777
     state_files.replace(path, content, mode=mode)
     if os.geteuid() == 0:
-        os.chown(path, status.st_uid, status.st_gid)
+        # Whoever owns the folder may have put a link here meanwhile: what that leads to is not to become theirs.
+        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)

@@ -119,6 +119,25 @@ def test_in_a_folder_of_keys_the_new_one_sorts_last_however_often(state: StateDi
     assert published(state) == [done.key_id]
 
 
+def test_root_gives_away_no_file_that_a_link_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder's owner may swap the new key for a link before root hands it over."""
+    victim, key = tmp_path / "victim", tmp_path / "key.pem"
+    victim.write_bytes(b"")
+    given_away: list[Path] = []
+
+    def plant(path: Path, content: bytes, *, mode: int) -> None:
+        path.symlink_to(victim)
+
+    def chown(path: Path, _uid: int, _gid: int, *, follow_symlinks: bool = True) -> None:
+        given_away.append(path.resolve() if follow_symlinks else path)
+
+    monkeypatch.setattr(grant_revocation.state_files, "replace", plant)
+    monkeypatch.setattr(grant_revocation.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(grant_revocation.os, "chown", chown)
+    grant_revocation._put(key, b"a key", 0o600)
+    assert given_away == [key]
+
+
 def test_two_at_once_do_not_withdraw_each_others_key(state: StateDirectory) -> None:
     def revoke() -> None:
         revoke_grants(state.grant_key, str(state.grant_jwks), None)
