@@ -191,9 +191,11 @@ class TestCheck:
         assert ids(await search(gateway)) == ["fine"]
 
     @pytest.mark.parametrize("verdicts", [0, 1, 3])
-    async def test_any_other_number_of_verdicts_than_of_rows_gives_no_rows(
+    async def test_any_other_number_of_verdicts_than_of_labels_gives_no_rows(
         self, gateway: GatewayWithPeers, verdicts: int
     ) -> None:
+        gateway.retrieval.rows = [row("first"), row("second", sensitivity=sensitivity_pb2.SENSITIVITY_INTERNAL)]
+
         async def script(_request: Any, _context: Any) -> policy_pb2.CheckDocumentsResponse:
             allow = policy_pb2.Verdict(decision=access_pb2.DECISION_ALLOW)
             return policy_pb2.CheckDocumentsResponse(verdicts=[allow] * verdicts, policy_version="v1")
