@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -24,6 +25,12 @@ _TRIES = 4
 """So many lanes are opened at most to find one to a server that has none."""
 _PAUSE_SECONDS = (0.1, 2.0)
 """Before a lane is tried again, growing from the first to the second."""
+_SHORT_LIFE_SECONDS = 0.2
+"""A lane that does not live longer is as good as none."""
+
+
+class NoLane(Exception):
+    """There is a peer, but no lane to it."""
 
 
 class LaneChannel:
@@ -103,20 +110,25 @@ class LaneChannel:
         pause = _PAUSE_SECONDS[0]
         async with asyncio.TaskGroup() as running:
             while True:
-                connection = self._connection()
+                started = time.monotonic()
                 try:
-                    lane = await self._opened()
-                except (grpc.aio.AioRpcError, TimeoutError) as error:
+                    await self._use_one(running)
+                except (NoLane, grpc.aio.AioRpcError, TimeoutError) as error:
                     log.debug("no lane to the peer, calls go by themselves", error=str(error))
+                if time.monotonic() - started > _SHORT_LIFE_SECONDS:
+                    pause = _PAUSE_SECONDS[0]
+                else:
                     await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
                     pause = min(pause * 2, _PAUSE_SECONDS[1])
-                    continue
-                pause = _PAUSE_SECONDS[0]
-                running.create_task(lane.run())
-                if connection is self._lanes_go_over:
-                    await self._use(lane)
-                else:
-                    lane.retire()
+
+    async def _use_one(self, running: asyncio.TaskGroup) -> None:
+        connection = self._connection()
+        lane = await self._opened()
+        running.create_task(lane.run())
+        if connection is self._lanes_go_over:
+            await self._use(lane)
+        else:
+            lane.retire()
 
     async def _opened(self) -> Lane:
         """A lane to a server that no other lane goes to, if a few tries find one; else to one that few go to.
@@ -124,13 +136,17 @@ class LaneChannel:
         The channel hands its servers out in turn, and does not say which.
         """
         async with self._opening:
-            lanes = [await self._open()]
-            while self._lanes_to(lanes[-1].server_id) and len(lanes) < _TRIES:
-                lanes.append(await self._open())
-        chosen = min(lanes, key=lambda lane: self._lanes_to(lane.server_id))
-        for lane in lanes:
-            if lane is not chosen:
-                lane.abandon()
+            chosen = await self._open()
+            for _ in range(_TRIES - 1):
+                if not self._lanes_to(chosen.server_id):
+                    break
+                try:
+                    other = await self._open()
+                except (NoLane, grpc.aio.AioRpcError, TimeoutError):
+                    break  # one there is
+                if self._lanes_to(other.server_id) < self._lanes_to(chosen.server_id):
+                    chosen, other = other, chosen
+                other.abandon()
         return chosen
 
     def _lanes_to(self, server_id: str) -> int:
@@ -144,7 +160,9 @@ class LaneChannel:
         except BaseException:
             stream.cancel()
             raise
-        return Lane(stream, first.server_id if isinstance(first, CarryResponse) else "")
+        if not isinstance(first, CarryResponse):
+            raise NoLane("the peer ended the lane as soon as it was open")
+        return Lane(stream, first.server_id)
 
     async def _use(self, lane: Lane) -> None:
         self._lanes.append(lane)

@@ -376,3 +376,31 @@ async def test_no_client_keeps_a_lane_for_ever() -> None:
                 await stream.read()
             assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
             await carrier.server.cancelled.wait()
+
+
+class Unwilling(lane_grpc.LaneServiceServicer):
+    """Ends every lane at once, and counts them."""
+
+    lanes = 0
+
+    async def Carry(self, request_iterator: Any, context: Any) -> None:  # type: ignore[override]
+        self.lanes += 1
+
+
+async def test_a_peer_that_ends_lanes_at_once_is_not_asked_without_a_pause() -> None:
+    server, unwilling = grpc.aio.server(options=[("grpc.so_reuseport", 0)]), Unwilling()
+    gateway_grpc.add_GatewayServiceServicer_to_server(Server(), server)
+    lane_grpc.add_LaneServiceServicer_to_server(unwilling, server)
+    port = server.add_insecure_port("localhost:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
+        lanes = LaneChannel(channel, lambda: channel)
+        async with lanes.keeping_lanes(1):
+            stub = gateway_grpc.GatewayServiceStub(lanes.as_channel())
+            while unwilling.lanes < 3:
+                await stub.ListCollections(gateway_pb2.ListCollectionsRequest(tenant_id="a"))
+            seen = unwilling.lanes
+            for _ in range(50):
+                await stub.ListCollections(gateway_pb2.ListCollectionsRequest(tenant_id="a"))
+            assert unwilling.lanes <= seen + 3
+    await server.stop(0)
