@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from vecsec_chassis.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
+from vecsec_chassis.tracing import note
 from vecsec_gateway.checking import CheckedRows, RowCheck, is_mock, is_real
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.flag_off import real_retrieval_off
@@ -72,7 +73,14 @@ class SearchDocuments:
             lambda plan: self._find(search, plan, mock_allowed=mock_allowed, deadline=deadline),
             check,
         )
-        return SearchAnswer(checked.rows, found.mock_reason, checked.policy_version)
+        answer = SearchAnswer(checked.rows, found.mock_reason, checked.policy_version)
+        note(
+            provenance=answer.provenance.value,
+            result_count=len(answer.rows),
+            withheld_count=len(found.rows) - len(answer.rows),
+            policy=answer.policy_version,
+        )
+        return answer
 
     async def _find(self, search: Search, plan: Plan, *, mock_allowed: bool, deadline: Deadline) -> _Found:
         reason: MockReason

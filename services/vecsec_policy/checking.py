@@ -11,6 +11,7 @@ from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.labels import Label
+from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
 from vecsec_policy.days import day_before, start_of
@@ -114,6 +115,7 @@ class RowChecker:
         for violation, count in counts.items():
             self._ledger.violation(violation, identity, tenant_id, count=count)
         self._metrics.rows_decided(len(verdicts) - len(withheld), len(withheld))
+        note(allowed_count=len(verdicts) - len(withheld), withheld_count=len(withheld), policy=standing.policy.version)
         self._auditor.record(
             AuditedCall.CHECK,
             Outcome.ALLOWED,

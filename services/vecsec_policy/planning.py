@@ -8,6 +8,7 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant, Identity, ViolationType
+from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.days import end_of
 from vecsec_policy.deciding import Standing
@@ -102,6 +103,7 @@ class AccessPlanner:
             self._plans[standing] = plan
             violations = self._overclaimed(standing)
         self._metrics.grant_looked_up(found=remembered)
+        note(remembered=remembered, policy=standing.policy.version)
         self._auditor.record(
             AuditedCall.PLAN,
             Outcome.ALLOWED,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.tracing import note
 from vecsec_retrieval.answer_size import refuse_oversized_answer
 from vecsec_retrieval.embeddings import EmbeddingModels
 from vecsec_retrieval.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
@@ -71,6 +72,7 @@ class Searching:
             answer = SearchAnswer((), NOTHING_VISIBLE)
         refuse_oversized_answer([result.document for result in answer.results], self._max_answer_bytes)
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
+        note(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
         # How an answer was found tells whether hidden rows were in the way.
         return answer if grant.may_configure else replace(answer, strategy="")
 

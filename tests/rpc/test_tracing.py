@@ -25,6 +25,23 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         self.received.append(request)
         return trace_service_pb2.ExportTraceServiceResponse()
 
+    def facts(self, service_name: str, span_name: str) -> dict[str, str | int | bool]:
+        """What the one span of this service and name says beside its times, by attributes of ours."""
+        [span] = [
+            span
+            for request in self.received
+            for resource in request.resource_spans
+            if any(item.value.string_value == service_name for item in resource.resource.attributes)
+            for scope in resource.scope_spans
+            for span in scope.spans
+            if span.name.endswith(span_name) and span.kind == span.SPAN_KIND_SERVER
+        ]
+        return {
+            item.key.removeprefix("vecsec."): getattr(item.value, str(item.value.WhichOneof("value")))
+            for item in span.attributes
+            if item.key.startswith("vecsec.") and item.key != "vecsec.request_id"
+        }
+
     def traces(self, span_name: str) -> dict[str, set[bytes]]:
         """Trace ids of the spans of this name, by service."""
         found: dict[str, set[bytes]] = {}
@@ -60,6 +77,19 @@ async def test_one_search_is_one_trace(tmp_path: Path) -> None:
         [trace_id] = searches["vecsec-gateway"]
         assert searches["vecsec-retrieval"] == {trace_id}
         assert trace_id in checks["vecsec-policy"]
+        policy_version = collector.facts("vecsec-gateway", "SearchDocuments").get("policy")
+        assert policy_version
+        assert collector.facts("vecsec-gateway", "SearchDocuments") == {
+            "provenance": "real",
+            "result_count": 1,
+            "withheld_count": 0,
+            "policy": policy_version,
+        }
+        assert collector.facts("vecsec-retrieval", "SearchDocuments") == {
+            "strategy": "exact_scan",
+            "result_count": 1,
+            "filtered_count": 0,
+        }
         exported = b"".join(request.SerializeToString() for request in collector.received)
         assert QUESTION.encode() not in exported
         assert TEXT.encode() not in exported
