@@ -1,0 +1,77 @@
+"""Imports: what is acknowledged is stored, and what is cut off can be taken up again."""
+
+from pathlib import Path
+
+import numpy as np
+from support.retrieval_alone import PUBLIC, SECONDS, Service, Signer, document, eventually, running, whole
+
+from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
+from vecsec.type.v1 import query_pb2
+from vecsec_chassis.access import Action
+
+
+async def test_imports_replace_and_leave_nothing_of_what_was_there(service: Service) -> None:
+    await service.load(document("one", "old", metadata={"old": whole(1), "kept": whole(1)}))
+    [answer] = await service.load(document("one", "new", PUBLIC, metadata={"kept": whole(2)}))
+    assert (answer.batch_number, answer.stored_count, answer.total_stored_count) == (1, 1, 1)
+    [found] = await service.get("one")
+    assert (found.text, found.label.sensitivity, dict(found.metadata)) == ("new", PUBLIC, {"kept": whole(2)})
+    assert await service.collections() == {"documents": 1}
+
+
+async def test_a_stream_answers_each_batch_and_needs_its_grant_once(service: Service) -> None:
+    grant = service.signer.grant(Action.WRITE)
+    batches = [
+        pb.ImportDocumentsRequest(
+            grant=grant if number == 0 else "", documents=[document(f"{number}-{row}") for row in range(3)]
+        )
+        for number in range(3)
+    ]
+    answers = await service.load_all(batches)
+    assert [(each.batch_number, each.stored_count, each.total_stored_count) for each in answers] == [
+        (1, 3, 3),
+        (2, 3, 6),
+        (3, 3, 9),
+    ]
+
+
+async def test_an_import_that_is_cut_off_is_taken_up_again(tmp_path: Path, signer: Signer) -> None:
+    batches = [
+        pb.ImportDocumentsRequest(
+            grant=signer.grant(Action.WRITE), documents=[document(f"{number}-{row}") for row in range(50)]
+        )
+        for number in range(4)
+    ]
+    async with running(tmp_path, signer) as first:
+        call = first.stub.ImportDocuments(timeout=SECONDS)
+        await call.write(batches[0])
+        assert (await call.read()).batch_number == 1
+        await call.write(batches[1])
+        call.cancel()
+    async with running(tmp_path, signer) as second:
+        count = (await second.collections())["documents"]
+        assert count in {50, 100}, "a batch is stored whole or not at all"
+        assert len(await second.load_all(batches)) == 4
+        assert await second.collections() == {"documents": 200}
+        assert len(await second.ids(k=500)) == 200
+
+
+async def test_acknowledged_documents_are_there_after_a_restart_and_become_hot(tmp_path: Path, signer: Signer) -> None:
+    async with running(tmp_path, signer) as first:
+        await first.load(*(document(f"d{number}", f"passage {number}", PUBLIC) for number in range(200)))
+        expected = await first.search(query=query_pb2.Query(text="passage 7"))
+    async with running(tmp_path, signer) as second:
+        configurer = signer.grant(may_configure=True)
+        cold = await second.search(configurer, query=query_pb2.Query(text="passage 7"))
+        assert cold.strategy == "chroma_overfetch"
+
+        async def is_hot() -> bool:
+            return (await second.search(configurer)).strategy == "exact_scan"
+
+        await eventually(is_hot)
+        hot = await second.search(query=query_pb2.Query(text="passage 7"))
+        for answer in (cold, hot):
+            assert answer.results[0].document == expected.results[0].document
+            np.testing.assert_allclose(
+                [each.score for each in answer.results], [each.score for each in expected.results], atol=1e-5
+            )
