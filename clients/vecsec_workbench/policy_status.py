@@ -107,8 +107,9 @@ def _print(report: Report) -> None:
 def _standing(version: str, service: ServiceWord | None, stage: str) -> str:
     if service is None or not version:
         return ""
-    in_force = service.versions.get(stage, "")
-    return "  in force" if in_force == version else f"  not in force yet: the service has {_short(in_force)}"
+    taken = service.versions.get(stage, "")
+    # Not "in force": a candidate that the service has taken may still decide for nobody.
+    return "  taken by the service" if taken == version else f"  not taken yet: the service has {_short(taken)}"
 
 
 def _tenant_line(tenant: str, told: PolicyStatus) -> str:
