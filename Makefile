@@ -42,11 +42,11 @@ format: $(DEVELOPMENT) ## format code and contracts
 protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
 
-bench: $(DEVELOPMENT) ## measure a secured search beside bare ChromaDB, into BENCHMARKS.md
+bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into BENCHMARKS.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
-bench-quick: $(DEVELOPMENT) ## the same at a fifth of the size
-	PYTHONPATH=tests $(BIN)/python -m bench --tenants 20 --searches 300 --name bench-quick $(ARGS)
+bench-quick: $(DEVELOPMENT) ## the same with little data, in two minutes
+	PYTHONPATH=tests $(BIN)/python -m bench --quick $(ARGS)
 
 clean: ## remove the environment and caches; .vecsec, with your data, stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -11,7 +11,7 @@ import numpy as np
 from opentelemetry.sdk.metrics import MeterProvider
 
 from bench.corpus import DIMENSIONS
-from bench.figures import Figure
+from bench.findings import Figure, Findings, Task
 from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.principals import Caller
@@ -41,9 +41,10 @@ def introduction(rows: int) -> str:
     )
 
 
-def measure(rows: int) -> list[Figure]:
+def measure(task: Task) -> Findings:
     """The figures; each pair is measured in turns."""
-    return asyncio.run(_measure(rows))
+    rows = task.number("label-rows", full=100_000, quick=10_000)
+    return Findings(introduction(rows), asyncio.run(_measure(rows)))
 
 
 async def _measure(rows: int) -> list[Figure]:

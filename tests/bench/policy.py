@@ -12,7 +12,7 @@ from pathlib import Path
 from opentelemetry.sdk.metrics import MeterProvider
 from support.issuer import Issuer
 
-from bench.figures import Figure
+from bench.findings import Figure, Findings, Task
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.grants import GrantSigner
 from vecsec_chassis.labels import Label, Sensitivity
@@ -59,10 +59,10 @@ class PolicyBench:
         await self._checker.check(identity, TENANT, Action.READ, labels, planned_policy_version="")
 
 
-def measure(folder: Path) -> list[Figure]:
+def measure(task: Task) -> Findings:
     """All figures of planning and checking."""
-    with _running(folder) as bench:
-        return [
+    with task.folder("policy") as folder, _running(folder) as bench:
+        figures = [
             Figure("plan, cold, first caller of a kind", _milliseconds(_plans_cold(bench, alone=True)), "ms", 1.5),
             Figure("plan, cold", _milliseconds(_plans_cold(bench)), "ms", 1.5),
             Figure("plan, cached", _microseconds(_plans_cached(bench)), "µs", 50),
@@ -71,6 +71,7 @@ def measure(folder: Path) -> list[Figure]:
             Figure("check of 1,000 rows, labels seen before", _milliseconds(_checks(bench, 1_000, 50)), "ms"),
             Figure("check of 1,000 labels, cold", _milliseconds(_checks_cold(bench, 1_000, 15)), "ms", 60),
         ]
+    return Findings(INTRODUCTION, figures)
 
 
 def _plans_cold(bench: PolicyBench, *, alone: bool = False) -> list[float]:

@@ -20,7 +20,7 @@ from support.installation import free_ports
 from support.issuer import Issuer
 from support.stack import bearer
 
-from bench.figures import Figure
+from bench.findings import Figure, Findings, Task
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2
@@ -40,7 +40,7 @@ INTRODUCTION = (
 )
 
 
-def measure() -> list[Figure]:
+def measure(_task: Task) -> Findings:
     """Change a policy several times, under load."""
     with tempfile.TemporaryDirectory(prefix="vecsec-reload-") as name:
         folder = Path(name)
@@ -52,12 +52,13 @@ def measure() -> list[Figure]:
             reloads = [_reload(policy, caller, number) for number in range(_RELOADS)]
     requests = [each.seconds * 1e3 for _, asked in reloads for each in asked]
     first_plans = [each.seconds * 1e3 for _, asked in reloads for each in asked if each.plans_first]
-    return [
+    figures = [
         Figure("from a changed file to the first check by it", max(seconds for seconds, _ in reloads), "s", 2.0),
         Figure("slowest request meanwhile", max(requests), "ms", 50.0),
         Figure("first plan by the new rules", max(first_plans), "ms"),
         Figure("median of all requests", statistics.median(requests), "ms"),
     ]
+    return Findings(INTRODUCTION, figures)
 
 
 def make_policy(folder: Path) -> Path:

@@ -1,22 +1,11 @@
-"""The parts of the benchmark that stand beside the searches, by name."""
+"""All sections of the benchmark, in the order in which they are measured: a module and a line each."""
 
-import tempfile
-from pathlib import Path
+from bench import many_labels, policy, reload, searches
+from bench.findings import Section
 
-from bench import figures, many_labels, policy, reload
-
-NAMES = ("policy", "reload", "many-labels")
-
-
-def measure(name: str, label_rows: int, root: Path) -> None:
-    """Measure one part, show it and keep it."""
-    if name == "policy":
-        introduction = policy.INTRODUCTION
-        with tempfile.TemporaryDirectory(prefix="vecsec-bench-") as folder:
-            found = policy.measure(Path(folder))
-    elif name == "reload":
-        introduction, found = reload.INTRODUCTION, reload.measure()
-    else:
-        introduction, found = many_labels.introduction(label_rows), many_labels.measure(label_rows)
-    figures.show(name, found)
-    figures.keep(root, name, introduction, found)
+SECTIONS: tuple[Section, ...] = (
+    Section("latency", searches.measure, in_quick=True),
+    Section("policy", policy.measure),
+    Section("reload", reload.measure),
+    Section("many-labels", many_labels.measure),
+)

@@ -1,0 +1,83 @@
+"""Figures are held to their goals without mercy, and a run replaces its own part of BENCHMARKS.md alone."""
+
+from pathlib import Path
+
+import pytest
+from bench.circumstances import Circumstances
+from bench.findings import Figure, Findings, Line, Plot, Table, Task
+from bench.latencies import latency
+from bench.report import keep, section, with_section
+
+THEN = Circumstances("2026-01-02 03:04 UTC", "2 cores", "abc1234", {"numpy": "2.0"})
+PAGE = "# Benchmarks\n\n<!-- one -->\nold\n<!-- end of one -->\n\nprose\n\n<!-- two -->\nother\n<!-- end of two -->\n"
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        (Figure("p50", 2.0, "ms", 2.0), "reached"),
+        (Figure("p50", 2.0001, "ms", 2.0), "**not reached**"),  # also where both are shown as 2 ms
+        (Figure("recall", 1.0, "", at_least=1.0), "reached"),
+        (Figure("recall", 0.999, "", at_least=1.0), "**not reached**"),
+        (Figure("p50", 2.0, "ms"), ""),
+    ],
+)
+def test_a_goal_is_reached_or_not(figure: Figure, verdict: str) -> None:
+    assert figure.verdict == verdict
+
+
+def test_a_goal_says_which_way_it_goes() -> None:
+    assert Figure("p50", 1, "ms", 2.0).wanted == "≤ 2 ms"
+    assert Figure("searches", 1, "/s", at_least=1_000).wanted == "≥ 1,000 /s"
+    assert Figure("p50", 1, "ms").wanted == ""
+
+
+def test_quantiles_are_those_of_all_samples_in_milliseconds() -> None:
+    found = latency([number / 1_000 for number in range(101)])
+    assert (found.p50, found.p95, found.p99, found.samples) == pytest.approx((50, 95, 99, 101))
+
+
+def test_a_section_replaces_its_own_part_alone() -> None:
+    replaced = with_section(PAGE, "one", "new\n")
+    assert replaced == PAGE.replace("old", "new")
+    assert with_section(replaced, "one", "new\n") == replaced
+
+
+def test_a_section_that_is_new_goes_to_the_end() -> None:
+    assert with_section(PAGE, "three", "new\n") == f"{PAGE}\n<!-- three -->\nnew\n<!-- end of three -->\n"
+
+
+def test_a_section_without_an_end_swallows_nothing() -> None:
+    with pytest.raises(ValueError, match="no end"):
+        with_section(PAGE.replace("<!-- end of two -->\n", ""), "two", "new\n")
+
+
+def test_findings_are_kept_as_json_plot_and_section(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "bench").mkdir(parents=True)
+    (tmp_path / "BENCHMARKS.md").write_text(PAGE)
+    plot = Plot("curve", "Latency", "rows", "ms", [Line("VecSec", [1, 10], [1.0, 2.0])])
+    findings = Findings("What it is.", [Figure("p50", 3, "ms", 2)], [Table(("", "p50"), [("a", "1 ms")])], [plot])
+    keep(tmp_path, "two", findings, THEN)
+    page = (tmp_path / "BENCHMARKS.md").read_text()
+    assert page == PAGE.replace("other\n", section(findings, THEN))
+    assert "| a | 1 ms |" in page
+    assert "| p50 | 3 ms | ≤ 2 ms | **not reached** |" in page
+    assert "](tests/bench/results/curve.png)" in page
+    results = tmp_path / "tests" / "bench" / "results"
+    assert (results / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert '"verdict": "not reached"' in (results / "two.json").read_text()
+
+
+def test_sizes_are_those_of_the_run_unless_told_otherwise() -> None:
+    assert Task(is_quick=False).number("rows", full=1_000, quick=10) == 1_000
+    assert Task(is_quick=True).number("rows", full=1_000, quick=10) == 10
+    assert Task(is_quick=True, numbers={"rows": 7}).number("rows", full=1_000, quick=10) == 7
+
+
+def test_data_is_kept_only_where_asked_for(tmp_path: Path) -> None:
+    with Task(is_quick=False).folder("searches") as folder:
+        (folder / "file").touch()
+    assert not folder.exists()
+    with Task(is_quick=False, data=tmp_path).folder("searches") as folder:
+        (folder / "file").touch()
+    assert (tmp_path / "searches" / "file").exists()
