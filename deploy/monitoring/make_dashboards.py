@@ -48,6 +48,13 @@ def quantile(share: float, metric: str, by: str = "", where: str = "") -> str:
     return f"histogram_quantile({share}, {buckets})"
 
 
+def hit_rate(service: str) -> str:
+    """The share of look-ups in a service's caches that found something, by cache."""
+    job, metric = f'job="vecsec-{service}"', "vecsec_cache_requests_total"
+    hits, all_of_them = per_second(metric, "cache", f'{job},result="hit"'), per_second(metric, "cache", job)
+    return f"{hits} / {all_of_them}"
+
+
 GATEWAY_SEARCHES = 'job="vecsec-gateway",method="SearchDocuments"'
 
 OVERVIEW = Dashboard(
@@ -180,13 +187,15 @@ POLICY = Dashboard(
                 {"{{method}}": quantile(0.95, "vecsec_request_duration_seconds", "method", 'job="vecsec-policy"')},
             ),
             Panel(
-                "Grants signed, plans and verdicts remembered",
+                "Grants signed, and what was decided anew",
                 "reqps",
                 {
                     "grants: {{action}}": per_second("vecsec_grants_issued_total", "action"),
-                    "plans: {{result}}": per_second("vecsec_grant_cache_total", "result"),
-                    "verdicts: {{result}}": per_second("vecsec_verdict_cache_total", "result"),
+                    "not remembered: {{cache}}": per_second(
+                        "vecsec_cache_requests_total", "cache", 'job="vecsec-policy",result="miss"'
+                    ),
                 },
+                "How often what is remembered was at hand: dashboard Capacity.",
             ),
             Panel(
                 "Audit log",
@@ -261,6 +270,10 @@ CAPACITY = Dashboard(
                 {"{{job}}": "min by (job) (vecsec_certificate_expiry_seconds) - time()"},
             ),
             Panel("Calls to ChromaDB, waiting or at work", "short", {"calls": "vecsec_store_calls_waiting"}),
+        ),
+        tuple(
+            Panel(f"Caches of {service}: share of look-ups that hit", "percentunit", {"{{cache}}": hit_rate(service)})
+            for service in ("gateway", "retrieval", "policy")
         ),
     ),
 )

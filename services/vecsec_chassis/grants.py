@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt import PyJWK
 
 from vecsec_chassis.access import Action, Grant
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidGrant, StartupError
 from vecsec_chassis.identifiers import is_tenant_id
 from vecsec_chassis.keys import KeySource
@@ -78,6 +79,8 @@ class GrantVerifier:
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
         self._verified: LRUCache[bytes, _VerifiedGrant] = LRUCache(maxsize=_CACHED_GRANTS)
+        self.lookups = Lookups()
+        """How often a grant had been verified before."""
 
     async def verify(self, token: str) -> Grant:
         """Check signature, issuer, audience, kind and times, and read the grant.
@@ -91,10 +94,12 @@ class GrantVerifier:
         verified = self._verified.get(fingerprint)
         # A key that was withdrawn or replaced takes its grants with it.
         if verified is not None and await self._keys.find(verified.key_id) is verified.key:
+            self.lookups.hits += 1
             if verified.grant.expires_at + CLOCK_SKEW_SECONDS > time.time():
                 return verified.grant
             self._verified.pop(fingerprint, None)
             raise _refusal("expired")
+        self.lookups.misses += 1
         verified = self._verified[fingerprint] = await self._verify(token)
         return verified.grant
 

@@ -14,6 +14,7 @@ from jwt import PyJWK
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vecsec_chassis.access import Identity
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidToken, StartupError
 from vecsec_chassis.identifiers import is_tenant_id
 from vecsec_chassis.keys import KeySource, key_source
@@ -84,6 +85,8 @@ class TokenVerifier:
         self._keys: Mapping[str, KeySource] = {issuer.issuer: key_source(issuer.jwks) for issuer in issuers}
         self._clock_skew_seconds = clock_skew_seconds
         self._verified: LRUCache[bytes, _VerifiedToken] = LRUCache(maxsize=_CACHED_TOKENS)
+        self.lookups = Lookups()
+        """How often a token had been verified before."""
 
     async def verify(self, token: str) -> Identity:
         """Check signature, issuer, audience and times, and read the identity.
@@ -96,10 +99,12 @@ class TokenVerifier:
         fingerprint = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         verified = self._verified.get(fingerprint)
         if verified is not None and await self._is_in_force(verified):
+            self.lookups.hits += 1
             if verified.identity.expires_at + self._clock_skew_seconds > time.time():
                 return verified.identity
             del self._verified[fingerprint]
             raise _refusal("expired since it was verified")
+        self.lookups.misses += 1
         self._verified.pop(fingerprint, None)
         verified = self._verified[fingerprint] = await self._verify(token)
         return verified.identity

@@ -1,12 +1,13 @@
 """Shared messages to values and back: the only place where labels and enums meet protobuf."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from cachetools import LRUCache, cached
 
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.access import Action, ViolationType
+from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, canonical_attributes
 
@@ -73,10 +74,14 @@ def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
     )
 
 
-@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda message: 2 * label_from_proto(message).weight))
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda message: 2 * label_from_proto(message).weight), info=True)
 def label_message(label: Label) -> label_pb2.Label:
     """The message of a label; remembered and shared, so it may be put into other messages but not changed."""
     return label_to_proto(label)
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {"label_messages": label_message.cache_info}
+"""How this module's cache is used, by its name in metrics."""
 
 
 def label_to_proto(label: Label) -> label_pb2.Label:

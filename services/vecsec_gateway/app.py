@@ -6,12 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
+from vecsec_chassis import wire as chassis_wire
+from vecsec_chassis.cache_metrics import show_caches
 from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.flag import real_retrieval_flag
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_gateway import wire
 from vecsec_gateway.channels import peer_channel
 from vecsec_gateway.checking import RowCheck
 from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers
@@ -70,7 +73,17 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             )
             for address in (settings.policy_address, settings.retrieval_address)
         ]
-        use_cases = _use_cases(settings, telemetry, flag, policy=policy, retrieval=retrieval)
+        remembered = RememberedPlans(time.monotonic, seconds=settings.plan_memory_seconds)
+        use_cases = _use_cases(settings, telemetry, flag, remembered, policy=policy, retrieval=retrieval)
+        show_caches(
+            telemetry.meter,
+            {
+                **chassis_wire.CACHES,
+                **wire.CACHES,
+                "tokens": lambda: verifier.lookups,
+                "plans": lambda: remembered.lookups,
+            },
+        )
         handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
         service = await stack.enter_async_context(
             running_server(
@@ -103,6 +116,7 @@ def _use_cases(
     settings: GatewaySettings,
     telemetry: Telemetry,
     flag: Flag,
+    remembered: RememberedPlans,
     *,
     policy: LaneChannel,
     retrieval: LaneChannel,
@@ -132,7 +146,6 @@ def _use_cases(
         timeout_seconds=settings.retrieval_timeout_seconds,
         metrics=metrics,
     )
-    remembered = RememberedPlans(time.monotonic, seconds=settings.plan_memory_seconds)
     planning, check = Planning(resilient_policy, remembered), RowCheck(resilient_policy)
     return UseCases(
         search=SearchDocuments(planning, resilient_retrieval, check, flag, metrics),

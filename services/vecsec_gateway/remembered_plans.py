@@ -7,6 +7,7 @@ from hashlib import sha256
 from cachetools import TTLCache
 
 from vecsec_chassis.access import Action
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_gateway.peers import Plan
 
 _MAXIMUM_PLANS = 20_000
@@ -38,12 +39,16 @@ class RememberedPlans:
     def __init__(self, clock: Callable[[], float], *, seconds: float) -> None:
         """`clock` is in seconds; nothing is remembered if `seconds` is 0."""
         self._clock = clock
+        self.lookups = Lookups()
+        """How often a plan was at hand."""
         self._plans: TTLCache[PlanKey, tuple[Plan, float]] = TTLCache(_MAXIMUM_PLANS, ttl=seconds, timer=clock)
 
     def find(self, key: PlanKey) -> Plan | None:
         """The plan, as long as its grant will do."""
         plan, usable_until = self._plans.get(key, (None, 0.0))
-        return plan if self._clock() < usable_until else None
+        usable = plan if self._clock() < usable_until else None
+        self.lookups.count(found=usable is not None)
+        return usable
 
     def keep(self, key: PlanKey, plan: Plan) -> None:
         """Remember a plan, to read only: a write is rare, and should see the policy as it is."""

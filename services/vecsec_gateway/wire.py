@@ -1,5 +1,6 @@
 """The gateway's own messages to values and back."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,6 +9,7 @@ from cachetools import LRUCache, cached
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import document_pb2, filter_pb2, label_pb2, query_pb2
+from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.errors import InvalidRequest, VecSecError
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.labels import Label
@@ -167,7 +169,7 @@ def _weight(label: Label) -> int:
     return 2 * label.weight
 
 
-@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=_weight))
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=_weight), info=True)
 def _remembered_label(serialized: bytes) -> Label:
     try:
         return label_from_proto(label_pb2.Label.FromString(serialized))
@@ -175,3 +177,7 @@ def _remembered_label(serialized: bytes) -> Label:
         raise VecSecError(
             "internal error: the retrieval service gave no valid answer", detail=f"a row's label: {error.message}"
         ) from error
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {"labels_read": _remembered_label.cache_info}
+"""How this module's cache is used, by its name in metrics."""

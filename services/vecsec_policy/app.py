@@ -1,6 +1,6 @@
 """Composition root of the policy service: the only file that names concrete classes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -8,18 +8,22 @@ from functools import partial
 import structlog
 
 from vecsec.policy.v1 import policy_service_pb2_grpc
+from vecsec_chassis import wire
 from vecsec_chassis.background import running_in_background
+from vecsec_chassis.cache_metrics import CacheUse, show_caches
 from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.clock_watch import ClockWatch
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_policy import audit
 from vecsec_policy.audit import Auditor
 from vecsec_policy.audit_file import AuditFile, running_audit_file
 from vecsec_policy.audit_health import running_audit_health
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
+from vecsec_policy.engine_caches import engine_caches
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.metrics import PolicyMetrics
@@ -66,6 +70,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
         audit_log = _AuditLog(audit_file, stack.enter_context(running_violation_index(audit_file, metrics)))
         deciding = _deciding(settings, telemetry, metrics, watched, audit_log)
+        show_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
@@ -124,6 +129,7 @@ class _Deciding:
     planner: AccessPlanner
     shadow: Shadow
     handlers: PolicyHandlers
+    caches: dict[str, Callable[[], CacheUse]]
 
 
 def _deciding(
@@ -149,7 +155,17 @@ def _deciding(
     watched.guard.ask(checker.labels)
     for forget in (planner.forget, checker.forget, shadow.forget):
         in_force.on_change(forget)
-    return _Deciding(planner, shadow, handlers)
+    caches: dict[str, Callable[[], CacheUse]] = {
+        **wire.CACHES,
+        **audit.CACHES,
+        **engine_caches(in_force),
+        "standings": lambda: gate.lookups,
+        "grants_signed": lambda: planner.lookups,
+        "verdicts": lambda: checker.lookups,
+        "shadow_standings": lambda: shadow.standing_lookups,
+        "shadow_verdicts": lambda: shadow.verdict_lookups,
+    }
+    return _Deciding(planner, shadow, handlers, caches)
 
 
 def _listening(settings: PolicySettings, certificates: WatchedCertificates | None) -> Listening:

@@ -13,6 +13,7 @@ from typing import Protocol
 from cachetools import LRUCache, cached
 
 from vecsec_chassis.access import Action, Identity, ViolationType
+from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AuditUnavailable
 from vecsec_chassis.labels import Label, rule_attributes
@@ -200,7 +201,11 @@ def _reason(verdict: Verdict) -> str:
     return f',"violation_type":{json.dumps(violation)},"rule_ids":{json.dumps(verdict.rule_ids)}'
 
 
-@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=len), lock=threading.Lock())
+@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=len), lock=threading.Lock(), info=True)
 def _label_json(label: Label) -> str:
     """The label's canonical JSON, in ASCII."""
     return json.dumps(rule_attributes(label), sort_keys=True, separators=(",", ":"))
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {"audited_labels": _label_json.cache_info}
+"""How this module's cache is used, by its name in metrics."""

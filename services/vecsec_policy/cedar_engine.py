@@ -5,7 +5,7 @@ refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ import cedarpy
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action
+from vecsec_chassis.cache_metrics import CacheUse, Lookups
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Label
 from vecsec_policy import cedar_bounds, cedar_entities, residual_json
@@ -72,6 +73,7 @@ class CedarEngine:
         self._residuals: LRUCache[tuple[Caller, Tenant, Action], str] = LRUCache(_REMEMBERED_RESIDUALS)
         self._places: LRUCache[tuple[Role, Tenant, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
         self._surroundings: LRUCache[tuple[Caller, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
+        self._residual_lookups, self._place_lookups, self._surroundings_lookups = Lookups(), Lookups(), Lookups()
 
     @classmethod
     def compile(cls, source: PolicySource) -> "CedarEngine":
@@ -125,6 +127,16 @@ class CedarEngine:
             )
         return None
 
+    @property
+    def lookups(self) -> Mapping[str, CacheUse]:
+        """How what this engine remembers is used, by name."""
+        return {
+            "residuals": self._residual_lookups,
+            "places": self._place_lookups,
+            "surroundings": self._surroundings_lookups,
+            "label_shapes": self._shapes.lookups,
+        }
+
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
         """Whether the caller may enter a tenant at all: one verdict an action, in order."""
         entities = self._surroundings_of(caller, target)
@@ -163,6 +175,7 @@ class CedarEngine:
         if not self.checked.rows_ask_who:
             caller = replace(caller, subject=_ANYBODY)
         residual = self._residuals.get((caller, target, action))
+        self._residual_lookups.count(found=residual is not None)
         if residual is None:
             residual = self._residuals[caller, target, action] = self._planned(caller, target, action)
         return residual
@@ -202,10 +215,12 @@ class CedarEngine:
     def _surroundings_of(self, caller: Caller, target: Tenant) -> cedarpy.Entities:
         """Remembered, for entering and planning look at the same entities: 0.2 ms."""
         entities = self._surroundings.get((caller, target))
+        self._surroundings_lookups.count(found=entities is not None)
         if entities is None:
             # A third of it for a caller whose role and tenants were read before.
             places = (caller.role, caller.tenant, target)
             around = self._places.get(places)
+            self._place_lookups.count(found=around is not None)
             if around is None:
                 around = self._places[places] = self._entities(cedar_entities.places(*places))
             added = json.dumps([cedar_entities.caller_entity(caller)])

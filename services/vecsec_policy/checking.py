@@ -10,6 +10,7 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity, ViolationType
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.labels import Label
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
@@ -79,6 +80,8 @@ class RowChecker:
         self._verdicts: LRUCache[tuple[Standing, Label], _Decided] = LRUCache(
             _REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight
         )
+        self.lookups = Lookups()
+        """For how many labels a verdict was at hand."""
 
     def forget(self) -> None:
         """Forget every verdict; what was remembered is keyed by standing anyway."""
@@ -152,7 +155,8 @@ class RowChecker:
                 decided[label] = self._verdicts[standing, label].verdict
             except KeyError:
                 new.append(label)
-        self._metrics.verdicts_looked_up(found=len(decided), missing=len(new))
+        self.lookups.hits += len(decided)
+        self.lookups.misses += len(new)
         for start in range(0, len(new), _ROWS_AT_ONCE):
             if start:
                 await asyncio.sleep(0)

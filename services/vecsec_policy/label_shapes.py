@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 
 from cachetools import LRUCache
 
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.labels import AttributeValue, Label, Sensitivity
 
 _REMEMBERED_SHAPES = 1_000
@@ -27,6 +28,8 @@ class LabelShapes:
         """`accepts` is Cedar's word on one label."""
         self._accepts = accepts
         self._fitting: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED_SHAPES)
+        self.lookups = Lookups()
+        """How often a label's shape was known."""
 
     def fits(self, label: Label) -> bool:
         """Whether Cedar would read the label by the schema."""
@@ -34,6 +37,7 @@ class LabelShapes:
             return self._accepts(label)
         shape = _shape(label)
         whole_shape_fits = self._fitting.get(shape)
+        self.lookups.count(found=whole_shape_fits is not None)
         if whole_shape_fits is None:
             whole_shape_fits = self._fitting[shape] = self._accepts(_like(label))
         return whole_shape_fits or self._accepts(label)

@@ -27,12 +27,6 @@ class PolicyMetrics:
         self._denials = Tally(meter, "vecsec_denials", "Calls that the policy refused, by action.", "action")
         self._grants = Tally(meter, "vecsec_grants_issued", "Grants signed, by action.", "action")
         self._decisions = Tally(meter, "vecsec_decisions", "Rows decided, by decision.", "decision")
-        self._remembered_grants = Tally(
-            meter, "vecsec_grant_cache", "Plans, by whether a signed grant was at hand.", "result"
-        )
-        self._remembered_verdicts = Tally(
-            meter, "vecsec_verdict_cache", "Labels checked, by whether a verdict was at hand.", "result"
-        )
         self._audit_failures = Tally(
             meter, "vecsec_audit_write_failures", "Failed attempts to write the audit file; they are repeated."
         )
@@ -75,19 +69,10 @@ class PolicyMetrics:
         """A signed grant."""
         self._grants.add(1, action.value)
 
-    def grant_looked_up(self, *, found: bool) -> None:
-        """A plan, which needed a new grant or did not."""
-        self._remembered_grants.add(1, "hit" if found else "miss")
-
     def rows_decided(self, allowed: int, withheld: int) -> None:
         """The outcome of a check."""
         self._decisions.add(allowed, "allow")
         self._decisions.add(withheld, "withhold")
-
-    def verdicts_looked_up(self, *, found: int, missing: int) -> None:
-        """The labels of a check."""
-        self._remembered_verdicts.add(found, "hit")
-        self._remembered_verdicts.add(missing, "miss")
 
     def audit_write_failed(self) -> None:
         """The audit file could not be written; the records are kept and tried again."""

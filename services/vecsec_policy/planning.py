@@ -8,6 +8,7 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant, Identity, ViolationType
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.days import end_of
@@ -80,6 +81,8 @@ class AccessPlanner:
         self._shadow = shadow
         self._clock = clock
         self._plans: LRUCache[Standing, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
+        self.lookups = Lookups()
+        """How often a signed grant was at hand."""
         self._seen: LRUCache[Identity, None] = LRUCache(_REMEMBERED_TOKENS)
 
     def forget(self) -> None:
@@ -102,7 +105,7 @@ class AccessPlanner:
             plan = self._made(standing)
             self._plans[standing] = plan
             violations = self._overclaimed(standing)
-        self._metrics.grant_looked_up(found=remembered)
+        self.lookups.count(found=remembered)
         note(remembered=remembered, policy=standing.policy.version)
         self._auditor.record(
             AuditedCall.PLAN,

@@ -13,6 +13,7 @@ import structlog
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.labels import Label
@@ -75,6 +76,8 @@ class Shadow:
             _REMEMBERED
         )
         self._verdicts: LRUCache[tuple[Standing, Label], Verdict] = LRUCache(_REMEMBERED)
+        self.standing_lookups, self.verdict_lookups = Lookups(), Lookups()
+        """How often the candidate had decided the same before."""
         self._next_record: dict[tuple[Question, Difference], float] = {}
 
     def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
@@ -138,7 +141,9 @@ class Shadow:
     def _standing(self, policy: PolicySnapshot, call: _Call) -> Standing | None:
         now = time.time()
         key = (policy.version, day_asked_for(policy, now), call.identity, call.tenant_id, call.action)
-        if key not in self._standings:
+        is_known = key in self._standings
+        self.standing_lookups.count(found=is_known)
+        if not is_known:
             try:
                 self._standings[key] = decide_entry(policy, call.identity, call.tenant_id, call.action, now=now)
             except (AccessDenied, UnknownTenant):
@@ -148,6 +153,8 @@ class Shadow:
     def _decide(self, standing: Standing, labels: Sequence[Label]) -> bool:
         """Decide and remember; whether anything was to be decided."""
         new = [label for label in labels if (standing, label) not in self._verdicts]
+        self.verdict_lookups.hits += len(labels) - len(new)
+        self.verdict_lookups.misses += len(new)
         if new:
             for label, verdict in zip(new, decide_rows(standing, new), strict=True):
                 self._verdicts[standing, label] = verdict

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.deciding import Standing, day_asked_for, decide_entry
@@ -34,6 +35,8 @@ class EntryGate:
         self._admitted: LRUCache[tuple[str, int | None, Identity, str, Action], Standing] = LRUCache(
             _REMEMBERED_STANDINGS
         )
+        self.lookups = Lookups()
+        """How often a caller had been admitted before."""
         policy.on_change(self._admitted.clear)
 
     def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> Standing:
@@ -49,6 +52,7 @@ class EntryGate:
         policy = self._policy.deciding(tenant_id)
         key = (policy.version, day_asked_for(policy, self._clock()), identity, tenant_id, action)
         standing = self._admitted.get(key)
+        self.lookups.count(found=standing is not None)
         if standing is None:
             standing = self.assess(call, identity, tenant_id, action)
             if not standing.entry.allowed:

@@ -1,8 +1,9 @@
 """How large an answer becomes, known before it is built."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
+from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.errors import LimitExceeded
 from vecsec_chassis.labels import AttributeValue, Label
 from vecsec_retrieval.rows import Document, MetadataValue
@@ -44,6 +45,10 @@ def _label_size(label: Label) -> int:
     topics = sum(_BYTES_A_VALUE + _bytes(topic) for topic in label.topics)
     attributes = sum(_BYTES_A_VALUE + _bytes(name) + _value_size(value) for name, value in label.attributes)
     return _bytes(label.tenant_id) + topics + attributes
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {"label_sizes": _label_size.cache_info}
+"""How this module's cache is used, by its name in metrics."""
 
 
 def _value_size(value: AttributeValue | MetadataValue) -> int:

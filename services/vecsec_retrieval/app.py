@@ -10,6 +10,8 @@ import grpc
 import structlog
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
+from vecsec_chassis import wire
+from vecsec_chassis.cache_metrics import show_caches
 from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.flag import real_retrieval_flag
@@ -18,6 +20,7 @@ from vecsec_chassis.keys import key_source
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import Health, RunningService, running_server
 from vecsec_chassis.telemetry import running_telemetry
+from vecsec_retrieval import answer_size, tagging
 from vecsec_retrieval.cells import CellStore
 from vecsec_retrieval.deleting import Deleting
 from vecsec_retrieval.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, WordLlamaModel
@@ -84,7 +87,20 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             calls_waiting=lambda: threads.waiting,
             free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
-        permissions = Permissions(verifier, flag, ResidualDecisions())
+        decisions = ResidualDecisions()
+        show_caches(
+            telemetry.meter,
+            {
+                **wire.CACHES,
+                **answer_size.CACHES,
+                **tagging.CACHES,
+                "grants_verified": lambda: verifier.lookups,
+                "residuals": lambda: decisions.residual_lookups,
+                "visible_labels": lambda: decisions.visible_lookups,
+                "verdicts": lambda: decisions.verdict_lookups,
+            },
+        )
+        permissions = Permissions(verifier, flag, decisions)
         handlers = RetrievalHandlers(
             permissions=permissions,
             searching=Searching(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),

@@ -10,6 +10,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidGrant
 from vecsec_chassis.labels import Label, rule_attributes
 from vecsec_retrieval.label_classes import LabelClasses, Signature, is_readable
@@ -46,6 +47,8 @@ class ResidualDecisions:
         self._residuals: LRUCache[tuple[Action, str], _Residual] = LRUCache(
             _REMEMBERED_VERDICTS, getsizeof=_Residual.weight
         )
+        self.residual_lookups, self.visible_lookups, self.verdict_lookups = Lookups(), Lookups(), Lookups()
+        """How often a parsed residual, what it sees of a table, and the verdict on a class of labels were at hand."""
 
     async def visible(self, grant: Grant, labels: Mapping[str, Label]) -> frozenset[str]:
         """The keys of those labels that the grant's action may touch; a label that cannot be decided is not among them.
@@ -67,6 +70,7 @@ class ResidualDecisions:
         """
         residual = self._residual(grant)
         remembered = table.visible_to(residual.number)
+        self.visible_lookups.count(found=remembered is not None)
         if remembered is not None:
             return remembered
         class_of_label, representatives = table.classify(residual.classes)
@@ -92,6 +96,8 @@ class ResidualDecisions:
                 for signature, label in zip(signatures, batch, strict=True)
                 if signature not in residual.verdicts
             }
+            self.verdict_lookups.hits += len(batch) - len(undecided)
+            self.verdict_lookups.misses += len(undecided)
             if undecided:
                 is_new = True
                 residual.verdicts.update(
@@ -110,6 +116,7 @@ class ResidualDecisions:
     def _residual(self, grant: Grant) -> _Residual:
         key = (grant.action, grant.residual)
         residual = self._residuals.get(key)
+        self.residual_lookups.count(found=residual is not None)
         if residual is None:
             try:
                 policies = cedarpy.PolicySet.from_json_str(grant.residual)

@@ -6,8 +6,9 @@ metadata keys carry a prefix, so that no reserved key can be reached by one.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.labels import Label
 from vecsec_retrieval.rows import Document, Metadata, MetadataValue, StoredRow
 
@@ -72,3 +73,10 @@ def _verified_label(label_json: str, label_key: str) -> Label | None:
     except (ValueError, TypeError):
         return None
     return label if label.is_complete and label.key == label_key else None
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {
+    "label_tags": _key_and_json.cache_info,
+    "stored_labels": _verified_label.cache_info,
+}
+"""How this module's caches are used, by their names in metrics."""
