@@ -33,6 +33,7 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.reading import Reading
+from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
 from vecsec_retrieval.residuals import ResidualDecisions
 from vecsec_retrieval.searching import Searching
 from vecsec_retrieval.settings import RetrievalSettings
@@ -87,7 +88,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             calls_waiting=lambda: threads.waiting,
             free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
-        decisions = ResidualDecisions()
+        decisions, embeddings = ResidualDecisions(), RememberedEmbeddings(models)
         show_caches(
             telemetry.meter,
             {
@@ -98,12 +99,13 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
                 "residuals": lambda: decisions.residual_lookups,
                 "visible_labels": lambda: decisions.visible_lookups,
                 "verdicts": lambda: decisions.verdict_lookups,
+                "embeddings": lambda: embeddings.lookups,
             },
         )
         permissions = Permissions(verifier, flag, decisions)
         handlers = RetrievalHandlers(
             permissions=permissions,
-            searching=Searching(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
+            searching=Searching(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
             batches=BatchStore(cells, models),
             reading=Reading(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
             deleting=Deleting(permissions, cells),

@@ -13,6 +13,7 @@ from vecsec_chassis.access import Action, Grant
 from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidGrant
 from vecsec_chassis.labels import Label, rule_attributes
+from vecsec_retrieval.askers import Asker
 from vecsec_retrieval.label_classes import LabelClasses, Signature, is_readable
 from vecsec_retrieval.label_table import LabelTable, Visible
 
@@ -133,6 +134,8 @@ class Visibility:
     def __init__(self, decisions: ResidualDecisions, grant: Grant) -> None:
         self._decisions = decisions
         self._grant = grant
+        self.asker = Asker.of(grant)
+        """Whose eyes these are."""
 
     async def of(self, labels: Mapping[str, Label]) -> frozenset[str]:
         """The keys of the visible labels.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.tracing import note
 from vecsec_retrieval.answer_size import refuse_oversized_answer
-from vecsec_retrieval.embeddings import EmbeddingModels
+from vecsec_retrieval.askers import Asker
 from vecsec_retrieval.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
@@ -14,6 +14,7 @@ from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.reading import with_embeddings
+from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import ScoredDocument, Vector
 from vecsec_retrieval.store_search import NOTHING_VISIBLE
@@ -40,14 +41,14 @@ class Searching:
         self,
         permissions: Permissions,
         cells: OpenCells,
-        models: EmbeddingModels,
+        embeddings: RememberedEmbeddings,
         metrics: RetrievalMetrics,
         *,
         max_answer_bytes: int,
     ) -> None:
         self._permissions = permissions
         self._cells = cells
-        self._models = models
+        self._embeddings = embeddings
         self._metrics = metrics
         self._max_answer_bytes = max_answer_bytes
 
@@ -87,7 +88,7 @@ class Searching:
         try:
             if request.metadata is not None:
                 refuse_unknown_keys(request.metadata, await reader.metadata_keys(visibility))
-            vector = await self._vector(collection, request)
+            vector = await self._vector(collection, request, visibility.asker)
         except InvalidRequest:
             if not await reader.has_visible(visibility):
                 return None  # what does not fit would tell of a collection that is hidden
@@ -99,10 +100,10 @@ class Searching:
             return replace(answer, results=await _with_embeddings(collection, answer.results, visibility))
         return answer
 
-    async def _vector(self, collection: OpenCollection, request: SearchRequest) -> Vector:
+    async def _vector(self, collection: OpenCollection, request: SearchRequest, asker: Asker) -> Vector:
         if request.vector is None:
             assert request.text is not None
-            vector = await self._models.embed_query(collection.info.embedding_model, request.text)
+            vector = await self._embeddings.embed_query(asker, collection.info.embedding_model, request.text)
             if not has_direction(vector):
                 raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
             return vector
