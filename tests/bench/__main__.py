@@ -1,6 +1,7 @@
 """Measure VecSec beside bare ChromaDB on the same data, section by section."""
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from bench import report
 from bench.circumstances import circumstances
-from bench.findings import Task
+from bench.findings import Section, Task
 from bench.sections import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,15 +26,21 @@ def main() -> None:
     )
     parser.add_argument("--show-only", action="store_true", help="write neither results nor BENCHMARKS.md")
     options = parser.parse_args()
-    task = Task(options.quick, options.data and options.data.resolve(), dict(options.set))
-    for section in SECTIONS:
-        if section.name not in options.only if options.only else options.quick and not section.in_quick:
-            continue
+    chosen = [each for each in SECTIONS if each.name in (options.only or names)]
+    if options.quick and not options.only:
+        chosen = [each for each in chosen if each.in_quick]
+    with tempfile.TemporaryDirectory(prefix="vecsec-bench-") as temporary:
+        data = options.data.resolve() if options.data else Path(temporary)
+        _measure(chosen, Task(options.quick, data, dict(options.set)), show_only=options.show_only)
+
+
+def _measure(sections: list[Section], task: Task, *, show_only: bool) -> None:
+    for section in sections:
         started = time.monotonic()
         findings = section.measure(task)
-        name = f"{section.name}-quick" if options.quick else section.name
+        name = f"{section.name}-quick" if task.is_quick else section.name
         report.show(name, findings)
-        if not options.show_only:
+        if not show_only:
             report.keep(ROOT, name, findings, circumstances(ROOT))
         Console().print(f"{name} took {time.monotonic() - started:.0f} s")
 

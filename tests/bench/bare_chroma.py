@@ -4,6 +4,7 @@ from pathlib import Path
 
 import chromadb
 import numpy as np
+from chromadb.api.types import Where
 from chromadb.config import Settings
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ class BareChroma:
 
     def __init__(self, folder: Path) -> None:
         self._client = chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
-        self._collection = self._client.create_collection(
+        self._collection = self._client.get_or_create_collection(
             "shared", embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
         )
 
@@ -29,15 +30,18 @@ class BareChroma:
                 ids=[f"{tenant.tenant_id}/{tenant.document_id(row)}" for row in rows],
                 documents=[tenant.texts[row] for row in rows],
                 embeddings=tenant.embeddings[rows.start : rows.stop],
-                metadatas=[{"tenant_id": tenant.tenant_id, "internal": tenant.is_internal(row)} for row in rows],
+                metadatas=[{"tenant_id": tenant.tenant_id, "level": tenant.level(row)} for row in rows],
             )
 
-    def search(self, tenant_id: str, query: NDArray[np.float32], k: int) -> int:
-        """The tenant's nearest passages with content; returns how many came."""
+    def search(self, tenant_id: str, query: NDArray[np.float32], k: int, level: int | None = None) -> int:
+        """The tenant's nearest passages, up to a level if one is given, with content; returns how many came."""
+        where: Where = {"tenant_id": tenant_id}
+        if level is not None:
+            where = {"$and": [where, {"level": {"$lte": level}}]}
         answer = self._collection.query(
             query_embeddings=[query],
             n_results=k,
-            where={"tenant_id": tenant_id},
+            where=where,
             include=["documents", "metadatas", "distances"],
         )
         return len(answer["ids"][0])

@@ -1,6 +1,7 @@
 """Deterministic passages for many tenants, embedded once, so that both sides store and search the same."""
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +17,23 @@ WORDS_A_PASSAGE = 60
 WORDS_A_QUERY = 6
 
 
+INTERNAL, SECRET = 2, 4
+"""Levels of sensitivity, numbered as in `vecsec.type.v1.Sensitivity`."""
+
+
 @dataclass(frozen=True)
 class Tenant:
-    """One tenant's passages: every second one is INTERNAL, the others SECRET."""
+    """One tenant's passages."""
 
     tenant_id: str
-    texts: list[str]
+    texts: Sequence[str]
     embeddings: NDArray[np.float32]
     """Shape (passages, 256), as the model gives them."""
+    level: Callable[[int], int] = lambda row: SECRET if row % 2 else INTERNAL
+    """The sensitivity of a passage, by its row."""
 
     def document_id(self, row: int) -> str:
         return f"doc-{row:06d}"
-
-    def is_internal(self, row: int) -> bool:
-        return row % 2 == 0
 
 
 class Model:
@@ -43,11 +47,15 @@ class Model:
         return np.asarray(self._model.embed(texts), dtype=np.float32)
 
 
+def tenant_id(number: int) -> str:
+    return f"bench_{number:04d}"
+
+
 def make_tenant(model: Model, number: int, rows: int) -> Tenant:
-    """The tenant with this number; the same one in every run."""
+    """The tenant with this number; the same one in every run. An analyst sees every second of its passages."""
     generator = random.Random(number)
     texts = [" ".join(generator.choices(WORDS, k=WORDS_A_PASSAGE)) for _ in range(rows)]
-    return Tenant(f"bench_{number:04d}", texts, model.embed(texts))
+    return Tenant(tenant_id(number), texts, model.embed(texts))
 
 
 def make_queries(count: int) -> list[str]:
@@ -56,9 +64,9 @@ def make_queries(count: int) -> list[str]:
     return [" ".join(generator.choices(WORDS, k=WORDS_A_QUERY)) for _ in range(count)]
 
 
-def nearest(tenant: Tenant, query: NDArray[np.float32], k: int) -> list[str]:
-    """The exact answer among the INTERNAL passages, by brute force: what recall is measured against."""
+def nearest(tenant: Tenant, query: NDArray[np.float32], k: int, level: int = INTERNAL) -> list[str]:
+    """The exact answer among the passages up to a level, by brute force: what recall is measured against."""
     matrix = tenant.embeddings / np.linalg.norm(tenant.embeddings, axis=1, keepdims=True)
     scores = matrix @ (query / np.linalg.norm(query))
-    visible = [row for row in range(len(tenant.texts)) if tenant.is_internal(row)]
+    visible = [row for row in range(len(tenant.texts)) if tenant.level(row) <= level]
     return [tenant.document_id(row) for row in sorted(visible, key=lambda row: -scores[row])[:k]]

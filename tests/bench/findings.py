@@ -1,8 +1,6 @@
 """What a section measured: figures with their goals, tables and plots; and the section itself."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +71,7 @@ class Plot:
     lines: Sequence[Line]
     is_share: bool = False
     """Whether x is a share, shown in percent and falling from left to right."""
+    x_is_linear: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ class Task:
     """What a section is told of the run that it is a part of."""
 
     is_quick: bool
-    data: Path | None = None
-    """Where loaded data is kept and found again; None keeps nothing."""
+    data: Path
+    """Where data is loaded: gone after the run, unless it was told to keep it."""
     numbers: Mapping[str, int] = field(default_factory=dict)
     """Numbers that this run sets otherwise, by name."""
 
@@ -103,16 +102,11 @@ class Task:
         """How many of something a run of this size has, unless it was told otherwise."""
         return self.numbers.get(name, quick if self.is_quick else full)
 
-    @contextmanager
-    def folder(self, name: str) -> Iterator[Path]:
-        """A folder for data of this name: kept for the next run where the run keeps data, else gone afterwards."""
-        if self.data is not None:
-            folder = self.data / (f"{name}-quick" if self.is_quick else name)
-            folder.mkdir(parents=True, exist_ok=True)
-            yield folder
-            return
-        with tempfile.TemporaryDirectory(prefix=f"vecsec-bench-{name}-") as temporary:
-            yield Path(temporary)
+    def folder(self, name: str) -> Path:
+        """A folder for data of this name, with what an earlier section, or an earlier run that kept it, put there."""
+        folder = self.data / (f"{name}-quick" if self.is_quick else name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def draw(plot: Plot, file: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7.2, 4.2), dpi=110, layout="constrained")
     for line, colour, marker in zip(plot.lines, _COLOURS, _MARKERS, strict=False):
         axes.plot(line.x, line.y, label=line.label, color=colour, marker=marker, markersize=5, linewidth=1.8)
-    axes.set_xscale("log")
+    axes.set_xscale("linear" if plot.x_is_linear else "log")
     axes.set_yscale("log")
     axes.set_ylim(bottom=min(min(line.y) for line in plot.lines) / 2, top=max(max(line.y) for line in plot.lines) * 2)
     points = sorted({x for line in plot.lines for x in line.x})

@@ -1,83 +1,120 @@
-"""The latency of one caller's searches beside bare ChromaDB's, in turns."""
+"""The latency of one caller's searches beside both bare sides', in turns."""
 
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.progress import track
 
-from bench import secured
-from bench.bare_chroma import BareChroma
-from bench.corpus import Model, Tenant, make_queries, make_tenant, nearest
+from bench import h2load, sides
+from bench.corpus import Model, make_queries, make_tenant, nearest
 from bench.findings import Figure, Findings, Table, Task
-from bench.latencies import latency
+from bench.latencies import Latency, latency
+from bench.sides import OURS, SERVER, SHARED, Sides, Size, seconds_of
+from bench.wire_calls import GrpcCall, HttpCall
 
 K = 10
-WARM_UP = 2
-RECALL_SAMPLES = 50
 TURN = 20
-"""So many searches of one side, then the same ones of the other: right after one of the other side, a search would find
+"""So many searches of one side, then the same ones of the others: right after one of another side, a search would find
 the processor's caches full of that side's data."""
+QUERIES = 200
+_RECALL_TENANTS, _RECALL_QUERIES = 5, 10
+
+Latencies = dict[str, Latency]
+"""By side."""
 
 
 def measure(task: Task) -> Findings:
-    """One run from nothing: load both sides, warm up, search in turns."""
-    model = Model()
-    tenant_count, rows = task.number("tenants", full=100, quick=10), task.number("rows", full=1000, quick=500)
-    tenants = [make_tenant(model, number, rows) for number in track(range(tenant_count), "embedding")]
-    queries = make_queries(200)
-    vectors = model.embed(queries)
-    with task.folder("latency") as folder, secured.running(folder, [each.tenant_id for each in tenants]) as ours:
-        load_ours = seconds(_each, tenants, ours.add, "importing into VecSec")
-        bare = BareChroma(folder / "bare")
-        load_bare = seconds(_each, tenants, bare.add, "adding to bare ChromaDB")
-        for tenant in track(tenants, "warming up"):
-            for number in range(WARM_UP):
-                ours.search(tenant.tenant_id, queries[number], K)
-            bare.search(tenant.tenant_id, vectors[0], K)
-        generator = random.Random("order")
-        ours_seconds: list[float] = []
-        bare_seconds: list[float] = []
-        for _ in track(range(task.number("searches", full=500, quick=200) // TURN), "searching in turns"):
-            turn = [(generator.choice(tenants), generator.randrange(len(queries))) for _ in range(TURN)]
-            ours_seconds += [seconds(ours.search, tenant.tenant_id, queries[number], K) for tenant, number in turn]
-            bare_seconds += [seconds(bare.search, tenant.tenant_id, vectors[number], K) for tenant, number in turn]
-        found = 0
-        for _ in range(RECALL_SAMPLES):
-            tenant, number = generator.choice(tenants), generator.randrange(len(queries))
-            exact = nearest(tenant, vectors[number], K)
-            found += len(set(exact) & set(ours.search(tenant.tenant_id, queries[number], K)))
-    secured_latency, bare_latency = latency(ours_seconds), latency(bare_seconds)
+    """Load all sides, warm up, search in turns."""
+    size = Size.of(task)
+    turns = task.number("searches", full=1000, quick=200) // TURN
+    with sides.running(task, size) as running:
+        found = in_turns(running, size.tenant_ids, turns)
+        by_h2load = _by_h2load(running, size.tenant_ids, turns) if h2load.is_present() else {}
+        recall = _recall(running, size)
+    figures = [
+        *_figures("", found),
+        *(_figures("by h2load: ", by_h2load) if by_h2load else ()),
+        Figure(
+            "embedded ChromaDB with `where` / VecSec, p50",
+            found[SHARED].p50 / found[OURS].p50,
+            "×",
+            at_least=None if task.is_quick else 10.0,
+        ),
+        Figure("recall@10 of VecSec against brute force", recall, "", at_least=1.0),
+    ]
+    loading = ", ".join(f"{side} {running.load_seconds[side]:.0f} s" for side in running.load_seconds)
     return Findings(
-        f"{tenant_count} tenants × {rows:,} documents, 256 dimensions, k={K}, content returned, one caller; half of "
-        "each tenant's rows are visible to the VecSec caller.",
+        f"{size.sentence} {sides.THEY_ARE} One caller, all sides in turns of {TURN} searches.",
+        figures,
         [
-            Figure("VecSec, p50", secured_latency.p50, "ms", 2.0),
-            Figure("VecSec, p99", secured_latency.p99, "ms", 6.0),
-            Figure("recall@10 of VecSec against brute force", found / (RECALL_SAMPLES * K), "", at_least=1.0),
-            Figure("bare ChromaDB, one shared collection / VecSec, p50", bare_latency.p50 / secured_latency.p50, "×"),
-            Figure("loading VecSec, through the gateway", load_ours, "s"),
-            Figure("loading bare ChromaDB", load_bare, "s"),
+            _table("each side by its own Python client", found),
+            *([_table("by h2load, a client in C; each turn one tenant and query", by_h2load)] if by_h2load else []),
         ],
-        [
-            Table(
-                ("", "p50", "p95", "p99"),
-                [
-                    ("VecSec through the gateway (token, plan, search, check, audit)", *secured_latency.cells),
-                    ('bare ChromaDB, one shared collection, `where={"tenant_id": …}`', *bare_latency.cells),
-                ],
-            )
-        ],
+        remarks=f"VecSec gets a text and embeds it, ChromaDB a ready vector. Loading took: {loading}.",
+        details={"load_seconds": running.load_seconds},
     )
 
 
-def seconds(work: Callable[..., object], *arguments: object) -> float:
-    """How long something takes."""
-    started = time.perf_counter()
-    work(*arguments)
-    return time.perf_counter() - started
+def in_turns(running: Sides, tenant_ids: Sequence[str], turns: int) -> Latencies:
+    """One caller's latencies."""
+    queries = make_queries(QUERIES)
+    vectors = Model().embed(queries)
+    searches: dict[str, Callable[[str, int], object]] = {
+        OURS: lambda tenant, number: running.ours.search(tenant, queries[number], K),
+        SERVER: lambda tenant, number: running.server.search(tenant, vectors[number], K),
+        SHARED: lambda tenant, number: running.shared.search(tenant, vectors[number], K),
+    }
+    for tenant in track(tenant_ids, "warming up"):
+        for search in searches.values():
+            search(tenant, 0)
+    generator = random.Random("order")
+    seconds: dict[str, list[float]] = {side: [] for side in searches}
+    for _ in track(range(turns), "searching in turns"):
+        turn = [(generator.choice(tenant_ids), generator.randrange(QUERIES)) for _ in range(TURN)]
+        for side, search in searches.items():
+            seconds[side] += [seconds_of(search, tenant, number) for tenant, number in turn]
+    return {side: latency(each) for side, each in seconds.items()}
 
 
-def _each(tenants: Sequence[Tenant], load: Callable[[Tenant], None], what: str) -> None:
-    for tenant in track(tenants, what):
-        load(tenant)
+def _by_h2load(running: Sides, tenant_ids: Sequence[str], turns: int) -> Latencies:
+    queries = make_queries(QUERIES)
+    vectors = Model().embed(queries)
+    generator = random.Random("h2load")
+    seconds: dict[str, list[float]] = {OURS: [], SERVER: []}
+    for _ in track(range(turns), "searching in turns by h2load"):
+        tenant, number = generator.choice(tenant_ids), generator.randrange(QUERIES)
+        calls: Mapping[str, GrpcCall | HttpCall] = {
+            OURS: running.ours.call(tenant, queries[number], K),
+            SERVER: running.server.call(tenant, vectors[number], K),
+        }
+        for side, call in calls.items():
+            [samples], _ = h2load.closed_loop([call], h2load.Amount(requests=TURN + 1))
+            seconds[side] += [each.seconds for each in samples[1:]]  # the first one is the connection's
+    return {side: latency(each) for side, each in seconds.items()}
+
+
+def _recall(running: Sides, size: Size) -> float:
+    model = Model()
+    queries = make_queries(_RECALL_QUERIES)
+    vectors = model.embed(queries)
+    found = 0
+    for number in random.Random("recall").sample(range(size.tenants), _RECALL_TENANTS):
+        tenant = make_tenant(model, number, size.rows)
+        for query, vector in zip(queries, vectors, strict=True):
+            exact = nearest(tenant, vector, K)
+            found += len(set(exact) & set(running.ours.search(tenant.tenant_id, query, K)))
+    return found / (_RECALL_TENANTS * _RECALL_QUERIES * K)
+
+
+def _figures(prefix: str, found: Latencies) -> list[Figure]:
+    ours, server = found[OURS], found[SERVER]
+    return [
+        Figure(f"{prefix}VecSec, p50", ours.p50, "ms", 2.0),
+        Figure(f"{prefix}VecSec, p99", ours.p99, "ms", 6.0),
+        Figure(f"{prefix}VecSec / ChromaDB server without a filter, p50", ours.p50 / server.p50, "×", 0.5),
+    ]
+
+
+def _table(client: str, found: Latencies) -> Table:
+    rows = [(side, *each.cells, f"{each.p50 / found[OURS].p50:.2f} ×") for side, each in found.items()]
+    return Table((client, "p50", "p95", "p99", "p50 / VecSec's"), rows)

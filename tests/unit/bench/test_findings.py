@@ -68,16 +68,13 @@ def test_findings_are_kept_as_json_plot_and_section(tmp_path: Path) -> None:
     assert '"verdict": "not reached"' in (results / "two.json").read_text()
 
 
-def test_sizes_are_those_of_the_run_unless_told_otherwise() -> None:
-    assert Task(is_quick=False).number("rows", full=1_000, quick=10) == 1_000
-    assert Task(is_quick=True).number("rows", full=1_000, quick=10) == 10
-    assert Task(is_quick=True, numbers={"rows": 7}).number("rows", full=1_000, quick=10) == 7
+def test_sizes_are_those_of_the_run_unless_told_otherwise(tmp_path: Path) -> None:
+    assert Task(False, tmp_path).number("rows", full=1_000, quick=10) == 1_000
+    assert Task(True, tmp_path).number("rows", full=1_000, quick=10) == 10
+    assert Task(True, tmp_path, {"rows": 7}).number("rows", full=1_000, quick=10) == 7
 
 
-def test_data_is_kept_only_where_asked_for(tmp_path: Path) -> None:
-    with Task(is_quick=False).folder("searches") as folder:
-        (folder / "file").touch()
-    assert not folder.exists()
-    with Task(is_quick=False, data=tmp_path).folder("searches") as folder:
-        (folder / "file").touch()
-    assert (tmp_path / "searches" / "file").exists()
+def test_sections_find_each_others_data_but_not_that_of_another_size(tmp_path: Path) -> None:
+    (Task(False, tmp_path).folder("searches") / "file").touch()
+    assert (Task(False, tmp_path).folder("searches") / "file").exists()
+    assert not (Task(True, tmp_path).folder("searches") / "file").exists()
