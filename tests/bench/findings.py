@@ -64,7 +64,7 @@ class Plot:
     """A drawing of lines, by default with logarithmic axes."""
 
     name: str
-    """Of its file, without ending."""
+    """Of its file, after the section's and without ending."""
     title: str
     x_label: str
     y_label: str

@@ -9,9 +9,11 @@ from bench.findings import Plot
 mpl.use("agg")
 
 from matplotlib import pyplot
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 _COLOURS = ("#0b6e4f", "#c1440e", "#3d5a80", "#8d6a9f", "#7a7a7a")
+_LEGEND_CHARACTERS = 90
+"""As many fit into one line."""
 _MARKERS = ("o", "s", "^", "D", "v")
 
 
@@ -22,13 +24,13 @@ def draw(plot: Plot, file: Path) -> None:
         axes.plot(line.x, line.y, label=line.label, color=colour, marker=marker, markersize=5, linewidth=1.8)
     axes.set_xscale("linear" if plot.x_is_linear else "log")
     axes.set_yscale("log")
-    axes.set_ylim(bottom=min(min(line.y) for line in plot.lines) / 2, top=max(max(line.y) for line in plot.lines) * 2)
-    points = sorted({x for line in plot.lines for x in line.x})
-    axes.set_xticks(points)
+    if plot.x_is_linear:
+        axes.set_xlim(left=0)
+    else:
+        axes.set_xticks(sorted({x for line in plot.lines for x in line.x}))
     axes.xaxis.set_major_formatter(FuncFormatter(_percent if plot.is_share else _plain))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
     if plot.is_share:
         axes.invert_xaxis()
@@ -37,7 +39,9 @@ def draw(plot: Plot, file: Path) -> None:
     axes.set_ylabel(plot.y_label)
     axes.grid(which="major", color="#dddddd", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower left", ncols=1, frameon=False, fontsize=9)
+    labels = "".join(line.label for line in plot.lines)
+    columns = len(plot.lines) if len(labels) < _LEGEND_CHARACTERS else 1
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     figure.savefig(file, metadata={"Software": None})
     pyplot.close(figure)
 

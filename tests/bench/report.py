@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -31,6 +31,7 @@ def show(name: str, findings: Findings) -> None:
 
 def keep(root: Path, name: str, findings: Findings, circumstances: Circumstances) -> None:
     """Write plots and JSON, and put the findings into BENCHMARKS.md, in place of the last ones of this name."""
+    findings = replace(findings, plots=[replace(plot, name=f"{name}-{plot.name}") for plot in findings.plots])
     folder = root / RESULTS
     folder.mkdir(exist_ok=True)
     for plot in findings.plots:
