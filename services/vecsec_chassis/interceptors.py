@@ -33,6 +33,7 @@ from vecsec_chassis.request_rules import decode
 from vecsec_chassis.tally import Level, Tally
 from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
 from vecsec_chassis.tokens import TokenVerifier
+from vecsec_chassis.tracing import Timed
 from vecsec_chassis.unique_ids import unique_id
 
 log = structlog.get_logger()
@@ -188,7 +189,8 @@ class AuthenticationInterceptor(AroundInterceptor):
                 "send the token as metadata `authorization: Bearer <token>`", detail="not a bearer token"
             )
         call = calls.current_call()
-        call.identity = await self._verifier.verify(token)
+        with Timed("token"):
+            call.identity = await self._verifier.verify(token)
         call.token = token
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vecsec_chassis.tracing import Timed
 from vecsec_retrieval.exact_scan import Mask, top_k
 from vecsec_retrieval.filters import Predicate, predicate
 from vecsec_retrieval.index import CollectionIndex, IndexSnapshot
@@ -65,17 +66,19 @@ class HotReader:
         filtered_rows = len(self._index) - int(np.count_nonzero(mask))
         scan = _scan(snapshot, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
-        results = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
+        with Timed("scan"):
+            results = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
         return SearchAnswer(results, STRATEGY, filtered_rows)
 
     async def _seen(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
         """The index as it is on return, and which of its rows are visible."""
-        while True:
-            labels = self._index.labels
-            visible = await visibility.in_table(labels)
-            if labels is self._index.labels:  # otherwise rows were compacted while Cedar decided
-                snapshot = self._index.snapshot()
-                return snapshot, snapshot.mask(visible)
+        with Timed("mask"):
+            while True:
+                labels = self._index.labels
+                visible = await visibility.in_table(labels)
+                if labels is self._index.labels:  # otherwise rows were compacted while Cedar decided
+                    snapshot = self._index.snapshot()
+                    return snapshot, snapshot.mask(visible)
 
 
 def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[], list[ScoredDocument]]:

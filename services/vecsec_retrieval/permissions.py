@@ -5,6 +5,7 @@ from vecsec_chassis.errors import AccessDenied, CollectionNotFound, InvalidGrant
 from vecsec_chassis.flag import RealRetrievalFlag
 from vecsec_chassis.grants import GrantVerifier
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_chassis.tracing import Timed
 from vecsec_retrieval.residuals import ResidualDecisions, Visibility
 
 _RETRY_SECONDS = 5.0
@@ -24,7 +25,8 @@ class Permissions:
         Raises:
             InvalidGrant: if it does not verify or is for another action.
         """
-        grant = await self._verifier.verify(token)
+        with Timed("grant"):
+            grant = await self._verifier.verify(token)
         if grant.action is not action:
             raise InvalidGrant(
                 "the grant is for another action; plan access again", detail=f"{grant.action} instead of {action}"

@@ -1,6 +1,7 @@
 """Three sides with the same data: VecSec, embedded ChromaDB with everybody in one collection, a ChromaDB server."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,19 +67,34 @@ def running(task: Task, size: Size) -> Iterator[Sides]:
     """All sides with `size`'s tenants, loaded now or by an earlier section or run that kept its data."""
     model = Model()
     tenants = (make_tenant(model, number, size.rows) for number in range(size.tenants))
-    with running_with(task.folder(f"{size.tenants}x{size.rows}"), size.tenant_ids, tenants) as sides:
+    with running_with(_folder(task, size), size.tenant_ids, tenants) as sides:
         yield sides
 
 
+def loaded(task: Task, size: Size) -> Path:
+    """Where the data of all sides is, ours in `ours`; none of them is running."""
+    folder = _folder(task, size)
+    if not (folder / _LOADED).exists():
+        with running(task, size):
+            pass
+    return folder
+
+
+def _folder(task: Task, size: Size) -> Path:
+    return task.folder(f"{size.tenants}x{size.rows}")
+
+
 @contextmanager
-def running_with(folder: Path, tenant_ids: Sequence[str], tenants: Iterator[Tenant]) -> Iterator[Sides]:
+def running_with(data: Path, tenant_ids: Sequence[str], tenants: Iterator[Tenant]) -> Iterator[Sides]:
     """All sides with these tenants, which are made only where they are not in the folder yet."""
+    marker = data / _LOADED
+    if not marker.exists():
+        shutil.rmtree(data)  # of a run that was cut off
     with (
-        secured.running(folder / "ours", list(tenant_ids)) as ours,
-        chroma_server.running(folder / "server") as server,
+        secured.running(data / "ours", list(tenant_ids)) as ours,
+        chroma_server.running(data / "server") as server,
     ):
-        shared = BareChroma(folder / "shared")
-        marker = folder / _LOADED
+        shared = BareChroma(data / "shared")
         if not marker.exists():
             marker.write_text(json.dumps(_load(Sides(ours, shared, server, {}), tenants, len(tenant_ids))))
         sides = Sides(ours, shared, server, json.loads(marker.read_text()))
