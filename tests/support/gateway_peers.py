@@ -220,6 +220,9 @@ async def gateway_with_peers(folder: Path, *, lanes: int = 0, **environment: obj
                     "VECSEC_POLICY_ADDRESS": policy_at,
                     "VECSEC_RETRIEVAL_ADDRESS": retrieval_at,
                     "VECSEC_SHUTDOWN_GRACE_SECONDS": 1,
+                    # A busy machine is no slow peer: a test about those says how long a try may take.
+                    "VECSEC_POLICY_TIMEOUT_SECONDS": 30,
+                    "VECSEC_RETRIEVAL_TIMEOUT_SECONDS": 30,
                     "VECSEC_PEER_LANES": lanes,
                     **environment,
                 }
