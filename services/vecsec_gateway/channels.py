@@ -58,8 +58,8 @@ def _options(max_message_bytes: int) -> list[tuple[str, int | str]]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
-        # gRPC would share connections with any other channel of this process to the address, also one that was closed but
-        # is not collected yet, and with them its pause after a failure: calls then fail though the peer is there.
+        # gRPC would share connections with any other channel of this process to the address, also with one that was
+        # closed but is not collected yet, and so its pause after a failure: calls then fail though the peer is there.
         ("grpc.use_local_subchannel_pool", 1),
         # Retries are ours to decide, by the kind of error and within the budget.
         ("grpc.enable_retries", 0),
