@@ -1,8 +1,11 @@
 """Metrics and traces of one service: OpenTelemetry, shown to Prometheus on the service's metrics port."""
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
 
 import structlog
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -74,8 +77,17 @@ def running_telemetry(
             metrics_port=server.server_port,
         )
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        _stop(server, thread)
         meter_provider.shutdown()
         tracer_provider.shutdown()
+
+
+def _stop(server: WSGIServer, thread: Thread) -> None:
+    """Such a server looks only twice a second whether it is to stop, unless somebody connects."""
+    stopping = Thread(target=server.shutdown, name="stop the metrics server")
+    stopping.start()
+    with suppress(OSError):
+        socket.create_connection(server.socket.getsockname()[:2], timeout=1).close()
+    stopping.join()
+    server.server_close()
+    thread.join()

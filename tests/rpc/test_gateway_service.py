@@ -36,6 +36,7 @@ from vecsec_chassis.errors import (
 )
 
 NONE = gateway_pb2.FALLBACK_NONE
+PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
@@ -50,7 +51,11 @@ def bearer(gateway: GatewayWithPeers) -> tuple[tuple[str, str], ...]:
 
 
 async def search(
-    gateway: GatewayWithPeers, *, timeout: float | None = 10, extra: tuple[tuple[str, str], ...] = (), **fields: Any
+    gateway: GatewayWithPeers,
+    *,
+    timeout: float | None = PATIENCE_SECONDS,
+    extra: tuple[tuple[str, str], ...] = (),
+    **fields: Any,
 ) -> gateway_pb2.SearchDocumentsResponse:
     request = gateway_pb2.SearchDocumentsRequest(
         **{"tenant_id": "tenant_a", "query": query_pb2.Query(text="what"), "k": 3, **fields}
@@ -115,19 +120,18 @@ class TestAnswers:
             assert not {"x-tenant-id", "x-role", "x-clearance", "grant"} & set(each)
 
     async def test_the_deadline_goes_along_with_something_kept_for_the_check(self, gateway: GatewayWithPeers) -> None:
-        await search(gateway, timeout=2)
+        await search(gateway, timeout=20)
         (retrieval_seconds,) = gateway.retrieval.seconds_left
         assert retrieval_seconds is not None
-        assert retrieval_seconds <= 1.5
-        assert all(seconds is not None and seconds <= 2 for seconds in gateway.policy.seconds_left)
+        assert retrieval_seconds <= 19
+        assert all(seconds is not None and seconds <= 20 for seconds in gateway.policy.seconds_left)
 
     async def test_without_a_deadline_there_is_a_default_one(self, tmp_path: Path) -> None:
         async with gateway_with_peers(tmp_path, VECSEC_DEFAULT_DEADLINE_SECONDS=0.5) as gateway:
             gateway.policy.scripts["PlanAccess"] = hang
-            started = time.monotonic()
-            refused = await refusal(search(gateway, timeout=None))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                refused = await refusal(search(gateway, timeout=None))
             assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert time.monotonic() - started < 2
 
     async def test_other_calls_pass_through(self, gateway: GatewayWithPeers) -> None:
         metadata = bearer(gateway)
@@ -257,7 +261,7 @@ class TestPolicyTrouble:
 
     @pytest.mark.parametrize("method", ["PlanAccess", "CheckDocuments"])
     async def test_a_slow_policy_is_the_same_and_is_not_asked_again(self, tmp_path: Path, method: str) -> None:
-        async with gateway_with_peers(tmp_path, VECSEC_POLICY_TIMEOUT_SECONDS=0.2) as gateway:
+        async with gateway_with_peers(tmp_path, VECSEC_POLICY_TIMEOUT_SECONDS=1) as gateway:
             gateway.policy.scripts[method] = hang
             assert (await refusal(search(gateway))).reason == "POLICY_UNAVAILABLE"
             assert gateway.policy.calls[method] == 1
@@ -371,9 +375,7 @@ class TestRetrievalTrouble:
         self, gateway: GatewayWithPeers
     ) -> None:
         gateway.retrieval.scripts["SearchDocuments"] = hang
-        started = time.monotonic()
-        answer = await search(gateway, timeout=1)
-        assert time.monotonic() - started < 1
+        answer = await search(gateway, timeout=4)
         assert answer.mock_reason == gateway_pb2.MOCK_REASON_RETRIEVAL_FAILED
 
     async def test_a_slow_try_is_given_up_and_tried_again(self, tmp_path: Path) -> None:
@@ -382,30 +384,36 @@ class TestRetrievalTrouble:
                 await asyncio.sleep(60)
             return retrieval_pb2.SearchDocumentsResponse(results=[row("real")])
 
-        async with gateway_with_peers(tmp_path, VECSEC_RETRIEVAL_TIMEOUT_SECONDS=0.2) as gateway:
+        async with gateway_with_peers(tmp_path, VECSEC_RETRIEVAL_TIMEOUT_SECONDS=1) as gateway:
             gateway.retrieval.scripts["SearchDocuments"] = slow_once
             assert ids(await search(gateway)) == ["real"]
 
-    async def test_an_open_circuit_answers_at_once_and_closes_again(self, tmp_path: Path) -> None:
-        async with gateway_with_peers(tmp_path, VECSEC_CIRCUIT_OPEN_SECONDS=0.5) as gateway:
+    async def test_an_open_circuit_answers_without_asking(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, VECSEC_CIRCUIT_OPEN_SECONDS=60) as gateway:
             gateway.retrieval.scripts["SearchDocuments"] = unavailable_times(10_000, None)
             for _ in range(2):
                 await search(gateway)
             asked = gateway.retrieval.calls["SearchDocuments"]
             assert asked == 5  # the threshold
-            started = time.monotonic()
             answer = await search(gateway)
-            assert time.monotonic() - started < 0.1
             assert answer.mock_reason == gateway_pb2.MOCK_REASON_CIRCUIT_OPEN
             refused = await refusal(search(gateway, fallback=NONE))
             assert refused.reason == "RETRIEVAL_UNAVAILABLE"
             assert refused.retry_seconds is not None
-            assert 0 < refused.retry_seconds <= 0.5
+            assert 0 < refused.retry_seconds <= 60
             assert gateway.retrieval.calls["SearchDocuments"] == asked
             assert metrics(gateway)["vecsec_circuits_open"] == 1
+
+    async def test_an_open_circuit_closes_again(self, tmp_path: Path) -> None:
+        async with gateway_with_peers(tmp_path, VECSEC_CIRCUIT_OPEN_SECONDS=0.5) as gateway:
+            gateway.retrieval.scripts["SearchDocuments"] = unavailable_times(10_000, None)
+            for _ in range(2):
+                await search(gateway)
+            assert metrics(gateway)["vecsec_circuits_open"] == 1
             del gateway.retrieval.scripts["SearchDocuments"]
-            await asyncio.sleep(0.5)
-            assert ids(await search(gateway)) == ["first", "second"]
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while ids(await search(gateway)) != ["first", "second"]:
+                    await asyncio.sleep(0.05)
             assert metrics(gateway)["vecsec_circuits_open"] == 0
 
     async def test_denials_never_open_the_circuit(self, gateway: GatewayWithPeers) -> None:
@@ -451,7 +459,7 @@ class TestRetrievalTrouble:
         while not gateway.retrieval.calls["SearchDocuments"]:
             await asyncio.sleep(0.01)
         call.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await gateway.retrieval.cancelled.wait()
 
 
@@ -486,10 +494,9 @@ class TestFlag:
             other = await search(gateway, tenant_id="tenant_b")
             assert other.mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
             write(["tenant_a"])
-            changed_at = time.monotonic()
-            while (await search(gateway)).provenance == document_pb2.PROVENANCE_REAL:
-                assert time.monotonic() - changed_at < 3
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await search(gateway)).provenance == document_pb2.PROVENANCE_REAL:
+                    await asyncio.sleep(0.05)
 
     async def test_retrieval_may_see_it_first(self, gateway: GatewayWithPeers) -> None:
         gateway.retrieval.scripts["SearchDocuments"] = refusing(RealRetrievalOff("off", retry_after=30))
@@ -554,6 +561,8 @@ class TestImport:
         async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
             for number in range(4):
                 yield batch(number)
+                while gateway.retrieval.batches_received <= number:
+                    await asyncio.sleep(0.01)
                 await asyncio.sleep(0.25)
 
         assert await Import(gateway, slowly()).finish() == [1, 2, 3, 4]
@@ -564,6 +573,8 @@ class TestImport:
 
         async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
             yield batch(1)
+            while not gateway.retrieval.batches_received:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
             gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("no longer"))
             yield batch(2)
@@ -575,6 +586,8 @@ class TestImport:
     async def test_a_slow_retrieval_holds_the_caller_back(self, gateway: GatewayWithPeers) -> None:
         gateway.retrieval.release_batches.clear()
         running = asyncio.ensure_future(Import(gateway, [batch(number) for number in range(50)]).finish())
+        while not gateway.retrieval.batches_received:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
         assert gateway.retrieval.batches_received == 1
         gateway.retrieval.release_batches.set()
@@ -587,7 +600,7 @@ class TestImport:
         while not gateway.retrieval.batches_received:
             await asyncio.sleep(0.01)
         running.call.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await gateway.retrieval.cancelled.wait()
         with pytest.raises(asyncio.CancelledError):
             await finishing

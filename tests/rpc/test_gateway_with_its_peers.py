@@ -143,7 +143,7 @@ async def test_health_tells_of_the_peers(stack: Stack) -> None:
             answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (await serves("vecsec.gateway.policy") and await serves("vecsec.gateway.retrieval")):
                 await asyncio.sleep(0.02)
 

@@ -174,7 +174,7 @@ async def test_renewed_certificates_are_taken_under_load_without_a_failed_call(
             horizon = time.time() + 31 * 86400
             return len(replaced) == 2 and all(stack.metrics(service)[expiry] < horizon for service in services)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await asyncio.to_thread(all_taken):
                 await asyncio.sleep(0.1)
         before = len(answers)
@@ -192,7 +192,7 @@ async def test_a_renewal_that_went_wrong_leaves_the_old_certificate_in_force(tmp
         whole = key.read_bytes()
         key.write_bytes(whole[: len(whole) // 2])
         failures = "vecsec_certificate_reload_failures_total"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (await asyncio.to_thread(stack.metrics, stack.policy_service))[failures]:
                 await asyncio.sleep(0.1)
         assert await check_health(stack.policy_service.port, authority.credentials()) == 1
