@@ -33,6 +33,7 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.reading import Reading
+from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
 from vecsec_retrieval.residuals import ResidualDecisions
 from vecsec_retrieval.searching import Searching
@@ -78,8 +79,9 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             contextlib.closing(StoreThreads(settings.store_threads, metrics.record_store_call))
         )
         budget = MemoryBudget(settings.memory_limit_bytes, most_open_cells())
+        answers = RememberedAnswers(settings.answer_memory_bytes)
         cells = await stack.enter_async_context(
-            contextlib.aclosing(OpenCells(store, threads=threads, budget=budget, metrics=metrics))
+            contextlib.aclosing(OpenCells(store, threads=threads, budget=budget, metrics=metrics, answers=answers))
         )
         is_embedded = settings.chroma_url is None
         metrics.watch_capacity(
@@ -100,6 +102,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
                 "visible_labels": lambda: decisions.visible_lookups,
                 "verdicts": lambda: decisions.verdict_lookups,
                 "embeddings": lambda: embeddings.lookups,
+                "answers": lambda: answers.lookups,
             },
         )
         permissions = Permissions(verifier, flag, decisions)

@@ -9,13 +9,16 @@ from vecsec_chassis.tracing import Timed
 from vecsec_retrieval.exact_scan import Mask, top_k
 from vecsec_retrieval.filters import Predicate, predicate
 from vecsec_retrieval.index import CollectionIndex, IndexSnapshot
+from vecsec_retrieval.label_table import Visible
 from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
+from vecsec_retrieval.remembered_answers import AnswerKey, RememberedAnswer, RememberedAnswers
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.vectors import normalised
 
 STRATEGY = "exact_scan"
+REMEMBERED = "remembered"
 _INLINE_ROWS = 20_000
 _INLINE_FILTERED_ROWS = 1_000
 """Up to so many rows a scan is over before anybody would notice that others had to wait; a filter looks at each row."""
@@ -24,9 +27,10 @@ _INLINE_FILTERED_ROWS = 1_000
 class HotReader:
     """See `readers.CollectionReader`."""
 
-    def __init__(self, index: CollectionIndex, threads: StoreThreads) -> None:
+    def __init__(self, index: CollectionIndex, threads: StoreThreads, answers: RememberedAnswers) -> None:
         self._index = index
         self._threads = threads
+        self._answers = answers
 
     async def has_visible(self, visibility: Visibility) -> bool:
         _, mask = await self._seen(visibility)
@@ -62,32 +66,63 @@ class HotReader:
         return [snapshot.documents[row] for row in rows if row is not None and mask[row]]
 
     async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
-        snapshot, mask = await self._seen(visibility)
+        snapshot, visible = await self._looked_at(visibility)
+        if not self._answers.is_on:
+            return _answer(snapshot, await self._found(snapshot, visible, order), STRATEGY)
+        key = AnswerKey.of(self._index.state, visibility, order)
+        remembered = self._answers.find(key)
+        if remembered is not None and _are_visible(snapshot, visible, remembered):
+            return _answer(snapshot, remembered, REMEMBERED)
+        found = await self._found(snapshot, visible, order)
+        self._answers.keep(key, found)
+        return _answer(snapshot, found, STRATEGY)
+
+    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder) -> RememberedAnswer:
+        with Timed("mask"):
+            mask = snapshot.mask(visible)
         filtered_rows = len(self._index) - int(np.count_nonzero(mask))
         scan = _scan(snapshot, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
         with Timed("scan"):
-            results = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
-        return SearchAnswer(results, STRATEGY, filtered_rows)
+            rows = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
+        return RememberedAnswer(rows, filtered_rows)
 
     async def _seen(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
         """The index as it is on return, and which of its rows are visible."""
+        snapshot, visible = await self._looked_at(visibility)
+        with Timed("mask"):
+            return snapshot, snapshot.mask(visible)
+
+    async def _looked_at(self, visibility: Visibility) -> tuple[IndexSnapshot, Visible]:
+        """The index as it is on return, and which of its labels are visible."""
         with Timed("mask"):
             while True:
                 labels = self._index.labels
                 visible = await visibility.in_table(labels)
                 if labels is self._index.labels:  # otherwise rows were compacted while Cedar decided
-                    snapshot = self._index.snapshot()
-                    return snapshot, snapshot.mask(visible)
+                    return self._index.snapshot(), visible
 
 
-def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[], list[ScoredDocument]]:
-    def scan() -> list[ScoredDocument]:
+def _answer(snapshot: IndexSnapshot, found: RememberedAnswer, strategy: str) -> SearchAnswer:
+    results = [ScoredDocument(snapshot.documents[row], score) for row, score in found.rows]
+    return SearchAnswer(results, strategy, found.filtered_rows)
+
+
+def _are_visible(snapshot: IndexSnapshot, visible: Visible, remembered: RememberedAnswer) -> bool:
+    """Whether every remembered row lives and is visible, by its own label: what is remembered is never trusted."""
+    rows = [row for row, _ in remembered.rows]
+    if max(rows, default=-1) >= len(snapshot.label_codes):
+        return False
+    codes = snapshot.label_codes[rows]
+    return bool((codes < len(visible)).all() and visible[codes].all() and snapshot.alive[rows].all())
+
+
+def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[], list[tuple[int, float]]]:
+    def scan() -> list[tuple[int, float]]:
         documents = snapshot.documents
         if order.metadata is not None:
             _narrow(mask, snapshot, predicate(order.metadata))
-        ranked = top_k(snapshot.matrix, mask, _direction(order.vector), order.k, lambda row: documents[row].document_id)
-        return [ScoredDocument(documents[row], score) for row, score in ranked]
+        return top_k(snapshot.matrix, mask, _direction(order.vector), order.k, lambda row: documents[row].document_id)
 
     return scan
 

@@ -4,6 +4,7 @@ Written on the event loop alone. Rows are only ever appended and the mask of liv
 that a snapshot stays as it is while a thread scans it.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -18,6 +19,8 @@ from vecsec_retrieval.vectors import normalised
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+_STATES = itertools.count()
+"""Of all indexes of this process."""
 _FIRST_CAPACITY = 64
 _COMPACT_ABOVE_DEAD_SHARE = 0.25
 _BYTES_PER_ROW = 800
@@ -67,6 +70,8 @@ class CollectionIndex:
         self._key_sets: list[frozenset[str]] = []
         self._code_of_key_set: dict[frozenset[str], int] = {}
         self._text_bytes = 0
+        self.state = next(_STATES)
+        """Another number after each change; no other index has it."""
         self.labels = LabelTable()
         """The labels of all rows, and perhaps of rows that are gone. Another table takes its place when rows are
         compacted; its codes are those of the snapshots that are taken from then on."""
@@ -84,6 +89,7 @@ class CollectionIndex:
         """Add documents with embeddings, replacing those of the same id."""
         if not documents:
             return
+        self.state = next(_STATES)
         self._kill(document.document_id for document in documents)
         start, end = self._count, self._count + len(documents)
         self._reserve(end)
@@ -104,6 +110,7 @@ class CollectionIndex:
     def delete(self, document_ids: Iterable[str]) -> None:
         """Remove documents; ids that are not there are ignored."""
         document_ids = list(document_ids)
+        self.state = next(_STATES)
         self.untagged_ids.difference_update(document_ids)
         self._kill(document_ids)
         self._compact_if_worth_it()

@@ -14,6 +14,7 @@ from vecsec_retrieval.memory_budget import MemoryBudget
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import Warmth
+from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -25,7 +26,13 @@ class OpenCells:
     """All cells that are open. Used on the event loop."""
 
     def __init__(
-        self, store: CellStore, *, threads: StoreThreads, budget: MemoryBudget, metrics: RetrievalMetrics
+        self,
+        store: CellStore,
+        *,
+        threads: StoreThreads,
+        budget: MemoryBudget,
+        metrics: RetrievalMetrics,
+        answers: RememberedAnswers | None = None,
     ) -> None:
         self._store = store
         self._threads = threads
@@ -36,6 +43,7 @@ class OpenCells:
             limit_bytes=budget.limit_bytes,
             loads=asyncio.Semaphore(_LOADS_AT_ONCE),
             observer=self,
+            answers=answers or RememberedAnswers(0),
         )
         self._open: dict[str, OpenCell] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

@@ -16,6 +16,7 @@ from vecsec_retrieval.index_loading import Change, IndexLoad
 from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import CollectionReader
+from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import CollectionInfo, Vector
 from vecsec_retrieval.store_threads import StoreThreads
@@ -57,6 +58,8 @@ class Warmth:
     loads: asyncio.Semaphore
     """How many collections may load at the same time."""
     observer: LoadObserver
+    answers: RememberedAnswers
+    """What searches in memory found."""
 
 
 class OpenCollection:
@@ -94,7 +97,7 @@ class OpenCollection:
     def reader(self) -> CollectionReader:
         """Reads from memory if the collection is there; otherwise from the store, while it is taken into memory."""
         if self._index is not None:
-            return HotReader(self._index, self._threads)
+            return HotReader(self._index, self._threads, self._warmth.answers)
         self.warm()
         return self._cold
 

@@ -136,6 +136,9 @@ class Visibility:
         self._grant = grant
         self.asker = Asker.of(grant)
         """Whose eyes these are."""
+        self.policy_version = grant.policy_version
+        self.residual = grant.residual
+        """The rules that say what they see."""
 
     async def of(self, labels: Mapping[str, Label]) -> frozenset[str]:
         """The keys of the visible labels.

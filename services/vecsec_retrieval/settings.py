@@ -16,6 +16,10 @@ def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
 
+def _size_or_nothing(value: object) -> object:
+    return 0 if value == "0" else _size(value)
+
+
 def _absent_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -45,6 +49,10 @@ class RetrievalSettings(FlagSettings):
         "1G", alias="CHROMA_MEMORY_LIMIT", validate_default=True
     )
     """How much memory open cells and their in-memory indexes may take, such as `512M` or `1G`."""
+    answer_memory_bytes: Annotated[int, BeforeValidator(_size_or_nothing)] = Field(
+        0, alias="VECSEC_ANSWER_MEMORY_BYTES", ge=0
+    )
+    """How much memory remembered answers of searches in memory may take; 0 remembers none."""
     embedding_model: str = Field(WORDLLAMA, alias="VECSEC_EMBEDDING_MODEL")
     """The model of new collections: `wordllama`, or `chroma:<name>` from ChromaDB's registry."""
     embedding_model_config: dict[str, object] = Field(default_factory=dict, alias="VECSEC_EMBEDDING_MODEL_CONFIG")

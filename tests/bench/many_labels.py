@@ -21,6 +21,7 @@ from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.residuals import ResidualDecisions, Visibility
 from vecsec_retrieval.rows import Document
 from vecsec_retrieval.store_threads import StoreThreads
@@ -77,7 +78,7 @@ class _Session:
     def __init__(self, policy: PolicySnapshot, index: CollectionIndex, threads: StoreThreads, subject: str) -> None:
         self._policy = policy
         self._subject = subject
-        self._reader = HotReader(index, threads)
+        self._reader = HotReader(index, threads, RememberedAnswers(0))
         self._visibility: Visibility | None = None
 
     async def search(self, number: int) -> float:

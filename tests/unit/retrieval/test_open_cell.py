@@ -12,6 +12,7 @@ from unit.retrieval.worlds import TENANT, metrics
 from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import Warmth
+from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.store_threads import StoreThreads
 
 
@@ -29,7 +30,9 @@ class Nobody:
 def cell() -> Iterator[OpenCell]:
     opened = FakeCellStore().open(TENANT, create=True)
     assert opened is not None
-    warmth = Warmth(allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody())
+    warmth = Warmth(
+        allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody(), answers=RememberedAnswers(0)
+    )
     with closing(StoreThreads(1, lambda _operation, _seconds: None)) as threads:
         yield OpenCell(opened, threads=threads, metrics=metrics(), warmth=warmth)
 
