@@ -24,6 +24,7 @@ def draw(plot: Plot, file: Path) -> None:
         axes.plot(line.x, line.y, label=line.label, color=colour, marker=marker, markersize=5, linewidth=1.8)
     axes.set_xscale("linear" if plot.x_is_linear else "log")
     axes.set_yscale("log")
+    axes.margins(y=0.12)
     if plot.x_is_linear:
         axes.set_xlim(left=0)
     else:

@@ -1,9 +1,8 @@
 """Three sides with the same data: VecSec, embedded ChromaDB with everybody in one collection, a ChromaDB server."""
 
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +23,23 @@ THEY_ARE = (
     "a collection a tenant, asked without a filter; *embedded ChromaDB* has all tenants in one collection and is asked "
     'with `where={"tenant_id": …}`. Neither of them has any security.'
 )
-_LOADED = "loaded.json"
+_LOADED = "loaded"
 _HOT_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Sides:
-    """All three, running and loaded."""
+    """All three, running."""
 
     ours: Secured
     shared: BareChroma
     server: ChromaServer
-    load_seconds: dict[str, float]
-    """How long loading took, by side."""
+
+    def load(self, tenants: Iterable[Tenant], count: int) -> None:
+        """Store so many tenants on every side."""
+        for tenant in track(tenants, "loading", total=count):
+            for add in (self.ours.add, self.server.add, self.shared.add):
+                add(tenant)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Size:
 
 @contextmanager
 def running(task: Task, size: Size) -> Iterator[Sides]:
-    """All sides with `size`'s tenants, loaded now or by an earlier section or run that kept its data."""
+    """All sides with `size`'s tenants in memory, loaded now or by an earlier section or run that kept its data."""
     model = Model()
     tenants = (make_tenant(model, number, size.rows) for number in range(size.tenants))
     with running_with(_folder(task, size), size.tenant_ids, tenants) as sides:
@@ -80,26 +83,32 @@ def loaded(task: Task, size: Size) -> Path:
     return folder
 
 
-def _folder(task: Task, size: Size) -> Path:
-    return task.folder(f"{size.tenants}x{size.rows}")
-
-
 @contextmanager
-def running_with(data: Path, tenant_ids: Sequence[str], tenants: Iterator[Tenant]) -> Iterator[Sides]:
-    """All sides with these tenants, which are made only where they are not in the folder yet."""
+def running_with(data: Path, tenant_ids: Sequence[str], tenants: Iterable[Tenant]) -> Iterator[Sides]:
+    """All sides with these tenants in memory; they are only made where they are not in the folder yet."""
     marker = data / _LOADED
     if not marker.exists():
         shutil.rmtree(data)  # of a run that was cut off
+    with started(data, tenant_ids) as sides:
+        if not marker.exists():
+            sides.load(tenants, len(tenant_ids))
+            marker.touch()
+        make_hot(sides.ours, tenant_ids)
+        yield sides
+
+
+@contextmanager
+def started(data: Path, tenant_ids: Sequence[str]) -> Iterator[Sides]:
+    """All sides with what is in the folder; the policy service knows these tenants."""
     with (
         secured.running(data / "ours", list(tenant_ids)) as ours,
         chroma_server.running(data / "server") as server,
     ):
-        shared = BareChroma(data / "shared")
-        if not marker.exists():
-            marker.write_text(json.dumps(_load(Sides(ours, shared, server, {}), tenants, len(tenant_ids))))
-        sides = Sides(ours, shared, server, json.loads(marker.read_text()))
-        make_hot(ours, tenant_ids)
-        yield sides
+        yield Sides(ours, BareChroma(data / "shared"), server)
+
+
+def _folder(task: Task, size: Size) -> Path:
+    return task.folder(f"{size.tenants}x{size.rows}")
 
 
 def make_hot(ours: Secured, tenant_ids: Sequence[str]) -> None:
@@ -118,15 +127,6 @@ def make_hot(ours: Secured, tenant_ids: Sequence[str]) -> None:
             return
         if time.monotonic() > deadline:
             raise TimeoutError(f"not every tenant's rows were in memory within {_HOT_SECONDS} s")
-
-
-def _load(sides: Sides, tenants: Iterator[Tenant], count: int) -> dict[str, float]:
-    seconds = dict.fromkeys((OURS, SHARED, SERVER), 0.0)
-    adders = {OURS: sides.ours.add, SHARED: sides.shared.add, SERVER: sides.server.add}
-    for tenant in track(tenants, "loading", total=count):
-        for side, add in adders.items():
-            seconds[side] += seconds_of(add, tenant)
-    return seconds
 
 
 def seconds_of(work: Callable[..., object], *arguments: object) -> float:
