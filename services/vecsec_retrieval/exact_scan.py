@@ -1,38 +1,67 @@
 """The k most similar rows among those that a mask leaves, found exactly."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecsec_retrieval.coarse_rows import CoarseRows
 from vecsec_retrieval.rows import Matrix, Vector
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Which rows count, of shape (rows,)."""
 
 GATHER_BELOW_SHARE = 0.25
-"""Below this share of rows it is faster to copy the rows together than to score all of them."""
+"""Below this share of rows it is faster to copy the rows together than to look at all of them."""
+RULE_OUT_ABOVE = 600
+"""With fewer rows there is nothing to gain by ruling most of them out first."""
 
 _SLACK = 1e-5
 """More than 32-bit scores of a normalised row can be off by, whatever order they were summed in."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScanRows:
+    """What is scanned: normalised rows, and the same in 8 bits a number."""
+
+    exact: Matrix
+    coarse: CoarseRows
+
+
 def top_k(
-    matrix: Matrix, mask: Mask, query: Vector, k: int, identifier: Callable[[int], str]
+    scanned: ScanRows, mask: Mask, query: Vector, k: int, identifier: Callable[[int], str]
 ) -> list[tuple[int, float]]:
     """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of `identifier(row)`.
 
-    `matrix` has normalised rows, `query` length 1. The answer depends on the masked rows alone, not on where they lie
-    among others: candidates are found with 32-bit scores, then scored again row by row with 64 bits.
+    `query` has length 1. The answer depends on the masked rows alone, not on where they lie among others: rows that
+    cannot be among the best are ruled out by the coarse ones, then by 32-bit scores; what is left is scored again row
+    by row with 64 bits.
     """
+    matrix = scanned.exact
     rows = np.flatnonzero(mask)
+    if rows.size > max(k, RULE_OUT_ABOVE):
+        rows = _not_ruled_out(scanned.coarse, rows, query, k)
     if rows.size == 0:
         return []
-    scores = matrix[rows] @ query if rows.size < GATHER_BELOW_SHARE * len(mask) else (matrix @ query)[rows]
     if k < rows.size:
-        kth_best = np.partition(scores, rows.size - k)[rows.size - k]
-        rows = rows[scores >= kth_best - _SLACK]
+        scores = matrix[rows] @ query if rows.size < GATHER_BELOW_SHARE * len(mask) else (matrix @ query)[rows]
+        rows = rows[scores >= _kth_best(scores, k) - _SLACK]
     exact = (matrix[rows].astype(np.float64) * query.astype(np.float64)).sum(axis=1).clip(-1.0, 1.0)
     ranked = sorted(zip((-exact).tolist(), (identifier(row) for row in rows.tolist()), rows.tolist(), strict=True))
     return [(row, -negative) for negative, _, row in ranked[:k]]
+
+
+def _not_ruled_out(coarse_rows: CoarseRows, rows: NDArray[np.int64], query: Vector, k: int) -> NDArray[np.int64]:
+    """The rows of which there are not k others that are certainly better."""
+    if rows.size < GATHER_BELOW_SHARE * len(coarse_rows):
+        at_least, at_most = coarse_rows[rows].bounds(query)
+    else:
+        at_least, at_most = (bound[rows] for bound in coarse_rows.bounds(query))
+    return rows[at_most >= _kth_best(at_least, k)]
+
+
+def _kth_best(scores: NDArray[np.float32], k: int) -> np.float32:
+    best: np.float32 = np.partition(scores, scores.size - k)[scores.size - k]
+    return best

@@ -122,7 +122,7 @@ def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[
         documents = snapshot.documents
         if order.metadata is not None:
             _narrow(mask, snapshot, predicate(order.metadata))
-        return top_k(snapshot.matrix, mask, _direction(order.vector), order.k, lambda row: documents[row].document_id)
+        return top_k(snapshot.scanned, mask, _direction(order.vector), order.k, lambda row: documents[row].document_id)
 
     return scan
 

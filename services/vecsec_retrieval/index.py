@@ -12,9 +12,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vecsec_retrieval.exact_scan import Mask
+from vecsec_retrieval import coarse_rows
+from vecsec_retrieval.exact_scan import Mask, ScanRows
 from vecsec_retrieval.label_table import LabelTable, Visible
-from vecsec_retrieval.rows import Document, Matrix
+from vecsec_retrieval.rows import Document
 from vecsec_retrieval.vectors import normalised
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -30,9 +31,9 @@ Measured: 700 with three metadata entries."""
 
 @dataclass(frozen=True, slots=True)
 class IndexSnapshot:
-    """The index at one moment. All arrays and the list have `count` rows; row numbers are positions in them."""
+    """The index at one moment. All arrays have as many rows; row numbers are positions in them."""
 
-    matrix: Matrix
+    scanned: ScanRows
     label_codes: NDArray[np.int32]
     key_set_codes: NDArray[np.int32]
     alive: Mask
@@ -62,6 +63,7 @@ class CollectionIndex:
         """Ids of rows in the store that are no documents, for want of whole tags."""
         self._count = 0
         self._matrix = np.empty((0, self._dimensions), dtype=np.float32)
+        self._coarse_rows = coarse_rows.empty(0, dimensions)
         self._label_codes = np.empty(0, dtype=np.int32)
         self._alive = np.empty(0, dtype=np.bool_)
         self._documents: list[Document] = []
@@ -82,7 +84,7 @@ class CollectionIndex:
     @property
     def approximate_bytes(self) -> int:
         """Memory that the index takes."""
-        rows = self._matrix.nbytes + self._text_bytes + len(self._documents) * _BYTES_PER_ROW
+        rows = self._matrix.nbytes + self._coarse_rows.nbytes + self._text_bytes + len(self._documents) * _BYTES_PER_ROW
         return rows + self.labels.approximate_bytes
 
     def upsert(self, documents: Sequence[Document]) -> None:
@@ -95,6 +97,7 @@ class CollectionIndex:
         self._reserve(end)
         embeddings = [document.embedding for document in documents if document.embedding is not None]
         self._matrix[start:end] = normalised(np.stack(embeddings))
+        self._coarse_rows.set(start, coarse_rows.coarse(self._matrix[start:end]))
         for row, document in enumerate(documents, start):
             code = self._label_codes[row] = self.labels.add(document.label)
             self._key_set_codes[row] = self._key_set_code(frozenset(document.metadata))
@@ -119,7 +122,7 @@ class CollectionIndex:
         """The index as it is now."""
         count = self._count
         return IndexSnapshot(
-            self._matrix[:count],
+            ScanRows(self._matrix[:count], self._coarse_rows[:count]),
             self._label_codes[:count],
             self._key_set_codes[:count],
             self._alive[:count],
@@ -143,6 +146,7 @@ class CollectionIndex:
         matrix = np.empty((capacity, self._dimensions), dtype=np.float32)
         matrix[: self._count] = self._matrix[: self._count]
         self._matrix = matrix
+        self._coarse_rows = self._coarse_rows.grown(self._count, capacity)
         self._label_codes = _grown(self._label_codes, self._count, capacity)
         self._key_set_codes = _grown(self._key_set_codes, self._count, capacity)
         self._alive = _grown(self._alive, self._count, capacity)
@@ -168,6 +172,7 @@ class CollectionIndex:
         rows = np.flatnonzero(self._alive[: self._count])
         # Whole arrays are copied and tables rebuilt at once: row by row, 100,000 of them held the loop for two seconds.
         self._matrix = self._matrix[rows]
+        self._coarse_rows = self._coarse_rows[rows]
         self._alive = np.ones(len(rows), dtype=np.bool_)
         self._documents = [self._documents[row] for row in rows.tolist()]
         self._row_of_id = {document.document_id: row for row, document in enumerate(self._documents)}

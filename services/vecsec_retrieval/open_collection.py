@@ -170,7 +170,7 @@ class OpenCollection:
                 self._loading = None
 
     def _fits(self, rows: int) -> bool:
-        return rows * (self.info.dimensions * 8 + 2 * 1024) <= self._warmth.limit_bytes
+        return rows * (self.info.dimensions * 9 + 2 * 1024) <= self._warmth.limit_bytes
 
 
 def _existing_in_memory(index: CollectionIndex, document_ids: Sequence[str]) -> dict[str, ExistingRow]:

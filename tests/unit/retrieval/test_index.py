@@ -80,10 +80,10 @@ def test_a_snapshot_stays_as_it_was(
     snapshot, visible = index.snapshot(), everything(index)
     mask = snapshot.mask(visible)
     rows, keys = np.flatnonzero(mask).tolist(), snapshot.metadata_keys(mask)
-    matrix, documents = snapshot.matrix[rows].copy(), [snapshot.documents[row] for row in rows]
+    matrix, documents = snapshot.scanned.exact[rows].copy(), [snapshot.documents[row] for row in rows]
     do(after)
     assert np.array_equal(snapshot.mask(visible), mask)
-    assert np.array_equal(snapshot.matrix[rows], matrix)
+    assert np.array_equal(snapshot.scanned.exact[rows], matrix)
     assert [snapshot.documents[row] for row in rows] == documents
     assert snapshot.metadata_keys(mask) == keys
 
@@ -111,7 +111,7 @@ def test_compaction_forgets_labels_without_rows_and_keeps_the_others() -> None:
     mask = snapshot.mask(everything(index))
     assert np.count_nonzero(mask) == DIMENSIONS
     assert snapshot.metadata_keys(mask) == {"y"}
-    assert np.array_equal(snapshot.matrix, vectors)
+    assert np.array_equal(snapshot.scanned.exact, vectors)
     index.upsert([document("new", of=gone)])
     assert index.labels.labels == [kept, gone]
 
