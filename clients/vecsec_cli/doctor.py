@@ -1,5 +1,6 @@
 """`vecsec doctor`: looks at an installation and says what to do."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -9,11 +10,13 @@ from rich.table import Table
 from vecsec_cli import output
 from vecsec_cli.checks.certificates import check_certificates
 from vecsec_cli.checks.configuration import check_configuration
-from vecsec_cli.checks.finding import Finding, State
+from vecsec_cli.checks.finding import Finding, State, fail
 from vecsec_cli.checks.machine import check_machine
 from vecsec_cli.checks.services import check_services
+from vecsec_cli.checks.start import check_start
 from vecsec_cli.checks.store import check_store
 from vecsec_cli.exit_codes import ExitCode
+from vecsec_cli.failures import CommandFailure
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
 from vecsec_cli.service_settings import operator_settings
 from vecsec_cli.state_directory import StateDirectory
@@ -35,8 +38,13 @@ def doctor(*, state_dir: StateDirectoryOption = None, json: JsonOption = False) 
 
 
 def _findings(state: StateDirectory) -> Iterator[Finding]:
-    settings = operator_settings()
+    try:
+        settings = operator_settings()
+    except CommandFailure as failure:
+        yield fail(".env", failure.message, failure.hint or "")
+        settings = dict(os.environ)
     yield from check_machine(state)
+    yield from check_start(state, settings)
     yield from check_configuration(state, settings)
     yield from check_certificates(settings)
     yield from check_store(state, settings)

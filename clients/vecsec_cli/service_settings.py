@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from dotenv import dotenv_values
-
+from vecsec_cli.dotenv_file import read_dotenv
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.state_directory import StateDirectory
 
@@ -75,11 +75,7 @@ def operator_settings() -> dict[str, str]:
     Nothing else is taken from there: a `PYTHONPATH` in a folder that came from elsewhere would run its code in the
     services.
     """
-    dotenv = {
-        name: value
-        for name, value in dotenv_values(".env").items()
-        if value is not None and name.startswith(_NAMES_IN_DOTENV)
-    }
+    dotenv = {name: value for name, value in read_dotenv(Path(".env")).items() if name.startswith(_NAMES_IN_DOTENV)}
     return dotenv | os.environ
 
 

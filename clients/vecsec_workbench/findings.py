@@ -44,7 +44,7 @@ class Finding:
         """What would keep the policy service from starting, as it would say it."""
         placed = _PLACED.fullmatch(complaint)
         if placed is None:
-            path, _, message = complaint.removeprefix("VECSEC_POLICY_DIR=").partition(": ")
+            path, _, message = complaint.partition(": ")
             return cls(Severity.ERROR, "broken policy", path, 0, message)
         return cls(Severity.ERROR, "broken policy", placed["path"], int(placed["line"]), placed["message"])
 

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from vecsec_cli import installation, state_files
+from vecsec_cli.dotenv_file import read_dotenv
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.state_directory import StateDirectory
 
@@ -54,7 +53,7 @@ def prepare(folder: Path) -> None:
     example = folder / ".env.example"
     if not (folder / ".env").exists():
         state_files.create(folder / ".env", example.read_bytes(), mode=0o600)
-    check_settings(dotenv_values(folder / ".env") | os.environ)
+    check_settings(read_dotenv(folder / ".env") | os.environ)
     state = MountedState(folder / "state")
     state.root.mkdir(mode=0o700, exist_ok=True)
     state.root.chmod(0o700)

@@ -95,6 +95,20 @@ def _found(files: CertificateFiles) -> RawCertificates | str:
         return str(bad)
 
 
+def demand_usable_certificates(files: CertificateFiles | None) -> None:
+    """Look at the files as `running_certificates` does at the start.
+
+    Raises:
+        StartupError: if they cannot be used.
+    """
+    if files is None:
+        return
+    try:
+        checked(read_files(files), files)
+    except BadCertificates as bad:
+        raise StartupError(str(bad)) from bad
+
+
 @asynccontextmanager
 async def running_certificates(
     files: CertificateFiles | None, meter: Meter

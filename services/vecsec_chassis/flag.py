@@ -44,6 +44,7 @@ log = structlog.get_logger()
 # rollbacks to older files, removal, and files on mounts whose changes the kernel does not announce.
 POLL_SECONDS = 0.5
 _MAXIMUM_MEMOISED_TENANTS = 10_000
+_COMPLAINT = "VECSEC_FLAG_FILE={file}: {broken}; correct it, or put it aside: without a file the environment counts"
 _ON = frozenset({"true", "1", "on", "yes"})
 _OFF = frozenset({"false", "0", "off", "no"})
 
@@ -127,7 +128,7 @@ class RealRetrievalFlag:
         try:
             self._take(self._state)
         except BrokenFlagFile as broken:
-            raise StartupError(f"VECSEC_FLAG_FILE={str(self._file)!r}: {broken}") from broken
+            raise StartupError(_COMPLAINT.format(file=self._file, broken=broken)) from broken
 
     async def watch(self) -> None:
         """Take each change of the file until cancelled; returns at once if there is no file to watch."""
@@ -152,13 +153,7 @@ class RealRetrievalFlag:
             log.warning("Flag file is broken, the last good value stays", file=str(self._file), reason=str(broken))
 
     def _take(self, state: FlagFileState) -> None:
-        assert self._file is not None
-        if state.problem is not None:
-            raise BrokenFlagFile(state.problem)
-        if state.content is None:
-            self._put(NO_FLAGS)
-        else:
-            self._put(parse_document(state.content, is_yaml=self._file.suffix in {".yaml", ".yml"}))
+        self._put(_document(state, self._file))
 
     def _put(self, document: FlagDocument) -> None:
         self._provider.put(document)
@@ -182,6 +177,32 @@ class RealRetrievalFlag:
                 reason=details.error_message or str(details.error_code),
             )
         return details.value
+
+
+def demand_usable_flag_file(file: Path | None) -> None:
+    """Look at the file as `real_retrieval_flag` does at the start.
+
+    Raises:
+        StartupError: if it is there but broken.
+    """
+    state = FlagFileState() if file is None else read_state(file)
+    try:
+        _document(state, file)
+    except BrokenFlagFile as broken:
+        raise StartupError(_COMPLAINT.format(file=file, broken=broken)) from broken
+
+
+def _document(state: FlagFileState, file: Path | None) -> FlagDocument:
+    """The flags of the file; none, if there is no file.
+
+    Raises:
+        BrokenFlagFile: if it is there but broken.
+    """
+    if state.problem is not None:
+        raise BrokenFlagFile(state.problem)
+    if state.content is None:
+        return NO_FLAGS
+    return parse_document(state.content, is_yaml=file is not None and file.suffix in {".yaml", ".yml"})
 
 
 @asynccontextmanager

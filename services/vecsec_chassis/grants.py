@@ -45,10 +45,20 @@ class GrantSigner:
         """
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
-        except (OSError, ValueError, TypeError) as error:
-            raise StartupError(f"VECSEC_GRANT_KEY_FILE={path}: not a readable private key in PEM: {error}") from error
+        except OSError as error:
+            raise StartupError(
+                f"VECSEC_GRANT_KEY_FILE={path}: {error.strerror}; name a file that this service may read"
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise StartupError(
+                f"VECSEC_GRANT_KEY_FILE={path}: no private key in PEM without a password, or half of one; "
+                "write the whole file again"
+            ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise StartupError(f"VECSEC_GRANT_KEY_FILE={path}: must be an Ed25519 key, not {type(key).__name__}")
+            raise StartupError(
+                f"VECSEC_GRANT_KEY_FILE={path}: not an Ed25519 key but {type(key).__name__}; "
+                "make one: openssl genpkey -algorithm ed25519"
+            )
         return cls(key, thumbprint(key))
 
     def sign(self, grant: Grant) -> str:

@@ -32,20 +32,24 @@ class FileKeySource:
     them all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, setting: str) -> None:
         """Read the file.
 
         Raises:
-            StartupError: if it is missing or not a JWKS.
+            StartupError: naming the setting, if it is missing or not a JWKS.
         """
         self._path = path
         self._checked_at = time.monotonic()
         try:
             self._modified: tuple[int, int, int] | None = self._modification()
             self._keys = _keys_by_id(path.read_text())
-        except (OSError, ValueError, jwt.PyJWTError) as error:
+        except OSError as error:
             raise StartupError(
-                f"{path}: not a readable JWKS ({error}); check the setting that names this file"
+                f"{setting}: {path}: {error.strerror}; name a file that this service may read"
+            ) from error
+        except (ValueError, jwt.PyJWTError) as error:
+            raise StartupError(
+                f"{setting}: {path}: no set of public keys (JWKS), or half of one: {error}; write the whole file again"
             ) from error
 
     async def find(self, key_id: str) -> PyJWK | None:
@@ -90,19 +94,21 @@ class UrlKeySource:
             return None
 
 
-def key_source(location: str) -> KeySource:
-    """The key source for a path or an http(s) URL.
+def key_source(location: str, setting: str) -> KeySource:
+    """The key source for a path or an http(s) URL, which a setting names.
 
     Raises:
         StartupError: if the location is a file that holds no JWKS.
     """
     if location.startswith(("http://", "https://")):
         return UrlKeySource(location)
-    return FileKeySource(Path(location))
+    return FileKeySource(Path(location), setting)
 
 
 def _keys_by_id(text: str) -> dict[str, PyJWK]:
     content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("not an object")  # noqa: TRY004 (of a file, and the library's own errors are likewise)
     if content == {"keys": []}:
         return {}  # a set like any other, which the library takes for an error
     keys = PyJWKSet.from_dict(content).keys

@@ -3,23 +3,16 @@
 import asyncio
 import gc
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-import structlog
 import uvloop
 
 from vecsec_chassis import logs, supervisor
-from vecsec_chassis.errors import StartupError
 from vecsec_chassis.server import RunningService
 from vecsec_chassis.settings import ServiceSettings, load_settings
-
-log = structlog.get_logger()
-
-EXIT_CANNOT_START = 78
-"""EX_CONFIG of sysexits.h: a supervisor need not try again until a setting is changed."""
+from vecsec_chassis.starting import complaining
 
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
@@ -31,14 +24,10 @@ def run(
 ) -> None:
     """Run a service until it is told to stop, and exit with a status that a supervisor understands."""
     logs.configure(service, "info")
-    try:
+    with complaining(service):
         settings = load_settings(settings_type)
         logs.configure(service, settings.log_level)
         uvloop.run(_serve(settings, running))
-    except StartupError as error:
-        log.error("cannot start", reason=str(error))
-        sys.stderr.write(f"vecsec {service}: {error}\n")
-        sys.exit(EXIT_CANNOT_START)
 
 
 async def _serve(

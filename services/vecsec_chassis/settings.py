@@ -13,7 +13,11 @@ from vecsec_chassis.certificates import (
     KEY_SETTING,
     CertificateFiles,
 )
+from vecsec_chassis.dotenv_file import DOTENV, demand_whole_dotenv
 from vecsec_chassis.errors import StartupError
+
+_OURS = "Value error, "
+"""What pydantic writes before our own words."""
 
 
 def _absent_if_empty(value: object) -> object:
@@ -35,7 +39,7 @@ Settings = TypeVar("Settings", bound="ServiceSettings")
 class ServiceSettings(BaseSettings):
     """What every service can be told."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(env_file=DOTENV, extra="ignore", frozen=True, populate_by_name=True)
 
     bind_address: str = Field("127.0.0.1", alias="VECSEC_BIND_ADDRESS")
     """The address that the service and its metrics listen on."""
@@ -88,6 +92,7 @@ def load_settings(kind: type[Settings]) -> Settings:
     Raises:
         StartupError: in one line that names each bad setting, its value and what is wrong.
     """
+    demand_whole_dotenv(Path(DOTENV))
     try:
         return kind()
     except ValidationError as error:
@@ -95,10 +100,10 @@ def load_settings(kind: type[Settings]) -> Settings:
             _problem(".".join(str(part) for part in item["loc"]), item["type"], item.get("input"), item["msg"])
             for item in error.errors()
         )
-        raise StartupError(f"bad settings: {problems}") from error
+        raise StartupError(f"bad settings: {problems}; set it right in the environment or in {DOTENV}") from error
 
 
 def _problem(name: str, kind: str, value: object, message: str) -> str:
     if not name:
-        return message.removeprefix("Value error, ")  # about several settings, which it names itself
-    return f"{name} is not set" if kind == "missing" else f"{name}={value!r}: {message}"
+        return message.removeprefix(_OURS)  # about several settings, which it names itself
+    return f"{name} is not set" if kind == "missing" else f"{name}={value!r}: {message.removeprefix(_OURS)}"

@@ -57,8 +57,15 @@ def load_trusted_issuers(path: Path) -> list[TrustedIssuer]:
     """
     try:
         issuers = _IssuersFile.model_validate(json.loads(path.read_text())).issuers
-    except (OSError, ValueError, ValidationError) as error:
-        raise StartupError(f"VECSEC_ISSUERS_FILE={path}: not a valid list of trusted issuers: {error}") from error
+    except OSError as error:
+        raise StartupError(
+            f"VECSEC_ISSUERS_FILE={path}: {error.strerror}; name a file that this service may read"
+        ) from error
+    except ValueError as error:
+        raise StartupError(
+            f"VECSEC_ISSUERS_FILE={path}: no list of trusted issuers, or half of one: {_in_short(error)}; "
+            "correct it, or write the whole file again"
+        ) from error
     for issuer in issuers:
         forbidden = sorted(set(issuer.algorithms) - ALLOWED_ALGORITHMS)
         if forbidden:
@@ -74,6 +81,13 @@ def load_trusted_issuers(path: Path) -> list[TrustedIssuer]:
     ]
 
 
+def _in_short(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'the file'}: {first['msg']}"
+
+
 class TokenVerifier:
     """Turns a bearer token into an Identity, or refuses it.
 
@@ -82,7 +96,10 @@ class TokenVerifier:
 
     def __init__(self, issuers: Sequence[TrustedIssuer], *, clock_skew_seconds: float = 30.0) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
-        self._keys: Mapping[str, KeySource] = {issuer.issuer: key_source(issuer.jwks) for issuer in issuers}
+        self._keys: Mapping[str, KeySource] = {
+            issuer.issuer: key_source(issuer.jwks, f"VECSEC_ISSUERS_FILE, keys of {issuer.issuer!r}")
+            for issuer in issuers
+        }
         self._clock_skew_seconds = clock_skew_seconds
         self._verified: LRUCache[bytes, _VerifiedToken] = LRUCache(maxsize=_CACHED_TOKENS)
         self.lookups = Lookups()

@@ -1,8 +1,13 @@
-"""`python -m vecsec_gateway`: the gateway as a process, told everything by its environment."""
+"""`python -m vecsec_gateway` runs the gateway; with `--check` it only says whether it could."""
 
-from vecsec_chassis.service import run
-from vecsec_gateway.app import running_gateway
+from vecsec_chassis.starting import check_or_go_on
 from vecsec_gateway.settings import GatewaySettings
+from vecsec_gateway.start_checks import start_checks
 
 if __name__ == "__main__":
+    check_or_go_on("gateway", GatewaySettings, start_checks)
+    # Not before: a check need not wait for them.
+    from vecsec_chassis.service import run
+    from vecsec_gateway.app import running_gateway
+
     run("gateway", GatewaySettings, running_gateway)

@@ -1,8 +1,13 @@
-"""`python -m vecsec_policy` runs the policy service."""
+"""`python -m vecsec_policy` runs the policy service; with `--check` it only says whether it could."""
 
-from vecsec_chassis.service import run
-from vecsec_policy.app import running_policy
+from vecsec_chassis.starting import check_or_go_on
 from vecsec_policy.settings import PolicySettings
+from vecsec_policy.start_checks import start_checks
 
 if __name__ == "__main__":
+    check_or_go_on("policy", PolicySettings, start_checks)
+    # Not before: a check need not wait for them.
+    from vecsec_chassis.service import run
+    from vecsec_policy.app import running_policy
+
     run("policy", PolicySettings, running_policy)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecsec_chassis.errors import StartupError
+from vecsec_chassis.places import demand_writable
 from vecsec_policy.audit import timestamp
 from vecsec_policy.audit_chain import REPLICA_ID, START, chained
 from vecsec_policy.audit_log_files import (
@@ -68,6 +69,7 @@ class AuditLog:
         self._condemned: list[Path] = []
         with ExitStack() as opened:
             try:
+                demand_appendable(self._path)
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = _locked(self._path)
                 opened.callback(os.close, self._lock)
@@ -78,9 +80,7 @@ class AuditLog:
                 self._descriptor = _open(self._path)
                 self._size = os.fstat(self._descriptor).st_size
             except OSError as error:
-                raise StartupError(
-                    f"VECSEC_AUDIT_FILE={self._path}: cannot be appended to: {error.strerror or error}"
-                ) from error
+                raise _cannot_append(self._path, error) from error
             opened.pop_all()
 
     @property
@@ -198,6 +198,27 @@ def _open(path: Path) -> int:
     finally:
         os.close(folder)
     return descriptor
+
+
+def demand_appendable(path: Path) -> None:
+    """Refuse a log that cannot be appended to, without taking it.
+
+    Raises:
+        StartupError: naming the setting.
+    """
+    demand_writable(path.parent, "VECSEC_AUDIT_FILE")
+    try:
+        if path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    except OSError as error:
+        raise _cannot_append(path, error) from error
+
+
+def _cannot_append(path: Path, error: OSError) -> StartupError:
+    return StartupError(
+        f"VECSEC_AUDIT_FILE={path}: cannot be appended to ({error.strerror or error}); "
+        "give it to the user of this service"
+    )
 
 
 def _locked(path: Path) -> int:

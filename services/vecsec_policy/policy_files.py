@@ -101,10 +101,10 @@ class _Paths:
 
 def _paths(folder: Path) -> _Paths:
     if not folder.is_dir():
-        raise StartupError(f"VECSEC_POLICY_DIR={folder}: no such folder")
+        raise StartupError(f"{folder}: no such folder")
     rules = sorted(folder.glob("*.cedar"))
     if not rules:
-        raise StartupError(f"VECSEC_POLICY_DIR={folder}: holds no *.cedar file; without rules nobody may do anything")
+        raise StartupError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
     return _Paths(folder / SCHEMA_FILE, rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
 
 
@@ -113,7 +113,7 @@ def _data_file(folder: Path, name: str) -> Path:
     if len(found) != 1:
         wanted = " or ".join(f"{name}{suffix}" for suffix in _DATA_SUFFIXES)
         problem = "missing" if not found else "there twice: " + ", ".join(path.name for path in found)
-        raise StartupError(f"VECSEC_POLICY_DIR={folder}: {wanted} is {problem}")
+        raise StartupError(f"{folder}: {wanted} is {problem}")
     return found[0]
 
 

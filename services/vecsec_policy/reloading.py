@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.server import Health
+from vecsec_policy.first_files import first_rollout, first_snapshot
 from vecsec_policy.reload_report import Part, ReloadReport, ReloadResult
 from vecsec_policy.rollout import Rollout
 from vecsec_policy.rollout_file import read_rollout
@@ -29,7 +30,7 @@ class WatchedPolicy:
         self._folder = folder
         self._report = report
         self._files = AtRest(lambda: folder_fingerprint(folder))
-        self.policy = load_snapshot(folder)
+        self.policy = first_snapshot(folder)
 
     async def look(self, guard: Guard) -> bool:
         """Take a change that has come to rest; whether another version is in force."""
@@ -74,7 +75,7 @@ class WatchedRollout:
         self._report = report
         self._named: Path | None = None
         self.candidate: Candidate | None = None
-        rollout = None if path is None else read_rollout(path)
+        rollout = None if path is None else first_rollout(path)
         if rollout is not None:
             self._named = rollout.candidate
         self._files = AtRest(self._fingerprint)

@@ -26,7 +26,7 @@ class RotatingSigner:
         self._path = path
         self._report = report
         self._files = AtRest(self._fingerprint)
-        self._signer = _read(path)
+        self._signer = grant_signer(path)
         self._listeners: list[Callable[[], object]] = []
 
     @property
@@ -50,7 +50,7 @@ class RotatingSigner:
         before, complaint = self._signer, ""
         signer = before
         try:
-            signer = await asyncio.to_thread(_read, self._path)
+            signer = await asyncio.to_thread(grant_signer, self._path)
         except StartupError as error:
             complaint = str(error)
         if not await self._files.settle(change):
@@ -71,10 +71,17 @@ class RotatingSigner:
         return files_fingerprint([self._path])
 
 
-def _read(path: Path) -> GrantSigner:
+def grant_signer(path: Path) -> GrantSigner:
+    """A signer with the key of a file, or of the last file of a folder.
+
+    Raises:
+        StartupError: if there is none, or it is not a readable Ed25519 key.
+    """
     if not path.is_dir():
         return GrantSigner.from_file(path)
     files = sorted(path.glob(f"*{_SUFFIX}"))
     if not files:
-        raise StartupError(f"VECSEC_GRANT_KEY_FILE={path}: the folder holds no *{_SUFFIX} file")
+        raise StartupError(
+            f"VECSEC_GRANT_KEY_FILE={path}: the folder holds no *{_SUFFIX} file; put a private key there"
+        )
     return GrantSigner.from_file(files[-1])

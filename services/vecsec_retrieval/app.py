@@ -55,7 +55,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     Raises:
         StartupError: if settings, keys, the embedding model or the embedded store's path are not usable.
     """
-    verifier = GrantVerifier(key_source(settings.grant_jwks))
+    verifier = GrantVerifier(key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS"))
     models = _models(settings)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(_open_store(settings))
@@ -147,14 +147,20 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
 
 @contextmanager
 def _open_store(settings: RetrievalSettings) -> Iterator[CellStore]:
-    store: EmbeddedCellStore | RemoteCellStore
-    if settings.chroma_url is None:
-        store = EmbeddedCellStore(settings.chroma_path)
-    else:
-        api_key = settings.chroma_api_key.get_secret_value() if settings.chroma_api_key else None
-        store = RemoteCellStore(settings.chroma_url, api_key=api_key, chroma_tenant=settings.chroma_tenant)
+    url = settings.chroma_url
+    store = EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
     with contextlib.closing(store):
         yield store
+
+
+def remote_store(settings: RetrievalSettings, url: str) -> RemoteCellStore:
+    """The ChromaDB server at a URL.
+
+    Raises:
+        StartupError: if that is none.
+    """
+    api_key = settings.chroma_api_key.get_secret_value() if settings.chroma_api_key else None
+    return RemoteCellStore(url, api_key=api_key, chroma_tenant=settings.chroma_tenant)
 
 
 def _models(settings: RetrievalSettings) -> EmbeddingModels:

@@ -275,7 +275,7 @@ def test_a_write_that_leaves_too_little_room_is_refused_before_chroma_meets_it(
 
 def test_a_path_that_cannot_be_written_to_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartupError, match=r"CHROMA_PATH=.*cannot be written to") as raised:
+    with pytest.raises(StartupError, match=r"CHROMA_PATH: .*cannot be written to") as raised:
         EmbeddedCellStore(tmp_path / "file" / "chroma")
     assert "\n" not in str(raised.value)
 

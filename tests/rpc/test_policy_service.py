@@ -102,7 +102,9 @@ def refused(error: pytest.ExceptionInfo[grpc.aio.AioRpcError]) -> tuple[str, str
 
 async def test_a_plan_is_a_grant_that_verifies(policy: Running) -> None:
     response = await policy.stub.PlanAccess(plan(), metadata=policy.bearer(clearance="SECRET"))
-    grant = await GrantVerifier(FileKeySource(policy.issuer.grant_jwks_file)).verify(response.grant)
+    grant = await GrantVerifier(FileKeySource(policy.issuer.grant_jwks_file, "VECSEC_GRANT_JWKS")).verify(
+        response.grant
+    )
     assert (grant.subject, grant.tenant_id, grant.action) == ("alice", "tenant_a", Action.READ)
     assert grant.policy_version == response.policy_version
     assert abs(grant.expires_at - response.expire_time.ToSeconds()) <= 1

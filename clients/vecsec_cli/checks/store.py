@@ -1,8 +1,6 @@
-"""The vector store: each tenant's cell on its own, or the remote ChromaDB."""
+"""The embedded vector store: each tenant's cell on its own. Of a ChromaDB server the services tell: see `start`."""
 
 import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -17,13 +15,11 @@ _WAIT_SECONDS = 5.0
 
 def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
     """Read each cell's database through, so that a damaged one is named."""
-    remote = settings.get("CHROMA_CONNECTION_STRING")
-    if remote:
-        yield _remote(remote)
+    if settings.get("CHROMA_CONNECTION_STRING"):
         return
     folder = Path(settings.get("CHROMA_PATH") or state.chroma)
     if not folder.is_dir():
-        yield warn("store", f"{folder} does not exist", "`vecsec up` makes it")
+        yield warn("store", f"{folder} is not there, or is no folder", "`vecsec up` makes it")
         return
     cells = cells_in(folder)
     problems = [finding for cell in cells if (finding := _cell(cell)) is not None]
@@ -63,16 +59,3 @@ def _first_problem(database: Path) -> str:
     with closing(sqlite3.connect(location, uri=True, timeout=_WAIT_SECONDS)) as connection:
         (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     return str(answer)
-
-
-def _remote(location: str) -> Finding:
-    """Ask a ChromaDB server whether it lives. Credentials in the address are not shown."""
-    shown = location.rpartition("@")[2] if "@" in location else location
-    request = f"{location.rstrip('/')}/api/v2/heartbeat"
-    if not request.startswith(("http://", "https://")):
-        return fail("store", f"CHROMA_CONNECTION_STRING={shown} is no address", "write http://HOST:PORT")
-    try:
-        with urllib.request.urlopen(request, timeout=_WAIT_SECONDS):  # noqa: S310 (only http and https, see above)
-            return ok("store", f"ChromaDB at {shown} answers")
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        return fail("store", f"ChromaDB at {shown} does not answer: {error}", "start it, or correct the address")

@@ -16,6 +16,7 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
 from vecsec_chassis.identifiers import is_tenant_id
+from vecsec_chassis.places import demand_writable
 from vecsec_retrieval.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.error_doors import RETRY_SECONDS, embedded_errors
@@ -40,17 +41,21 @@ class EmbeddedCellStore:
             StartupError: if the path cannot be written to or another process uses it.
         """
         self._path = path.absolute()
+        demand_writable(path, "CHROMA_PATH")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._probe()
             self._lock_file = os.open(self._path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StartupError(f"CHROMA_PATH={path}: cannot be written to ({error.strerror})") from error
+            raise StartupError(
+                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
+            ) from error
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock_file)
-            raise StartupError(f"CHROMA_PATH={path}: is in use by another retrieval service") from error
+            raise StartupError(
+                f"CHROMA_PATH: {path} is in use by another retrieval service; stop that one, or name another folder"
+            ) from error
 
     @property
     def location(self) -> str:

@@ -20,6 +20,7 @@ RETRY_SECONDS = 1.0
 
 _DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
 _TOO_MUCH_AT_ONCE = ("too many sql variables",)
+_WHO_ARE_YOU = frozenset({401, 403})
 _BUSY = ("(code: 5)", "(code: 6)", "database is locked", "(code: 14)", "too many open files")
 
 
@@ -53,14 +54,17 @@ def remote_errors() -> Iterator[None]:
             "the vector store refuses more for now", detail=str(error), retry_after=RETRY_SECONDS
         ) from error
     except (AuthorizationError, ChromaAuthError) as error:
-        raise _unavailable(f"the server refuses us; check CHROMA_API_KEY: {error}") from error
+        raise _key_refused(error) from error
     except (ChromaError, httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _unavailable(f"{type(error).__name__}: {error}") from error
+        raise _unavailable(f"{type(error).__name__}: {error}; start the server, or correct its address") from error
     except Exception as error:
         # The client raises bare exceptions for answers that are not Chroma's own, such as a proxy's 502.
         if type(error) is not Exception:
             raise
-        raise _unavailable(f"unexpected answer: {error}") from error
+        answer = error.__context__
+        if isinstance(answer, httpx.HTTPStatusError) and answer.response.status_code in _WHO_ARE_YOU:
+            raise _key_refused(answer) from error
+        raise _unavailable(f"unexpected answer: {error}; is this the address of a ChromaDB server?") from error
 
 
 def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable[[], bool]) -> VecSecError:
@@ -77,6 +81,11 @@ def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable
         "restore its directory from a backup",
         detail=detail,
     )
+
+
+def _key_refused(error: Exception) -> RetrievalUnavailable:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return _unavailable(f"the server refuses CHROMA_API_KEY ({reason}); set the right one")
 
 
 def _unavailable(detail: str) -> RetrievalUnavailable:

@@ -9,7 +9,7 @@ from chromadb.api.fastapi import FastAPI
 from chromadb.config import DEFAULT_TENANT, Settings, System
 from chromadb.errors import ChromaError, NotFoundError
 
-from vecsec_chassis.errors import StartupError
+from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError
 from vecsec_chassis.identifiers import is_tenant_id
 from vecsec_retrieval.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
@@ -49,7 +49,10 @@ class RemoteCellStore:
         try:
             self._location, settings = client_settings(url, api_key)
         except ValueError as error:
-            raise StartupError(f"CHROMA_CONNECTION_STRING: {error}") from error
+            raise StartupError(
+                f"CHROMA_CONNECTION_STRING: {error}; write http://host:port or https://host:port"
+            ) from error
+        self._has_key = bool(api_key)
         self._chroma_tenant = chroma_tenant
         self._system = System(settings)
         self._api = self._system.instance(TimedFastAPI)
@@ -79,8 +82,16 @@ class RemoteCellStore:
         )
 
     def heartbeat(self) -> None:
-        with remote_errors():
-            self._api.heartbeat()
+        try:
+            with remote_errors():
+                self._api.heartbeat()
+                if self._has_key:
+                    self._api.get_user_identity()  # a heartbeat alone asks nobody who he is
+        except RetrievalUnavailable as error:
+            error.detail = f"CHROMA_CONNECTION_STRING={self._location}: {error.detail}"
+            raise
+        except (LimitExceeded, NotFoundError, TypeError):
+            """It answers, if only in words of another version; what it refuses is told to those whom it concerns."""
 
     def close(self) -> None:
         self._system.stop()
@@ -110,7 +121,7 @@ def client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
     parts = urlsplit(url)
     host, port = parts.hostname, parts.port
     if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/") or parts.query or parts.username:
-        raise ValueError("must look like http://host:port or https://host:port")
+        raise ValueError("not the address of a server")
     port = port or _DEFAULT_PORTS[parts.scheme]
     settings = Settings(
         anonymized_telemetry=False,

@@ -27,7 +27,7 @@ def signer(issuer: Issuer) -> GrantSigner:
 
 @pytest.fixture
 def verifier(issuer: Issuer) -> GrantVerifier:
-    return GrantVerifier(FileKeySource(issuer.grant_jwks_file))
+    return GrantVerifier(FileKeySource(issuer.grant_jwks_file, "VECSEC_GRANT_JWKS"))
 
 
 def grant(**changes: object) -> Grant:

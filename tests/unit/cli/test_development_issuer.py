@@ -58,7 +58,7 @@ async def test_the_services_accept_its_grant_keys(state: Path) -> None:
         expires_at=time.time() + 60,
     )
     signed = GrantSigner.from_file(state / "keys" / "grant.pem").sign(grant)
-    read = await GrantVerifier(FileKeySource(state / "keys" / "grant.jwks.json")).verify(signed)
+    read = await GrantVerifier(FileKeySource(state / "keys" / "grant.jwks.json", "VECSEC_GRANT_JWKS")).verify(signed)
     assert read.tenant_id == "tenant_a"
 
 

@@ -1,0 +1,18 @@
+"""What must be right for the gateway to start: see `vecsec_chassis.starting`."""
+
+from collections.abc import Sequence
+
+from vecsec_chassis.certificate_watch import demand_usable_certificates
+from vecsec_chassis.flag import demand_usable_flag_file
+from vecsec_chassis.starting import Check
+from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_gateway.settings import GatewaySettings
+
+
+def start_checks(settings: GatewaySettings) -> Sequence[Check]:
+    """Certificates, issuers with their keys, and the flag file."""
+    return (
+        lambda: demand_usable_certificates(settings.certificate_files()),
+        lambda: TokenVerifier(load_trusted_issuers(settings.issuers_file)),
+        lambda: demand_usable_flag_file(settings.flag_file),
+    )

@@ -1,0 +1,23 @@
+"""What must be right for the policy service to start: see `vecsec_chassis.starting`."""
+
+from collections.abc import Sequence
+
+from vecsec_chassis.certificate_watch import demand_usable_certificates
+from vecsec_chassis.starting import Check
+from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_policy.audit_log import demand_appendable
+from vecsec_policy.first_files import first_rollout, first_snapshot
+from vecsec_policy.settings import PolicySettings
+from vecsec_policy.signing import grant_signer
+
+
+def start_checks(settings: PolicySettings) -> Sequence[Check]:
+    """Certificates, issuers with their keys, the grant key, the rules, the rollout, and the audit log's place."""
+    return (
+        lambda: demand_usable_certificates(settings.certificate_files()),
+        lambda: TokenVerifier(load_trusted_issuers(settings.issuers_file)),
+        lambda: grant_signer(settings.grant_key_file),
+        lambda: first_snapshot(settings.policy_dir),
+        lambda: None if settings.rollout_file is None else first_rollout(settings.rollout_file),
+        lambda: demand_appendable(settings.audit_file),
+    )

@@ -1,0 +1,36 @@
+"""What must be right for the retrieval service to start: see `vecsec_chassis.starting`."""
+
+import contextlib
+from collections.abc import Sequence
+
+from vecsec_chassis.certificate_watch import demand_usable_certificates
+from vecsec_chassis.errors import RetrievalUnavailable, StartupError
+from vecsec_chassis.flag import demand_usable_flag_file
+from vecsec_chassis.keys import key_source
+from vecsec_chassis.places import demand_writable
+from vecsec_chassis.starting import Check
+from vecsec_retrieval.settings import RetrievalSettings
+
+
+def start_checks(settings: RetrievalSettings) -> Sequence[Check]:
+    """The grant keys, the store, certificates and the flag file. A ChromaDB server that does not answer is told, too,
+    though the service would start and wait for it."""
+    return (
+        lambda: key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS"),
+        lambda: _demand_store(settings),
+        lambda: demand_usable_certificates(settings.certificate_files()),
+        lambda: demand_usable_flag_file(settings.flag_file),
+    )
+
+
+def _demand_store(settings: RetrievalSettings) -> None:
+    if settings.chroma_url is None:
+        demand_writable(settings.chroma_path, "CHROMA_PATH")
+        return
+    from vecsec_retrieval.app import remote_store  # noqa: PLC0415 (ChromaDB takes a second to import)
+
+    with contextlib.closing(remote_store(settings, settings.chroma_url)) as store:
+        try:
+            store.heartbeat()
+        except RetrievalUnavailable as error:
+            raise StartupError(error.detail or error.message) from error
