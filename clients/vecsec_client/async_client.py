@@ -163,6 +163,15 @@ class AsyncVecSecClient:
         )
         return await self._call(exchange, timeout)
 
+    async def reread_tenant(
+        self,
+        *,
+        tenant: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> str:
+        """Have what is kept in memory of a tenant read anew; see `VecSecClient.reread_tenant`."""
+        return await self._call(exchanges.reread_tenant(tenant_id=self._defaults.tenant_of(tenant)), timeout)
+
     async def list_document_ids(
         self,
         *,

@@ -175,6 +175,13 @@ class VecSecClient:
         )
         return self._call(exchange, timeout)
 
+    def reread_tenant(self, *, tenant: str | None = None, timeout: float | None = None) -> str:
+        """Have what is kept in memory of a tenant read from the store anew; for callers who may configure it.
+
+        Returns the version of the policy that allowed it.
+        """
+        return self._call(exchanges.reread_tenant(tenant_id=self._defaults.tenant_of(tenant)), timeout)
+
     def list_document_ids(
         self,
         *,

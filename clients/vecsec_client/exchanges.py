@@ -136,6 +136,14 @@ def list_labels(
     return Exchange("ListLabels", request, _label_page)
 
 
+def reread_tenant(*, tenant_id: str) -> Exchange[gateway_pb2.RereadTenantResponse, str]:
+    """A tenant's documents, read from the store anew; the policy's version."""
+    request = gateway_pb2.RereadTenantRequest()
+    with naming("tenant_id"):
+        request.tenant_id = tenant_id
+    return Exchange("RereadTenant", request, lambda response: response.policy_version)
+
+
 def list_document_ids(
     *, tenant_id: str, collection_id: str, page_size: int, page_token: str
 ) -> Exchange[gateway_pb2.ListDocumentIdsResponse, DocumentIdPage]:

@@ -112,3 +112,14 @@ class Documents:
             anew=True,
         )
         return Granted(ids, plan.policy_version)
+
+    async def reread(self, tenant_id: str, deadline: Deadline) -> str:
+        """Let the tenant's documents be read from the store anew; the version of the policy that allowed it."""
+        plan, _ = await self.planning.act(
+            tenant_id,
+            Action.CONFIGURE,
+            deadline,
+            lambda plan: self.retrieval.reread(plan.grant, tenant_id, deadline),
+            anew=True,
+        )
+        return plan.policy_version

@@ -142,6 +142,14 @@ class GatewayHandlers(GatewayServiceServicer):
             document_ids=page.document_ids, next_page_token=page.next_page_token, policy_version=listed.policy_version
         )
 
+    async def RereadTenant(  # noqa: N802
+        self, request: gateway_pb2.RereadTenantRequest, _context: Context
+    ) -> gateway_pb2.RereadTenantResponse:
+        """Have a tenant's documents read from the store anew."""
+        async with self._in_time() as deadline:
+            policy_version = await self._use_cases.documents.reread(request.tenant_id, deadline)
+        return gateway_pb2.RereadTenantResponse(policy_version=policy_version)
+
     async def ExplainAccess(  # noqa: N802
         self, request: gateway_pb2.ExplainAccessRequest, _context: Context
     ) -> gateway_pb2.ExplainAccessResponse:

@@ -252,6 +252,10 @@ class RetrievalPeer(Protocol):
         """A page of the ids of documents that the grant sees."""
         ...
 
+    async def reread(self, grant: str, tenant_id: str, deadline: Deadline) -> None:
+        """Let the tenant's documents be read from the store anew."""
+        ...
+
     def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come. An error of `batches` ends the stream after what was sent before is durable."""
         ...

@@ -85,6 +85,10 @@ class ResilientRetrieval:
             "list", page.tenant_id, deadline, lambda until: self._peer.list_document_ids(grant, page, until)
         )
 
+    async def reread(self, grant: str, tenant_id: str, deadline: Deadline) -> None:
+        """Let the tenant's documents be read from the store anew."""
+        await self._call("reread", tenant_id, deadline, lambda until: self._peer.reread(grant, tenant_id, until))
+
     def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Passed on as it is: a stream cannot be tried again here, for what was read of it is gone."""
         return self._peer.store(batches)

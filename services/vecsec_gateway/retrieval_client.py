@@ -95,6 +95,11 @@ class RetrievalClient:
         )
         return await self._call(self._stub.ListDocumentIds, "ListDocumentIds", request, deadline)
 
+    async def reread(self, grant: str, tenant_id: str, deadline: Deadline) -> None:
+        """Let the tenant's documents be read from the store anew."""
+        request = retrieval_pb2.RereadTenantRequest(grant=grant)
+        await self._call(self._stub.RereadTenant, "RereadTenant", request, deadline)
+
     async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come."""
         broken_off: list[VecSecError] = []

@@ -35,6 +35,7 @@ from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.reading import Reading
 from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
+from vecsec_retrieval.rereading import Rereading
 from vecsec_retrieval.residuals import ResidualDecisions
 from vecsec_retrieval.searching import Searching
 from vecsec_retrieval.settings import RetrievalSettings
@@ -113,6 +114,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             reading=Reading(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
             deleting=Deleting(permissions, cells),
             listing=Listing(permissions, cells),
+            rereading=Rereading(permissions, cells),
         )
 
         def add_servicer(server: grpc.aio.Server) -> None:

@@ -12,6 +12,7 @@ from vecsec_retrieval.listing import Listing
 from vecsec_retrieval.patience import patiently
 from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.reading import Reading
+from vecsec_retrieval.rereading import Rereading
 from vecsec_retrieval.searching import Searching
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
@@ -29,6 +30,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         reading: Reading,
         deleting: Deleting,
         listing: Listing,
+        rereading: Rereading,
     ) -> None:
         self._permissions = permissions
         self._searching = searching
@@ -36,6 +38,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self._reading = reading
         self._deleting = deleting
         self._listing = listing
+        self._rereading = rereading
 
     async def SearchDocuments(  # noqa: N802 (the contract's name)
         self, request: pb.SearchDocumentsRequest, context: Context
@@ -92,3 +95,10 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListDocumentIdsResponse(document_ids=page.document_ids, next_page_token=page.next_page_token)
+
+    async def RereadTenant(  # noqa: N802
+        self, request: pb.RereadTenantRequest, context: Context
+    ) -> pb.RereadTenantResponse:
+        """Read a tenant's documents from the store anew."""
+        await self._rereading.reread(request.grant)
+        return pb.RereadTenantResponse()

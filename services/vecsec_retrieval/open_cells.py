@@ -83,6 +83,14 @@ class OpenCells:
             cell.leases -= 1
             self._settle(cell)
 
+    async def close_one(self, tenant_id: str) -> None:
+        """Close a tenant's cell as soon as nobody uses it, and with it what is in memory; whoever wants it waits."""
+        cell = self._open.get(tenant_id)
+        if cell is not None:
+            cell.must_close = True
+            self._settle(cell)
+            await cell.closed.wait()
+
     async def aclose(self) -> None:
         """Close every cell, when calls have ended; a write that outlived its call is waited for."""
         for cell in list(self._open.values()):

@@ -107,6 +107,9 @@ class FakeGateway(GatewayServiceServicer):
     def ListDocumentIds(self, request: Any, context: Any) -> Any:
         return self._answer("ListDocumentIds", request, context)
 
+    def RereadTenant(self, request: Any, context: Any) -> Any:
+        return self._answer("RereadTenant", request, context)
+
     def ExplainAccess(self, request: Any, context: Any) -> Any:
         return self._answer("ExplainAccess", request, context)
 

@@ -11,6 +11,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
+from vecsec_policy.audit_reading import read_decisions
 
 
 async def test_threat_01_forbidden_rows_never_crowd_out_permitted_ones(stack: Stack) -> None:
@@ -131,6 +132,30 @@ async def test_threat_12_labels_are_listed_for_configurers_alone_and_only_those_
     grant = await stack.grant(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a")
     reading = retrieval_service_pb2.ListLabelsRequest(grant=grant)
     assert (await refusal(stack.retrieval.ListLabels(reading, timeout=SEARCH_SECONDS))).reason == "INVALID_GRANT"
+
+
+async def test_threat_12_a_tenant_is_read_anew_for_configurers_alone_and_on_record(stack: Stack) -> None:
+    await stack.load("tenant_a", document("a", "text"))
+
+    async def reread(token: str, tenant_id: str) -> None:
+        request = gateway_service_pb2.RereadTenantRequest(tenant_id=tenant_id)
+        await stack.gateway.RereadTenant(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+
+    for role, clearance, home in (("analyst", "INTERNAL", "tenant_a"), ("superuser", "CONFIDENTIAL", "tenant_b")):
+        token = stack.issuer.token(home, role, clearance)
+        present, absent = [await refusal(reread(token, tenant_id)) for tenant_id in ("tenant_a", "nowhere_a")]
+        assert present.code is grpc.StatusCode.PERMISSION_DENIED
+        assert present.message.replace("tenant_a", "nowhere_a") == absent.message
+    reading = await stack.grant(stack.issuer.token("tenant_a", "admin", "SECRET"), "tenant_a")
+    for grant in (reading, ""):
+        direct = retrieval_service_pb2.RereadTenantRequest(grant=grant)
+        refused = await refusal(stack.retrieval.RereadTenant(direct, timeout=SEARCH_SECONDS))
+        assert refused.reason == "INVALID_GRANT"
+    await reread(stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL", "keeper"), "tenant_a")
+    answer = await stack.search(stack.issuer.token(), "tenant_a")
+    assert [each.document.document_id for each in answer.results] == ["a"]
+    on_record = [each for each in read_decisions(stack.audit_file) if each.subject == "keeper"]
+    assert [(each.action, each.tenant_id) for each in on_record] == [("configure", "tenant_a")]
 
 
 async def test_threat_12_ids_are_listed_of_readable_documents_alone_and_hidden_collections_look_absent(

@@ -176,6 +176,14 @@ async def test_list_collections(caller: Caller, gateway: FakeGateway) -> None:
     )
 
 
+async def test_reread_tenant(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.answers["RereadTenant"] = gateway_pb2.RereadTenantResponse(policy_version="v1")
+    assert await caller.call("reread_tenant", tenant="tenant_a") == "v1"
+    request = gateway.received[0].request
+    assert isinstance(request, gateway_pb2.RereadTenantRequest)
+    assert request.tenant_id == "tenant_a"
+
+
 async def test_list_labels(caller: Caller, gateway: FakeGateway) -> None:
     label = label_pb2.Label(
         tenant_id="tenant_a",

@@ -250,6 +250,28 @@ async def test_a_collection_that_would_not_fit_stays_in_the_store(store: FakeCel
         assert len((await collection.reader().search(order, eyes(permit()))).results) == 5
 
 
+async def test_a_closed_cell_is_read_anew_once_nobody_uses_it(store: FakeCellStore) -> None:
+    seed(store, TENANT)
+    async with world(store) as here:
+        async with here.cells.lease(TENANT) as cell:
+            (await collection_of(cell)).warm()
+            await (await collection_of(cell)).loaded()
+            assert cell is not None
+            assert cell.hot_rows == 3
+            before = cell
+            closing = asyncio.create_task(here.cells.close_one(TENANT))
+            await until(lambda: before.must_close)
+            assert (await collection_of(cell)).hot_rows == 3, "a call that is under way keeps what it has"
+            cell.cell.delete("documents", ["0"])  # behind our back
+        await closing
+        async with here.cells.lease(TENANT) as cell:
+            assert cell is not before
+            (await collection_of(cell)).warm()
+            await (await collection_of(cell)).loaded()
+            assert (await collection_of(cell)).hot_rows == 2
+        await here.cells.close_one("of_whom_nobody_asked")
+
+
 async def test_where_others_write_nothing_is_kept_in_memory() -> None:
     store = FakeCellStore(has_other_writers=True)
     seed(store, TENANT)

@@ -71,6 +71,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.FromString,
                 _registered_method=True)
+        self.RereadTenant = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/RereadTenant',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RereadTenantRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RereadTenantResponse.FromString,
+                _registered_method=True)
         self.ExplainAccess = channel.unary_unary(
                 '/vecsec.gateway.v1.GatewayService/ExplainAccess',
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ExplainAccessRequest.SerializeToString,
@@ -147,6 +152,14 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RereadTenant(self, request, context):
+        """Lets go of what is kept in memory of a tenant's documents and reads it from the store anew; for callers who may
+        configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainAccess(self, request, context):
         """Says whether the caller may touch a row with a given label and, to those who may configure, why.
         """
@@ -212,6 +225,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListDocumentIds,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.SerializeToString,
+            ),
+            'RereadTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RereadTenant,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RereadTenantRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RereadTenantResponse.SerializeToString,
             ),
             'ExplainAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainAccess,
@@ -425,6 +443,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/ListDocumentIds',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RereadTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/RereadTenant',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RereadTenantRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RereadTenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class GatewayServiceStub:
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]
     """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
+    RereadTenant: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RereadTenantRequest, _gateway_service_pb2.RereadTenantResponse]
+    """Lets go of what is kept in memory of a tenant's documents and reads it from the store anew; for callers who may
+    configure it.
+    """
     ExplainAccess: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ExplainAccessRequest, _gateway_service_pb2.ExplainAccessResponse]
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]
@@ -79,6 +83,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
     """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
+    RereadTenant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RereadTenantRequest, _gateway_service_pb2.RereadTenantResponse]  # type: ignore[assignment]
+    """Lets go of what is kept in memory of a tenant's documents and reads it from the store anew; for callers who may
+    configure it.
+    """
     ExplainAccess: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ExplainAccessRequest, _gateway_service_pb2.ExplainAccessResponse]  # type: ignore[assignment]
     """Says whether the caller may touch a row with a given label and, to those who may configure, why."""
     CountViolations: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CountViolationsRequest, _gateway_service_pb2.CountViolationsResponse]  # type: ignore[assignment]
@@ -148,6 +156,16 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_gateway_service_pb2.ListDocumentIdsResponse]]:
         """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
+
+    @_abc_1.abstractmethod
+    def RereadTenant(
+        self,
+        request: _gateway_service_pb2.RereadTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.RereadTenantResponse, _abc.Awaitable[_gateway_service_pb2.RereadTenantResponse]]:
+        """Lets go of what is kept in memory of a tenant's documents and reads it from the store anew; for callers who may
+        configure it.
+        """
 
     @_abc_1.abstractmethod
     def ExplainAccess(

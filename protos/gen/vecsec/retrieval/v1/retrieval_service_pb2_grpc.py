@@ -71,6 +71,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.FromString,
                 _registered_method=True)
+        self.RereadTenant = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/RereadTenant',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantResponse.FromString,
+                _registered_method=True)
 
 
 class RetrievalServiceServicer:
@@ -128,6 +133,13 @@ class RetrievalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RereadTenant(self, request, context):
+        """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetrievalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -165,6 +177,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.ListDocumentIds,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.SerializeToString,
+            ),
+            'RereadTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RereadTenant,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -358,6 +375,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/ListDocumentIds',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RereadTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/RereadTenant',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,8 @@ class RetrievalServiceStub:
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]
     """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
+    RereadTenant: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]
+    """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
 
 @_typing.type_check_only
 class RetrievalServiceAsyncStub(RetrievalServiceStub):
@@ -75,6 +77,8 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
     """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
+    RereadTenant: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]  # type: ignore[assignment]
+    """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
 
 class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the vector store. It acts on grants alone: a grant, signed by the policy service, names
@@ -138,5 +142,13 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_retrieval_service_pb2.ListDocumentIdsResponse]]:
         """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
+
+    @_abc_1.abstractmethod
+    def RereadTenant(
+        self,
+        request: _retrieval_service_pb2.RereadTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.RereadTenantResponse, _abc.Awaitable[_retrieval_service_pb2.RereadTenantResponse]]:
+        """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
 
 def add_RetrievalServiceServicer_to_server(servicer: RetrievalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

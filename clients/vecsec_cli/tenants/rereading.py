@@ -1,0 +1,18 @@
+"""`vecsec tenant reread`: what retrieval keeps in memory of a tenant, read from the store anew."""
+
+from vecsec_cli import output
+from vecsec_cli.gateway_session import GatewaySession, with_gateway
+from vecsec_cli.options import TenantOption
+
+
+@with_gateway
+def reread(session: GatewaySession, *, tenant: TenantOption) -> None:
+    """Let go of what is kept in memory of a tenant and read it from the store anew, while the services go on.
+
+    For roles that may configure. Only this tenant's searches are slower until its rows are in memory again.
+    """
+    policy_version = session.client.reread_tenant(tenant=tenant)
+    if session.json:
+        output.print_json({"tenant_id": tenant, "policy_version": policy_version})
+    else:
+        output.say(f"what is kept in memory of {tenant} is read anew")
