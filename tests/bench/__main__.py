@@ -42,6 +42,7 @@ def _measure(sections: list[Section], task: Task, *, show_only: bool) -> None:
         report.show(name, findings)
         if not show_only:
             report.keep(ROOT, name, findings, circumstances(ROOT))
+            report.keep_goals(ROOT, [each.name for each in SECTIONS])
         Console().print(f"{name} took {time.monotonic() - started:.0f} s")
 
 

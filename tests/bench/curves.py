@@ -15,7 +15,6 @@ from bench.sides import OURS, SERVER, SHARED, Sides
 TENANTS = (10, 30, 100, 300)
 ROWS_A_TENANT = 100
 ROWS = (100, 1_000, 10_000, 100_000)
-ROWS_SHARED_OUT = 10_000
 CALLERS = {
     0.001: ("guest", "PUBLIC", 1),
     0.01: ("analyst", "INTERNAL", 2),
@@ -67,7 +66,8 @@ def by_rows(task: Task) -> Findings:
 
 def by_share(task: Task) -> Findings:
     """Callers who see more or less of a tenant."""
-    half_seen, shared_out = [[tenant_id(len(_sizes(task)) + number)] for number in range(2)]
+    sizes = _sizes(task)
+    half_seen, shared_out = [tenant_id(len(sizes) - 1)], [tenant_id(len(sizes))]
     with _different_tenants(task) as running:
         points = [Point(0.5, in_turns(all_sides(running, level=2), half_seen, _turns(task)))]
         for share, (role, clearance, level) in CALLERS.items():
@@ -77,10 +77,10 @@ def by_share(task: Task) -> Findings:
             )
     points.sort(key=lambda point: -point.x)
     plot = _plot(
-        f"Latency of one caller, by visible share of {ROWS_SHARED_OUT:,} rows", "rows that the caller may see", points
+        f"Latency of one caller, by visible share of {sizes[-1]:,} rows", "rows that the caller may see", points
     )
     return _findings(
-        f"A tenant of {ROWS_SHARED_OUT:,} rows, of which callers see more or less. Embedded ChromaDB filters by level, "
+        f"A tenant of {sizes[-1]:,} rows, of which callers see more or less. Embedded ChromaDB filters by level, "
         "too, so as to find the same rows; the server finds rows that the caller may not see.",
         replace(plot, is_share=True),
         points,
@@ -94,16 +94,17 @@ def level_by_share(row: int) -> int:
 
 @contextmanager
 def _different_tenants(task: Task) -> Iterator[Sides]:
-    kinds = [*((rows, half_visible) for rows in (*_sizes(task), ROWS_SHARED_OUT)), (ROWS_SHARED_OUT, level_by_share)]
+    sizes = _sizes(task)
+    kinds = [*((rows, half_visible) for rows in sizes), (sizes[-1], level_by_share)]
     model = Model()
     tenants = (make_tenant(model, number, rows, level) for number, (rows, level) in enumerate(kinds))
     names = [tenant_id(number) for number in range(len(kinds))]
-    with sides.running_with(task.folder(f"up-to-{_sizes(task)[-1]}"), names, tenants) as running:
+    with sides.running_with(task.folder(f"up-to-{sizes[-1]}"), names, tenants) as running:
         yield running
 
 
 def _sizes(task: Task) -> list[int]:
-    return [rows for rows in ROWS if rows <= task.number("largest-tenant", full=ROWS[-1], quick=1_000)]
+    return [rows for rows in ROWS if rows <= task.number("largest-tenant", full=10_000, quick=1_000)]
 
 
 def _turns(task: Task) -> int:

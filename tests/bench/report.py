@@ -48,6 +48,23 @@ def keep(root: Path, name: str, findings: Findings, circumstances: Circumstances
     page.write_text(with_section(page.read_text(), name, section(findings, circumstances)))
 
 
+def keep_goals(root: Path, names: Sequence[str]) -> None:
+    """Put every figure that has a goal into one table of BENCHMARKS.md, from the last full runs of these sections."""
+    rows = []
+    for name in names:
+        file = root / RESULTS / f"{name}.json"
+        content = json.loads(file.read_text()) if file.exists() else {"figures": []}
+        for kept in content["figures"]:
+            figure = Figure(**{key: value for key, value in kept.items() if key != "verdict"})
+            if figure.verdict:
+                rows.append((name, figure.what, figure.shown(figure.measured), figure.wanted, figure.verdict))
+    reached = sum(row[-1] == "reached" for row in rows)
+    table = _markdown(Table(("section", "what", "measured", "goal", ""), rows))
+    page = root / "BENCHMARKS.md"
+    text = f"{reached} of {len(rows)} goals are reached.\n\n{table}\n"
+    page.write_text(with_section(page.read_text(), "goals", text))
+
+
 def with_section(page: str, name: str, content: str) -> str:
     """The page with this content between the section's marks; a section that it lacks goes to its end."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
@@ -82,5 +99,5 @@ def _figure_table(figures: Sequence[Figure]) -> Table:
 
 
 def _markdown(table: Table) -> str:
-    lines = [table.columns, ["---", *(["---:"] * (len(table.columns) - 1))], *table.rows]
+    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

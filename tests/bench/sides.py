@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,11 @@ class Sides:
 
     def load(self, tenants: Iterable[Tenant], count: int) -> None:
         """Store so many tenants on every side."""
-        for tenant in track(tenants, "loading", total=count):
-            for add in (self.ours.add, self.server.add, self.shared.add):
-                add(tenant)
+        adders = (self.ours.add, self.server.add, self.shared.add)
+        with ThreadPoolExecutor(len(adders)) as pool:
+            for tenant in track(tenants, "loading", total=count):
+                for added in [pool.submit(add, tenant) for add in adders]:
+                    added.result()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from bench.circumstances import Circumstances
 from bench.findings import Figure, Findings, Line, Plot, Table, Task
 from bench.latencies import latency
-from bench.report import keep, with_section
+from bench.report import keep, keep_goals, with_section
 
 THEN = Circumstances("2026-01-02 03:04 UTC", "2 cores", "abc1234", {"numpy": "2.0"})
 PAGE = "# Benchmarks\n\n<!-- one -->\nold\n<!-- end of one -->\n\nprose\n\n<!-- two -->\nother\n<!-- end of two -->\n"
@@ -66,6 +66,24 @@ def test_findings_are_kept_as_json_plot_and_section(tmp_path: Path) -> None:
     results = tmp_path / "tests" / "bench" / "results"
     assert (results / "two-curve.png").read_bytes().startswith(b"\x89PNG")
     assert '"verdict": "not reached"' in (results / "two.json").read_text()
+
+
+def test_goals_of_all_sections_stand_in_one_table(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "bench").mkdir(parents=True)
+    (tmp_path / "BENCHMARKS.md").write_text(PAGE)
+    figures = [Figure("p50", 3, "ms", 2), Figure("recall", 1, "", at_least=1), Figure("p99", 9, "ms")]
+    keep(tmp_path, "one", Findings("What it is.", figures), THEN)
+    keep_goals(tmp_path, ["one", "never-measured"])
+    _, _, goals = (tmp_path / "BENCHMARKS.md").read_text().partition("<!-- goals -->\n")
+    assert goals.splitlines() == [
+        "1 of 2 goals are reached.",
+        "",
+        "| section | what | measured | goal |  |",
+        "| --- | --- | --- | --- | --- |",
+        "| one | p50 | 3 ms | ≤ 2 ms | **not reached** |",
+        "| one | recall | 1 | ≥ 1 | reached |",
+        "<!-- end of goals -->",
+    ]
 
 
 def test_sizes_are_those_of_the_run_unless_told_otherwise(tmp_path: Path) -> None:
