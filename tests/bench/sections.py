@@ -1,6 +1,17 @@
 """All sections of the benchmark, in the order in which they are measured: a module and a line each."""
 
-from bench import curves, load, many_labels, policy, reload, searches, security_cost
+from bench import (
+    curves,
+    import_rate,
+    load,
+    many_labels,
+    many_tenants,
+    policy,
+    reload,
+    searches,
+    security_cost,
+    visible_shares,
+)
 from bench.findings import Section
 
 SECTIONS: tuple[Section, ...] = (
@@ -10,6 +21,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("by-tenants", curves.by_tenants),
     Section("by-rows", curves.by_rows),
     Section("by-visible-share", curves.by_share),
+    Section("visible-shares", visible_shares.measure),
+    Section("many-tenants", many_tenants.measure),
+    Section("import", import_rate.measure),
     Section("policy", policy.measure),
     Section("reload", reload.measure),
     Section("many-labels", many_labels.measure),

@@ -32,9 +32,16 @@ class Secured:
 
     def add(self, tenant: Tenant) -> None:
         """Import a tenant's passages through the gateway."""
-        token = self.token(tenant.tenant_id, "admin", "SECRET")
-        for _ in self._stub.ImportDocuments(_batches(tenant), metadata=(("authorization", f"Bearer {token}"),)):
+        for _ in self.import_requests(tenant.tenant_id, _batches(tenant)):
             pass
+
+    def import_requests(
+        self, tenant_id: str, requests: Iterator[gateway_service_pb2.ImportDocumentsRequest]
+    ) -> Iterator[int]:
+        """Import what the requests hold; yields how many documents each stored once it is durable."""
+        metadata = (("authorization", f"Bearer {self.token(tenant_id, 'admin', 'SECRET')}"),)
+        for answer in self._stub.ImportDocuments(requests, metadata=metadata):
+            yield answer.stored_count
 
     def search(self, tenant_id: str, text: str, k: int) -> list[str]:
         """The ids of the nearest passages that an analyst may read."""
