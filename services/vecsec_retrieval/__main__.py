@@ -7,11 +7,13 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from vecsec_chassis.starting import check_or_go_on
+from vecsec_retrieval.process_memory import keep_arenas_few
 from vecsec_retrieval.settings import RetrievalSettings
 from vecsec_retrieval.start_checks import start_checks
 
 if __name__ == "__main__":
     check_or_go_on("retrieval", RetrievalSettings, start_checks)
+    keep_arenas_few()
     # Not before: a check need not wait for them, and ChromaDB reads `.env` as soon as it is imported.
     from vecsec_chassis.service import run
     from vecsec_retrieval.app import running_retrieval

@@ -28,10 +28,11 @@ from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
 from vecsec_retrieval.heartbeat import StoreHeartbeat
 from vecsec_retrieval.importing import BatchStore
 from vecsec_retrieval.listing import Listing
-from vecsec_retrieval.memory_budget import MemoryBudget, most_open_cells
+from vecsec_retrieval.memory_budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.permissions import Permissions
+from vecsec_retrieval.process_memory import resident_bytes
 from vecsec_retrieval.reading import Reading
 from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
@@ -79,10 +80,19 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         threads = stack.enter_context(
             contextlib.closing(StoreThreads(settings.store_threads, metrics.record_store_call))
         )
-        budget = MemoryBudget(settings.memory_limit_bytes, most_open_cells())
+        budget = MemoryBudget(settings.memory_limit_bytes, reserved_bytes=resident_bytes() + BYTES_FOR_CALLS)
         answers = RememberedAnswers(settings.answer_memory_bytes)
         cells = await stack.enter_async_context(
-            contextlib.aclosing(OpenCells(store, threads=threads, budget=budget, metrics=metrics, answers=answers))
+            contextlib.aclosing(
+                OpenCells(
+                    store,
+                    threads=threads,
+                    budget=budget,
+                    most_awake=most_awake_cells(),
+                    metrics=metrics,
+                    answers=answers,
+                )
+            )
         )
         is_embedded = settings.chroma_url is None
         metrics.watch_capacity(

@@ -6,10 +6,14 @@ from collections import OrderedDict
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 _FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-_FILES_PER_CELL = 14
-"""Measured: about 11 with one collection; further collections share Chroma's own cache of open indexes."""
+_MOST_AWAKE = 32
+_FILES_PER_CELL = 18
+"""Measured: about 16 with one collection; further collections share Chroma's own cache of open indexes."""
 _FILES_FOR_THE_REST = 128
 _MOST_FILES = 65_536
+
+BYTES_FOR_CALLS = 96 * 1024 * 1024
+"""What calls, caches and memory that is free but not given back take beside cells (measured)."""
 
 
 def parse_size(text: str) -> int:
@@ -25,39 +29,50 @@ def parse_size(text: str) -> int:
     return size
 
 
-def most_open_cells() -> int:
-    """How many cells this process has file descriptors for, after raising its soft limit as far as it may."""
+def most_awake_cells() -> int:
+    """For how many cells Chroma may be open: more would gain nothing, and each takes file descriptors of this process,
+    whose soft limit is raised as far as it may be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(1, (max(soft, wanted) - _FILES_FOR_THE_REST) // _FILES_PER_CELL)
+    return min(_MOST_AWAKE, max(1, (max(soft, wanted) - _FILES_FOR_THE_REST) // _FILES_PER_CELL))
 
 
 class MemoryBudget:
     """Least-recently-used bookkeeping: who takes how many bytes, and who has to go."""
 
-    def __init__(self, limit_bytes: int, most_entries: int) -> None:
+    def __init__(self, limit_bytes: int, *, reserved_bytes: int = 0) -> None:
+        """`reserved_bytes` of the limit are taken by what is no entry; half of it is left for entries in any case."""
         self._limit_bytes = limit_bytes
-        self._most_entries = most_entries
+        self._available_bytes = max(limit_bytes - reserved_bytes, limit_bytes // 2)
         self._bytes_of: OrderedDict[str, int] = OrderedDict()
         self._total = 0
 
     @property
     def limit_bytes(self) -> int:
-        """Bytes that all entries may take together."""
+        """The limit of all memory."""
         return self._limit_bytes
+
+    @property
+    def available_bytes(self) -> int:
+        """Bytes that all entries may take together."""
+        return self._available_bytes
 
     @property
     def total_bytes(self) -> int:
         """Bytes that all entries take now."""
         return self._total
 
-    def set(self, name: str, size: int) -> None:
-        """An entry takes this many bytes from now on, and was just used."""
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether they are more than there are."""
+        return self._total > self._available_bytes
+
+    def resize(self, name: str, size: int) -> None:
+        """An entry takes this many bytes from now on; a new one was just used."""
         self._total += size - self._bytes_of.get(name, 0)
         self._bytes_of[name] = size
-        self._bytes_of.move_to_end(name)
 
     def touch(self, name: str) -> None:
         """An entry was just used."""
@@ -70,12 +85,11 @@ class MemoryBudget:
 
     def excess(self) -> list[str]:
         """The entries to let go, least recently used first, until the rest is within its limits; never the last one."""
-        total, count = self._total, len(self._bytes_of)
-        leaving = []
+        total = self._total
+        leaving: list[str] = []
         for name, size in self._bytes_of.items():
-            if count == 1 or (total <= self._limit_bytes and count <= self._most_entries):
+            if total <= self._available_bytes or len(leaving) == len(self._bytes_of) - 1:
                 break
             leaving.append(name)
             total -= size
-            count -= 1
         return leaving

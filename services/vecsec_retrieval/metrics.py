@@ -17,6 +17,9 @@ class RetrievalMetrics:
             "vecsec_vector_store_up", description="Whether the vector store answers (1) or not (0)."
         )
         self.open_cells = meter.create_gauge("vecsec_open_cells", description="Tenants' cells that are held open.")
+        self.awake_cells = meter.create_gauge(
+            "vecsec_awake_cells", description="Open cells for which ChromaDB is open; the others need it only to write."
+        )
         self.damaged_cells = meter.create_gauge("vecsec_damaged_cells", description="Cells that could not be read.")
         self.index_bytes = meter.create_gauge(
             "vecsec_index_bytes", unit="By", description="Memory of open cells and their in-memory indexes, estimated."
@@ -53,7 +56,7 @@ class RetrievalMetrics:
         show(
             self._meter,
             "vecsec_memory_limit_bytes",
-            "CHROMA_MEMORY_LIMIT: what vecsec_index_bytes is kept within.",
+            "CHROMA_MEMORY_LIMIT: what the process, and vecsec_index_bytes as a part of it, is kept within.",
             lambda: limit_bytes,
         )
         show(self._meter, "vecsec_hot_rows", "Rows that are searched in memory.", hot_rows)

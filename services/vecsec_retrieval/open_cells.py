@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakValueDictionary
@@ -9,17 +10,20 @@ from weakref import WeakValueDictionary
 import structlog
 
 from vecsec_chassis.errors import StoreDamaged, VecSecError
-from vecsec_retrieval.cells import CellStore
+from vecsec_retrieval.cells import Cell, CellStore
 from vecsec_retrieval.memory_budget import MemoryBudget
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import Warmth
+from vecsec_retrieval.process_memory import give_back_memory
 from vecsec_retrieval.remembered_answers import RememberedAnswers
+from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
 
 _LOADS_AT_ONCE = 2
+_GIVE_BACK_SECONDS = 1.0
 
 
 class OpenCells:
@@ -31,25 +35,31 @@ class OpenCells:
         *,
         threads: StoreThreads,
         budget: MemoryBudget,
+        most_awake: int = 32,
         metrics: RetrievalMetrics,
         answers: RememberedAnswers | None = None,
     ) -> None:
+        """`most_awake` is for how many of them Chroma is kept open."""
         self._store = store
+        self._most_awake = most_awake
         self._threads = threads
         self._budget = budget
         self._metrics = metrics
         self._warmth = Warmth(
             allowed=not store.has_other_writers,
-            limit_bytes=budget.limit_bytes,
+            limit_bytes=budget.available_bytes,
             loads=asyncio.Semaphore(_LOADS_AT_ONCE),
             observer=self,
             answers=answers or RememberedAnswers(0),
         )
         self._open: dict[str, OpenCell] = {}
+        self._awake: set[OpenCell] = set()
+        """Those of the open ones for which Chroma is open."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[object]] = set()
         self._damaged: set[str] = set()
-        self._measured = (-1, -1)
+        self._gave_back_at = time.monotonic()
+        self._measured = (-1, -1, -1)
         self._measure()
 
     @property
@@ -140,24 +150,69 @@ class OpenCells:
             cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
             if cell is None:
                 return False
-            self._open[tenant_id] = OpenCell(cell, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
+            resting = RestingCell(cell, lambda: self._reopened(tenant_id))
+            self._open[tenant_id] = OpenCell(resting, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
             return True
 
     def _settle(self, cell: OpenCell) -> None:
         """Account for what the cell takes now, and close whatever has to go."""
         if self._open.get(cell.tenant_id) is not cell:
             return
-        self._budget.set(cell.tenant_id, cell.approximate_bytes)
+        self._account_for(cell)
+        self._budget.touch(cell.tenant_id)
         if cell.must_close and not cell.leases:
             self._start_closing(cell)
+        self._rest_some()
         for tenant_id in self._budget.excess():
             candidate = self._open[tenant_id]
             if not candidate.leases:
                 self._start_closing(candidate)
         self._measure()
 
+    def _rest_some(self) -> None:
+        """Let Chroma go where it was not needed for longest, if it is open for too many or takes what others need."""
+        if not self._has_too_many_awake():
+            return
+        resting = (cell for cell in self._awake if cell.may_rest)
+        for cell in sorted(resting, key=lambda cell: cell.cell.used_at):
+            self._awake.discard(cell)
+            self._budget.resize(cell.tenant_id, cell.bytes_at_rest)
+            self._keep(asyncio.create_task(self._rest(cell), context=contextvars.Context()))
+            if not self._has_too_many_awake():
+                break
+
+    def _has_too_many_awake(self) -> bool:
+        return len(self._awake) > self._most_awake or (bool(self._awake) and self._budget.is_exceeded)
+
+    async def _rest(self, cell: OpenCell) -> None:
+        try:
+            await cell.rest()
+            if time.monotonic() - self._gave_back_at > _GIVE_BACK_SECONDS:
+                self._gave_back_at = time.monotonic()
+                await self._threads.run("give_back_memory", give_back_memory)
+        except VecSecError as error:
+            log.warning("closing failed", tenant_id=cell.tenant_id, detail=error.detail)
+        if self._open.get(cell.tenant_id) is cell:
+            self._account_for(cell)
+            self._measure()
+
+    def _account_for(self, cell: OpenCell) -> None:
+        self._budget.resize(cell.tenant_id, cell.approximate_bytes)
+        # A remote store is open elsewhere; here, letting it go would give nothing back.
+        if cell.cell.is_awake and not self._store.has_other_writers:
+            self._awake.add(cell)
+        else:
+            self._awake.discard(cell)
+
+    def _reopened(self, tenant_id: str) -> Cell:
+        cell = self._store.open(tenant_id, create=False)
+        if cell is None:
+            raise StoreDamaged(f"the store of tenant {tenant_id!r} is gone", detail="while its rows were in memory")
+        return cell
+
     def _start_closing(self, cell: OpenCell) -> None:
         del self._open[cell.tenant_id]
+        self._awake.discard(cell)
         self._budget.remove(cell.tenant_id)
         self._keep(asyncio.create_task(self._close_cell(cell), context=contextvars.Context()))
 
@@ -184,8 +239,9 @@ class OpenCells:
         self._metrics.damaged_cells.set(len(self._damaged))
 
     def _measure(self) -> None:
-        measured = (len(self._open), self._budget.total_bytes)
+        measured = (len(self._open), self._budget.total_bytes, len(self._awake))
         if measured != self._measured:  # setting a gauge costs more than most searches leave to be measured
             self._measured = measured
             self._metrics.open_cells.set(measured[0])
+            self._metrics.awake_cells.set(measured[2])
             self._metrics.index_bytes.set(measured[1])

@@ -23,6 +23,7 @@ from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visible_rows import see
 
+_LOAD_PATIENCE_SECONDS = 0.04
 _CHROMA_BYTES_PER_ROW = 256
 """What Chroma's own vector index, once it is loaded, takes per row beside the vector (measured)."""
 
@@ -78,16 +79,25 @@ class OpenCollection:
         self._load: IndexLoad | None = None
         self._loading: asyncio.Task[None] | None = None
         self._is_too_large = False
+        self._known_rows = 0
         self._cold = ColdReader(cell, info.collection_id, catalogue=self.catalogue, threads=threads, metrics=metrics)
 
     @property
     def approximate_bytes(self) -> int:
-        """Memory that the collection takes, here and, since its vectors were read, inside Chroma."""
-        catalogue = self.catalogue.approximate_bytes
-        if self._index is None:
-            return catalogue
-        per_row = self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW
-        return catalogue + self._index.approximate_bytes + len(self._index) * per_row
+        """Memory that the collection takes here."""
+        index = 0 if self._index is None else self._index.approximate_bytes
+        return self.catalogue.approximate_bytes + index
+
+    @property
+    def store_bytes(self) -> int:
+        """Memory that its vectors, once they were read, take inside Chroma while that is open."""
+        rows = self._known_rows if self._index is None else len(self._index)
+        return rows * (self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the collection is being taken into memory."""
+        return self._loading is not None
 
     @property
     def hot_rows(self) -> int:
@@ -101,12 +111,21 @@ class OpenCollection:
         self.warm()
         return self._cold
 
-    def warm(self) -> None:
-        """Begin to take the collection into memory, unless it is there, on its way or must not be."""
+    async def prompt_reader(self) -> CollectionReader:
+        """As `reader`, but whoever sets off a load waits for it a moment: a small collection is in memory before the
+        store would have answered."""
+        load = self.warm()
+        if load is not None:
+            await asyncio.wait([load], timeout=_LOAD_PATIENCE_SECONDS)
+        return self.reader()
+
+    def warm(self) -> "asyncio.Task[None] | None":
+        """Begin to take the collection into memory, unless it is there, on its way or must not be; the load, if so."""
         if self._index is not None or self._loading is not None or self._is_too_large or not self._warmth.allowed:
-            return
+            return None
         # An empty context: the load outlives the call that sets it off, and must not have its deadline.
         self._loading = asyncio.create_task(self._load_index(), context=contextvars.Context())
+        return self._loading
 
     def begin_empty(self) -> None:
         """The collection was just made: its index is complete at once."""
@@ -170,6 +189,7 @@ class OpenCollection:
                 self._loading = None
 
     def _fits(self, rows: int) -> bool:
+        self._known_rows = rows
         return rows * (self.info.dimensions * 9 + 2 * 1024) <= self._warmth.limit_bytes
 
 

@@ -84,7 +84,7 @@ class Searching:
 
         Whether it does is asked only where the answer depends on it: in large collections that takes a store long.
         """
-        reader = collection.reader()
+        reader = await collection.prompt_reader()
         try:
             if request.metadata is not None:
                 refuse_unknown_keys(request.metadata, await reader.metadata_keys(visibility))

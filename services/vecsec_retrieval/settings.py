@@ -48,7 +48,8 @@ class RetrievalSettings(FlagSettings):
     memory_limit_bytes: Annotated[int, BeforeValidator(_size)] = Field(
         "1G", alias="CHROMA_MEMORY_LIMIT", validate_default=True
     )
-    """How much memory open cells and their in-memory indexes may take, such as `512M` or `1G`."""
+    """How much memory the process may take, such as `512M` or `1G`: what it needs itself, and the rest, at least half,
+    for open cells and their in-memory indexes."""
     answer_memory_bytes: Annotated[int, BeforeValidator(_size_or_nothing)] = Field(
         0, alias="VECSEC_ANSWER_MEMORY_BYTES", ge=0
     )

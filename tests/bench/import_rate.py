@@ -93,9 +93,7 @@ def _in_turns(folder: Path, rows: int) -> tuple[_Seconds, list[float]]:
 
 def _passages(generator: random.Random, rows: Sequence[int]) -> list[Passage]:
     return [
-        Passage(
-            f"doc-{row:06d}", " ".join(generator.choices(WORDS, k=WORDS_A_PASSAGE)), SECRET if row % 2 else INTERNAL
-        )
+        Passage(f"doc-{row:06d}", " ".join(generator.choices(WORDS, k=WORDS_A_PASSAGE)), half_visible(row))
         for row in rows
     ]
 

@@ -41,6 +41,8 @@ class EmbeddedCellStore:
             StartupError: if the path cannot be written to or another process uses it.
         """
         self._path = path.absolute()
+        # Made once: to make them takes as long as to open a cell.
+        self._settings = Settings(anonymized_telemetry=False, is_persistent=True)
         demand_writable(path, "CHROMA_PATH")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,13 +73,7 @@ class EmbeddedCellStore:
                 self._require_room(0)
                 directory.mkdir(mode=0o700, exist_ok=True)
             # Not through PersistentClient: its cache keeps a client whose start failed, and hands it out again.
-            system = System(
-                Settings(
-                    anonymized_telemetry=False,
-                    is_persistent=True,
-                    persist_directory=str(directory),
-                )
-            )
+            system = System(self._settings.model_copy(update={"persist_directory": str(directory)}))
             api = system.instance(RustBindingsAPI)
             system.start()
         return ChromaCell(

@@ -216,7 +216,7 @@ async def test_a_write_that_was_acknowledged_or_has_begun_survives_the_end_of_th
 
 
 async def test_many_tenants_share_a_small_budget(tmp_path: Path, signer: Signer) -> None:
-    async with running(tmp_path, signer, memory_limit_bytes=10 * 2**20) as service:
+    async with running(tmp_path, signer, memory_limit_bytes=256 * 2**10) as service:
         tenants = [f"t{number}" for number in range(8)]
         for tenant_id in tenants:
             await service.load(document("one", f"of {tenant_id}"), tenant_id=tenant_id)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from vecsec_retrieval.memory_budget import MemoryBudget, most_open_cells, parse_size
+from vecsec_retrieval.memory_budget import MemoryBudget, most_awake_cells, parse_size
+from vecsec_retrieval.process_memory import resident_bytes
 
 
 @pytest.mark.parametrize(
@@ -20,31 +21,35 @@ def test_what_is_no_size(text: str) -> None:
 
 
 def test_least_recently_used_go_first_until_the_rest_fits() -> None:
-    budget = MemoryBudget(100, 10)
+    budget = MemoryBudget(100)
     for name in ("a", "b", "c"):
-        budget.set(name, 40)
+        budget.resize(name, 40)
+    assert budget.is_exceeded
     assert budget.excess() == ["a"]
     budget.touch("a")
     assert budget.excess() == ["b"]
     budget.remove("b")
     assert budget.excess() == []
-    budget.set("a", 90)
+    assert not budget.is_exceeded
+    budget.resize("a", 90)
     assert budget.total_bytes == 130
     assert budget.excess() == ["c"]
 
 
-def test_the_number_of_entries_is_bounded_too() -> None:
-    budget = MemoryBudget(100, 2)
-    for name in ("a", "b", "c"):
-        budget.set(name, 1)
-    assert budget.excess() == ["a"]
+def test_the_process_itself_takes_its_share_but_leaves_a_half() -> None:
+    assert MemoryBudget(100, reserved_bytes=30).available_bytes == 70
+    assert MemoryBudget(100, reserved_bytes=90).available_bytes == 50
 
 
 def test_the_last_one_stays_whatever_it_takes() -> None:
-    budget = MemoryBudget(100, 2)
-    budget.set("a", 1_000)
+    budget = MemoryBudget(100)
+    budget.resize("a", 1_000)
     assert budget.excess() == []
 
 
 def test_there_are_descriptors_for_at_least_one_cell() -> None:
-    assert most_open_cells() >= 1
+    assert most_awake_cells() >= 1
+
+
+def test_the_process_knows_what_it_takes() -> None:
+    assert 2**20 < resident_bytes() < 2**40

@@ -13,6 +13,7 @@ from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import Warmth
 from vecsec_retrieval.remembered_answers import RememberedAnswers
+from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.store_threads import StoreThreads
 
 
@@ -34,7 +35,7 @@ def cell() -> Iterator[OpenCell]:
         allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody(), answers=RememberedAnswers(0)
     )
     with closing(StoreThreads(1, lambda _operation, _seconds: None)) as threads:
-        yield OpenCell(opened, threads=threads, metrics=metrics(), warmth=warmth)
+        yield OpenCell(RestingCell(opened, lambda: opened), threads=threads, metrics=metrics(), warmth=warmth)
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

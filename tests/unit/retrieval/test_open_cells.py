@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from contract.fake_store import FakeCell, FakeCellStore
+from contract.fake_store import FakeCellStore
 from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, permit, until, world
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
@@ -88,11 +88,12 @@ async def test_a_tenant_without_a_cell_is_lent_none(store: FakeCellStore) -> Non
 async def test_least_recently_used_cells_are_closed(store: FakeCellStore) -> None:
     tenants = [f"tenant_{number}" for number in range(5)]
     seed(store, *tenants)
-    async with world(store, most_cells=2) as here:
+    two_cells_at_rest = 180_000
+    async with world(store, limit_bytes=two_cells_at_rest) as here:
         for tenant_id in tenants:
             async with here.cells.lease(tenant_id):
                 pass
-        await until(lambda: [name for name, cell in store.cells.items() if cell.is_open] == tenants[-2:])
+        await until(lambda: list(here.cells._open) == tenants[-2:])
         async with here.cells.lease(tenants[0]) as cell:
             await collection_of(cell)
 
@@ -290,9 +291,7 @@ async def test_a_collection_that_another_program_removed_is_gone(monkeypatch: py
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         await collection_of(cell)
         assert cell is not None
-        fake = cell.cell
-        assert isinstance(fake, FakeCell)
-        del fake.infos["documents"]
+        del store.cells[TENANT].infos["documents"]
         assert await cell.collection("documents") is None
 
 

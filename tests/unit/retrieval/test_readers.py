@@ -9,7 +9,7 @@ import pytest
 from contract.fake_store import FakeCell, FakeCellStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, up_to, world
+from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, up_to, world
 
 from vecsec_chassis.labels import Sensitivity
 from vecsec_retrieval.cells import RowCondition
@@ -18,6 +18,7 @@ from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import LabelCount, SearchOrder
+from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.tagging import label_key, to_stored
@@ -156,13 +157,18 @@ async def test_the_store_is_asked_no_more_than_it_takes(
         assert answer.strategy == strategy
 
 
+def replace_store_side(here: World, cell: OpenCell, kind: type[FakeCell]) -> None:
+    assert isinstance(here.store, FakeCellStore)
+    fake = here.store.cells[TENANT]
+    other = kind(**{each.name: getattr(fake, each.name) for each in dataclasses.fields(fake)})
+    cell.cell = RestingCell(other, lambda: other)
+
+
 async def test_a_search_never_starves_on_a_forgetful_index() -> None:
     documents = random_documents(1_200, lambda number: Sensitivity.PUBLIC if number % 2 else Sensitivity.SECRET)
     async with world(FakeCellStore(has_other_writers=True)) as here, here.cells.lease(TENANT, create=True) as cell:
         assert cell is not None
-        fake = cell.cell
-        assert isinstance(fake, FakeCell)
-        cell.cell = ForgetfulCell(**{each.name: getattr(fake, each.name) for each in dataclasses.fields(fake)})
+        replace_store_side(here, cell, ForgetfulCell)
         collection = await fill(cell, documents)
         order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 50)
         answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
@@ -291,9 +297,7 @@ async def test_where_most_of_very_many_labels_are_visible_rows_are_found_by_meta
     ]
     async with world(FakeCellStore(has_other_writers=True)) as here, here.cells.lease(TENANT, create=True) as cell:
         assert cell is not None
-        fake = cell.cell
-        assert isinstance(fake, FakeCell)
-        cell.cell = WatchedCell(**{each.name: getattr(fake, each.name) for each in dataclasses.fields(fake)})
+        replace_store_side(here, cell, WatchedCell)
         collection = await fill(cell, documents)
         order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 10, Equals("rare", value=True))
         answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))

@@ -104,14 +104,14 @@ class World:
 
 @asynccontextmanager
 async def world(
-    store: CellStore | None = None, *, limit_bytes: int = 2**30, most_cells: int = 100, workers: int = 4
+    store: CellStore | None = None, *, limit_bytes: int = 2**30, most_awake: int = 100, workers: int = 4
 ) -> AsyncIterator[World]:
     """Cells that are closed in the end, over a fake store unless told otherwise."""
     store = store or FakeCellStore()
     instruments = metrics()
     with closing(StoreThreads(workers, instruments.record_store_call)) as threads:
-        budget = MemoryBudget(limit_bytes, most_cells)
-        cells = OpenCells(store, threads=threads, budget=budget, metrics=instruments)
+        budget = MemoryBudget(limit_bytes)
+        cells = OpenCells(store, threads=threads, budget=budget, most_awake=most_awake, metrics=instruments)
         try:
             yield World(store, threads, instruments, budget, cells)
         finally:
