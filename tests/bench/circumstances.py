@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("chromadb", "grpcio", "cedarpy", "numpy", "wordllama")
+_RESULTS = ("BENCHMARKS.md", "tests/bench/results")
+"""What a run writes itself."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def circumstances(root: Path) -> Circumstances:
     return Circumstances(
         taken_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=_machine(),
-        commit=_commit(root),
+        commit=commit_of(root),
         versions={name: version(name) for name in PACKAGES},
     )
 
@@ -42,8 +44,12 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {system}"
 
 
-def _commit(root: Path) -> str:
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip() or "unknown"
+def commit_of(root: Path) -> str:
+    """The commit that is checked out, marked where other files than the benchmark's own results differ from it."""
+    commit = _git(root, "rev-parse", "--short", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--", ".", *(f":!{path}" for path in _RESULTS))
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
