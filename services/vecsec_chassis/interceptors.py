@@ -1,6 +1,7 @@
 """What happens around every call, in the order of `chain`."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -30,8 +31,8 @@ from vecsec_chassis.interception import (
 )
 from vecsec_chassis.peer_interceptor import PeerInterceptor
 from vecsec_chassis.request_rules import decode
-from vecsec_chassis.tally import Level, Tally
-from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS, Telemetry
+from vecsec_chassis.tally import Durations, Level, Tally
+from vecsec_chassis.telemetry import Telemetry
 from vecsec_chassis.tokens import TokenVerifier
 from vecsec_chassis.tracing import Timed
 from vecsec_chassis.unique_ids import unique_id
@@ -39,7 +40,7 @@ from vecsec_chassis.unique_ids import unique_id
 log = structlog.get_logger()
 
 REQUEST_ID_KEY = "x-request-id"
-_MAXIMUM_REQUEST_ID_CHARACTERS = 64
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOGGED_CHARACTERS = 500
 _UNARY_BYTES = 1024 * 1024
 """Only imports, which are streams, have a reason to send more at once."""
@@ -92,15 +93,17 @@ class CallInterceptor(AroundInterceptor):
     async def before(self, method: str, context: Context) -> None:
         """Enter the call."""
         remaining: float | None = context.time_remaining()  # the type stubs do not know that there may be none
-        request_id = _metadata_value(context, REQUEST_ID_KEY)
-        if not request_id or len(request_id) > _MAXIMUM_REQUEST_ID_CHARACTERS or not _is_plain(request_id):
+        metadata = dict(context.invocation_metadata() or ())
+        request_id = metadata.get(REQUEST_ID_KEY)
+        if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
             request_id = unique_id()
         deadline = None if remaining is None else time.monotonic() + remaining
         calls.enter(calls.Call(method=method, request_id=request_id, deadline=deadline))
         span = get_current_span()
-        span.set_attribute("vecsec.request_id", request_id)
-        trace_parent = _metadata_value(context, "traceparent")
-        if trace_parent is not None and not span.get_span_context().is_valid:
+        if span.is_recording():
+            span.set_attribute("vecsec.request_id", request_id)
+        trace_parent = metadata.get("traceparent")
+        if isinstance(trace_parent, str) and not span.get_span_context().is_valid:
             # No traces are recorded here, but the caller's goes on to our peers and into the log.
             attach(extract({"traceparent": trace_parent}))
 
@@ -115,11 +118,8 @@ class CountingInterceptor(AroundInterceptor):
         self._in_flight = Level(
             telemetry.meter, "vecsec_requests_in_flight", "Calls that are being served, by method.", "method"
         )
-        self._duration = telemetry.meter.create_histogram(
-            "vecsec_request_duration",
-            unit="s",
-            description="How long calls took, by method.",
-            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
+        self._duration = Durations(
+            telemetry.meter, "vecsec_request_duration", "How long calls took, by method.", "method"
         )
 
     async def before(self, method: str, context: Context) -> float:
@@ -140,7 +140,7 @@ class CountingInterceptor(AroundInterceptor):
         name = _short(method)
         self._in_flight.add(-1, name)
         self._requests.add(1, name, code)
-        self._duration.record(time.perf_counter() - started, {"method": name})
+        self._duration.add(time.perf_counter() - started, name)
 
 
 class ErrorInterceptor(AroundInterceptor):
@@ -260,17 +260,6 @@ async def _abort(context: Context, error: VecSecError) -> None:
 
 def _short(method: str) -> str:
     return method.rpartition("/")[2]
-
-
-def _metadata_value(context: Context, key: str) -> str | None:
-    for name, value in context.invocation_metadata() or ():
-        if name == key and isinstance(value, str):
-            return value
-    return None
-
-
-def _is_plain(text: str) -> bool:
-    return text.isascii() and all(character.isalnum() or character in "-_." for character in text)
 
 
 def _code_name(context: Context) -> str:

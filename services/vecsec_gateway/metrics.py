@@ -3,8 +3,7 @@
 from opentelemetry.metrics import Meter
 
 from vecsec_chassis.errors import Reason
-from vecsec_chassis.tally import Tally, show
-from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
+from vecsec_chassis.tally import Durations, Tally, show
 from vecsec_gateway.circuit_breaker import CircuitBreakers
 from vecsec_gateway.mock import MockReason
 
@@ -27,11 +26,8 @@ class GatewayMetrics:
             "operation",
             "reason",
         )
-        self._duration = meter.create_histogram(
-            "vecsec_vector_retrieval_duration",
-            unit="s",
-            description="How long real retrieval took, with retries.",
-            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
+        self._duration = Durations(
+            meter, "vecsec_vector_retrieval_duration", "How long real retrieval took, with retries.", "operation"
         )
         self._mocks = Tally(meter, "vecsec_mock_fallback", "Searches answered by the mock, by reason.", "reason")
         self._policy_retries = Tally(
@@ -62,12 +58,12 @@ class GatewayMetrics:
     def retrieval_answered(self, operation: str, seconds: float) -> None:
         """Real retrieval answered."""
         self._successes.add(1, operation)
-        self._duration.record(seconds, {"operation": operation})
+        self._duration.add(seconds, operation)
 
     def retrieval_failed(self, operation: str, reason: Reason, seconds: float) -> None:
         """Real retrieval failed, after all retries; DEADLINE_EXCEEDED says that it took too long."""
         self._failures.add(1, operation, reason.value)
-        self._duration.record(seconds, {"operation": operation})
+        self._duration.add(seconds, operation)
 
     def mocked(self, reason: str) -> None:
         """A search was answered by the mock."""

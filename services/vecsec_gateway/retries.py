@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 from tenacity.stop import stop_after_attempt, stop_any, stop_base, stop_before_delay
+from tenacity.wait import wait_base
 
 from vecsec_chassis.errors import VecSecError
 from vecsec_gateway.deadline import Deadline
@@ -28,6 +29,26 @@ class RetryRules:
     longest_wait_seconds: float = 1.0
     """Also the longest advice of a peer that is waited out; where it asks for more, there is no retry."""
 
+    def allow(self, error: BaseException) -> bool:
+        """Whether trying again after this error may help."""
+        return (
+            isinstance(error, VecSecError)
+            and self.may_pass(error)
+            and (error.retry_after or 0.0) <= self.longest_wait_seconds
+        )
+
+
+class _Wait(wait_base):
+    """Exponential and jittered, and no shorter than a peer has asked for."""
+
+    def __init__(self, rules: RetryRules) -> None:
+        self._backoff = wait_random_exponential(multiplier=rules.first_wait_seconds, max=rules.longest_wait_seconds)
+
+    def __call__(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        advice = error.retry_after if isinstance(error, VecSecError) else None
+        return max(self._backoff(state), advice or 0.0)
+
 
 class _StopWithoutBudget(stop_base):
     def __init__(self, budget: RetryBudget) -> None:
@@ -46,25 +67,11 @@ async def retried(
         whatever the last attempt raised.
     """
 
-    def is_worth_it(error: BaseException) -> bool:
-        return (
-            isinstance(error, VecSecError)
-            and rules.may_pass(error)
-            and (error.retry_after or 0.0) <= rules.longest_wait_seconds
-        )
-
-    backoff = wait_random_exponential(multiplier=rules.first_wait_seconds, max=rules.longest_wait_seconds)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        advice = error.retry_after if isinstance(error, VecSecError) else None
-        return max(backoff(state), advice or 0.0)
-
     budget.deposit()
     try:
         return await attempt()  # nearly always the end of it; tenacity's own machinery costs 50 µs a call
     except VecSecError as error:
-        if not is_worth_it(error):
+        if not rules.allow(error):
             raise
         failures = [error]
 
@@ -74,8 +81,8 @@ async def retried(
         return await attempt()
 
     retrying = AsyncRetrying(
-        retry=retry_if_exception(is_worth_it),
-        wait=wait,
+        retry=retry_if_exception(rules.allow),
+        wait=_Wait(rules),
         # The budget comes last: it is only charged for a retry that is really made.
         stop=stop_any(
             stop_after_attempt(rules.attempts), stop_before_delay(deadline.remaining()), _StopWithoutBudget(budget)

@@ -11,7 +11,7 @@ import wordllama
 
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_retrieval.rows import EXTERNAL_MODEL, Matrix, Vector
-from vecsec_retrieval.vectors import normalised
+from vecsec_retrieval.vectors import direction
 
 WORDLLAMA = "wordllama"
 
@@ -53,7 +53,9 @@ class WordLlamaModel:
             for (number, _), encoding in zip(batch, encodings, strict=True):
                 # The tokenizer knows a few tokens more than there are vectors; the package clips them, too.
                 sums[number] += self._token_vectors.take(encoding.ids, axis=0, mode="clip").sum(axis=0)
-        return normalised(sums)  # the direction of the sum is that of the mean
+        for each in sums:
+            each[:] = direction(each)  # that of the sum is that of the mean
+        return sums
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[tuple[int, str]]]:

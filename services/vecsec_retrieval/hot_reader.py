@@ -13,9 +13,9 @@ from vecsec_retrieval.label_table import Visible
 from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.remembered_answers import AnswerKey, RememberedAnswer, RememberedAnswers
 from vecsec_retrieval.residuals import Visibility
-from vecsec_retrieval.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.rows import Document, ScoredDocument
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.vectors import normalised
+from vecsec_retrieval.vectors import direction
 
 STRATEGY = "exact_scan"
 REMEMBERED = "remembered"
@@ -122,7 +122,7 @@ def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[
         documents = snapshot.documents
         if order.metadata is not None:
             _narrow(mask, snapshot, predicate(order.metadata))
-        return top_k(snapshot.scanned, mask, _direction(order.vector), order.k, lambda row: documents[row].document_id)
+        return top_k(snapshot.scanned, mask, direction(order.vector), order.k, lambda row: documents[row].document_id)
 
     return scan
 
@@ -131,8 +131,3 @@ def _narrow(mask: Mask, snapshot: IndexSnapshot, holds: Predicate) -> None:
     for row in mask.nonzero()[0].tolist():
         if not holds(snapshot.documents[row].metadata):
             mask[row] = False
-
-
-def _direction(vector: Vector) -> Vector:
-    direction: Vector = normalised(vector.reshape(1, -1))[0]
-    return direction

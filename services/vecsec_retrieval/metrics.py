@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.tally import Tally, show
-from vecsec_chassis.telemetry import LATENCY_BUCKETS_SECONDS
+from vecsec_chassis.tally import Durations, Tally, show
 
 
 class RetrievalMetrics:
@@ -33,11 +32,8 @@ class RetrievalMetrics:
         self._untagged_rows = Tally(
             meter, "vecsec_untagged_rows", "Rows met in the store whose tags are missing or not the tenant's own."
         )
-        self._store_duration = meter.create_histogram(
-            "vecsec_store_duration",
-            unit="s",
-            description="How long calls to the vector store took, by operation.",
-            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS_SECONDS,
+        self._store_duration = Durations(
+            meter, "vecsec_store_duration", "How long calls to the vector store took, by operation.", "operation"
         )
 
         # Series that alerts look at are there from the start.
@@ -82,4 +78,4 @@ class RetrievalMetrics:
 
     def record_store_call(self, operation: str, seconds: float) -> None:
         """A call to the store took this long."""
-        self._store_duration.record(seconds, {"operation": operation})
+        self._store_duration.add(seconds, operation)

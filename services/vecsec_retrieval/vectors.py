@@ -1,8 +1,12 @@
 """Directions in the embedding space: cosine similarity looks at nothing else of a vector."""
 
+import math
+
 import numpy as np
 
 from vecsec_retrieval.rows import Matrix, Vector
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def normalised(matrix: Matrix) -> Matrix:
@@ -13,7 +17,14 @@ def normalised(matrix: Matrix) -> Matrix:
     return np.where(np.isfinite(scaled), scaled, 0).astype(np.float32, copy=False)
 
 
+def direction(vector: Vector) -> Vector:
+    """One vector scaled to length 1, zeros if it has no direction; NumPy's ways for matrices take ten times as long."""
+    exact = vector.astype(np.float64)
+    length = math.sqrt(exact.dot(exact))
+    return (exact / length).astype(np.float32) if _TINY < length < math.inf else np.zeros_like(vector)
+
+
 def has_direction(vector: Vector) -> bool:
     """Whether the vector is finite and not too near to zero to have a direction in 32-bit numbers."""
-    length = np.linalg.norm(vector.astype(np.float64))
-    return bool(np.isfinite(length) and length > np.finfo(np.float32).tiny)
+    exact = vector.astype(np.float64)
+    return _TINY < math.sqrt(exact.dot(exact)) < math.inf
