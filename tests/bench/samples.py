@@ -54,7 +54,13 @@ def summary(windows: Sequence[Window]) -> Summary:
 
 
 def while_all_were_at_it(callers: Sequence[Sequence[Sample]]) -> Window:
-    """The time in which every caller of a closed loop was at work; before and after it the others had less company."""
+    """The time in which every caller of a closed loop was at work; before and after it the others had less company.
+
+    Raises:
+        ValueError: if there was no such time.
+    """
+    if not all(callers):
+        raise ValueError("a caller got no answer in its turn; make turns longer (--set seconds=…)")
     start = max(samples[0].due for samples in callers)
     end = min(samples[-1].ended for samples in callers)
     inside = [each for each in itertools.chain(*callers) if start < each.ended <= end]

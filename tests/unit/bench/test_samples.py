@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from bench.load_client import open_loop
 from bench.samples import Sample, Window, due_times, from_first_to_last, summary, while_all_were_at_it
 
@@ -52,6 +53,11 @@ def test_a_closed_loop_counts_while_every_caller_is_at_work() -> None:
     window = while_all_were_at_it([first, second])
     assert window.seconds == 2.5
     assert window.samples == [Sample(1, 2), Sample(2, 3), Sample(3, 4), Sample(1.5, 2.5)]
+
+
+def test_a_caller_without_an_answer_is_no_load() -> None:
+    with pytest.raises(ValueError, match="make turns longer"):
+        while_all_were_at_it([[Sample(0, 1)], []])
 
 
 def test_windows_are_summed_up_by_their_own_length() -> None:
