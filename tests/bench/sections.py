@@ -2,6 +2,7 @@
 
 from bench import (
     curves,
+    floor,
     import_rate,
     load,
     many_labels,
@@ -17,6 +18,7 @@ from bench.findings import Section
 SECTIONS: tuple[Section, ...] = (
     Section("latency", searches.measure, in_quick=True),
     Section("load", load.measure, in_quick=True),
+    Section("floor", floor.measure, in_quick=True),
     Section("security-cost", security_cost.measure, in_quick=True),
     Section("by-tenants", curves.by_tenants),
     Section("by-rows", curves.by_rows),
