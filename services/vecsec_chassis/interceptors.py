@@ -30,7 +30,7 @@ from vecsec_chassis.interception import (
     rebuilt,
 )
 from vecsec_chassis.peer_interceptor import PeerInterceptor
-from vecsec_chassis.request_rules import decode
+from vecsec_chassis.request_rules import read
 from vecsec_chassis.tally import Durations, Level, Tally
 from vecsec_chassis.telemetry import Telemetry
 from vecsec_chassis.tokens import TokenVerifier
@@ -214,9 +214,6 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         if not handler.request_streaming:
             max_bytes = min(max_bytes, _UNARY_BYTES)
 
-        def read(data: bytes) -> Message:
-            return decode(kind, data, max_bytes=max_bytes)
-
         async def read_each(data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
             messages = aiter(data)
             while True:
@@ -224,16 +221,18 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
                     item = await anext(messages, None)
                 if item is None:
                     return
-                yield read(item)
+                yield await read(kind, item, max_bytes=max_bytes)
 
         behaviour = behaviour_of(handler)
-        read_all = read_each if handler.request_streaming else read
+        streams = handler.request_streaming
 
         async def answer(data: Any, context: Context) -> Any:
-            return await behaviour(read_all(data), context)
+            request = read_each(data) if streams else await read(kind, data, max_bytes=max_bytes)
+            return await behaviour(request, context)
 
         async def stream(data: Any, context: Context) -> AsyncIterator[Any]:
-            async for response in behaviour(read_all(data), context):
+            request = read_each(data) if streams else await read(kind, data, max_bytes=max_bytes)
+            async for response in behaviour(request, context):
                 yield response
 
         return rebuilt(handler, stream if handler.response_streaming else answer, reads_bytes=True)

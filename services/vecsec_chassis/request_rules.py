@@ -1,5 +1,7 @@
 """Decodes requests and holds them to the rules that stand in the contracts (protovalidate)."""
 
+import asyncio
+
 from google.protobuf.message import DecodeError, Message
 from protovalidate import Validator, Violation
 
@@ -10,11 +12,22 @@ _FULL_REPORT_BYTES = 1024
 """Up to here all bad fields are named, beyond it the first: a message of 20 kB can hold so many that to find them all
 takes seconds (measured), and whoever sends it need not even be authenticated."""
 _SHOWN_KEY_CHARACTERS = 64
+_INLINE_BYTES = 16 * 1024
+"""Larger requests are read in a thread: 1,000 documents with vectors take 50 ms, in which nothing else was served."""
 
 _validator = Validator()
+_validator_of_large_requests = Validator()
+"""One of their own, so that small ones never wait for it."""
 
 
-def decode(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
+async def read(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
+    """As `decode`; while a large request is read, the event loop goes on."""
+    if len(data) <= _INLINE_BYTES:
+        return decode(kind, data, max_bytes=max_bytes)
+    return await asyncio.to_thread(decode, kind, data, max_bytes=max_bytes, validator=_validator_of_large_requests)
+
+
+def decode(kind: type[Message], data: bytes, *, max_bytes: int, validator: Validator = _validator) -> Message:
     """The request in `data`, which keeps every rule of its contract.
 
     Raises:
@@ -32,7 +45,7 @@ def decode(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
         if field is not None:
             raise InvalidRequest.of(field, "is not valid UTF-8") from error
         raise InvalidRequest.of("request", f"cannot be decoded as {kind.DESCRIPTOR.full_name}") from error
-    violations = _validator.collect_violations(message, fail_fast=len(data) > _FULL_REPORT_BYTES)
+    violations = validator.collect_violations(message, fail_fast=len(data) > _FULL_REPORT_BYTES)
     if violations:
         raise InvalidRequest([_field_violation(violation) for violation in violations])
     return message

@@ -74,7 +74,8 @@ class GatewayHandlers(GatewayServiceServicer):
 
         async def batches() -> AsyncIterator[Batch]:
             async for request in requests:
-                yield batch_from_proto(request)
+                # In a thread: a thousand labels take 20 ms.
+                yield await asyncio.to_thread(batch_from_proto, request)
 
         with _retry_advice():
             async with aclosing(self._use_cases.store(batches())) as acknowledgements:

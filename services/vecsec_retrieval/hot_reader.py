@@ -21,7 +21,9 @@ STRATEGY = "exact_scan"
 REMEMBERED = "remembered"
 _INLINE_ROWS = 20_000
 _INLINE_FILTERED_ROWS = 1_000
-"""Up to so many rows a scan is over before anybody would notice that others had to wait; a filter looks at each row."""
+_INLINE_K = 100
+"""Up to so many rows a scan is over before anybody would notice that others had to wait; a filter looks at each row,
+and the k best are sorted by Python."""
 
 
 class HotReader:
@@ -84,7 +86,8 @@ class HotReader:
         scan = _scan(snapshot, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
         with Timed("scan"):
-            rows = scan() if len(mask) <= inline_rows else await self._threads.run("scan", scan)
+            is_short = len(mask) <= inline_rows and order.k <= _INLINE_K
+            rows = scan() if is_short else await self._threads.run("scan", scan)
         return RememberedAnswer(rows, filtered_rows)
 
     async def _seen(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:

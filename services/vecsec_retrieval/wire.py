@@ -1,5 +1,6 @@
 """This service's messages to values and back."""
 
+import asyncio
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,6 +19,8 @@ from vecsec_retrieval.reading import GetRequest
 from vecsec_retrieval.rows import Document, MetadataValue, ScoredDocument, Vector
 from vecsec_retrieval.searching import SearchRequest
 
+_DOCUMENTS_AT_ONCE = 200
+"""Some milliseconds."""
 _COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
@@ -39,9 +42,15 @@ def search_request(message: pb.SearchDocumentsRequest) -> SearchRequest:
     )
 
 
-def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
+async def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
+    """The answer; while a long one is made, others get their turn."""
+    results: list[document_pb2.ScoredDocument] = []
+    for start in range(0, len(answer.results), _DOCUMENTS_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        results.extend(map(_scored_document, answer.results[start : start + _DOCUMENTS_AT_ONCE]))
     return pb.SearchDocumentsResponse(
-        results=[_scored_document(result) for result in answer.results],
+        results=results,
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
         strategy=answer.strategy,
     )
