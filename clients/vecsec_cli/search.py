@@ -65,6 +65,7 @@ def answer_fields(answer: SearchAnswer) -> dict[str, object]:
         "metric": answer.metric.value,
         "policy_version": answer.policy_version,
         "request_id": answer.request_id,
+        "strategy": answer.strategy or None,
         "results": [
             {"score": row.score, "provenance": row.provenance.value, **document_fields(row)} for row in answer.results
         ],
@@ -95,4 +96,5 @@ def _print_table(answer: SearchAnswer) -> None:
             plain(one_line(row.text, _TEXT_WIDTH)),
         )
     console.print(table)
-    output.say(plain(f"policy {answer.policy_version[:12]}, request {answer.request_id}", "dim"))
+    how = f", found by {answer.strategy}" if answer.strategy else ""
+    output.say(plain(f"policy {answer.policy_version[:12]}, request {answer.request_id}{how}", "dim"))

@@ -268,6 +268,7 @@ def _search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswe
         metric=metric_from_proto(response.metric),
         policy_version=response.policy_version,
         request_id=response.request_id,
+        strategy=response.strategy,
     )
 
 

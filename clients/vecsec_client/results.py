@@ -68,6 +68,8 @@ class SearchAnswer:
     """The content hash of the policy that checked the rows."""
     request_id: str
     """The id under which logs, traces and the audit record have this search."""
+    strategy: str = ""
+    """How the search was run, such as "exact_scan"; empty unless the caller may configure the tenant."""
 
     @property
     def is_real(self) -> bool:

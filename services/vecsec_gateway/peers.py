@@ -59,6 +59,15 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundRows:
+    """What retrieval found."""
+
+    rows: list[Row]
+    strategy: str
+    """How it searched, in its own words; empty unless the grant says that the caller may know."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lookup:
     """Documents to read or to delete by id."""
 
@@ -228,7 +237,7 @@ class RetrievalPeer(Protocol):
     Every method raises RetrievalUnavailable where it does not answer in time, and retrieval's own errors as they are.
     """
 
-    async def search(self, grant: str, search: Search, deadline: Deadline) -> list[Row]:
+    async def search(self, grant: str, search: Search, deadline: Deadline) -> FoundRows:
         """The nearest rows, nearest first."""
         ...
 

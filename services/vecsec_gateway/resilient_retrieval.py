@@ -12,6 +12,7 @@ from vecsec_gateway.peer_failures import CircuitOpen, RetrievalTimedOut
 from vecsec_gateway.peers import (
     BatchStored,
     Collection,
+    FoundRows,
     GrantedBatch,
     IdPageRequest,
     LabelPageRequest,
@@ -51,7 +52,7 @@ class ResilientRetrieval:
         self._metrics = metrics
         self._rules = RetryRules(attempts=attempts, may_pass=_may_pass, on_retry=metrics.retrieval_retried)
 
-    async def search(self, grant: str, search: Search, deadline: Deadline) -> list[Row]:
+    async def search(self, grant: str, search: Search, deadline: Deadline) -> FoundRows:
         """The nearest rows, nearest first."""
         return await self._call(
             "search", search.tenant_id, deadline, lambda until: self._peer.search(grant, search, until)

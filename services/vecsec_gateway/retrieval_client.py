@@ -16,6 +16,7 @@ from vecsec_gateway.peer_errors import retrieval_error
 from vecsec_gateway.peers import (
     BatchStored,
     Collection,
+    FoundRows,
     GrantedBatch,
     IdPageRequest,
     LabelPageRequest,
@@ -36,7 +37,7 @@ class RetrievalClient:
         self._stub = RetrievalServiceStub(channel.as_channel())
         self._tracer = tracer
 
-    async def search(self, grant: str, search: Search, deadline: Deadline) -> list[Row]:
+    async def search(self, grant: str, search: Search, deadline: Deadline) -> FoundRows:
         """The nearest rows, nearest first."""
         criteria = search.criteria
         assert isinstance(criteria, WireCriteria), "criteria come from the wire and go back to it"
@@ -49,10 +50,11 @@ class RetrievalClient:
             include_embeddings=search.include_embeddings,
         )
         response = await self._call(self._stub.SearchDocuments, "SearchDocuments", request, deadline)
-        return [
+        rows = [
             row_from_document(scored.document, scored.score, provenance_from_proto(scored.provenance))
             for scored in response.results
         ]
+        return FoundRows(rows, response.strategy)
 
     async def get(self, grant: str, lookup: Lookup, deadline: Deadline) -> list[Row]:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""

@@ -12,7 +12,7 @@ from vecsec_gateway.flag_off import real_retrieval_off
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.mock import MockReason, mock_rows
 from vecsec_gateway.peer_failures import CircuitOpen
-from vecsec_gateway.peers import Flag, Plan, Provenance, RetrievalPeer, Row, Search
+from vecsec_gateway.peers import Flag, FoundRows, Plan, Provenance, RetrievalPeer, Row, Search
 from vecsec_gateway.planning import Planning
 
 log = structlog.get_logger()
@@ -29,6 +29,8 @@ class SearchAnswer:
     mock_reason: MockReason | None
     """Why the rows are made up; None if they are real."""
     policy_version: str
+    strategy: str
+    """How retrieval searched; empty for made-up rows, and unless the caller may configure the tenant."""
 
     @property
     def provenance(self) -> Provenance:
@@ -40,6 +42,7 @@ class SearchAnswer:
 class _Found:
     rows: list[Row]
     mock_reason: MockReason | None
+    strategy: str = ""
 
 
 class SearchDocuments:
@@ -73,7 +76,7 @@ class SearchDocuments:
             lambda plan: self._find(search, plan, mock_allowed=mock_allowed, deadline=deadline),
             check,
         )
-        answer = SearchAnswer(checked.rows, found.mock_reason, checked.policy_version)
+        answer = SearchAnswer(checked.rows, found.mock_reason, checked.policy_version, found.strategy)
         note(
             provenance=answer.provenance.value,
             result_count=len(answer.rows),
@@ -86,7 +89,8 @@ class SearchDocuments:
         reason: MockReason
         error: VecSecError
         try:
-            return _Found(await self._retrieve(search, plan, deadline), None)
+            found = await self._retrieve(search, plan, deadline)
+            return _Found(found.rows[: search.k], None, found.strategy)
         except RealRetrievalOff as off:
             reason, error = MockReason.FLAG_OFF, off
         except CircuitOpen as circuit_open:
@@ -98,11 +102,10 @@ class SearchDocuments:
         self._report(reason, error, search.tenant_id)
         return _Found(mock_rows(search, plan.topics), reason)
 
-    async def _retrieve(self, search: Search, plan: Plan, deadline: Deadline) -> list[Row]:
+    async def _retrieve(self, search: Search, plan: Plan, deadline: Deadline) -> FoundRows:
         if not self._flag.is_on(search.tenant_id):
             raise real_retrieval_off()
-        rows = await self._retrieval.search(plan.grant, search, deadline.with_reserve(_RESERVED_SHARE))
-        return rows[: search.k]
+        return await self._retrieval.search(plan.grant, search, deadline.with_reserve(_RESERVED_SHARE))
 
     def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
         self._metrics.mocked(reason.value)

@@ -138,6 +138,7 @@ def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
         policy_version=answer.policy_version,
         request_id=request_id,
+        strategy=answer.strategy,
     )
 
 

@@ -1,4 +1,5 @@
-"""Which rows come back: THREATS 1 (starvation), 3 (untagged rows), 8 (same id in two tenants), 14 (embeddings)."""
+"""Which rows come back: THREATS 1 (starvation), 3 (untagged rows), 8 (same id in two tenants), 12 (by which way),
+14 (embeddings)."""
 
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
+from vecsec.type.v1 import query_pb2
 from vecsec_policy.audit_reading import read_decisions
 
 
@@ -28,6 +30,21 @@ async def test_threat_01_holds_for_every_k(stack: Stack) -> None:
     await stack.load("tenant_a", *rows)
     for k in (1, 7, 50, 1000):
         assert len(await stack.ids(stack.issuer.token(), "tenant_a", "note", k=k)) == min(k, 50)
+
+
+async def test_threat_12_how_a_search_was_run_is_told_to_those_alone_who_may_configure(stack: Stack) -> None:
+    """A widened search tells that hidden rows were in the way."""
+    await stack.load("tenant_a", document("open", "note"), document("secret", "note", "SECRET"))
+    request = gateway_service_pb2.SearchDocumentsRequest(tenant_id="tenant_a", query=query_pb2.Query(text="note"), k=1)
+    for role, clearance, strategy in (
+        ("guest", "PUBLIC", ""),
+        ("analyst", "INTERNAL", ""),
+        ("superuser", "CONFIDENTIAL", "exact_scan"),
+        ("admin", "SECRET", "exact_scan"),
+    ):
+        token = stack.issuer.token("tenant_a", role, clearance)
+        answer = await stack.gateway.SearchDocuments(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+        assert answer.strategy == strategy
 
 
 async def test_threat_03_untagged_and_half_tagged_rows_are_readable_by_nobody(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_search_prints_its_answer_as_json(vecsec: Command, gateway: FakeGateway)
         "metric": "cosine",
         "policy_version": "abc",
         "request_id": "r1",
+        "strategy": None,
         "results": [
             {
                 "score": 0.5,

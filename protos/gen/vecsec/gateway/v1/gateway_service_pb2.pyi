@@ -142,6 +142,7 @@ class SearchDocumentsResponse(_message.Message):
     METRIC_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
     provenance: _document_pb2.Provenance.ValueType
     """Whether the rows are real or made up; the same on every row."""
     mock_reason: Global___MockReason.ValueType
@@ -152,6 +153,10 @@ class SearchDocumentsResponse(_message.Message):
     """The content hash of the policy that checked the rows."""
     request_id: _builtins.str
     """The id under which logs, traces and the audit record have this search."""
+    strategy: _builtins.str
+    """How retrieval ran the search, such as "exact_scan"; empty for made-up rows, and unless the caller may configure the
+    tenant, for it tells of hidden rows.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.ScoredDocument]:
         """The documents, nearest first; fewer than k only if the caller may read no more."""
@@ -165,10 +170,11 @@ class SearchDocumentsResponse(_message.Message):
         metric: _document_pb2.SimilarityMetric.ValueType = ...,
         policy_version: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        strategy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "mock_reason", b"mock_reason", "policy_version", b"policy_version", "provenance", b"provenance", "request_id", b"request_id", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "mock_reason", b"mock_reason", "policy_version", b"policy_version", "provenance", b"provenance", "request_id", b"request_id", "results", b"results", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
