@@ -28,6 +28,9 @@ _ERROR_OF_STATUS: dict[grpc.StatusCode, type[VecSecError]] = {
     )
 }
 
+_ENDED_HERE = frozenset({"Channel closed!", "Locally cancelled by application!"})
+"""What grpc says of calls that were cancelled on this side."""
+
 
 class FailedCall(Protocol):
     """What the errors of grpc and of grpc.aio have in common."""
@@ -56,8 +59,11 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
         violations = [FieldViolation(each.field, each.description) for each in bad_request.field_violations]
     if _find(status, retry_info):
         retry_after = max(0.0, retry_info.retry_delay.ToTimedelta().total_seconds())
-    kind = _ERROR_OF_STATUS.get(code, VecSecError)
     message = call.details() or f"the call failed with status {code.name}"
+    if code is grpc.StatusCode.CANCELLED and message not in _ENDED_HERE:
+        # A gateway that stops says so of calls that it has not begun, or not ended within its grace time.
+        code, message = grpc.StatusCode.UNAVAILABLE, "the gateway stopped before it answered"
+    kind = _ERROR_OF_STATUS.get(code, VecSecError)
     return kind(
         message, code=code, reason=reason, violations=violations, retry_after=retry_after, request_id=request_id
     )
