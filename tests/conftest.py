@@ -15,6 +15,13 @@ def no_call_is_being_served() -> None:
     calls._current.set(None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from support.spread import ByFile
+
+    return ByFile(config, log)
+
+
 @functools.cache
 def missing(marker: str) -> str | None:
     return MISSING_PART[marker]()

@@ -40,7 +40,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         running.search(token, "tenant_a", "passages")
         assert running.run("search", "x", "--tenant", "tenant_b", "--k", "1", token=token, check=False).returncode != 0
         running.run("flag", "set", "off")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while running.search(token, "tenant_a", "passages")["provenance"] != "PROVENANCE_MOCK":
             assert time.monotonic() < deadline, "the flag was not seen"
             time.sleep(0.2)
@@ -59,7 +59,7 @@ def prometheus(installation: Installation, tmp_path_factory: pytest.TempPathFact
         ],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    port = free_ports(8)[-1]
+    [port] = free_ports(1)
     program = find_program("prometheus")
     assert program is not None
     command = [

@@ -1,23 +1,27 @@
 """A real installation: three processes started by `vecsec up`, used through the `vecsec` command."""
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-START_SECONDS = 90
+START_SECONDS = 180
 STOP_SECONDS = 60
+_PORTS_IN_A_ROW = 10
+_reservations: list[IO[str]] = []
 
 
 def vecsec_command() -> str:
@@ -121,16 +125,36 @@ def running_installation(folder: Path, **settings: str) -> Iterator[Installation
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports in a row that nobody listens on now."""
-    for first in range(21_000 + os.getpid() % 500 * count, 29_000, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return list(range(first, first + count))
+    """Ports in a row that nobody listens on now, and that are given to nobody else while this process lives."""
+    assert count <= _PORTS_IN_A_ROW
+    folder = Path(tempfile.gettempdir(), f"vecsec-test-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    for first in range(21_000, 29_000, _PORTS_IN_A_ROW):
+        ports = list(range(first, first + count))
+        if _reserve(folder / str(first)) and _are_free(ports):
+            return ports
     raise RuntimeError(f"no {count} free ports in a row between 21000 and 29000")
+
+
+def _reserve(path: Path) -> bool:
+    lock = path.open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _reservations.append(lock)
+    return True
+
+
+def _are_free(ports: list[int]) -> bool:
+    try:
+        for port in ports:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
 
 
 def _wait_until_serving(installation: Installation, log: Path) -> None:
