@@ -114,7 +114,7 @@ def test_monitoring_sees_the_services(project: Project, address: str) -> None:
         name: each["ports"][0]["published"] for name, each in project.config()["services"].items() if "ports" in each
     }
     prometheus = f"http://127.0.0.1:{ports['prometheus']}/api/v1"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     expected = {f"vecsec-{service}": "1" for service in ("gateway", "policy", "retrieval")}
     while ups(prometheus) != expected:
         assert time.monotonic() < deadline, ups(prometheus)
@@ -139,7 +139,7 @@ def test_the_flag_is_flipped_by_its_file(project: Project, address: str) -> None
 
 
 def until_provenance(project: Project, address: str, expected: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while set(search(project, address).values()) != {expected}:
         assert time.monotonic() < deadline, search(project, address)
         time.sleep(0.5)

@@ -12,7 +12,7 @@ from support.stack import document, running_stack
 
 from vecsec_policy.settings import PACKAGED_POLICY
 
-_SECONDS = 30
+_SECONDS = 60
 
 
 def flags(is_on: bool) -> dict[str, str]:

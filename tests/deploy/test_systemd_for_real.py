@@ -86,7 +86,7 @@ def machine(images: dict[str, str], engine: str | None) -> Iterator[Machine]:
 
 
 def _until_up(machine: Machine) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while _fails(machine, "systemctl", "show", "--property=Version"):
         assert time.monotonic() < deadline, "systemd does not answer"
         time.sleep(0.5)
@@ -98,7 +98,7 @@ def test_the_target_starts_all_three_and_they_serve(machine: Machine) -> None:
         assert machine.state(service, "StatusErrno") == "0"
     python = ("/usr/bin/env", "PYTHONPATH=/opt/vecsec/source", "/opt/vecsec/bin/python", "-m", "vecsec_chassis.probe")
     for part in ("", "vecsec.gateway.policy", "vecsec.gateway.retrieval"):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while _fails(machine, *python, "127.0.0.1:50051", part):
             assert time.monotonic() < deadline, part
             time.sleep(0.5)
@@ -124,7 +124,7 @@ def test_services_run_as_nobody_in_particular(machine: Machine) -> None:
 def test_a_service_that_dies_comes_back(machine: Machine) -> None:
     before = machine.state("retrieval", "MainPID")
     machine.run("systemctl", "kill", "--signal=KILL", "vecsec-retrieval.service")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while machine.state("retrieval", "MainPID") in {before, "0"}:
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -58,7 +58,7 @@ def counts(site: Site) -> dict[str, int]:
 
 def until_it_ends_with(status: int, site: Site, tenant: str) -> None:
     """Search until retrieval, which was just started, is found again by the gateway."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     search = ("search", "x", "--tenant", tenant, "--fallback", "none")
     while (done := administrator(site, *search, tenant=tenant, check=False)).returncode != status:
         assert time.monotonic() < deadline, done.stderr

@@ -13,7 +13,7 @@ from support.installation import Installation, running_installation
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 ROWS = [
     {"id": "open", "text": "plans", "sensitivity": "PUBLIC", "topics": ["rag"]},
     {"id": "internal", "text": "plans", "sensitivity": "INTERNAL", "topics": ["rag"]},

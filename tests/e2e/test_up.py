@@ -114,7 +114,7 @@ def test_services_do_not_outlive_an_up_that_was_killed(tmp_path: Path) -> None:
         pids = up.service_pids()
         up.process.kill()
         up.process.wait(PATIENCE_SECONDS)
-        wait_until(lambda: not any(lives(pid) for pid in pids.values()), seconds=20)
+        wait_until(lambda: not any(lives(pid) for pid in pids.values()))
     with started(tmp_path, "--no-demo") as up:
         up.until_ready()
 

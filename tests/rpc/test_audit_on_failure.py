@@ -68,7 +68,7 @@ async def health_of(stack: Stack, service: str) -> int:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not await condition():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)

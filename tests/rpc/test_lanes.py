@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 import pytest
 from grpc_status import rpc_status
+from support.installation import free_ports
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
@@ -94,6 +95,9 @@ async def carrying(
             async with lane_channel.keeping_lanes(lane_count):
                 carrier = Carrier(server, grpc_server, lanes, port, channel, lane_channel)
                 await carrier.until_lanes(lane_count)
+                async with asyncio.timeout(60):
+                    while len(lane_channel._lanes) < lane_count:  # the server counts a lane before its client does
+                        await asyncio.sleep(0.01)
                 yield carrier
     finally:
         await grpc_server.stop(0)
@@ -192,7 +196,7 @@ async def test_a_lane_that_breaks_fails_its_calls_as_unavailable_and_is_opened_a
     async def wait(_tenant_id: str, _context: Any) -> None:
         await asyncio.sleep(60)
 
-    async with carrying(Server(wait)) as carrier:
+    async with carrying(Server(wait), port=free_ports(1)[0]) as carrier:
         call = asyncio.create_task(carrier.call())
         await carrier.server.started.wait()
         await carrier.grpc_server.stop(0)

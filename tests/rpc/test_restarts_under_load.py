@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
+from support.installation import free_ports
 from support.stack import Stack, document, running_stack
 
 from vecsec_chassis.server import RunningService
@@ -21,7 +22,7 @@ ONCE = RetryPolicy(attempts=1)
 DOCUMENTS, BATCH = 400, 10
 
 
-def gateway(stack: Stack, retrieval_port: int, port: int = 0) -> AbstractAsyncContextManager[RunningService]:
+def gateway(stack: Stack, retrieval_port: int, port: int) -> AbstractAsyncContextManager[RunningService]:
     """A gateway before the stack's policy service and some retrieval service."""
     return running_gateway(
         GatewaySettings.model_validate(
@@ -32,13 +33,14 @@ def gateway(stack: Stack, retrieval_port: int, port: int = 0) -> AbstractAsyncCo
                 "VECSEC_POLICY_ADDRESS": f"localhost:{stack.policy_service.port}",
                 "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{retrieval_port}",
                 "VECSEC_CIRCUIT_OPEN_SECONDS": 0.5,
+                "VECSEC_POLICY_TIMEOUT_SECONDS": 20,
                 "VECSEC_SHUTDOWN_GRACE_SECONDS": 2,
             }
         )
     )
 
 
-def retrieval(stack: Stack, port: int = 0) -> AbstractAsyncContextManager[RunningService]:
+def retrieval(stack: Stack, port: int) -> AbstractAsyncContextManager[RunningService]:
     """A retrieval service with a store of its own."""
     return running_retrieval(
         RetrievalSettings.model_validate(
@@ -86,8 +88,11 @@ async def test_gateways_are_restarted_one_by_one_without_a_failed_call(tmp_path:
         lives = [AsyncExitStack(), AsyncExitStack()]
         for life in lives:
             exits.push_async_callback(life.aclose)
-        replicas = [await life.enter_async_context(gateway(stack, port)) for life in lives]
-        sdk = await exits.enter_async_context(client(stack, *(each.port for each in replicas)))
+        ports = free_ports(2)
+        replicas = [
+            await life.enter_async_context(gateway(stack, port, own)) for life, own in zip(lives, ports, strict=True)
+        ]
+        sdk = await exits.enter_async_context(client(stack, *ports))
         answers: list[SearchAnswer] = []
         done = asyncio.Event()
 
@@ -103,7 +108,7 @@ async def test_gateways_are_restarted_one_by_one_without_a_failed_call(tmp_path:
             await until(lambda alone=alone: len(answers) >= alone, work)
             lives[number] = AsyncExitStack()
             exits.push_async_callback(lives[number].aclose)
-            replicas[number] = await lives[number].enter_async_context(gateway(stack, port, replicas[number].port))
+            replicas[number] = await lives[number].enter_async_context(gateway(stack, port, ports[number]))
         await until(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
         done.set()
         await asyncio.gather(*work)
@@ -117,8 +122,9 @@ async def test_retrieval_is_restarted_under_searches_and_an_import_and_nothing_a
     async with running_stack(tmp_path) as stack, AsyncExitStack() as exits:
         life = AsyncExitStack()
         exits.push_async_callback(life.aclose)
-        port = (await life.enter_async_context(retrieval(stack))).port
-        front = await exits.enter_async_context(gateway(stack, port))
+        port, front_port = free_ports(2)
+        await life.enter_async_context(retrieval(stack, port))
+        front = await exits.enter_async_context(gateway(stack, port, front_port))
         sdk = await exits.enter_async_context(client(stack, front.port))
         hasty = await exits.enter_async_context(client(stack, front.port, retries=ONCE))
         async for _ in sdk.import_documents([passage("plan")], collection="fixed"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from support.installation import free_ports
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
@@ -20,7 +21,7 @@ from vecsec_policy.settings import PolicySettings
 PLANS = 'vecsec_requests_total{code="OK",method="PlanAccess"}'
 
 
-def policy_replica(stack: Stack, number: int, port: int = 0) -> AbstractAsyncContextManager[RunningService]:
+def policy_replica(stack: Stack, number: int, port: int) -> AbstractAsyncContextManager[RunningService]:
     """A policy service beside that of the stack, with the same keys and rules."""
     return running_policy(
         PolicySettings.model_validate(
@@ -49,6 +50,7 @@ def gateway_before(stack: Stack, policies: list[RunningService]) -> AbstractAsyn
                 "VECSEC_POLICY_ADDRESS": f"ipv4:{addresses}",
                 "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{stack.retrieval_service.port}",
                 "VECSEC_PLAN_MEMORY_SECONDS": 0,
+                "VECSEC_POLICY_TIMEOUT_SECONDS": SEARCH_SECONDS,
             }
         )
     )
@@ -61,7 +63,11 @@ async def test_policy_replicas_share_the_load_and_are_restarted_under_it_without
     async with running_stack(tmp_path) as stack, AsyncExitStack() as exits:
         await stack.load("tenant_a", document("plan", "the plan"))
         lives = [AsyncExitStack(), AsyncExitStack()]
-        replicas = [await life.enter_async_context(policy_replica(stack, n)) for n, life in enumerate(lives)]
+        ports = free_ports(2)
+        replicas = [
+            await life.enter_async_context(policy_replica(stack, number, ports[number]))
+            for number, life in enumerate(lives)
+        ]
         gateway = await exits.enter_async_context(gateway_before(stack, replicas))
         channel = await exits.enter_async_context(grpc.aio.insecure_channel(f"localhost:{gateway.port}"))
         stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
@@ -94,7 +100,7 @@ async def test_policy_replicas_share_the_load_and_are_restarted_under_it_without
                 await life.aclose()
                 await more(50)
                 lives[number] = AsyncExitStack()
-                again = policy_replica(stack, number, replicas[number].port)
+                again = policy_replica(stack, number, ports[number])
                 replicas[number] = await lives[number].enter_async_context(again)
                 while stack.metrics(replicas[number]).get(PLANS, 0) < 5:  # until it has its share again
                     await more(10)

@@ -170,7 +170,7 @@ def vector_query(*numbers: float) -> query_pb2.Query:
     return query_pb2.Query(vector=query_pb2.Vector(values=numbers))
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.05)

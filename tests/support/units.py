@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 START_SECONDS = 60
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 NOT_RUNNING = 3
 """What systemctl answers for a unit that is not active."""
 

@@ -15,7 +15,7 @@ from vecsec.policy.v1 import policy_service_pb2
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.server import RunningService
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 async def until(is_so: Callable[[], Awaitable[bool]]) -> None:

@@ -16,7 +16,7 @@ from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.type.v1 import access_pb2, label_pb2
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 ROWS = (document("open", "plans", "PUBLIC"), document("internal", "plans", "INTERNAL"))
 
 

@@ -66,7 +66,7 @@ def flags(default: str = "on", off_for: list[str] | None = None) -> str:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -56,7 +56,9 @@ class Service:
 
     async def catch_up(self) -> None:
         task = asyncio.create_task(self.shadow.run())
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(60):
+            while not self.shadow._calls._getters:
+                await asyncio.sleep(0.001)
         task.cancel()
 
     @property

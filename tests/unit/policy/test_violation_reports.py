@@ -75,7 +75,7 @@ class Service:
 
     async def eventually(self, question: Callable[[], Awaitable[object]]) -> object:
         """The answer once there is one: a damaged index is made anew behind the callers' backs."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 return await question()

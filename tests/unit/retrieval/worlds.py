@@ -118,7 +118,7 @@ async def world(
             await cells.aclose()
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     """Wait until the condition holds."""
     async with asyncio.timeout(seconds):
         while not condition():
