@@ -142,7 +142,8 @@ def _print_counts(counts: ViolationCounts) -> None:
 
 
 def _print_list(listed: tuple[Violation, ...]) -> None:
-    table = Table("time (UTC)", "violation", "caller", "role", "wanted", "incident", header_style="bold")
+    table = Table("time (UTC)", "violation", "caller", "role", "wanted", header_style="bold")
+    table.add_column("incident", overflow="fold")  # whole, whatever the width: it is what one searches by
     for each in listed:
         table.add_row(
             f"{each.time:%Y-%m-%d %H:%M:%S}",

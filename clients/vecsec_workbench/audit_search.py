@@ -65,8 +65,9 @@ def search(
 
 def _print(found: Iterable[LoggedRecord]) -> None:
     table = Table("time (UTC)", "record", "call", "outcome", "caller", "tenant", header_style="bold")
-    for heading in ("rows", "violations", "incident"):
+    for heading in ("rows", "violations"):
         table.add_column(heading)
+    table.add_column("incident", overflow="fold")  # whole, whatever the width: it is what one searches by
     for record in found:
         fields = record.fields
         table.add_row(

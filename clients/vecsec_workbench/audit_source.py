@@ -18,6 +18,7 @@ FileOption = Annotated[
     Path | None,
     typer.Option(
         "--file",
+        "--audit-log",
         envvar="VECSEC_AUDIT_FILE",
         help="The newest file of the log; rotated ones beside it are read too. Default: that of the state directory.",
         show_default=False,

@@ -16,6 +16,7 @@ from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.case_files import SourcedCase
+from vecsec_workbench.label_words import in_words
 
 _UNTAGGED = "NONE"
 _NOT_COUNTED = "none"
@@ -33,7 +34,7 @@ class Asked:
 
     def __str__(self) -> str:
         who = self.identity
-        row = "" if self.label is None else f" a row labelled {self.label.to_json()}"
+        row = "" if self.label is None else f" a row labelled {in_words(self.label)}"
         claim = f"{who.role} {who.subject} of {who.tenant_id}, cleared for {who.clearance.name}"
         return f"{claim}: {self.action}{row} in {self.tenant_id}"
 

@@ -97,6 +97,10 @@ def _as_json(report: Report) -> dict[str, object]:
     }
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
 def _print(folder: Path, report: Report) -> None:
     for finding in report.findings:
         output.say(
@@ -104,7 +108,8 @@ def _print(folder: Path, report: Report) -> None:
         )
         output.say(plain(f"    {finding.message}"))
     errors, warnings = (count(report.findings, severity) for severity in Severity)
-    verdict = f"{errors} errors, {warnings} warnings" if report.findings else "no errors, no warnings"
+    counts = (_counted(errors, "error"), _counted(warnings, "warning"))
+    verdict = ", ".join(counts)
     style = "bold red" if errors else "bold yellow" if warnings else "bold green"
     output.say(plain(verdict, style) + plain(f"  {folder}, policy {report.version[:12] or 'unreadable'}"))
     if report.decisions:

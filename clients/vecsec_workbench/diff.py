@@ -18,6 +18,7 @@ from vecsec_workbench.audit_log import AuditLogOption, Unreadable, recorded_deci
 from vecsec_workbench.comparison import Difference, Group, compare, compare_recorded
 from vecsec_workbench.decision_space import SOMEBODY
 from vecsec_workbench.existing_labels import ExistingLabel, read_from_file, read_from_gateway
+from vecsec_workbench.label_words import in_words
 from vecsec_workbench.policy_folder import load
 
 
@@ -119,7 +120,7 @@ def _print(over: str, found: Mapping[Group, Difference]) -> None:
     output.console().print(table)
     for group, each in found.items():
         for kind, example in each.examples.items():
-            row = f"for example {example.label.to_json()} at {example.clearance.name}"
+            row = f"for example a row labelled {in_words(example.label)}, at {example.clearance.name}"
             rules = f"{example.before_rules} → {example.after_rules}"
             who = f"{group.role}s of {group.caller_tenant_id}, {group.action} in {group.tenant_id}"
             output.say(plain(f"{kind}: {who}: {row}: {rules}", "dim"))

@@ -24,6 +24,7 @@ from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.explaining import explained
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.audit_log import AuditLogOption, identity_of, recorded_decisions
+from vecsec_workbench.label_words import in_words
 from vecsec_workbench.policy_folder import PACKAGED, PolicyOption, load
 
 
@@ -133,7 +134,7 @@ def _show(questions: Sequence[Question], explanations: Sequence[Explanation], *,
         return
     for question, explanation in zip(questions, explanations, strict=True):
         who = question.identity
-        row = "" if question.label is None else f" a row labelled {question.label.to_json()}"
+        row = "" if question.label is None else f" a row labelled {in_words(question.label)}"
         asked = f"{who.role} {who.subject} of {who.tenant_id}: {question.action}{row} in {question.tenant_id}"
         output.say(plain(asked, "bold"))
         print_explanation(explanation)

@@ -18,6 +18,7 @@ from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.decision_space import DecisionSpace, Question, topics_compared
 from vecsec_workbench.findings import Finding
+from vecsec_workbench.label_words import in_words
 
 WIDENS_TENANT_ISOLATION = "widens tenant isolation"
 
@@ -129,7 +130,7 @@ def _isolation(source: PolicySource, policy: PolicySnapshot, found: Survey) -> I
         yield Finding.at(
             kind,
             source.places[f"role/{role_name}"],
-            f"role {role_name!r} may {question.action} a row with the label {label.to_json()} when it asks for "
+            f"role {role_name!r} may {question.action} a row labelled {in_words(label)} when it asks for "
             f"tenant {question.target.tenant_id!r}",
         )
 

@@ -22,6 +22,7 @@ from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.audit_log import AuditLogOption, Unreadable, identity_of, recorded_decisions
 from vecsec_workbench.decisions import UNKNOWN_ROLE, Decision, decide, reasons, word
+from vecsec_workbench.label_words import in_words
 from vecsec_workbench.policy_folder import load
 
 _SHOWN = 50
@@ -142,7 +143,7 @@ def _print(found: Replay, version: str) -> None:
             table.add_row(
                 plain(f"{change.role} of {change.caller_tenant_id}"),
                 change.action.value,
-                plain(f"enter {change.tenant_id}" if change.label is None else change.label.to_json()),
+                plain(f"enter {change.tenant_id}" if change.label is None else in_words(change.label)),
                 plain(f"{change.before} → {change.after}", style),
                 plain(f"{change.before_rules or '-'} → {change.after_rules}"),
                 f"{count:,}",

@@ -26,6 +26,9 @@ class RolloutState:
 
     policy: Path
     previous: Path
+    """What was the policy before the last promotion for all."""
+    rolled_back: Path
+    """What was the policy before the last rollback of such a promotion; no command brings it back by itself."""
     candidates: Path
     file: Path
 
@@ -45,7 +48,8 @@ class RolloutState:
                 exit_code=ExitCode.NOT_FOUND,
             )
         file = Path(settings.get("VECSEC_POLICY_ROLLOUT_FILE") or state.rollout_file)
-        return cls(policy, policy.with_name(f"{policy.name}.previous"), state.candidates, file)
+        previous, rolled_back = (policy.with_name(f"{policy.name}.{kept}") for kept in ("previous", "rolled-back"))
+        return cls(policy, previous, rolled_back, state.candidates, file)
 
     def read(self) -> Rollout | None:
         """What is being rolled out; None if nothing is.
@@ -122,13 +126,12 @@ class RolloutState:
         if not self.previous.is_dir():
             raise CommandFailure(
                 "no candidate is being rolled out, and no previous policy is kept: nothing to go back to",
+                hint=f"what was rolled back lies in {self.rolled_back}" if self.rolled_back.is_dir() else "",
                 exit_code=ExitCode.NOT_FOUND,
             )
         version = load(self.previous).version
-        following = self.policy.with_name(f"{self.policy.name}.next")
-        shutil.rmtree(following, ignore_errors=True)
-        self.previous.rename(following)
-        self._swap(following, self.previous)
+        shutil.rmtree(self.rolled_back, ignore_errors=True)
+        self._swap(self.previous, self.rolled_back)
         return version
 
     def write(self, rollout: Rollout) -> None:

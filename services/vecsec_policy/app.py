@@ -29,6 +29,7 @@ from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.orphans import OrphanGuard
 from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.recent_plans import RecentPlans
 from vecsec_policy.reload_report import ReloadReport
 from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
 from vecsec_policy.settings import AuditFailure, PolicySettings
@@ -100,6 +101,7 @@ class _Watched:
 
     report: ReloadReport
     guard: OrphanGuard
+    recent: RecentPlans
     policy: WatchedPolicy
     reload: PolicyReload
     signer: RotatingSigner
@@ -107,11 +109,11 @@ class _Watched:
 
 def _watched(settings: PolicySettings, telemetry: Telemetry, metrics: PolicyMetrics) -> _Watched:
     report = ReloadReport(metrics)
-    guard = OrphanGuard()
-    policy = WatchedPolicy(settings.policy_dir, report)
-    reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report), guard)
+    guard, recent = OrphanGuard(), RecentPlans()
+    policy = WatchedPolicy(settings.policy_dir, report, recent)
+    reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report, recent), guard)
     VersionMetrics(telemetry.meter, reload.in_force)
-    return _Watched(report, guard, policy, reload, RotatingSigner(settings.grant_key_file, report))
+    return _Watched(report, guard, recent, policy, reload, RotatingSigner(settings.grant_key_file, report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,16 @@ def _deciding(
     gate = EntryGate(in_force, ledger, auditor)
     shadow_counts = ShadowCounts(telemetry.meter)
     shadow = Shadow(in_force, audit_log.file, shadow_counts)
-    planner = AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=settings.grant_seconds, shadow=shadow)
+    planner = AccessPlanner(
+        gate,
+        signer,
+        ledger,
+        auditor,
+        metrics,
+        grant_seconds=settings.grant_seconds,
+        shadow=shadow,
+        recent=watched.recent,
+    )
     checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
     handlers = PolicyHandlers(
         planner,
@@ -152,7 +163,7 @@ def _deciding(
         StatusReader(gate, in_force, shadow_counts, auditor, lambda: watched.report.is_failing),
     )
     signer.on_change(planner.forget)
-    watched.guard.ask(checker.labels)
+    watched.guard.ask(lambda: checker.attributes)
     for forget in (planner.forget, checker.forget, shadow.forget):
         in_force.on_change(forget)
     caches: dict[str, Callable[[], CacheUse]] = {

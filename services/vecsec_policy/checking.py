@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.cache_metrics import Lookups
-from vecsec_chassis.labels import Label
+from vecsec_chassis.labels import AttributeValue, Label
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
@@ -27,8 +27,6 @@ _REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024
 _BYTES_OF_A_VERDICT = 512
 _PLANNED_YESTERDAY_SECONDS = 60.0
 """Grants end with the day where rules ask for it; a call that began then may take so much longer."""
-_ROWS_AT_ONCE = 50
-"""Deciding a row that was not seen before takes about 0.1 ms, during which nothing else is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +75,21 @@ class RowChecker:
         self._auditor = auditor
         self._metrics = metrics
         self._shadow = shadow
-        self._verdicts: LRUCache[tuple[Standing, Label], _Decided] = LRUCache(
-            _REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight
-        )
+        self._verdicts = _empty_memory()
+        self._attributes: dict[tuple[str, type[AttributeValue]], AttributeValue] = {}
         self.lookups = Lookups()
         """For how many labels a verdict was at hand."""
 
-    def forget(self) -> None:
-        """Forget every verdict; what was remembered is keyed by standing anyway."""
-        self._verdicts.clear()
+    def forget(self) -> LRUCache[tuple[Standing, Label], _Decided]:
+        """Decide everything anew from now on; what was remembered, which is keyed by standing anyway."""
+        outdated, self._verdicts = self._verdicts, _empty_memory()
+        return outdated
 
-    def labels(self) -> list[Label]:
-        """The labels of remembered verdicts that fit the schema."""
-        return [
-            decided.label
-            for decided in list(self._verdicts.values())
-            if LABEL_NOT_IN_SCHEMA not in decided.verdict.rule_ids
-        ]
+    @property
+    def attributes(self) -> Mapping[tuple[str, type[AttributeValue]], AttributeValue]:
+        """The attributes of the labels that were checked since the start and fitted the schema: a value for each name
+        and type."""
+        return self._attributes
 
     async def check(
         self,
@@ -157,12 +153,24 @@ class RowChecker:
                 new.append(label)
         self.lookups.hits += len(decided)
         self.lookups.misses += len(new)
-        for start in range(0, len(new), _ROWS_AT_ONCE):
+        engine = standing.policy.engine
+        for start in range(0, len(new), engine.rows_at_once):
             if start:
-                await asyncio.sleep(0)
-            batch = new[start : start + _ROWS_AT_ONCE]
-            verdicts = standing.policy.engine.decide_rows(standing.caller, standing.target, standing.action, batch)
+                await asyncio.sleep(0)  # nothing else is served while rows are decided
+            batch = new[start : start + engine.rows_at_once]
+            verdicts = engine.decide_rows(standing.caller, standing.target, standing.action, batch)
             for label, verdict in zip(batch, verdicts, strict=True):
                 decided[label] = verdict
+                self._note_attributes(label, verdict)
                 self._verdicts[standing, label] = _Decided(label, verdict)
         return [decided[label] for label in labels]
+
+    def _note_attributes(self, label: Label, verdict: Verdict) -> None:
+        if LABEL_NOT_IN_SCHEMA in verdict.rule_ids:
+            return  # callers may make up attributes
+        for name, value in label.attributes:
+            self._attributes.setdefault((name, type(value)), value)
+
+
+def _empty_memory() -> LRUCache[tuple[Standing, Label], _Decided]:
+    return LRUCache(_REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight)

@@ -47,7 +47,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: policy_service_pb2.PlanAccessRequest, context: Context
     ) -> policy_service_pb2.PlanAccessResponse:
         """Say which rows the caller could touch, as a signed grant."""
-        plan = self._planner.plan(current_identity(), request.tenant_id, wire.action_from_proto(request.action))
+        plan = await self._planner.plan(current_identity(), request.tenant_id, wire.action_from_proto(request.action))
         caller = plan.standing.caller
         return policy_service_pb2.PlanAccessResponse(
             grant=plan.signed_grant,

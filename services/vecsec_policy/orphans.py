@@ -5,7 +5,8 @@ caller came across since the service started can be taken away unnoticed.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import AttributeValue, Label
@@ -14,16 +15,19 @@ from vecsec_policy.snapshot import PolicySnapshot
 _RETIRED = re.compile(r"//\s*retired:\s*([\w, ]+)")
 
 
+Attributes: TypeAlias = Mapping[tuple[str, type[AttributeValue]], AttributeValue]
+"""A value for each name and type."""
+
+
 class OrphanGuard:
     """Refuses a policy whose schema no longer takes an attribute that rows carry."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, type[AttributeValue]], AttributeValue] = {}
-        self._labels: Callable[[], Iterable[Label]] = tuple
+        self._carried: Callable[[], Attributes] = dict
 
-    def ask(self, labels: Callable[[], Iterable[Label]]) -> None:
-        """From now on learn the attributes of these labels, which fit the schema in force."""
-        self._labels = labels
+    def ask(self, carried: Callable[[], Attributes]) -> None:
+        """From now on go by these attributes, which rows carry."""
+        self._carried = carried
 
     def __call__(self, policy: PolicySnapshot) -> None:
         """See that a policy may follow the one in force.
@@ -32,12 +36,9 @@ class OrphanGuard:
             StartupError: naming an attribute that rows carry and that the new schema does not take. Whoever means it
                 writes `// retired: <attribute>` into the schema.
         """
-        for label in self._labels():
-            for name, value in label.attributes:
-                self._seen.setdefault((name, type(value)), value)
         schema = policy.engine.checked.schema_text
         retired = {name.strip() for names in _RETIRED.findall(schema) for name in names.split(",")}
-        for (name, _), value in sorted(self._seen.items(), key=lambda item: item[0][0]):
+        for (name, _), value in sorted(self._carried().items(), key=lambda item: item[0][0]):
             label = Label("", None, frozenset(), ((name, value),))
             if name not in retired and not policy.engine.accepts(label):
                 raise StartupError(

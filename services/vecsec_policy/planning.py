@@ -1,5 +1,6 @@
 """Use case: plan access. Says which rows a caller could touch, as a signed grant."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from vecsec_policy.days import end_of
 from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.principals import claims_more_than_role_allows
+from vecsec_policy.recent_plans import RecentPlans
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
@@ -70,6 +72,7 @@ class AccessPlanner:
         *,
         grant_seconds: float,
         shadow: Shadow | None = None,
+        recent: RecentPlans | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
@@ -79,17 +82,22 @@ class AccessPlanner:
         self._metrics = metrics
         self._grant_seconds = grant_seconds
         self._shadow = shadow
+        self._recent = recent
         self._clock = clock
+        self._turn = asyncio.Lock()
+        """Large policies are specialised for one caller after the other: who waits finds what their like got."""
         self._plans: LRUCache[Standing, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
         self.lookups = Lookups()
         """How often a signed grant was at hand."""
         self._seen: LRUCache[Identity, None] = LRUCache(_REMEMBERED_TOKENS)
 
-    def forget(self) -> None:
-        """Sign every grant anew from now on: what was remembered was signed with another key or by other rules."""
-        self._plans.clear()
+    def forget(self) -> LRUCache[Standing, AccessPlan]:
+        """Sign every grant anew from now on: what was remembered, and is returned, was signed with another key or by
+        other rules."""
+        outdated, self._plans = self._plans, LRUCache(_REMEMBERED_GRANTS)
+        return outdated
 
-    def plan(self, identity: Identity, tenant_id: str, action: Action) -> AccessPlan:
+    async def plan(self, identity: Identity, tenant_id: str, action: Action) -> AccessPlan:
         """The caller's plan for this tenant and action.
 
         Raises:
@@ -102,7 +110,7 @@ class AccessPlanner:
         remembered = plan is not None and plan.is_reusable(self._clock())
         violations: Mapping[ViolationType, int] = {}
         if plan is None or not remembered:
-            plan = self._made(standing)
+            plan = self._made(standing, await self._residual(standing))
             self._plans[standing] = plan
             violations = self._overclaimed(standing)
         self.lookups.count(found=remembered)
@@ -120,7 +128,22 @@ class AccessPlanner:
         )
         return plan
 
-    def _made(self, standing: Standing) -> AccessPlan:
+    async def _residual(self, standing: Standing) -> str:
+        """The rules specialised to the caller; other calls are served between the steps."""
+        if self._recent is not None:
+            self._recent.note(standing)
+        question = standing.caller, standing.target, standing.action
+        residual = standing.policy.engine.remembered_plan(*question)
+        if residual is not None:
+            return residual
+        async with self._turn:
+            for residual in standing.policy.engine.planning(*question):
+                if residual is not None:
+                    return residual
+                await asyncio.sleep(0)
+        raise AssertionError("the last step is the plan")
+
+    def _made(self, standing: Standing, residual: str) -> AccessPlan:
         identity, policy = standing.identity, standing.policy
         now = self._clock()
         life = min(self._grant_seconds, max(identity.expires_at - now, _SHORTEST_LIFE_SECONDS))
@@ -133,7 +156,7 @@ class AccessPlanner:
             role=identity.role,
             tenant_id=standing.target.tenant_id,
             action=standing.action,
-            residual=policy.engine.plan(standing.caller, standing.target, standing.action),
+            residual=residual,
             may_configure=standing.may_configure,
             policy_version=policy.version,
             expires_at=now + life,

@@ -65,6 +65,15 @@ def load_policy_source(folder: Path) -> PolicySource:
     return source
 
 
+def folder_version(folder: Path) -> str:
+    """The version that a policy folder has, whether or not its files are correct.
+
+    Raises:
+        StartupError: if a file is missing or cannot be read.
+    """
+    return _content_hash(_texts(_paths(folder)))
+
+
 def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | None:
     """Read what can be read of a policy folder and note what is wrong with the rest; None if a whole file is missing.
 
@@ -73,7 +82,7 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
     with problems:
         paths = _paths(folder)
         # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
-        texts = {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
+        texts = _texts(paths)
         places: dict[str, str] = {}
         return PolicySource(
             version=_content_hash(texts),
@@ -101,11 +110,16 @@ class _Paths:
 
 def _paths(folder: Path) -> _Paths:
     if not folder.is_dir():
-        raise StartupError(f"{folder}: no such folder")
+        reason = "a file, not the folder of a policy" if folder.is_file() else "no such folder"
+        raise StartupError(f"{folder}: {reason}")
     rules = sorted(folder.glob("*.cedar"))
     if not rules:
         raise StartupError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
     return _Paths(folder / SCHEMA_FILE, rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
+
+
+def _texts(paths: _Paths) -> dict[Path, str]:
+    return {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
 
 
 def _data_file(folder: Path, name: str) -> Path:

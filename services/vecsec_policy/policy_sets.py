@@ -1,6 +1,7 @@
 """Policy sets in Cedar's JSON format, made of what decides on one type of resource."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 _KEPT_ANNOTATIONS = ("violation",)
@@ -17,6 +18,13 @@ def policies_about(resource_type: str, policies: Mapping[str, Mapping[str, Any]]
         if policy["resource"].get("entity_type", resource_type) == resource_type
     }
     return {"staticPolicies": applicable, "templates": {}, "templateLinks": []}
+
+
+def in_slices(policy_set: Mapping[str, Any], size: int) -> Iterator[dict[str, Any]]:
+    """The same policies as several sets of at most `size`."""
+    policies = iter(policy_set["staticPolicies"].items())
+    while some := dict(islice(policies, size)):
+        yield {**policy_set, "staticPolicies": some}
 
 
 def _without_what_is_known(resource_type: str, policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,49 +1,80 @@
 """Takes changed policy files and rollout files while the service runs. What is wrong with them changes nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.server import Health
 from vecsec_policy.first_files import first_rollout, first_snapshot
+from vecsec_policy.policy_files import folder_version
+from vecsec_policy.recent_plans import RecentPlans
 from vecsec_policy.reload_report import Part, ReloadReport, ReloadResult
 from vecsec_policy.rollout import Rollout
 from vecsec_policy.rollout_file import read_rollout
 from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
-from vecsec_policy.trying import tried
+from vecsec_policy.trying import TrialFailed, tried
 from vecsec_policy.watching import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
+
+_EMPTIED_AT_ONCE = 1_000
+"""About 2 ms."""
+_PAUSE_SECONDS = 0.005
+_SECONDS_UNTIL_TRIED_AGAIN = 30.0
 
 Guard = Callable[[PolicySnapshot], None]
 """Raises StartupError where a policy, correct in itself, must not replace the one in force."""
 
 
+class _SecondThoughts:
+    """Has files looked at again after some time, though nothing changed, where a trial came to no verdict."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    def after(self, error: StartupError) -> None:
+        """Files were refused for this."""
+        if isinstance(error, TrialFailed):
+            self._at = time.monotonic() + _SECONDS_UNTIL_TRIED_AGAIN
+
+    def come(self, files: AtRest) -> None:
+        """Have the files looked at again, if it is time."""
+        if self._at is not None and time.monotonic() >= self._at:
+            self._at = None
+            files.forget()
+
+
 class WatchedPolicy:
     """The policy folder: the last version of it that could be taken."""
 
-    def __init__(self, folder: Path, report: ReloadReport) -> None:
-        """Read the folder.
+    def __init__(self, folder: Path, report: ReloadReport, recent: RecentPlans) -> None:
+        """Read the folder. What was planned of `recent` is planned by a change before it is in force.
 
         Raises:
             StartupError: if it holds no correct policy.
         """
         self._folder = folder
         self._report = report
+        self._recent = recent
         self._files = AtRest(lambda: folder_fingerprint(folder))
+        self._second_thoughts = _SecondThoughts()
         self.policy = first_snapshot(folder)
 
-    async def look(self, guard: Guard) -> bool:
+    async def look(self, guard: Guard, candidate: PolicySnapshot | None) -> bool:
         """Take a change that has come to rest; whether another version is in force."""
+        self._second_thoughts.come(self._files)
         change = await self._files.change()
         if change is None:
             return False
         complaint, policy = "", self.policy
         try:
-            policy = await tried(self._folder)
+            policy = await self._read(candidate)
             if policy.version != self.policy.version:
                 guard(policy)
         except StartupError as error:
             complaint = str(error)
+            self._second_thoughts.after(error)
         if not await self._files.settle(change):
             return False
         if complaint:
@@ -56,6 +87,14 @@ class WatchedPolicy:
         self._report.taken(Part.POLICY, ReloadResult.ADOPTED, policy_version=policy.version)
         return True
 
+    async def _read(self, candidate: PolicySnapshot | None) -> PolicySnapshot:
+        """A version that is known is not tried again: so a candidate that becomes the policy cannot fail at that."""
+        version = await asyncio.to_thread(folder_version, self._folder)
+        for known in (self.policy, candidate):
+            if known is not None and known.version == version:
+                return known
+        return await tried(self._folder, self._recent.latest())
+
 
 class WatchedRollout:
     """The rollout file and the candidate's folder: the last state of both that could be taken.
@@ -64,8 +103,8 @@ class WatchedRollout:
     whole, so that tenants keep what decides for them.
     """
 
-    def __init__(self, path: Path | None, report: ReloadReport) -> None:
-        """Read the file and load the candidate.
+    def __init__(self, path: Path | None, report: ReloadReport, recent: RecentPlans) -> None:
+        """Read the file and load the candidate; `recent` as above.
 
         Raises:
             StartupError: if the file is wrong; if the candidate is and decides for anybody, for whom the current
@@ -73,12 +112,14 @@ class WatchedRollout:
         """
         self._path = path
         self._report = report
+        self._recent = recent
         self._named: Path | None = None
         self.candidate: Candidate | None = None
         rollout = None if path is None else first_rollout(path)
         if rollout is not None:
             self._named = rollout.candidate
         self._files = AtRest(self._fingerprint)
+        self._second_thoughts = _SecondThoughts()
         if rollout is not None:
             try:
                 self._adopt(rollout, load_snapshot(rollout.candidate))
@@ -89,6 +130,7 @@ class WatchedRollout:
 
     async def look(self, guard: Guard) -> bool:
         """Take a change that has come to rest; whether another arrangement is in force."""
+        self._second_thoughts.come(self._files)
         change = await self._files.change() if self._path is not None else None
         if change is None or self._path is None:
             return False
@@ -114,10 +156,11 @@ class WatchedRollout:
             return
         complaint, policy = "", None
         try:
-            policy = await tried(rollout.candidate)
+            policy = await tried(rollout.candidate, self._recent.latest())
             guard(policy)
         except StartupError as error:
             complaint = str(error)
+            self._second_thoughts.after(error)
         if not await self._files.settle(change):
             return
         if complaint or policy is None:
@@ -161,12 +204,22 @@ class PolicyReload:
 
     async def look(self) -> None:
         """Look at the files once, and put in force what could be taken."""
-        changed = await self._policy.look(self._guard)
+        candidate = self._rollout.candidate
+        changed = await self._policy.look(self._guard, None if candidate is None else candidate.policy)
         if await self._rollout.look(self._guard) or changed:
-            self.in_force.adopt(self._arrangement())
+            for outdated in self.in_force.adopt(self._arrangement()):
+                await _empty(outdated)
 
     def _arrangement(self) -> Arrangement:
         return Arrangement(self._policy.policy, self._rollout.candidate)
+
+
+async def _empty(outdated: MutableMapping[Any, Any]) -> None:
+    """Let go of many entries without keeping a request waiting."""
+    while outdated:
+        for _ in range(min(_EMPTIED_AT_ONCE, len(outdated))):
+            outdated.popitem()
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def keep_looking(looks: Sequence[Callable[[], Awaitable[None]]], report: ReloadReport, health: Health) -> None:

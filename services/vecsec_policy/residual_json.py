@@ -39,22 +39,28 @@ class Known:
     takes them for unknown; a full decision takes them for entities without attributes, and so must the residual's."""
 
 
-def policy_set_json(
-    residuals: Mapping[str, Mapping[str, Any]], known: Known, *, failure_rule_id: str | None = None
-) -> str:
-    """The residual policies (by their ids) as one policy set in Cedar's JSON format, its only variable the resource.
-
-    Where a policy failed for certain, `failure_rule_id` names a rule to be added that refuses everything, as a full
-    decision would. Of the annotations only @violation stays; the id is the policy's own.
+def policies(residuals: Mapping[str, Mapping[str, Any]], known: Known) -> dict[str, Expression]:
+    """The residual policies (by their ids) as policies in Cedar's JSON format, their only variable the resource; those
+    that cannot apply are left out. Of the annotations only @violation stays; the id is the policy's own.
 
     Raises:
         UnexpectedUnknown: if something else than the resource is still unknown.
     """
-    static_policies = {}
-    for policy_id, residual in sorted(residuals.items()):
+    made = {}
+    for policy_id, residual in residuals.items():
         body = _truth(_condition(residual), known)
         if not _is_constant(body, truth=False):
-            static_policies[policy_id] = _policy(residual["effect"], body, residual.get("annotations", {}))
+            made[policy_id] = _policy(residual["effect"], body, residual.get("annotations", {}))
+    return made
+
+
+def policy_set_json(policies: Mapping[str, Expression], *, failure_rule_id: str | None = None) -> str:
+    """Policies as one policy set in Cedar's JSON format.
+
+    Where a policy failed for certain, `failure_rule_id` names a rule to be added that refuses everything, as a full
+    decision would.
+    """
+    static_policies = dict(sorted(policies.items()))
     if failure_rule_id is not None:
         static_policies[failure_rule_id] = _policy("forbid", _TRUE, {})
     policy_set = {"staticPolicies": static_policies, "templates": {}, "templateLinks": []}

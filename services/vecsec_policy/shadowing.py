@@ -89,10 +89,11 @@ class Shadow:
         rows = tuple(dict(zip(labels, verdicts, strict=True)).items())
         self._note(standing.identity, standing.target.tenant_id, standing.action, rows)
 
-    def forget(self) -> None:
-        """Forget what other versions decided."""
+    def forget(self) -> LRUCache[tuple[Standing, Label], Verdict]:
+        """Forget what other versions decided; what that was."""
         self._standings.clear()
-        self._verdicts.clear()
+        outdated, self._verdicts = self._verdicts, LRUCache(_REMEMBERED)
+        return outdated
 
     async def run(self) -> None:
         """Let the candidate decide, for ever."""

@@ -1,11 +1,12 @@
 """The policy in force: everything that a decision needs, of one version, never half old and half new."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from vecsec_policy.cedar_engine import CedarEngine, CheckedRules
+from vecsec_policy.cedar_engine import CedarEngine, CheckedRules, PlanKey
 from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.principals import Role, Tenant
 from vecsec_policy.rollout import Rollout
@@ -19,6 +20,8 @@ class CheckedPolicy:
     rules: CheckedRules
     roles: dict[str, Role]
     tenants: dict[str, Tenant]
+    plans: dict[PlanKey, str]
+    """Plans by it that were made already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,14 @@ class PolicySnapshot:
 
     @classmethod
     def of(cls, checked: CheckedPolicy) -> "PolicySnapshot":
-        """Compile a policy that was checked; about 0.1 ms a rule, during which nothing else runs."""
-        return cls(checked.version, CedarEngine(checked.rules), checked.roles, checked.tenants)
+        """Compile a policy that was checked. In a thread of its own it keeps nobody waiting."""
+        return cls(checked.version, CedarEngine(checked.rules, checked.plans), checked.roles, checked.tenants)
 
     @property
     def checked(self) -> CheckedPolicy:
         """What another process can be sent."""
-        return CheckedPolicy(self.version, self.engine.checked, dict(self.roles), dict(self.tenants))
+        engine = self.engine
+        return CheckedPolicy(self.version, engine.checked, dict(self.roles), dict(self.tenants), engine.plans)
 
 
 def load_snapshot(folder: Path) -> PolicySnapshot:
@@ -77,13 +81,17 @@ class Arrangement:
         return self.current
 
 
+Forget: TypeAlias = Callable[[], MutableMapping[Any, Any] | None]
+"""Begins to remember anew. What was remembered may be large: it is handed back, to be emptied a little at a time."""
+
+
 class PolicyInForce:
     """Holds the arrangement that is in force. A use case asks once what decides and keeps what it got; a change is one
     assignment, so no call ever sees two versions."""
 
     def __init__(self, arrangement: Arrangement) -> None:
         self._arrangement = arrangement
-        self._listeners: list[Callable[[], object]] = []
+        self._listeners: list[Forget] = []
 
     @property
     def arrangement(self) -> Arrangement:
@@ -94,12 +102,12 @@ class PolicyInForce:
         """The policy that decides over a tenant's rows."""
         return self._arrangement.deciding(tenant_id)
 
-    def adopt(self, arrangement: Arrangement) -> None:
-        """Put another arrangement in force, and tell those who remember what followed from the old one."""
+    def adopt(self, arrangement: Arrangement) -> list[MutableMapping[Any, Any]]:
+        """Put another arrangement in force, and tell those who remember what followed from the old; what that was."""
         self._arrangement = arrangement
-        for listener in self._listeners:
-            listener()
+        outdated = [listener() for listener in self._listeners]
+        return [each for each in outdated if each is not None]
 
-    def on_change(self, listener: Callable[[], object]) -> None:
+    def on_change(self, listener: Forget) -> None:
         """Call this after each change: what is remembered is keyed by version anyway, but should not be kept."""
         self._listeners.append(listener)

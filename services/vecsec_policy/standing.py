@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 from cachetools import LRUCache
 
@@ -14,6 +15,8 @@ from vecsec_policy.snapshot import PolicyInForce
 from vecsec_policy.violations import ViolationLedger
 
 _REMEMBERED_STANDINGS = 10_000
+_Question: TypeAlias = tuple[str, int | None, Identity, str, Action]
+"""Policy version, day, caller, tenant and action."""
 
 
 class EntryGate:
@@ -32,12 +35,15 @@ class EntryGate:
         self._clock = clock
         self._ledger = ledger
         self._auditor = auditor
-        self._admitted: LRUCache[tuple[str, int | None, Identity, str, Action], Standing] = LRUCache(
-            _REMEMBERED_STANDINGS
-        )
+        self._admitted: LRUCache[_Question, Standing] = LRUCache(_REMEMBERED_STANDINGS)
         self.lookups = Lookups()
         """How often a caller had been admitted before."""
-        policy.on_change(self._admitted.clear)
+        policy.on_change(self.forget)
+
+    def forget(self) -> LRUCache[_Question, Standing]:
+        """Decide every entry anew from now on; what was remembered."""
+        outdated, self._admitted = self._admitted, LRUCache(_REMEMBERED_STANDINGS)
+        return outdated
 
     def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> Standing:
         """The standing of a caller who may enter.

@@ -1,7 +1,8 @@
 """`python -m vecsec_policy.trial FOLDER`: tries a candidate policy in a process of its own.
 
 Parsing and checking hold the interpreter, some hundred milliseconds for a large policy, and a text that overflows the
-parser's stack ends the process. Here it ends this one. What was checked goes to stdout, ready to be compiled.
+parser's stack ends the process. Here it ends this one. What was asked for lately comes from stdin; what was checked
+goes to stdout, ready to be compiled, with the plans that will be asked for first.
 """
 
 import os
@@ -9,26 +10,35 @@ import pickle
 import resource
 import signal
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from vecsec_chassis.access import Action
-from vecsec_chassis.errors import StartupError
+from vecsec_chassis.errors import AccessDenied, StartupError, UnknownTenant
 from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_policy.deciding import decide_entry
 from vecsec_policy.principals import Caller
-from vecsec_policy.snapshot import CheckedPolicy, PolicySnapshot, load_snapshot
+from vecsec_policy.recent_plans import AskedPlan
+from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
+from vecsec_policy.trial_outcome import Outcome, written
 
 LONGEST_SECONDS = 60
 """After that it ends, whatever it is at."""
 _LESS_URGENT_THAN_REQUESTS = 5
 _MOST_ROLES = 50
 _SOME_DAY = 20000101
+_PLANNING_SECONDS = 0.25
+"""So much later may a change be in force for having plans ready."""
 
 
-def check(folder: Path) -> CheckedPolicy | str:
-    """The policy, checked and tried out; or the complaint, in one line with file, line and reason."""
+def check(folder: Path, asked: Sequence[AskedPlan] = ()) -> Outcome:
+    """The policy, checked and tried out, with plans for what was `asked` lately; or the complaint, in one line with
+    file, line and reason."""
     try:
         policy = load_snapshot(folder)
         _try_out(policy)
+        _plan_ahead(policy, asked)
     except StartupError as complaint:
         return str(complaint)
     return policy.checked
@@ -52,11 +62,26 @@ def _try_out(policy: PolicySnapshot) -> None:
             raise StartupError(f"the rules give no plan to read for role {role.name!r}: {error}") from error
 
 
+def _plan_ahead(policy: PolicySnapshot, asked: Sequence[AskedPlan]) -> None:
+    """Make, and so remember, the plans that will be asked for first, while there is time."""
+    until = time.monotonic() + _PLANNING_SECONDS
+    for each in asked:
+        if time.monotonic() > until:
+            return
+        try:
+            standing = decide_entry(policy, each.identity, each.tenant_id, each.action, now=time.time())
+            if standing.entry.allowed:
+                policy.engine.plan(standing.caller, standing.target, each.action)
+        except (AccessDenied, UnknownTenant, ValueError):
+            continue  # whoever asks again is told
+
+
 def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(LONGEST_SECONDS)  # also if whoever waits for the outcome is gone
     os.nice(_LESS_URGENT_THAN_REQUESTS)
-    sys.stdout.buffer.write(pickle.dumps(check(Path(sys.argv[1]))))
+    asked: list[AskedPlan] = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)
+    sys.stdout.buffer.write(written(check(Path(sys.argv[1]), asked)))
 
 
 if __name__ == "__main__":

@@ -5,52 +5,60 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vecsec_chassis.errors import StartupError
-from vecsec_policy.snapshot import CheckedPolicy, PolicySnapshot
+from vecsec_policy.recent_plans import AskedPlan
+from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_policy.trial import LONGEST_SECONDS
+from vecsec_policy.trial_outcome import Outcome, read
 
 _PATIENCE_SECONDS = LONGEST_SECONDS + 5
-_PAUSE_SECONDS = 0.01
 _TOO_LONG = f"could not be checked within {LONGEST_SECONDS} seconds"
 
 
-async def tried(folder: Path) -> PolicySnapshot:
-    """Read, check and compile a policy folder while requests are being served. What holds the interpreter here is the
-    last step alone, 20 ms for 200 rules.
+class TrialFailed(StartupError):
+    """A trial came to no verdict: on the policy, or because the machine was short of something."""
+
+
+async def tried(folder: Path, asked: Sequence[AskedPlan] = ()) -> PolicySnapshot:
+    """Read, check and compile a policy folder while requests are being served, which wait for nothing here. What was
+    `asked` lately is planned by it already, as far as time allows.
 
     Raises:
         StartupError: in one line with file, line and reason.
+        TrialFailed: if it may be otherwise another time.
     """
     process = await asyncio.to_thread(_start, folder)
     try:
-        outcome = await asyncio.to_thread(_outcome, process, folder)
+        outcome = await asyncio.to_thread(_outcome, process, folder, pickle.dumps(list(asked)))
     finally:
         process.kill()  # does nothing to one that has ended
     if isinstance(outcome, str):
         raise StartupError(outcome)
-    await asyncio.sleep(_PAUSE_SECONDS)  # whoever waited meanwhile is served before the interpreter is held again
-    return PolicySnapshot.of(outcome)
+    return await asyncio.to_thread(PolicySnapshot.of, outcome)
 
 
 def _start(folder: Path) -> "subprocess.Popen[bytes]":
     # Not the event loop's own way, which forks: in a process with threads of gRPC that takes long and complains.
     command = [sys.executable, "-m", "vecsec_policy.trial", str(folder)]
-    return subprocess.Popen(  # noqa: S603 (our own module; a folder's name is no option there)
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def _outcome(process: "subprocess.Popen[bytes]", folder: Path) -> CheckedPolicy | str:
     try:
-        output, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+        return subprocess.Popen(  # noqa: S603 (our own module; a folder's name is no option there)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError as error:
+        raise TrialFailed(f"{folder}: no process could be started to check it: {error.strerror or error}") from error
+
+
+def _outcome(process: "subprocess.Popen[bytes]", folder: Path, asked: bytes) -> Outcome:
+    try:
+        output, errors = process.communicate(asked, timeout=_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        return f"{folder}: {_TOO_LONG}"
+        raise TrialFailed(f"{folder}: {_TOO_LONG}") from None
     if process.returncode != 0:
-        return f"{folder}: {_how_it_ended(process.returncode, errors)}"
-    outcome: CheckedPolicy | str = pickle.loads(output)  # noqa: S301 (our own process wrote it)
-    return outcome
+        raise TrialFailed(f"{folder}: {_how_it_ended(process.returncode, errors)}")
+    return read(output)
 
 
 def _how_it_ended(status: int, errors: bytes) -> str:

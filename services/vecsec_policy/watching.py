@@ -47,12 +47,17 @@ class AtRest:
     def __init__(self, look: Callable[[], Fingerprint]) -> None:
         """Take what is there now as known: make this before the files are read for the first time."""
         self._look = look
-        self._known = self._seen = look()
+        self._seen = look()
+        self._known: Fingerprint | None = self._seen
 
     async def change(self) -> Fingerprint | None:
         """Look; what is there now, if it is not known and was the same at the last look."""
         before, self._seen = self._seen, await asyncio.to_thread(self._look)
         return self._seen if self._seen == before and self._seen != self._known else None
+
+    def forget(self) -> None:
+        """Take what is there for a change, though nothing of it may have changed."""
+        self._known = None
 
     async def settle(self, change: Fingerprint) -> bool:
         """Look again after a change was read: if all is as it was, it is known from now on; if not, what was read may

@@ -6,7 +6,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,8 +53,8 @@ class PolicyBench:
         number = next(self._numbers)
         return Identity(f"user-{number}", TENANT, "analyst", Sensitivity.INTERNAL, "bench", time.time() + 3_600)
 
-    def plan(self, identity: Identity) -> None:
-        self._planner.plan(identity, TENANT, Action.READ)
+    async def plan(self, identity: Identity) -> None:
+        await self._planner.plan(identity, TENANT, Action.READ)
 
     async def check(self, identity: Identity, labels: list[Label]) -> None:
         await self._checker.check(identity, TENANT, Action.READ, labels, planned_policy_version="")
@@ -76,19 +76,31 @@ def measure(_task: Task) -> Findings:
 
 
 def _plans_cold(bench: PolicyBench, *, alone: bool = False) -> list[float]:
-    seconds = []
-    for caller in [bench.somebody_new() for _ in range(300)]:
-        if alone:
-            bench.engine._residuals.clear()
-        started = time.perf_counter()
-        bench.plan(caller)
-        seconds.append(time.perf_counter() - started)
-    return seconds
+    async def run() -> list[float]:
+        seconds = []
+        for caller in [bench.somebody_new() for _ in range(300)]:
+            if alone:
+                bench.engine._residuals.clear()
+            started = time.perf_counter()
+            await bench.plan(caller)
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return asyncio.run(run())
 
 
 def _plans_cached(bench: PolicyBench) -> list[float]:
     caller = bench.somebody_new()
-    return [_seconds(lambda: bench.plan(caller)) for _ in range(3_000)][100:]
+
+    async def run() -> list[float]:
+        seconds = []
+        for _ in range(3_000):
+            started = time.perf_counter()
+            await bench.plan(caller)
+            seconds.append(time.perf_counter() - started)
+        return seconds[100:]
+
+    return asyncio.run(run())
 
 
 def _checks(bench: PolicyBench, rows: int, times: int) -> list[float]:
@@ -148,12 +160,6 @@ def _running(folder: Path) -> Iterator[PolicyBench]:
             AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=60),
             RowChecker(gate, ledger, auditor, metrics),
         )
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _milliseconds(seconds: list[float]) -> float:

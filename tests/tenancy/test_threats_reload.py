@@ -71,6 +71,32 @@ async def test_threat_10_a_changed_rule_reaches_checks_plans_and_what_was_rememb
     assert "plan_check_divergence" not in counts, "two versions differ, which is no divergence of one"
 
 
+async def test_threat_10_plans_made_ahead_are_by_the_new_rules_and_each_callers_own(stack: Stack) -> None:
+    """What callers asked for lately is planned before a change is in force."""
+    for tenant_id in ("tenant_a", "tenant_b"):
+        await stack.load(tenant_id, document(f"open-{tenant_id}", "plans", "PUBLIC"))
+        await stack.load(tenant_id, document(f"secret-{tenant_id}", "plans", "INTERNAL"))
+    callers = {
+        (tenant_id, clearance): stack.issuer.token(tenant_id, "analyst", clearance)
+        for tenant_id in ("tenant_a", "tenant_b")
+        for clearance in ("PUBLIC", "INTERNAL")
+    }
+
+    async def visible() -> dict[tuple[str, str], list[str]]:
+        answers = {who: await stack.search(token, who[0]) for who, token in callers.items()}
+        return {who: sorted(row.document.document_id for row in answer.results) for who, answer in answers.items()}
+
+    expected = {who: [f"open-{who[0]}"] + ([f"secret-{who[0]}"] if who[1] == "INTERNAL" else []) for who in callers}
+    assert await visible() == expected
+    edit(stack, "roles.yaml", "max_clearance: INTERNAL", "max_clearance: PUBLIC")
+    expected_after = {who: [f"open-{who[0]}"] for who in callers}
+
+    async def is_in_force() -> bool:
+        return await visible() == expected_after
+
+    await until(is_in_force)
+
+
 async def test_threat_10_a_changed_tenant_gains_and_loses_at_once(stack: Stack) -> None:
     token = stack.issuer.token("tenant_new", "analyst", "INTERNAL")
     refused = await refusal(stack.search(token, "tenant_new"))

@@ -3,18 +3,24 @@
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import StartupError
-from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_chassis.labels import Sensitivity
+from vecsec_policy import trial, trial_outcome
+from vecsec_policy.deciding import decide_entry
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.orphans import OrphanGuard
+from vecsec_policy.principals import Caller
+from vecsec_policy.recent_plans import AskedPlan, RecentPlans
 from vecsec_policy.reload_report import ReloadReport
 from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout
-from vecsec_policy.snapshot import load_snapshot
+from vecsec_policy.snapshot import CheckedPolicy, load_snapshot
 from vecsec_policy.trying import tried
 
 WIDER = "\n  tenant_new:\n    topics: [rag]\n"
@@ -27,7 +33,9 @@ class Watched:
         self.folder = folder
         self.report = ReloadReport(metrics)
         self.guard = OrphanGuard()
-        self.reload = PolicyReload(WatchedPolicy(folder, self.report), WatchedRollout(rollout, self.report), self.guard)
+        self.recent = RecentPlans()
+        policy = WatchedPolicy(folder, self.report, self.recent)
+        self.reload = PolicyReload(policy, WatchedRollout(rollout, self.report, self.recent), self.guard)
 
     @property
     def version(self) -> str:
@@ -133,8 +141,8 @@ async def test_a_file_of_the_same_size_and_age_is_seen(watched: Watched) -> None
 
 
 async def test_what_changes_while_it_is_read_is_read_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tried_while_somebody_saves(folder: Path) -> object:
-        policy = await tried(folder)
+    async def tried_while_somebody_saves(folder: Path, asked: Sequence[AskedPlan]) -> object:
+        policy = await tried(folder, asked)
         monkeypatch.undo()
         watched.add_tenant()
         return policy
@@ -155,7 +163,11 @@ async def test_what_changes_while_it_is_read_is_read_again(watched: Watched, mon
 @pytest.fixture
 def listeners(watched: Watched) -> list[str]:
     heard: list[str] = []
-    watched.reload.in_force.on_change(lambda: heard.append(watched.version))
+
+    def hear() -> None:
+        heard.append(watched.version)
+
+    watched.reload.in_force.on_change(hear)
     return heard
 
 
@@ -168,13 +180,9 @@ async def test_only_another_version_is_put_in_force(watched: Watched, listeners:
     assert listeners == [watched.version]
 
 
-def seen_label(name: str, value: str) -> Label:
-    return Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}), ((name, value),))
-
-
 async def test_a_schema_that_orphans_rows_is_refused_until_that_is_said(watched: Watched) -> None:
     before, path = watched.version, watched.folder / "schema.cedarschema"
-    watched.guard.ask(lambda: [seen_label("region", "north")])
+    watched.guard.ask(lambda: {("region", str): "north"})
     path.write_text(path.read_text().replace("  region?: String,\n", ""))
     with capture_logs() as logs:
         await watched.look()
@@ -187,10 +195,50 @@ async def test_a_schema_that_orphans_rows_is_refused_until_that_is_said(watched:
 
 async def test_an_attribute_that_no_row_carries_may_go(watched: Watched) -> None:
     before, path = watched.version, watched.folder / "schema.cedarschema"
-    watched.guard.ask(lambda: [seen_label("owner", "alice")])
+    watched.guard.ask(lambda: {("owner", str): "alice"})
     path.write_text(path.read_text().replace("  region?: String,\n", ""))
     await watched.look()
     assert watched.version != before
+
+
+async def test_what_was_planned_lately_is_planned_by_the_new_rules_before_they_are_in_force(watched: Watched) -> None:
+    current = watched.reload.in_force.arrangement.current
+    for tenant_id, role in (("tenant_a", "analyst"), ("tenant_b", "analyst"), ("tenant_b", "guest")):
+        asker = Identity("alice", tenant_id, role, Sensitivity.SECRET, "issuer", 0.0)
+        watched.recent.note(decide_entry(current, asker, tenant_id, Action.READ, now=0.0))
+    roles = watched.folder / "roles.yaml"
+    roles.write_text(roles.read_text().replace("max_clearance: INTERNAL", "max_clearance: CONFIDENTIAL", 1))
+    tenants = watched.folder / "tenants.yaml"
+    tenants.write_text(tenants.read_text().replace("  tenant_a:", "  tenant_renamed:"))
+    await watched.look()
+    changed = watched.reload.in_force.arrangement.current
+    analyst, tenant = changed.roles["analyst"], changed.tenants["tenant_b"]
+    assert analyst != current.roles["analyst"]
+    caller = Caller("bob", tenant, analyst, analyst.max_clearance)
+    ready = changed.engine.remembered_plan(caller, tenant, Action.READ)
+    assert ready == load_snapshot(watched.folder).engine.plan(caller, tenant, Action.READ)
+    as_before = Caller("bob", tenant, current.roles["analyst"], current.roles["analyst"].max_clearance)
+    assert ready != current.engine.plan(as_before, tenant, Action.READ)
+    assert changed.engine.remembered_plan(caller, tenant, Action.DELETE) is None, "nobody asked for that"
+
+
+async def test_what_followed_from_the_old_rules_is_let_go_of(watched: Watched) -> None:
+    remembered = dict.fromkeys(range(2500), "by the old rules")
+    watched.reload.in_force.on_change(lambda: remembered)
+    watched.add_tenant()
+    await watched.look()
+    assert remembered == {}
+
+
+def test_a_trials_outcome_arrives_as_it_was_sent(folder: Path) -> None:
+    (folder / "tenants.yaml").write_text(
+        "tenants:\n" + "".join(f"  t{number}: {{topics: [rag]}}\n" for number in range(400))
+    )
+    outcome = trial.check(folder)
+    assert isinstance(outcome, CheckedPolicy)
+    assert outcome.plans
+    assert trial_outcome.read(trial_outcome.written(outcome)) == outcome
+    assert trial_outcome.read(trial_outcome.written("a complaint")) == "a complaint"
 
 
 async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +251,20 @@ async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeyp
     monkeypatch.setattr("sys.executable", str(script))
     with pytest.raises(StartupError, match=r"SIGSEGV"):
         await tried(folder)
+
+
+async def test_a_trial_that_came_to_no_verdict_is_held_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = watched.version
+    monkeypatch.setattr("vecsec_policy.reloading._SECONDS_UNTIL_TRIED_AGAIN", 0.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.executable", "/nowhere/python")
+        watched.add_tenant()
+        await watched.look()
+    assert watched.version == before
+    assert watched.report.is_failing
+    await watched.look()
+    assert watched.version == load_snapshot(watched.folder).version != before
+    assert not watched.report.is_failing
 
 
 class RolledOut(Watched):
@@ -239,6 +301,24 @@ async def test_a_candidate_comes_is_promoted_and_goes(folder: Path, metrics: Pol
     await watched.look()
     assert watched.candidate_version is None
     assert watched.deciding("tenant_a") == watched.version
+
+
+async def test_a_candidate_that_becomes_the_policy_is_not_tried_again(
+    folder: Path, metrics: PolicyMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = RolledOut(folder, metrics, promoted="tenant_a")
+    candidate = watched.candidate_version
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    shutil.copytree(watched.next, watched.folder, dirs_exist_ok=True)
+    watched.file.unlink()
+    versions = set()
+    for _ in range(4):
+        await watched.look(1)
+        versions.add(watched.deciding("tenant_a"))
+    assert versions == {candidate}, "who was promoted never falls back to the old rules on the way"
+    assert watched.version == candidate
+    assert watched.candidate_version is None
+    assert not watched.report.is_failing
 
 
 async def test_a_candidate_that_breaks_stays_as_it_was(folder: Path, metrics: PolicyMetrics) -> None:

@@ -4,6 +4,7 @@ the full rules do. Over random callers, labels and rules, half-tagged labels and
 import json
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import cedarpy
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.labels import Label, Sensitivity, rule_attributes
-from vecsec_policy import residual_json
+from vecsec_policy import cedar_engine, residual_json
 from vecsec_policy.cedar_engine import CedarEngine
 from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.principals import Caller, Role, Tenant
@@ -140,15 +141,16 @@ def test_the_packaged_rules_decide_alike_here_and_there(
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(rules, min_size=1, max_size=4),
+    st.sampled_from([1, 2, 25]),
     callers,
     tenants,
     st.sampled_from(Action),
     st.lists(labels, min_size=1, max_size=8),
 )
-def test_any_rules_decide_alike_here_and_there(
-    own_rules: list[str], caller: Caller, target: Tenant, action: Action, rows: list[Label]
+def test_any_rules_decide_alike_here_and_there_however_few_are_specialised_at_once(
+    own_rules: list[str], at_once: int, caller: Caller, target: Tenant, action: Action, rows: list[Label]
 ) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
+    with patch.object(cedar_engine, "_RULES_AT_ONCE", at_once), tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for file in filter(Path.is_file, PACKAGED_POLICY.iterdir()):
             (folder / file.name).write_bytes(file.read_bytes())
@@ -183,7 +185,7 @@ def test_a_residual_for_something_else_than_a_row_is_refused() -> None:
         ],
     }
     with pytest.raises(residual_json.UnexpectedUnknown):
-        residual_json.policy_set_json({"a": residual}, residual_json.Known("Document", {}))
+        residual_json.policies({"a": residual}, residual_json.Known("Document", {}))
 
 
 def test_numbers_are_not_truth_values() -> None:
@@ -194,7 +196,8 @@ def test_numbers_are_not_truth_values() -> None:
             {"kind": "unless", "body": {"Value": 0}},
         ],
     }
-    policy_set = json.loads(residual_json.policy_set_json({"a": residual}, residual_json.Known("Document", {})))
+    policies = residual_json.policies({"a": residual}, residual_json.Known("Document", {}))
+    policy_set = json.loads(residual_json.policy_set_json(policies))
     assert policy_set["staticPolicies"]["a"]["conditions"] == [
         {"kind": "when", "body": {"&&": {"left": {"Value": 1}, "right": {"!": {"arg": {"Value": 0}}}}}}
     ]

@@ -70,14 +70,14 @@ def test_an_embargo_ends_with_the_day_before(service: Service) -> None:
 
 
 def test_a_plan_is_remembered_until_midnight_and_ends_then(service: Service) -> None:
-    first = service.planner.plan(ANALYST, "tenant_a", Action.READ)
-    assert service.planner.plan(ANALYST, "tenant_a", Action.READ) is first
+    first = service.plan(ANALYST, "tenant_a", Action.READ)
+    assert service.plan(ANALYST, "tenant_a", Action.READ) is first
     assert first.expires_at == NOON + 60
     service.now = MIDNIGHT - 10
-    late = service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    late = service.plan(ANALYST, "tenant_a", Action.READ)
     assert late.expires_at == MIDNIGHT
     service.now = MIDNIGHT + 1
-    assert service.planner.plan(ANALYST, "tenant_a", Action.READ).expires_at == MIDNIGHT + 61
+    assert service.plan(ANALYST, "tenant_a", Action.READ).expires_at == MIDNIGHT + 61
     assert "20260131" in service.signer.signed[-2].residual
     assert "20260201" in service.signer.signed[-1].residual
 
@@ -107,10 +107,10 @@ def test_a_policy_that_does_not_ask_for_the_day_is_not_decided_anew(
     packaged: PolicySnapshot, metrics: PolicyMetrics
 ) -> None:
     service = Service(packaged, metrics, now=MIDNIGHT - 10)
-    before = service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    before = service.plan(ANALYST, "tenant_a", Action.READ)
     assert before.expires_at == MIDNIGHT + 50
     service.now = MIDNIGHT + 1
-    assert service.planner.plan(ANALYST, "tenant_a", Action.READ) is before
+    assert service.plan(ANALYST, "tenant_a", Action.READ) is before
 
 
 def test_a_rule_that_asks_for_the_day_where_nobody_knows_it_refuses(with_embargo: PolicySnapshot) -> None:

@@ -16,7 +16,8 @@ from vecsec_policy.cedar_engine import CedarEngine
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.explaining import AccessExplainer, Explanation
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.planning import AccessPlanner
+from vecsec_policy.planning import AccessPlan, AccessPlanner
+from vecsec_policy.residual_json import policy_set_json
 from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
@@ -73,6 +74,9 @@ class Service:
     def append(self, record: AuditRecord) -> None:
         self.trail.append(record)
 
+    def plan(self, who: Identity, tenant_id: str, action: Action) -> AccessPlan:
+        return asyncio.run(self.planner.plan(who, tenant_id, action))
+
     def check(self, who: Identity, *labels: Label, planned: str = "", tenant_id: str = "tenant_a") -> list[bool]:
         checked = asyncio.run(self.checker.check(who, tenant_id, Action.READ, labels, planned_policy_version=planned))
         return [verdict.allowed for verdict in checked.verdicts]
@@ -97,7 +101,7 @@ def service(packaged: PolicySnapshot, metrics: PolicyMetrics) -> Service:
 
 
 def test_a_plan_is_a_grant_for_this_caller_tenant_and_action(service: Service) -> None:
-    plan = service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    plan = service.plan(ANALYST, "tenant_a", Action.READ)
     [grant] = service.signer.signed
     assert (grant.subject, grant.caller_tenant_id, grant.role) == ("alice", "tenant_a", "analyst")
     assert (grant.tenant_id, grant.action, grant.may_configure) == ("tenant_a", Action.READ, False)
@@ -108,19 +112,19 @@ def test_a_plan_is_a_grant_for_this_caller_tenant_and_action(service: Service) -
 
 
 def test_a_grant_is_given_out_again_for_half_of_its_life(service: Service) -> None:
-    first = service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    first = service.plan(ANALYST, "tenant_a", Action.READ)
     service.now += 29.9
-    assert service.planner.plan(ANALYST, "tenant_a", Action.READ) is first
+    assert service.plan(ANALYST, "tenant_a", Action.READ) is first
     assert [record.remembered for record in service.trail] == [False, True]
     service.now += 0.2
-    assert service.planner.plan(ANALYST, "tenant_a", Action.READ).signed_grant == "grant 2"
+    assert service.plan(ANALYST, "tenant_a", Action.READ).signed_grant == "grant 2"
 
 
 @pytest.mark.parametrize("jump", [-3_600.0, 3_600.0])
 def test_a_clock_that_jumps_makes_no_grant_live_longer(service: Service, jump: float) -> None:
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(ANALYST, "tenant_a", Action.READ)
     service.now += jump
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(ANALYST, "tenant_a", Action.READ)
     assert service.signer.signed[-1].expires_at == service.now + 60
     assert len(service.signer.signed) == 2
 
@@ -139,34 +143,70 @@ def test_a_clock_that_jumps_makes_no_grant_live_longer(service: Service, jump: f
 def test_a_grant_is_given_out_again_to_the_same_caller_only(
     service: Service, who: Identity, tenant_id: str, action: Action
 ) -> None:
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
-    service.planner.plan(who, tenant_id, action)
-    service.planner.plan(who, tenant_id, action)
+    service.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(who, tenant_id, action)
+    service.plan(who, tenant_id, action)
     assert len(service.signer.signed) == 2
 
 
 def test_a_new_policy_forgets_all_grants_and_verdicts(service: Service) -> None:
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(ANALYST, "tenant_a", Action.READ)
     assert service.check(ANALYST, VISIBLE) == [True]
     roles = dict(service.snapshot.roles)
     roles["analyst"] = replace(roles["analyst"], max_clearance=Sensitivity.PUBLIC)
     service.policy.adopt(Arrangement(PolicySnapshot("new", service.snapshot.engine, roles, service.snapshot.tenants)))
-    assert service.planner.plan(ANALYST, "tenant_a", Action.READ).standing.policy.version == "new"
+    assert service.plan(ANALYST, "tenant_a", Action.READ).standing.policy.version == "new"
     assert service.check(ANALYST, VISIBLE) == [False]
 
 
+async def test_many_rules_are_specialised_in_steps_once_for_callers_alike(
+    folder: Path, metrics: PolicyMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = "".join(
+        f'@id("more-{number}") forbid (principal, action, resource is Document) when {{ resource has region && '
+        f'resource.region == "{number}" }};\n'
+        for number in range(60)
+    )
+    (folder / "more.cedar").write_text(rules)
+    service = Service(load_snapshot(folder), metrics)
+    made = []
+    monkeypatch.setattr(
+        "vecsec_policy.residual_json.policy_set_json",
+        lambda policies, **also: made.append(len(policies)) or policy_set_json(policies, **also),
+    )
+    in_order = []
+
+    async def plan(who: Identity, tenant_id: str) -> None:
+        await service.planner.plan(who, tenant_id, Action.READ)
+        in_order.append(who.subject)
+
+    alike = [replace(ANALYST, subject=f"alike-{number}") for number in range(3)]
+    other = Identity("other", "tenant_b", "analyst", Sensitivity.PUBLIC, "issuer", expires_at=10_000.0)
+    await plan(other, "tenant_b")
+    await asyncio.gather(*(plan(who, "tenant_a") for who in alike), plan(other, "tenant_b"))
+    assert len(made) == 2, "callers alike share what is left of the rules, also if they ask at once"
+    assert all(rules_left > 60 for rules_left in made)
+    assert in_order == ["other", "other", *(who.subject for who in alike)], "who asks for little is not kept waiting"
+
+
+def test_attributes_that_rows_carry_are_known_made_up_ones_are_not(service: Service) -> None:
+    carried, made_up = (replace(VISIBLE, attributes=((name, "eu"),)) for name in ("region", "nonsense"))
+    service.check(ANALYST, carried, made_up)
+    assert service.checker.attributes == {("region", str): "eu"}
+
+
 def test_a_grant_does_not_outlive_its_token_by_much(service: Service) -> None:
-    service.planner.plan(replace(ANALYST, expires_at=service.now + 20), "tenant_a", Action.READ)
-    service.planner.plan(replace(ANALYST, expires_at=service.now - 3), "tenant_a", Action.READ)
+    service.plan(replace(ANALYST, expires_at=service.now + 20), "tenant_a", Action.READ)
+    service.plan(replace(ANALYST, expires_at=service.now - 3), "tenant_a", Action.READ)
     assert [grant.expires_at - service.now for grant in service.signer.signed] == [20, 5]
 
 
 def test_an_overclaiming_token_is_capped_and_counted_once(service: Service) -> None:
     who = identity(clearance="SECRET")
-    plan = service.planner.plan(who, "tenant_a", Action.READ)
+    plan = service.plan(who, "tenant_a", Action.READ)
     assert plan.standing.caller.clearance is Sensitivity.INTERNAL
     service.now += 59
-    service.planner.plan(who, "tenant_a", Action.READ)
+    service.plan(who, "tenant_a", Action.READ)
     assert service.violations() == {ViolationType.ROLE_CLEARANCE: 1}
     assert [record.violations for record in service.trail] == [{ViolationType.ROLE_CLEARANCE: 1}, {}]
     assert service.check(who, TOO_SENSITIVE) == [False]
@@ -175,7 +215,7 @@ def test_an_overclaiming_token_is_capped_and_counted_once(service: Service) -> N
 @pytest.mark.parametrize("tenant_id", ["tenant_b", "nowhere"])
 def test_a_foreign_tenant_is_denied_alike_whether_it_exists_or_not(service: Service, tenant_id: str) -> None:
     with pytest.raises(AccessDenied) as refusal:
-        service.planner.plan(ANALYST, tenant_id, Action.READ)
+        service.plan(ANALYST, tenant_id, Action.READ)
     assert refusal.value.message == f"the policy does not allow read in tenant '{tenant_id}'"
     assert service.violations() == {ViolationType.CROSS_TENANT: 1}
     assert service.denials() == 1
@@ -187,33 +227,33 @@ def test_a_foreign_tenant_is_denied_alike_whether_it_exists_or_not(service: Serv
 @pytest.mark.parametrize("action", [Action.WRITE, Action.DELETE, Action.CONFIGURE])
 def test_what_the_role_does_not_list_is_denied_but_no_violation(service: Service, action: Action) -> None:
     with pytest.raises(AccessDenied):
-        service.planner.plan(ANALYST, "tenant_a", action)
+        service.plan(ANALYST, "tenant_a", action)
     assert service.violations() == {}
     assert service.denials() == 1
 
 
 def test_admins_read_across_tenants_but_do_not_write_there(service: Service) -> None:
-    plan = service.planner.plan(ADMIN, "tenant_b", Action.READ)
+    plan = service.plan(ADMIN, "tenant_b", Action.READ)
     assert plan.standing.target.tenant_id == "tenant_b"
     assert service.signer.signed[-1].may_configure
     for action in (Action.WRITE, Action.DELETE):
         with pytest.raises(AccessDenied):
-            service.planner.plan(ADMIN, "tenant_b", action)
+            service.plan(ADMIN, "tenant_b", action)
 
 
 def test_unknown_tenants_are_named_to_those_only_who_may_know(service: Service) -> None:
     with pytest.raises(UnknownTenant, match="nowhere"):
-        service.planner.plan(ADMIN, "nowhere", Action.READ)
+        service.plan(ADMIN, "nowhere", Action.READ)
     for asked in ("orphan", "tenant_a", "nowhere"):
         with pytest.raises(UnknownTenant, match="orphan"):
-            service.planner.plan(identity("admin", tenant_id="orphan"), asked, Action.READ)
+            service.plan(identity("admin", tenant_id="orphan"), asked, Action.READ)
     assert {record.outcome for record in service.trail} == {Outcome.UNKNOWN_TENANT}
     assert service.violations("orphan") == {}
 
 
 def test_an_unknown_role_is_denied_and_audited(service: Service) -> None:
     with pytest.raises(AccessDenied):
-        service.planner.plan(identity("root"), "tenant_a", Action.READ)
+        service.plan(identity("root"), "tenant_a", Action.READ)
     assert service.denials() == 1
     assert service.trail[-1].outcome is Outcome.DENIED
 
@@ -333,7 +373,7 @@ def test_administrators_learn_which_rules_decided(service: Service) -> None:
 
 
 def test_records_hold_who_asked_what_and_no_token(service: Service) -> None:
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(ANALYST, "tenant_a", Action.READ)
     record = json.loads(service.trail[-1].to_json())
     assert record == {
         "kind": "decision",
@@ -363,14 +403,14 @@ def test_records_hold_who_asked_what_and_no_token(service: Service) -> None:
 def test_what_was_decided_is_not_decided_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = [replace(VISIBLE, topics=frozenset({"rag", f"t{number}"})) for number in range(10)]
     first = service.check(ANALYST, *labels)
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(ANALYST, "tenant_a", Action.READ)
     for decide in ("decide_entry", "decide_rows", "plan"):
         monkeypatch.delattr(CedarEngine, decide)
     assert service.check(ANALYST, *reversed(labels)) == first[::-1]
-    service.planner.plan(ANALYST, "tenant_a", Action.READ)
+    service.plan(ANALYST, "tenant_a", Action.READ)
 
 
 def test_denials_are_typed_errors(service: Service) -> None:
     with pytest.raises(VecSecError) as refusal:
-        service.planner.plan(ANALYST, "tenant_b", Action.CONFIGURE)
+        service.plan(ANALYST, "tenant_b", Action.CONFIGURE)
     assert refusal.value.reason.value == "ACCESS_DENIED"

@@ -72,8 +72,9 @@ def test_promoting_adds_tenants_and_finally_makes_it_the_policy(here: Installati
     assert here.version(here.state / "policy.previous") == before
     here.run("rollback")
     assert here.version() == before
-    here.run("rollback")
-    assert here.version() == candidate, "back and forth"
+    here.run("rollback", exit_code=5)
+    assert here.version() == before, "asked for again, in a hurry, it does not bring the new one back"
+    assert here.version(here.state / "policy.rolled-back") == candidate
 
 
 def test_rollback_ends_a_rollout_first(here: Installation) -> None:
