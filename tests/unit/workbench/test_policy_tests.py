@@ -130,7 +130,7 @@ def test_rows_may_have_attributes(vecsec: Command, suite: Path, folder: Path) ->
         CASE.replace("topics: [rag]", f"topics: [rag], {attributes}").replace("rules: [operations]", "rules: [own]")
     )
     failed = vecsec.json("policy", "test", str(suite), "--policy", str(folder), exit_code=1)
-    assert '"owner":"alice"' in failed["cases"][0]["differences"][0]["asked"]
+    assert 'INTERNAL, topics rag, owner "alice"' in failed["cases"][0]["differences"][0]["asked"]
     assert "WITHHOLD by own" in failed["cases"][0]["differences"][0]["actual"]
     mine = suite.read_text().replace("clearances: [INTERNAL]", "clearances: [INTERNAL], subject: alice")
     suite.write_text(mine.replace("rules: [own]", "rules: [operations]"))
