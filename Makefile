@@ -18,7 +18,7 @@ run: $(SERVICES) ## start the three services with a demonstration; Ctrl-C stops 
 
 up: $(SERVICES) ## build the images and start everything in containers (deploy/compose); returns once it serves
 	$(BIN)/python deploy/compose/prepare.py
-	$(COMPOSE) build
+	$(BIN)/python deploy/compose/build.py
 	$(COMPOSE) up --detach --remove-orphans --wait --wait-timeout 300 $(ARGS)
 
 down: ## stop the containers of `make up`; data stays (ARGS=--volumes: also removes it)

@@ -191,7 +191,7 @@ def _add_verification(folder: EvidenceFolder, places: Places) -> None:
 
 
 def _add_policy(folder: EvidenceFolder, places: Places) -> None:
-    for name, source in (("policy", places.policy), ("candidates", places.state.candidates)):
+    for name, source in (("policy", places.policy), ("candidates", places.candidates)):
         for file in sorted(source.rglob("*")):
             relative = file.relative_to(source)
             if file.is_file() and file.suffix in POLICY_SUFFIXES and not relative.parts[0].startswith("."):

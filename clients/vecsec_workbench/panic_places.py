@@ -47,6 +47,11 @@ class Places:
         )
 
     @property
+    def candidates(self) -> Path:
+        """Candidate policies, beside the rollout file."""
+        return self.rollout.parent / self.state.candidates.name
+
+    @property
     def marker(self) -> Path:
         """Remembers, from `panic --all` until `panic --release --all`, what was off before."""
         return self.state.root / "panic.json"

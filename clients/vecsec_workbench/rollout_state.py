@@ -49,7 +49,9 @@ class RolloutState:
             )
         file = Path(settings.get("VECSEC_POLICY_ROLLOUT_FILE") or state.rollout_file)
         previous, rolled_back = (policy.with_name(f"{policy.name}.{kept}") for kept in ("previous", "rolled-back"))
-        return cls(policy, previous, rolled_back, state.candidates, file)
+        # Beside the file, which names it relatively: the service may find both in another place, as in a container.
+        candidates = file.parent / state.candidates.name
+        return cls(policy, previous, rolled_back, candidates, file)
 
     def read(self) -> Rollout | None:
         """What is being rolled out; None if nothing is.
@@ -136,7 +138,7 @@ class RolloutState:
 
     def write(self, rollout: Rollout) -> None:
         """Put a rollout in the place of what the file said, at once."""
-        state_files.replace(self.file, rollout_text(rollout).encode())
+        state_files.replace(self.file, rollout_text(rollout, self.file.parent).encode())
 
     def _swap(self, following: Path, kept: Path) -> None:
         """Between the two renames there is no policy folder, for an instant: the service waits until files rest."""

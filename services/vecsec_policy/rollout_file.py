@@ -35,9 +35,12 @@ def read_rollout(path: Path) -> Rollout | None:
     )
 
 
-def rollout_text(rollout: Rollout) -> str:
-    """A rollout as the text of its file."""
-    document: dict[str, object] = {"candidate": str(rollout.candidate)}
+def rollout_text(rollout: Rollout, folder: Path) -> str:
+    """A rollout as the text of its file in a folder."""
+    candidate = rollout.candidate
+    is_below = candidate.absolute().is_relative_to(folder.absolute())
+    path = candidate.absolute().relative_to(folder.absolute()) if is_below else candidate.absolute()
+    document: dict[str, object] = {"candidate": str(path)}
     if rollout.shadow_share > 0:
         document["shadow"] = {"share": rollout.shadow_share, "tenants": sorted(rollout.shadow_tenants)}
     if rollout.decides:

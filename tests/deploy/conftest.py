@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from support.docker_engine import SERVICES, base_image, build_image, running_engine
+from support.docker_engine import base_image, build_images, running_engine
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +16,4 @@ def engine() -> Iterator[str | None]:
 @pytest.fixture(scope="session")
 def images(engine: str | None) -> dict[str, str]:
     """The images' names by service."""
-    base = base_image(engine)
-    return {service: build_image(service, base, engine) for service in SERVICES}
+    return build_images(base_image(engine), engine)

@@ -145,6 +145,25 @@ def until_provenance(project: Project, address: str, expected: str) -> None:
         time.sleep(0.5)
 
 
+def test_a_candidate_policy_reaches_the_containers_and_is_taken_back(project: Project, address: str) -> None:
+    candidate = shutil.copytree(project.state / "rules" / "policy", project.folder / "candidate")
+    roles = candidate / "roles.yaml"
+    roles.write_text(roles.read_text().replace("max_clearance: INTERNAL", "max_clearance: PUBLIC"))
+    assert search(project, address) == {"plan": "PROVENANCE_REAL"}
+    project.vecsec("policy", "shadow", str(candidate))
+    project.vecsec("policy", "promote", "--tenant", "tenant_a")
+    until_found(project, address, {})
+    project.vecsec("policy", "rollback")
+    until_found(project, address, {"plan": "PROVENANCE_REAL"})
+
+
+def until_found(project: Project, address: str, expected: dict[str, str]) -> None:
+    deadline = time.monotonic() + 30
+    while search(project, address) != expected:
+        assert time.monotonic() < deadline, search(project, address)
+        time.sleep(0.5)
+
+
 def test_the_flag_is_flipped_by_env_and_data_outlives_down(project: Project, address: str) -> None:
     # A flag file that says nothing, as prepare.py makes it: then the environment counts.
     (project.state / "flags" / "flags.json").write_text('{"flags": {}}')

@@ -83,7 +83,6 @@ def test_images_are_those_of_the_dockerfile_and_never_pulled(services: dict[str,
     dockerfile = (ROOT / "deploy" / "images" / "Dockerfile").read_text()
     for service, target in IMAGES.items():
         assert services[service]["image"].startswith(f"vecsec-{target}:")
-        assert services[service]["build"]["target"] == target
         assert f"FROM runtime AS {target}\n" in dockerfile
     assert services.get("chromadb", services["retrieval"])["image"] == services["retrieval"]["image"]
     for service in services.values():

@@ -78,6 +78,7 @@ class Project:
             "VECSEC_STATE_DIR": str(self.state),
             "VECSEC_FLAG_FILE": str(self.state / "flags" / "flags.json"),
             "VECSEC_POLICY_DIR": str(self.state / "rules" / "policy"),
+            "VECSEC_POLICY_ROLLOUT_FILE": str(self.state / "rules" / "rollout.json"),
         }
         return subprocess.run(
             [vecsec_command(), *arguments],

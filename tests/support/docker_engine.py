@@ -128,20 +128,24 @@ def _hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-def build_image(service: str, base: str, host: str | None) -> str:
-    """Build a service's image as its Dockerfile says, with packages from `wheels`; its name and tag."""
-    tag = f"vecsec-{service}:test"
+def build_images(base: str, host: str | None) -> dict[str, str]:
+    """Build the images as operators do, with packages from `wheels`; their names and tags by service."""
     with tempfile.TemporaryDirectory(prefix="vecsec-context-") as name:
         context = Path(name)
         for part in ("deploy/images", "protos/gen", "services"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / part, context / part, ignore=ignored)
         shutil.copytree(wheels(), context / "wheels", copy_function=os.link)
-        docker(
-            *("build", "--file", str(context / "deploy/images/Dockerfile"), "--target", service, "--tag", tag),
-            *("--build-arg", f"BASE_IMAGE={base}"),
-            *("--build-arg", "PIP_ARGUMENTS=--no-index --find-links /context/wheels"),
-            name,
-            host=host,
+        told = {
+            "DOCKER": _DOCKER,
+            "BASE_IMAGE": base,
+            "PIP_ARGUMENTS": "--no-index --find-links /context/wheels",
+            "VECSEC_VERSION": "test",
+        }
+        command = [str(context / "deploy/images/build")]
+        done = subprocess.run(
+            command, capture_output=True, check=False, text=True, env=_environment(host) | told, timeout=1200
         )
-    return tag
+        if done.returncode:
+            raise RuntimeError(f"deploy/images/build: {done.stderr[-3000:]}")
+    return {service: f"vecsec-{service}:test" for service in SERVICES}

@@ -1,5 +1,6 @@
 """The rollout file: what it says, and what is wrong with it, with the line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,21 @@ def test_everything_is_read(tmp_path: Path) -> None:
         Rollout(candidate=Path("/next"), shadow_share=1.0, shadow_tenants=frozenset({"a", "b"})),
         Rollout(candidate=Path("/next"), promoted_tenants=frozenset({"a"})),
         Rollout(candidate=Path("/next"), promoted_to_all=True),
+        Rollout(candidate=Path("candidates/one")),
     ],
 )
 def test_what_is_written_is_read_back(tmp_path: Path, rollout: Rollout) -> None:
     path = tmp_path / "rollout.json"
-    path.write_text(rollout_text(rollout))
+    rollout = replace(rollout, candidate=tmp_path / rollout.candidate)
+    path.write_text(rollout_text(rollout, tmp_path))
     assert read_rollout(path) == rollout
+    elsewhere = tmp_path / "as in a container" / "rollout.json"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(path.read_text())
+    read = read_rollout(elsewhere)
+    assert read is not None
+    is_beside = rollout.candidate.is_relative_to(tmp_path)
+    assert read.candidate == (elsewhere.parent / "candidates" / "one" if is_beside else rollout.candidate)
 
 
 @pytest.mark.parametrize(
