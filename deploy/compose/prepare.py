@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import certificates
+
 from vecsec_cli import installation, state_files
 from vecsec_cli.dotenv_file import read_dotenv
 from vecsec_cli.failures import CommandFailure
@@ -42,6 +44,16 @@ class MountedState(StateDirectory):
         """What single containers may read."""
         return self.root / "secrets"
 
+    @property
+    def tls(self) -> Path:
+        """A folder of certificates for each service, and the authority's key, which none of them sees."""
+        return self.root / "tls"
+
+    @property
+    def mounted(self) -> tuple[Path, ...]:
+        """Folders whose content containers read."""
+        return self.flags_file.parent, self.policy.parent, self.secrets
+
 
 def prepare(folder: Path) -> None:
     """Make what is missing in a folder with a compose file.
@@ -53,16 +65,21 @@ def prepare(folder: Path) -> None:
     example = folder / ".env.example"
     if not (folder / ".env").exists():
         state_files.create(folder / ".env", example.read_bytes(), mode=0o600)
-    check_settings(read_dotenv(folder / ".env") | os.environ)
+    settings = read_dotenv(folder / ".env") | os.environ
+    check_settings(settings)
     state = MountedState(folder / "state")
     state.root.mkdir(mode=0o700, exist_ok=True)
     state.root.chmod(0o700)
-    for part in (state.flags_file.parent, state.policy.parent, state.secrets):
+    for part in (*state.mounted, state.tls):
         part.mkdir(exist_ok=True)
+    for service in certificates.NAMES:
+        (state.tls / service).mkdir(exist_ok=True)
+    if settings.get("VECSEC_TLS") == "on":
+        certificates.ensure(state.tls)
     installation.prepare(state, {})
     state_files.create(state.secrets / "grafana-admin-password", secrets.token_urlsafe(24).encode())
     state_files.replace(state.secrets / "grant.pem", state.grant_key.read_bytes())
-    for part in (state.flags_file.parent, state.policy.parent, state.secrets):
+    for part in (*state.mounted, *(state.tls / service for service in certificates.NAMES)):
         _open(part)
 
 
@@ -75,6 +92,8 @@ def check_settings(settings: Mapping[str, str | None]) -> None:
     storage = settings.get("VECSEC_STORAGE")
     if storage not in STORAGES:
         raise CommandFailure(f"VECSEC_STORAGE={storage!r} in .env is none of {', '.join(STORAGES)}")
+    if settings.get("VECSEC_TLS") not in {None, "on", "off"}:
+        raise CommandFailure(f"VECSEC_TLS={settings['VECSEC_TLS']!r} in .env is neither on nor off")
     profiles = {each.strip() for each in (settings.get("COMPOSE_PROFILES") or "").split(",")}
     if profiles & set(STORAGES) != {storage}:
         raise CommandFailure(

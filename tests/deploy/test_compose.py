@@ -6,6 +6,7 @@ registry has; Grafana is left out for that reason.
 
 import json
 import shutil
+import subprocess
 import time
 import urllib.parse
 import urllib.request
@@ -89,10 +90,10 @@ def as_caller(project: Project, address: str, role: str = "analyst", clearance: 
     return {"VECSEC_GATEWAY": address, "VECSEC_TOKEN": project.vecsec(*token).stdout.strip()}
 
 
-def search(project: Project, address: str) -> dict[str, str]:
+def search(project: Project, address: str, **environment: str) -> dict[str, str]:
     """What a search finds, and what it says that it is."""
     command = ("search", "plan", "--tenant", "tenant_a", "--json")
-    answer = json.loads(project.vecsec(*command, **as_caller(project, address)).stdout)
+    answer = json.loads(project.vecsec(*command, **as_caller(project, address), **environment).stdout)
     return {each["document_id"]: each["provenance"] for each in answer["results"]}
 
 
@@ -164,7 +165,7 @@ def until_found(project: Project, address: str, expected: dict[str, str]) -> Non
         time.sleep(0.5)
 
 
-def test_the_flag_is_flipped_by_env_and_data_outlives_down(project: Project, address: str) -> None:
+def test_the_flag_and_tls_are_switched_by_env_and_data_outlives_down(project: Project, address: str) -> None:
     # A flag file that says nothing, as prepare.py makes it: then the environment counts.
     (project.state / "flags" / "flags.json").write_text('{"flags": {}}')
     project.set(USE_REAL_VECTOR_RETRIEVAL="false")
@@ -172,9 +173,13 @@ def test_the_flag_is_flipped_by_env_and_data_outlives_down(project: Project, add
     assert set(search(project, address).values()) == {"PROVENANCE_MOCK"}
     project.compose("--profile", "*", "down")
     assert project.compose("--profile", "*", "ps", "--all", "--quiet") == ""
-    project.set(USE_REAL_VECTOR_RETRIEVAL="true")
+    project.set(USE_REAL_VECTOR_RETRIEVAL="true", VECSEC_TLS="on")
+    assert project.prepare() == ""
     up(project)
-    assert search(project, address) == {"plan": "PROVENANCE_REAL"}
+    with pytest.raises(subprocess.CalledProcessError):
+        search(project, address)
+    authority = str(project.state / "tls" / "gateway" / "ca.crt")
+    assert search(project, address, VECSEC_ROOT_CERTIFICATES=authority) == {"plan": "PROVENANCE_REAL"}
 
 
 def test_state_is_not_in_the_containers(project: Project, address: str) -> None:

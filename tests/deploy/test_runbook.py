@@ -22,6 +22,25 @@ PASSES_WITHIN_SECONDS = 90
 BLOCK_SECONDS = 90
 SMALL_DISK = "size=300m"
 
+OLD_COMMANDS = (
+    """
+docker ps|grep chroma|initialize_vector_store|test_vector_store_connection.py|vector retrieval failed|timeout|refused
+vector_retrieval_failures_total|vector_retrieval_success_total|USE_REAL_VECTOR_RETRIEVAL=false|>> .env|sed -i
+print(USE_REAL_VECTOR_RETRIEVAL)|systemctl restart vecsec|docker-compose restart vecsec-agent
+echo $CHROMA_PATH|ls -la $CHROMA_PATH|docker-compose restart chromadb|df -h|free -h|ps aux|Using real vector store
+histogram_quantile|watch|top -p|iostat|similarity_search|reindex|CHROMA_MEMORY_LIMIT=4G|mem_limit|grep -i cache
+response caching
+cross_tenant_violation|test_e2e_tenant_isolation|-k tenant|generate_retrieval_metadata_real|vecsec_rlsa_violations_total
+grep prometheus|systemctl status prometheus|api/v1/targets|9091/metrics|grep grafana|systemctl status grafana
+api/datasources|docker-compose restart prometheus|systemctl restart prometheus|/-/reload|metrics_exporter|dashboard.json
+docker-compose restart grafana|Feature flag|ping|telnet|mkdir -p $CHROMA_PATH|chmod 755|rm -rf $CHROMA_PATH
+echo $CHROMA_CONNECTION_STRING|chromadb.Client()|systemctl status vecsec|tail -f|test_e2e_validation.py
+""".strip()
+    .replace("\n", "|")
+    .split("|")
+)
+"""What is distinct in each command of the runbook that this one replaces."""
+
 live = [pytest.mark.prometheus, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
@@ -161,6 +180,13 @@ def test_every_block_is_run() -> None:
 
 def test_every_fault_has_a_procedure() -> None:
     assert {each.fault for each in PROCEDURES} == set(FAULTS)
+
+
+def test_every_command_of_the_old_runbook_is_mapped() -> None:
+    rows = [line.split(" | ") for line in PATH.read_text().partition("\n| old | now |\n")[2].splitlines()[1:]]
+    assert all(len(row) == 2 for row in rows)
+    old = "\n".join(row[0] for row in rows)
+    assert [command for command in OLD_COMMANDS if command not in old] == []
 
 
 def test_links_lead_somewhere() -> None:
