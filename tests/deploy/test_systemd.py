@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from support.parts import find_program
 
-from vecsec_chassis.service import EXIT_CANNOT_START
 from vecsec_chassis.settings import ServiceSettings
+from vecsec_chassis.starting import EXIT_CANNOT_START
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_policy.settings import PolicySettings
 from vecsec_retrieval.settings import RetrievalSettings
@@ -34,13 +34,20 @@ def machine(tmp_path: Path) -> Path:
     """A root directory with the units installed as the README says."""
     installed = tmp_path / "etc" / "systemd" / "system"
     shutil.copytree(UNITS, installed)
-    # Units of systemd's own that ours are ordered by, and the program that they start.
-    for name in ("multi-user.target", "network-online.target", "sysinit.target", "basic.target", "shutdown.target"):
+    # Units of systemd's own that ours are ordered by, and the programs that they start.
+    for name in (
+        "paths.target",
+        "multi-user.target",
+        "network-online.target",
+        "sysinit.target",
+        "basic.target",
+        "shutdown.target",
+    ):
         (installed / name).write_text("[Unit]\n")
-    python = tmp_path / "opt" / "vecsec" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\n")
-    python.chmod(0o755)
+    for program in (tmp_path / "opt" / "vecsec" / "bin" / "python", tmp_path / "usr" / "bin" / "systemctl"):
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
     return tmp_path
 
 
@@ -52,7 +59,8 @@ def analyze(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_systemd_finds_no_fault(machine: Path) -> None:
-    done = analyze(machine, "verify", "--man=no", "--recursive-errors=yes", "vecsec.target")
+    units = ("vecsec.target", "renew-vecsec-grant-key.path", "renew-vecsec-grant-key.service")
+    done = analyze(machine, "verify", "--man=no", "--recursive-errors=yes", *units)
     complaints = [line for line in done.stderr.splitlines() if "vecsec" in line]
     assert not complaints
     broken = machine / "etc" / "systemd" / "system" / "vecsec-gateway.service"

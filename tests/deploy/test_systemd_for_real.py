@@ -23,7 +23,7 @@ COPY --from=policy /opt/vecsec/source /opt/vecsec/source
 COPY --from=gateway /opt/vecsec/source /opt/vecsec/source
 COPY units /etc/systemd/system
 COPY etc /etc/vecsec
-RUN systemctl enable vecsec.target
+RUN systemctl enable vecsec.target renew-vecsec-grant-key.path
 ENV container=docker
 ENTRYPOINT ["sh", "-c", "mount --make-rshared / && exec /lib/systemd/systemd"]
 """
@@ -31,6 +31,16 @@ _FOR_CONTAINERS = """
 [Service]
 # Inside of a container the kernel does not let systemd map users once more; the rest of the sandbox is as it is.
 PrivateUsers=no
+"""
+_NEW_KEY = """
+from pathlib import Path
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+key = Path("/etc/vecsec/keys/grant.pem")
+new = key.with_suffix(".new")
+new.write_bytes(Ed25519PrivateKey.generate().private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
+new.replace(key)
 """
 _AS_PID_1 = (
     *("--cap-add", "SYS_ADMIN", "--cgroupns", "private", "--security-opt", "seccomp=unconfined"),
@@ -129,6 +139,17 @@ def test_a_service_that_dies_comes_back(machine: Machine) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     machine.until("retrieval", "active")
+
+
+def test_a_changed_grant_key_reaches_the_policy_service(machine: Machine) -> None:
+    before = machine.state("policy", "MainPID")
+    python = ("/opt/vecsec/bin/python", "-c", _NEW_KEY)
+    machine.run(*python)
+    deadline = time.monotonic() + 90
+    while machine.state("policy", "MainPID") in {before, "0"}:
+        assert time.monotonic() < deadline, machine.log("policy")
+        time.sleep(0.5)
+    machine.until("policy", "active")
 
 
 def test_a_wrong_setting_is_told_and_not_tried_again(machine: Machine) -> None:
