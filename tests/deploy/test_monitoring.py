@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from support.certificates import Authority
 from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, rules
 from support.site import RANGE, Site, add_prometheus, running_site
@@ -110,6 +113,31 @@ def test_dashboards_are_what_their_description_makes() -> None:
     code = "import make_dashboards, json; print(json.dumps(make_dashboards.texts()))"
     made = subprocess.run([sys.executable, "-c", code], cwd=MONITORING, capture_output=True, text=True, check=True)
     assert json.loads(made.stdout) == before, "run python deploy/monitoring/make_dashboards.py"
+
+
+def not_kept(written: Any, read: Any, place: str) -> Iterator[str]:
+    """What stands in a dashboard and is lost or changed when Grafana's types have read it."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        for key, value in written.items():
+            yield from not_kept(value, read.get(key), f"{place}.{key}")
+    elif isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        for number, (before, after) in enumerate(zip(written, read, strict=True)):
+            yield from not_kept(before, after, f"{place}[{number}]")
+    elif written != read:
+        yield place
+
+
+def as_grafana_reads(dashboard: dict[str, Any]) -> Any:
+    register_default_plugins()
+    return json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+
+
+@pytest.mark.parametrize("path", DASHBOARD_FILES, ids=lambda path: path.stem)
+def test_dashboards_hold_nothing_that_grafanas_types_do_not_know(path: Path) -> None:
+    dashboard = json.loads(path.read_text())
+    assert list(not_kept(dashboard, as_grafana_reads(dashboard), path.stem)) == []
+    dashboard["panels"][0]["targets"][0]["exrp"] = "up"
+    assert list(not_kept(dashboard, as_grafana_reads(dashboard), "")) == [".panels[0].targets[0].exrp"]
 
 
 def test_every_metric_that_an_alert_or_panel_names_is_shown(site: Site) -> None:
