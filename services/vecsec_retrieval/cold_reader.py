@@ -42,7 +42,9 @@ class ColdReader:
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
         table = await self._catalogue.labels()
         visible = await visibility.in_table(table)
-        codes = table.in_key_order(visible, after_key=after_key, limit=limit)
+        codes = await self._threads.run(
+            "list_labels", lambda: table.in_key_order(visible, after_key=after_key, limit=limit)
+        )
         return [
             LabelCount(
                 table.labels[code], len(await self._ids(RowCondition(frozenset({table.keys[code]})), limit=None))

@@ -46,7 +46,10 @@ class HotReader:
         snapshot, mask = await self._seen(visibility)
         table = self._index.labels
         counts = np.bincount(snapshot.label_codes[mask])
-        codes = table.in_key_order(counts > 0, after_key=after_key, limit=limit)
+        bearing = counts > 0
+        codes = await self._threads.run(
+            "list_labels", lambda: table.in_key_order(bearing, after_key=after_key, limit=limit)
+        )
         return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
 
     async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
@@ -99,11 +102,8 @@ class HotReader:
     async def _looked_at(self, visibility: Visibility) -> tuple[IndexSnapshot, Visible]:
         """The index as it is on return, and which of its labels are visible."""
         with Timed("mask"):
-            while True:
-                labels = self._index.labels
-                visible = await visibility.in_table(labels)
-                if labels is self._index.labels:  # otherwise rows were compacted while Cedar decided
-                    return self._index.snapshot(), visible
+            visible = await visibility.in_table(self._index.labels)
+            return self._index.snapshot(), visible
 
 
 def _answer(snapshot: IndexSnapshot, found: RememberedAnswer, strategy: str) -> SearchAnswer:

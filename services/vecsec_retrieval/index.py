@@ -5,7 +5,7 @@ that a snapshot stays as it is while a thread scans it.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -75,8 +75,7 @@ class CollectionIndex:
         self.state = next(_STATES)
         """Another number after each change; no other index has it."""
         self.labels = LabelTable()
-        """The labels of all rows, and perhaps of rows that are gone. Another table takes its place when rows are
-        compacted; its codes are those of the snapshots that are taken from then on."""
+        """The labels of all rows, and perhaps of rows that are gone."""
 
     def __len__(self) -> int:
         return len(self._row_of_id)
@@ -108,7 +107,6 @@ class CollectionIndex:
             self.untagged_ids.discard(document.document_id)
         self._alive[start:end] = True
         self._count = end
-        self._compact_if_worth_it()
 
     def delete(self, document_ids: Iterable[str]) -> None:
         """Remove documents; ids that are not there are ignored."""
@@ -116,7 +114,6 @@ class CollectionIndex:
         self.state = next(_STATES)
         self.untagged_ids.difference_update(document_ids)
         self._kill(document_ids)
-        self._compact_if_worth_it()
 
     def snapshot(self) -> IndexSnapshot:
         """The index as it is now."""
@@ -130,6 +127,24 @@ class CollectionIndex:
             self._key_sets,
         )
 
+    @property
+    def is_worth_compacting(self) -> bool:
+        """Whether many of the rows are dead."""
+        return self._count - len(self) > self._count * _COMPACT_ABOVE_DEAD_SHARE
+
+    def compaction(self) -> "Callable[[], CollectionIndex]":
+        """What makes an index of the living rows as they are now. It may run in a thread while this index is written
+        to: of 100,000 rows, each with a label of its own, it takes a second."""
+        snapshot, labels, untagged_ids = self.snapshot(), self.labels, set(self.untagged_ids)
+
+        def compacted() -> CollectionIndex:
+            index = CollectionIndex(self._dimensions)
+            index.untagged_ids = untagged_ids
+            index._take(snapshot, labels)
+            return index
+
+        return compacted
+
     def find(self, document_id: str) -> Document | None:
         """The document of this id, without its embedding."""
         row = self._row_of_id.get(document_id)
@@ -138,6 +153,22 @@ class CollectionIndex:
     def row(self, document_id: str) -> int | None:
         """The row number of this id's document, in a snapshot that is taken now."""
         return self._row_of_id.get(document_id)
+
+    def _take(self, snapshot: IndexSnapshot, labels: LabelTable) -> None:
+        """Become the living rows of another index, which may be written to meanwhile; its labels and sets of keys that
+        no row has any more are forgotten."""
+        rows = np.flatnonzero(snapshot.alive)
+        self._matrix, self._coarse_rows = snapshot.scanned.exact[rows], snapshot.scanned.coarse[rows]
+        self._alive = np.ones(len(rows), dtype=np.bool_)
+        self._documents = [snapshot.documents[row] for row in rows.tolist()]
+        self._row_of_id = {document.document_id: row for row, document in enumerate(self._documents)}
+        self._text_bytes = sum(len(document.text) for document in self._documents)
+        self._count = len(rows)
+        used, self._label_codes = _renumbered(snapshot.label_codes[rows])
+        self.labels = LabelTable(labels.labels[code] for code in used.tolist())
+        used, self._key_set_codes = _renumbered(snapshot.key_set_codes[rows])
+        self._key_sets = [snapshot.key_sets[code] for code in used.tolist()]
+        self._code_of_key_set = {keys: code for code, keys in enumerate(self._key_sets)}
 
     def _reserve(self, rows: int) -> None:
         if rows <= len(self._matrix):
@@ -165,25 +196,6 @@ class CollectionIndex:
         alive = self._alive.copy()  # snapshots keep the mask that they have
         alive[rows] = False
         self._alive = alive
-
-    def _compact_if_worth_it(self) -> None:
-        if self._count - len(self) <= self._count * _COMPACT_ABOVE_DEAD_SHARE:
-            return
-        rows = np.flatnonzero(self._alive[: self._count])
-        # Whole arrays are copied and tables rebuilt at once: row by row, 100,000 of them held the loop for two seconds.
-        self._matrix = self._matrix[rows]
-        self._coarse_rows = self._coarse_rows[rows]
-        self._alive = np.ones(len(rows), dtype=np.bool_)
-        self._documents = [self._documents[row] for row in rows.tolist()]
-        self._row_of_id = {document.document_id: row for row, document in enumerate(self._documents)}
-        self._text_bytes = sum(len(document.text) for document in self._documents)
-        self._count = len(rows)
-        # Labels and sets of keys that no row has any more are forgotten.
-        used, self._label_codes = _renumbered(self._label_codes[rows])
-        self.labels = self.labels.only(used)
-        used, self._key_set_codes = _renumbered(self._key_set_codes[rows])
-        self._key_sets = [self._key_sets[code] for code in used.tolist()]
-        self._code_of_key_set = {keys: code for code, keys in enumerate(self._key_sets)}
 
 
 def _renumbered(codes: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -1,5 +1,6 @@
 """Loads a collection from its cell into an index, in the background, while others go on reading and writing."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -45,8 +46,9 @@ class IndexLoad:
             # Nobody else knows the index yet, so that a thread may fill it.
             await self._threads.run("load_page", lambda page=page: self._load(index, page))  # type: ignore[misc]
         self._metrics.count_untagged(len(index.untagged_ids))
-        for change in self._changes:
-            change(index)
+        while self._changes:
+            self._changes.pop(0)(index)
+            await asyncio.sleep(0)  # each may be as much as a batch holds
         return index
 
     def _load(self, index: CollectionIndex, ids: Sequence[str]) -> None:

@@ -97,17 +97,6 @@ class LabelTable:
         """The code of a label; None if it is not in the table."""
         return self._code_of.get(label)
 
-    def only(self, codes: Codes) -> "LabelTable":
-        """A table of these labels alone, numbered in this order."""
-        table = LabelTable()
-        table.labels = [self.labels[code] for code in codes.tolist()]
-        table.keys = [self.keys[code] for code in codes.tolist()]
-        table._code_of = {label: code for code, label in enumerate(table.labels)}
-        table._columns = {name: column.only(codes) for name, column in self._columns.items()}
-        table._unreadable = np.flatnonzero(np.isin(codes, self._unreadable)).tolist()
-        table._label_bytes = self._label_bytes * len(codes) // max(1, len(self.labels))
-        return table
-
     def classify(self, classes: LabelClasses) -> tuple[Codes, Codes]:
         """Which labels are of one class.
 
@@ -183,22 +172,6 @@ class _Column:
             number = self._number_of[key] = len(self._number_of)
             self._add_value(number, value)
         self._value_of_label.append(number)
-
-    def only(self, codes: Codes) -> "_Column":
-        """The column of these labels alone."""
-        numbers = self._numbers_of_labels(int(codes.max(initial=-1)) + 1)[codes]
-        has_value = numbers >= 0
-        used, numbers[has_value] = np.unique(numbers[has_value], return_inverse=True)
-        column = _Column()
-        column._value_of_label = array("i", numbers.astype(np.int32).tobytes())
-        values = list(self._number_of)
-        column._number_of = {values[number]: position for position, number in enumerate(used.tolist())}
-        column._kinds = array("b", np.array(self._kinds)[used].tobytes())
-        column._numbers = array("q", np.array(self._numbers)[used].tobytes())
-        column._set_sizes = array("i", np.array(self._set_sizes)[used].tobytes())
-        for number in np.flatnonzero(np.array(column._set_sizes)).tolist():
-            column._add_members(number, values[used[number]][1])
-        return column
 
     def classes(self, use: AttributeUse, count: int) -> _Classes:
         """The classes of the first `count` labels by their values; the last is of those that lack the attribute."""

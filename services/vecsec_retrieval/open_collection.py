@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vecsec_chassis.errors import VecSecError
+import structlog
+
+from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
 from vecsec_chassis.labels import Label
 from vecsec_retrieval.cells import Cell
 from vecsec_retrieval.cold_reader import ColdReader
@@ -24,6 +26,8 @@ from vecsec_retrieval.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visible_rows import see
 
 _LOAD_PATIENCE_SECONDS = 0.04
+log = structlog.get_logger()
+
 _CHROMA_BYTES_PER_ROW = 256
 """What Chroma's own vector index, once it is loaded, takes per row beside the vector (measured)."""
 
@@ -78,6 +82,8 @@ class OpenCollection:
         self._index: CollectionIndex | None = None
         self._load: IndexLoad | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._compacting: asyncio.Task[None] | None = None
+        self._since_compaction: list[Change] = []
         self._is_too_large = False
         self._known_rows = 0
         self._cold = ColdReader(cell, info.collection_id, catalogue=self.catalogue, threads=threads, metrics=metrics)
@@ -96,8 +102,8 @@ class OpenCollection:
 
     @property
     def is_loading(self) -> bool:
-        """Whether the collection is being taken into memory."""
-        return self._loading is not None
+        """Whether the collection is being taken into memory, or made smaller there."""
+        return self._loading is not None or self._compacting is not None
 
     @property
     def hot_rows(self) -> int:
@@ -136,6 +142,10 @@ class OpenCollection:
         """The store acknowledged a write: do it in memory, too."""
         if self._index is not None:
             change(self._index)
+            if self._compacting is not None:
+                self._since_compaction.append(change)
+            elif self._index.is_worth_compacting:
+                self._compacting = asyncio.create_task(self._compact(self._index), context=contextvars.Context())
         elif self._load is not None:
             self._load.note(change)
 
@@ -163,15 +173,17 @@ class OpenCollection:
         return {key: document.embedding for key, document in seen.visible.items() if document.embedding is not None}
 
     async def loaded(self) -> None:
-        """Wait until a load that goes on has ended, one way or another."""
-        if self._loading is not None:
-            await asyncio.wait([self._loading])
+        """Wait until a load or a compaction that goes on has ended, one way or another."""
+        for task in (self._loading, self._compacting):
+            if task is not None:
+                await asyncio.wait([task])
 
     async def stop_loading(self) -> None:
-        """Give up a load that goes on."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
+        """Give up a load or a compaction that goes on."""
+        for task in (self._loading, self._compacting):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
 
     async def _load_index(self) -> None:
         async with self._warmth.loads:
@@ -187,6 +199,20 @@ class OpenCollection:
             finally:
                 self._load = None
                 self._loading = None
+
+    async def _compact(self, index: CollectionIndex) -> None:
+        """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""
+        try:
+            compacted = await self._threads.run("compact", index.compaction())
+            while self._since_compaction:
+                self._since_compaction.pop(0)(compacted)
+                await asyncio.sleep(0)  # each may be as much as a batch holds
+            self._index = compacted
+        except RetrievalUnavailable:
+            log.info("too busy to compact, the next write tries again", tenant_id=self._cell.tenant_id)
+        finally:
+            self._compacting = None
+            self._since_compaction = []
 
     def _fits(self, rows: int) -> bool:
         self._known_rows = rows

@@ -92,12 +92,27 @@ def test_dead_rows_are_compacted_away() -> None:
     index = CollectionIndex(DIMENSIONS)
     index.upsert([document(str(number)) for number in range(100)])
     full = index.approximate_bytes
+    assert not index.is_worth_compacting
     index.delete(str(number) for number in range(90))
-    assert len(index.snapshot().documents) == 10
-    assert index.approximate_bytes < full
-    for _ in range(50):
-        index.upsert([document("99")])
-    assert len(index.snapshot().documents) < 20
+    assert index.is_worth_compacting
+    compacted = index.compaction()()
+    assert not compacted.is_worth_compacting
+    assert [each.document_id for each in compacted.snapshot().documents] == [str(number) for number in range(90, 100)]
+    assert compacted.approximate_bytes < full
+
+
+def test_what_is_written_while_rows_are_compacted_is_not_part_of_it() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.upsert([document("old", of=LABELS[0], metadata={"x": 1}), document("gone"), document("replaced")])
+    index.delete(["gone"])
+    compaction = index.compaction()
+    index.upsert([document("new", of=LABELS[1], metadata={"y": 1}), document("replaced", of=LABELS[2])])
+    index.delete(["old"])
+    compacted = compaction()
+    assert [each.document_id for each in compacted.snapshot().documents] == ["old", "replaced"]
+    assert compacted.snapshot().mask(everything(compacted)).all()
+    assert LABELS[1] not in compacted.labels.labels
+    assert compacted.state != index.state
 
 
 def test_compaction_forgets_labels_without_rows_and_keeps_the_others() -> None:
@@ -106,6 +121,7 @@ def test_compaction_forgets_labels_without_rows_and_keeps_the_others() -> None:
     vectors = np.eye(DIMENSIONS, dtype=np.float32)
     index.upsert([document(f"kept{number}", vectors[number], kept, {"y": 1}) for number in range(DIMENSIONS)])
     index.delete(f"gone{number}" for number in range(50))
+    index = index.compaction()()
     snapshot = index.snapshot()
     assert index.labels.labels == [kept]
     mask = snapshot.mask(everything(index))
