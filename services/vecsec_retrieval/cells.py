@@ -21,6 +21,9 @@ class RowCondition:
     metadata: MetadataFilter | None = None
     """A condition on the callers' own metadata. A store finds every row that matches and, where its comparisons are
     coarser, perhaps some that do not."""
+    document_ids: tuple[str, ...] | None = None
+    """Rows among these alone, at most 10,000, and only where the nearest are asked for. If one of them is gone, perhaps
+    nothing is found."""
 
 
 class Cell(Protocol):

@@ -1,13 +1,14 @@
 """Reads a collection straight from the store, where it is not or must not be in memory."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vecsec_retrieval.cells import Cell, RowCondition
 from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.roster import Roster
 from vecsec_retrieval.rows import Document
 from vecsec_retrieval.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
@@ -25,13 +26,17 @@ class ColdReader:
         catalogue: LabelCatalogue,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
+        roster: Callable[[], Roster | None] = lambda: None,
     ) -> None:
+        """`roster` gives the ids and labels of all rows, if they are in memory."""
         self._cell = cell
         self._collection_id = collection_id
         self._catalogue = catalogue
         self._threads = threads
         self._metrics = metrics
-        self._search = StoreSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
+        self._search = StoreSearch(
+            cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics, roster=roster
+        )
 
     async def has_visible(self, visibility: Visibility) -> bool:
         return bool(await self._visible_ids(visibility, limit=1))

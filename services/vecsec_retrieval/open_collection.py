@@ -20,11 +20,15 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import CollectionReader
 from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.residuals import Visibility
+from vecsec_retrieval.roster import BYTES_PER_ROW as ROSTER_BYTES_PER_ROW
+from vecsec_retrieval.roster import Roster
 from vecsec_retrieval.rows import CollectionInfo, Vector
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visible_rows import see
 
+_ROSTER_SHARE = 2
+"""Of all memory, half at most for ids and labels of one collection that does not fit as a whole."""
 _LOAD_PATIENCE_SECONDS = 0.04
 log = structlog.get_logger()
 
@@ -85,14 +89,24 @@ class OpenCollection:
         self._compacting: asyncio.Task[None] | None = None
         self._since_compaction: list[Change] = []
         self._is_too_large = False
+        self._roster: Roster | None = None
+        """Of a collection that is too large to be in memory."""
         self._known_rows = 0
-        self._cold = ColdReader(cell, info.collection_id, catalogue=self.catalogue, threads=threads, metrics=metrics)
+        self._cold = ColdReader(
+            cell,
+            info.collection_id,
+            catalogue=self.catalogue,
+            threads=threads,
+            metrics=metrics,
+            roster=lambda: self._roster,
+        )
 
     @property
     def approximate_bytes(self) -> int:
         """Memory that the collection takes here."""
         index = 0 if self._index is None else self._index.approximate_bytes
-        return self.catalogue.approximate_bytes + index
+        roster = 0 if self._roster is None else self._roster.approximate_bytes
+        return self.catalogue.approximate_bytes + index + roster
 
     @property
     def store_bytes(self) -> int:
@@ -146,6 +160,8 @@ class OpenCollection:
                 self._since_compaction.append(change)
             elif self._index.is_worth_compacting:
                 self._compacting = asyncio.create_task(self._compact(self._index), context=contextvars.Context())
+        elif self._roster is not None:
+            change(self._roster)
         elif self._load is not None:
             self._load.note(change)
 
@@ -189,8 +205,11 @@ class OpenCollection:
         async with self._warmth.loads:
             self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics)
             try:
-                self._index = await self._load.run(self._fits)
-                self._is_too_large = self._index is None
+                loaded = await self._load.run(self._fits, self._roster_fits)
+                if isinstance(loaded, CollectionIndex):
+                    self._index = loaded
+                else:
+                    self._is_too_large, self._roster = True, loaded
             except VecSecError as error:
                 # Readers go on from the store, which tells them if it is beyond that, too.
                 self._warmth.observer.load_failed(self._cell.tenant_id, error)
@@ -213,6 +232,9 @@ class OpenCollection:
         finally:
             self._compacting = None
             self._since_compaction = []
+
+    def _roster_fits(self, rows: int) -> bool:
+        return rows * ROSTER_BYTES_PER_ROW <= self._warmth.limit_bytes // _ROSTER_SHARE
 
     def _fits(self, rows: int) -> bool:
         self._known_rows = rows

@@ -90,6 +90,8 @@ class FakeCell:
     def _matching(self, collection_id: str, condition: RowCondition) -> Iterator[StoredRow]:
         holds = predicate(condition.metadata) if condition.metadata is not None else lambda _metadata: True
         for row in self._rows(collection_id).values():
+            if condition.document_ids is not None and row.document_id not in condition.document_ids:
+                continue
             tagged = condition.label_keys is None or row.metadata.get(LABEL_KEY) in condition.label_keys
             if tagged and holds(caller_metadata(row.metadata)):
                 yield row

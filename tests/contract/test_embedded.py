@@ -18,7 +18,7 @@ import pytest
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
 from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_retrieval.cells import RowCondition
-from vecsec_retrieval.rows import CollectionInfo, Document
+from vecsec_retrieval.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.stores import embedded, error_doors
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
@@ -304,3 +304,22 @@ def test_a_collection_of_another_program_is_not_taken_over(store: EmbeddedCellSt
         assert cell.find_collection("documents") is None
         with pytest.raises(StoreDamaged, match="another program"):
             cell.create_collection(INFO)
+
+
+def test_looking_among_ids_of_which_one_is_gone_damages_nothing(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        cell = store.open("tenant_a", create=True)
+        assert cell is not None
+        with closing(cell):
+            cell.create_collection(CollectionInfo("documents", "external", 2))
+            rows = [StoredRow(f"d{number}", "text", {"key": 1}, np.ones(2, dtype=np.float32)) for number in range(3)]
+            cell.upsert("documents", rows)
+
+            def among(*ids: str) -> set[str]:
+                found = cell.nearest("documents", np.ones(2, dtype=np.float32), 10, RowCondition(document_ids=ids))
+                return {each.row.document_id for each in found}
+
+            assert among("d0", "d2") == {"d0", "d2"}
+            cell.delete("documents", ["d2"])
+            assert among("d0", "d2") <= {"d0"}
+            assert among("d0", "d1") == {"d0", "d1"}

@@ -25,7 +25,7 @@ from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, Vector
-from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
+from vecsec_retrieval.store_search import ALLOWED, EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.tagging import to_stored
 
@@ -36,6 +36,8 @@ K = 10
 SHARES = (0.02, 0.10, 0.38, 0.50)
 ENOUGH_RECALL = 0.9
 ALL_MEMORY, NO_MEMORY = 2**30, 2
+MEMORY_FOR_IDS = 700_000
+"""Enough for the ids and labels of so many rows, but not for the rows."""
 
 
 @dataclass
@@ -183,8 +185,11 @@ class Run:
     [
         ("fake", ALL_MEMORY, {STRATEGY}),
         ("fake", NO_MEMORY, {OVERFETCH, WIDENED, FILTERED}),
+        ("fake", MEMORY_FOR_IDS, {OVERFETCH, ALLOWED}),
         ("forgetful", NO_MEMORY, {EXHAUSTIVE}),
+        ("forgetful", MEMORY_FOR_IDS, {EXHAUSTIVE}),
         ("embedded", ALL_MEMORY, {STRATEGY}),
+        ("embedded", MEMORY_FOR_IDS, {OVERFETCH, ALLOWED}),
         ("embedded", NO_MEMORY, {OVERFETCH, FILTERED}),
     ],
 )

@@ -9,8 +9,8 @@ from typing import TypeVar, cast
 import numpy as np
 from chromadb.api import ServerAPI
 from chromadb.api.models.Collection import Collection
-from chromadb.api.types import Include, Metadata, Where
-from chromadb.errors import NotFoundError
+from chromadb.api.types import Include, Metadata, QueryResult, Where
+from chromadb.errors import InternalError, NotFoundError
 from chromadb.types import Collection as CollectionModel
 
 from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
@@ -25,6 +25,9 @@ ErrorDoor = Callable[[], AbstractContextManager[None]]
 """Turns the store's own exceptions into typed errors."""
 
 Answer = TypeVar("Answer")
+
+_ID_IS_GONE = "Error finding id"
+"""What Chroma says when it is to look among ids of which one was deleted meanwhile."""
 
 
 class ChromaCell:
@@ -137,20 +140,30 @@ class ChromaCell:
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         best: list[Neighbour] = []
         for where in wheres(condition):
-            best += self._nearest(collection_id, vector, count, where)
+            best += self._nearest(collection_id, vector, count, where, condition.document_ids)
             best = heapq.nsmallest(count, best, key=lambda neighbour: neighbour.distance)
         return best
 
-    def _nearest(self, collection_id: str, vector: Vector, count: int, where: Where | None) -> list[Neighbour]:
-        result = self._use(
-            collection_id,
-            lambda collection: collection.query(
-                query_embeddings=vector[np.newaxis],
-                n_results=count,
-                where=where,
-                include=["documents", "metadatas", "distances"],
-            ),
-        )
+    def _nearest(
+        self, collection_id: str, vector: Vector, count: int, where: Where | None, ids: Sequence[str] | None
+    ) -> list[Neighbour]:
+        def query(collection: Collection) -> QueryResult | None:
+            try:
+                return collection.query(
+                    query_embeddings=vector[np.newaxis],
+                    ids=None if ids is None else list(ids),
+                    n_results=count,
+                    where=where,
+                    include=["documents", "metadatas", "distances"],
+                )
+            except InternalError as error:
+                if ids is None or _ID_IS_GONE not in str(error):
+                    raise
+                return None
+
+        result = self._use(collection_id, query)
+        if result is None:
+            return []
         documents, metadatas, distances = result["documents"], result["metadatas"], result["distances"]
         assert documents is not None
         assert metadatas is not None
