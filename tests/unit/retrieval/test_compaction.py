@@ -78,15 +78,15 @@ async def test_compacting_many_labels_does_not_hold_the_loop(collection: OpenCol
         return document(f"d{number}", np.ones(DIMENSIONS, dtype=np.float32), label(owner=f"owner-{number}"))
 
     index = CollectionIndex(DIMENSIONS)
-    await asyncio.to_thread(index.upsert, [owned(number) for number in range(30_000)])
+    await asyncio.to_thread(index.upsert, [owned(number) for number in range(15_000)])
     collection._index = index
 
     async def delete() -> None:
-        collection.apply(lambda index: index.delete([f"d{number}" for number in range(8_000)]))
+        collection.apply(lambda index: index.delete([f"d{number}" for number in range(4_000)]))
 
     with watched_loop(0.05) as watch:
         await asyncio.create_task(delete())
         await collection.loaded()
     assert not watch.held, str(watch)
-    assert collection.hot_rows == 22_000
+    assert collection.hot_rows == 11_000
     assert collection._index is not index
