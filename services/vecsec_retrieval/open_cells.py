@@ -173,8 +173,11 @@ class OpenCells:
         """Let Chroma go where it was not needed for longest, if it is open for too many or takes what others need."""
         if not self._has_too_many_awake():
             return
-        resting = (cell for cell in self._awake if cell.may_rest)
-        for cell in sorted(resting, key=lambda cell: cell.cell.used_at):
+        # Never the last one: to open a large one for each search would take far longer than to search it.
+        *rest, _ = sorted(self._awake, key=lambda cell: cell.cell.used_at)
+        for cell in rest:
+            if not cell.may_rest:
+                continue
             self._awake.discard(cell)
             self._budget.resize(cell.tenant_id, cell.bytes_at_rest)
             self._keep(asyncio.create_task(self._rest(cell), context=contextvars.Context()))
@@ -182,7 +185,7 @@ class OpenCells:
                 break
 
     def _has_too_many_awake(self) -> bool:
-        return len(self._awake) > self._most_awake or (bool(self._awake) and self._budget.is_exceeded)
+        return len(self._awake) > self._most_awake or (len(self._awake) > 1 and self._budget.is_exceeded)
 
     async def _rest(self, cell: OpenCell) -> None:
         try:

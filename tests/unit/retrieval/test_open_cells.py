@@ -88,8 +88,8 @@ async def test_a_tenant_without_a_cell_is_lent_none(store: FakeCellStore) -> Non
 async def test_least_recently_used_cells_are_closed(store: FakeCellStore) -> None:
     tenants = [f"tenant_{number}" for number in range(5)]
     seed(store, *tenants)
-    two_cells_at_rest = 180_000
-    async with world(store, limit_bytes=two_cells_at_rest) as here:
+    one_awake_and_two_at_rest = 7 * 2**20 + 180_000
+    async with world(store, limit_bytes=one_awake_and_two_at_rest) as here:
         for tenant_id in tenants:
             async with here.cells.lease(tenant_id):
                 pass

@@ -162,3 +162,16 @@ async def test_a_call_in_the_store_keeps_it_open() -> None:
     await call
     cell.rest()
     assert not cell.is_awake
+
+
+async def test_the_last_one_stays_awake_whatever_it_takes() -> None:
+    store = FakeCellStore()
+    seed(store, TENANT)
+    async with world(store, limit_bytes=2) as here:
+        await search(here, TENANT)
+        calls: list[str] = []
+        store.before = calls.append
+        for _ in range(3):
+            await search(here, TENANT)
+            await asyncio.sleep(0.01)
+        assert "open" not in calls
