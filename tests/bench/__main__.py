@@ -1,6 +1,7 @@
 """Measure VecSec beside bare ChromaDB on the same data, section by section."""
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -36,12 +37,12 @@ def main() -> None:
 
 def _measure(sections: list[Section], task: Task, *, show_only: bool) -> None:
     for section in sections:
-        started = time.monotonic()
+        started, load_average = time.monotonic(), os.getloadavg()[0]
         findings = section.measure(task)
         name = f"{section.name}-quick" if task.is_quick else section.name
         report.show(name, findings)
         if not show_only:
-            report.keep(ROOT, name, findings, circumstances(ROOT))
+            report.keep(ROOT, name, findings, circumstances(ROOT, load_average))
             report.keep_goals(ROOT, [each.name for each in SECTIONS])
         Console().print(f"{name} took {time.monotonic() - started:.0f} s")
 

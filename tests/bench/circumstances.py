@@ -21,20 +21,26 @@ class Circumstances:
     machine: str
     commit: str
     versions: dict[str, str]
+    load_average: float
+    """Of the minute before: how many processes wanted a core. Above a tenth or two, others were at work, too."""
 
     @property
     def sentence(self) -> str:
         packages = ", ".join(f"{name} {number}" for name, number in self.versions.items())
-        return f"{self.taken_at}; {self.machine}; {packages}; commit {self.commit}."
+        return (
+            f"{self.taken_at}; {self.machine}; {packages}; commit {self.commit}; load average before the run "
+            f"{self.load_average:.1f}."
+        )
 
 
-def circumstances(root: Path) -> Circumstances:
-    """Those of this process, whose code lies in `root`."""
+def circumstances(root: Path, load_average: float) -> Circumstances:
+    """Those of this process, whose code lies in `root`, and of the minute before the measurement."""
     return Circumstances(
         taken_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=_machine(),
         commit=commit_of(root),
         versions={name: version(name) for name in PACKAGES},
+        load_average=load_average,
     )
 
 

@@ -8,7 +8,7 @@ from bench.findings import Figure, Findings, Line, Plot, Table, Task
 from bench.latencies import latency
 from bench.report import keep, keep_goals, with_section
 
-THEN = Circumstances("2026-01-02 03:04 UTC", "2 cores", "abc1234", {"numpy": "2.0"})
+THEN = Circumstances("2026-01-02 03:04 UTC", "2 cores", "abc1234", {"numpy": "2.0"}, load_average=0.1)
 PAGE = "# Benchmarks\n\n<!-- one -->\nold\n<!-- end of one -->\n\nprose\n\n<!-- two -->\nother\n<!-- end of two -->\n"
 
 
@@ -61,6 +61,7 @@ def test_findings_are_kept_as_json_plot_and_section(tmp_path: Path) -> None:
     page = (tmp_path / "BENCHMARKS.md").read_text()
     assert page.startswith(PAGE.partition("other")[0])
     assert "| a | 1 ms |" in page
+    assert "commit abc1234; load average before the run 0.1." in page
     assert "| p50 | 3 ms | ≤ 2 ms | **not reached** |" in page
     assert "](tests/bench/results/two-curve.png)" in page
     results = tmp_path / "tests" / "bench" / "results"
