@@ -1,11 +1,12 @@
 """Searches a collection inside the store, without ever starving: k visible documents are found if k exist.
 
-Where ids and labels of all rows are in memory, it is known how many are visible, and the cheaper of two ways is taken:
-over-fetch as their share calls for, or search among their ids. Otherwise,
-first the store's vector index is asked for more than is needed and what is not visible is left out. If that leaves too
-few, it is asked for as many as the share of visible ones among them calls for, unless that would take longer than what
-comes next: the store filters by label and metadata itself. If its approximate index then still gives fewer than there
-are, the rest is read and scored exactly.
+Where ids and labels of all rows are in memory, it is known how many are visible, and the cheapest of three ways is
+taken: over-fetch as their share calls for, read and score them all, or search among their ids.
+
+Otherwise, the store's vector index is asked for more than is needed and what is not visible is left out. If that leaves
+too few, it is asked for as many as the share of visible ones among them calls for, unless that would take longer than
+what comes next: the store filters by label and metadata itself. If its approximate index then still gives fewer than
+there are, the rest is read and scored exactly.
 """
 
 import heapq
@@ -39,8 +40,11 @@ _WIDEST = 500
 """A store takes some 0.1 ms a row that it hands out, and 20 to 30 ms to filter by few labels (measured)."""
 _MOST_IDS = 10_000
 _MILLISECONDS_A_FETCHED_ROW = 0.1
-_MILLISECONDS_AN_ALLOWED_ID = 0.0026
-"""Measured with 100,000 rows: 2 ms to look among 50 ids, 15 among 5,000."""
+_MILLISECONDS_A_READ_ROW = 0.065
+_MILLISECONDS_AMONG_IDS = 30.0
+_MILLISECONDS_AMONG_ONE_ID = 40_000.0
+"""Measured with 100,000 rows, in proportion: Chroma walks its graph until it meets allowed rows, so that few ids take
+it longer than many: 2 s for ten, 0.7 s for 1,000 and 0.4 s for 5,000, when an over-fetched row took 1 ms."""
 _ROWS_A_PAGE = 500
 
 
@@ -84,29 +88,31 @@ class StoreSearch:
         return await self._filtered(order, visibility, filtered_rows)
 
     async def _by_cost(self, roster: Roster, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
-        """Where it is known how many rows are visible: over-fetch as far as their share calls for, or name them all,
-        whichever takes less time."""
+        """Where it is known how many rows are visible: over-fetch as far as their share calls for, read them all, or
+        search among their ids, whichever takes least."""
         visible = await visibility.in_table(roster.labels)
         count = roster.count(visible)
         if not count:
             return SearchAnswer((), NOTHING_VISIBLE)
         wanted = min(order.k, count)
         overfetch = _OVERFETCH_EXTRA + wanted * 2 * len(roster) // count
+        to_read = count * _MILLISECONDS_A_READ_ROW
+        to_search_ids = _MILLISECONDS_AMONG_IDS + _MILLISECONDS_AMONG_ONE_ID / count
         found: list[ScoredDocument] = []
         filtered_rows = 0
-        if count > _MOST_IDS or overfetch * _MILLISECONDS_A_FETCHED_ROW < count * _MILLISECONDS_AN_ALLOWED_ID:
+        if count > _MOST_IDS or overfetch * _MILLISECONDS_A_FETCHED_ROW < min(to_read, to_search_ids):
             found, filtered_rows = await self._nearest(order, overfetch, RowCondition(), visibility)
             if len(found) >= wanted:
                 return SearchAnswer(found[: order.k], OVERFETCH, filtered_rows)
             if count > _MOST_IDS:
                 return await self._filtered(order, visibility, filtered_rows)
         ids = roster.ids(visible)
-        allowed = RowCondition(document_ids=tuple(ids))
-        found, _ = await self._nearest(order, order.k, allowed, visibility)
-        if len(found) >= wanted:
-            return SearchAnswer(found, ALLOWED, filtered_rows)
-        if not found:  # one of the ids was deleted meanwhile
-            return await self._filtered(order, visibility, filtered_rows)
+        if to_search_ids < to_read:
+            found, _ = await self._nearest(order, order.k, RowCondition(document_ids=tuple(ids)), visibility)
+            if len(found) >= wanted:
+                return SearchAnswer(found, ALLOWED, filtered_rows)
+            if not found:  # one of the ids was deleted meanwhile
+                return await self._filtered(order, visibility, filtered_rows)
         missed = sorted(set(ids) - {hit.document.document_id for hit in found})
         return SearchAnswer(await self._score_exactly(missed, found, order, visibility), EXHAUSTIVE, filtered_rows)
 
