@@ -67,7 +67,7 @@ def test_a_server_is_written_too(chroma_server: ChromaServer) -> None:
         (["--path", "{foreign}", "--collection", "others"], "does not exist"),
         (["--path", "/nonexistent", "--collection", "theirs"], "is not a ChromaDB directory"),
         (["--url", "http://127.0.0.1:1", "--collection", "theirs"], "cannot be read"),
-        (["--url", "ftp://host", "--collection", "theirs"], "must look like"),
+        (["--url", "ftp://host", "--collection", "theirs"], "write http://host:port"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_one_line(foreign: Path, arguments: list[str], reason: str) -> None:

@@ -19,6 +19,7 @@ ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 2.0
 _DATABASE_PREFIX = "vecsec-"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOW_TO_WRITE_IT = "write http://host:port or https://host:port"
 
 
 class TimedFastAPI(FastAPI):
@@ -49,9 +50,7 @@ class RemoteCellStore:
         try:
             self._location, settings = client_settings(url, api_key)
         except ValueError as error:
-            raise StartupError(
-                f"CHROMA_CONNECTION_STRING: {error}; write http://host:port or https://host:port"
-            ) from error
+            raise StartupError(f"CHROMA_CONNECTION_STRING: {error}") from error
         self._has_key = bool(api_key)
         self._chroma_tenant = chroma_tenant
         self._system = System(settings)
@@ -116,12 +115,15 @@ def client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
     """The server's address, and the settings of a client for it.
 
     Raises:
-        ValueError: if the URL is not one of a server.
+        ValueError: if the URL is not one of a server; says how to write one.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname, parts.port
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{error}; {_HOW_TO_WRITE_IT}") from error
     if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/") or parts.query or parts.username:
-        raise ValueError("not the address of a server")
+        raise ValueError(f"not the address of a server; {_HOW_TO_WRITE_IT}")
     port = port or _DEFAULT_PORTS[parts.scheme]
     settings = Settings(
         anonymized_telemetry=False,
