@@ -11,8 +11,10 @@ from vecsec_chassis.cache_metrics import Lookups
 from vecsec_gateway.peers import Plan
 
 _MAXIMUM_PLANS = 20_000
-_USABLE_SHARE = 0.5
-"""Of a grant's life: what is left has to last for the call that it is used in."""
+_RESERVED_SECONDS = 5.0
+_LONGEST_RESERVED_SHARE = 0.5
+"""Kept back of a grant's life, for it is judged when the call that it is used in arrives at retrieval. Should that take
+longer, retrieval refuses it and access is planned once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class RememberedPlans:
     def keep(self, key: PlanKey, plan: Plan) -> None:
         """Remember a plan, to read only: a write is rare, and should see the policy as it is."""
         if key.action is Action.READ:
-            self._plans[key] = plan, self._clock() + plan.lifetime * _USABLE_SHARE
+            reserved = min(_RESERVED_SECONDS, plan.lifetime * _LONGEST_RESERVED_SHARE)
+            self._plans[key] = plan, self._clock() + plan.lifetime - reserved
 
     def forget(self, key: PlanKey) -> None:
         """Ask for this plan again."""

@@ -41,7 +41,7 @@ class GatewaySettings(FlagSettings):
     retrieval_timeout_seconds: float = Field(5.0, alias="VECSEC_RETRIEVAL_TIMEOUT_SECONDS", gt=0, le=3600)
     """How long one try at the retrieval service may take."""
     plan_memory_seconds: float = Field(60.0, alias="VECSEC_PLAN_MEMORY_SECONDS", ge=0, le=3600)
-    """How long a caller's plan to read is remembered, at most for half of its grant's life; 0 asks each time."""
+    """How long a caller's plan to read is remembered, at most until its grant is about to end; 0 asks each time."""
     peer_lanes: int = Field(2, alias="VECSEC_PEER_LANES", ge=0, le=64)
     """How many long-lived streams to each peer carry the calls; 0 makes each call go by itself."""
     attempts: int = Field(3, alias="VECSEC_PEER_ATTEMPTS", ge=1, le=10)

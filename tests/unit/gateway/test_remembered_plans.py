@@ -1,4 +1,4 @@
-"""A plan is remembered for its very caller, tenant and action, for seconds, and never beyond half its grant's life."""
+"""A plan is remembered for its very caller, tenant and action, for seconds, and never until its grant ends."""
 
 import pytest
 
@@ -52,6 +52,15 @@ def test_a_plan_is_forgotten_after_its_time(plans: RememberedPlans, clock: Clock
 def test_a_short_grant_is_not_used_to_its_end(plans: RememberedPlans, clock: Clock) -> None:
     plans.keep(KEY, Plan(grant="g", lifetime=4.0, policy_version="v1", topics=()))
     clock.now += 2.1
+    assert plans.find(KEY) is None
+
+
+def test_what_is_left_of_a_grant_lasts_for_a_call(clock: Clock) -> None:
+    plans = RememberedPlans(clock, seconds=600)
+    plans.keep(KEY, PLAN)
+    clock.now += PLAN.lifetime - 5.1
+    assert plans.find(KEY) is PLAN
+    clock.now += 0.2
     assert plans.find(KEY) is None
 
 
