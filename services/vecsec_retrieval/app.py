@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import grpc
 import structlog
+from opentelemetry.metrics import Meter
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis import wire
 from vecsec_chassis.cache_metrics import show_caches
-from vecsec_chassis.certificate_watch import running_certificates
+from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.errors import StartupError
-from vecsec_chassis.flag import real_retrieval_flag
+from vecsec_chassis.flag import RealRetrievalFlag, real_retrieval_flag
 from vecsec_chassis.grants import GrantVerifier
 from vecsec_chassis.keys import key_source
 from vecsec_chassis.listening import Listening
@@ -101,30 +102,15 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             calls_waiting=lambda: threads.waiting,
             free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
-        decisions, embeddings = ResidualDecisions(), RememberedEmbeddings(models)
-        show_caches(
+        handlers = _handlers(
+            settings,
             telemetry.meter,
-            {
-                **wire.CACHES,
-                **answer_size.CACHES,
-                **tagging.CACHES,
-                "grants_verified": lambda: verifier.lookups,
-                "residuals": lambda: decisions.residual_lookups,
-                "visible_labels": lambda: decisions.visible_lookups,
-                "verdicts": lambda: decisions.verdict_lookups,
-                "embeddings": lambda: embeddings.lookups,
-                "answers": lambda: answers.lookups,
-            },
-        )
-        permissions = Permissions(verifier, flag, decisions)
-        handlers = RetrievalHandlers(
-            permissions=permissions,
-            searching=Searching(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
-            batches=BatchStore(cells, models),
-            reading=Reading(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
-            deleting=Deleting(permissions, cells),
-            listing=Listing(permissions, cells),
-            rereading=Rereading(permissions, cells),
+            metrics,
+            verifier=verifier,
+            flag=flag,
+            models=models,
+            cells=cells,
+            answers=answers,
         )
 
         def add_servicer(server: grpc.aio.Server) -> None:
@@ -134,16 +120,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=add_servicer,
-                listening=Listening(
-                    address=settings.bind_address,
-                    port=settings.port,
-                    port_setting="VECSEC_RETRIEVAL_PORT",
-                    certificates=certificates,
-                    allowed_peers=settings.allowed_peers,
-                    allowed_peers_setting="VECSEC_RETRIEVAL_ALLOWED_PEERS",
-                    health_port=settings.health_port,
-                    health_port_setting="VECSEC_RETRIEVAL_HEALTH_PORT",
-                ),
+                listening=_listening(settings, certificates),
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is
@@ -155,6 +132,57 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         await heartbeat.beat(service.health)
         await stack.enter_async_context(_running(heartbeat, service.health))
         yield service
+
+
+def _handlers(
+    settings: RetrievalSettings,
+    meter: Meter,
+    metrics: RetrievalMetrics,
+    *,
+    verifier: GrantVerifier,
+    flag: RealRetrievalFlag,
+    models: EmbeddingModels,
+    cells: OpenCells,
+    answers: RememberedAnswers,
+) -> RetrievalHandlers:
+    decisions, embeddings = ResidualDecisions(), RememberedEmbeddings(models)
+    show_caches(
+        meter,
+        {
+            **wire.CACHES,
+            **answer_size.CACHES,
+            **tagging.CACHES,
+            "grants_verified": lambda: verifier.lookups,
+            "residuals": lambda: decisions.residual_lookups,
+            "visible_labels": lambda: decisions.visible_lookups,
+            "verdicts": lambda: decisions.verdict_lookups,
+            "embeddings": lambda: embeddings.lookups,
+            "answers": lambda: answers.lookups,
+        },
+    )
+    permissions = Permissions(verifier, flag, decisions)
+    return RetrievalHandlers(
+        permissions=permissions,
+        searching=Searching(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
+        batches=BatchStore(cells, models),
+        reading=Reading(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
+        deleting=Deleting(permissions, cells),
+        listing=Listing(permissions, cells),
+        rereading=Rereading(permissions, cells),
+    )
+
+
+def _listening(settings: RetrievalSettings, certificates: WatchedCertificates | None) -> Listening:
+    return Listening(
+        address=settings.bind_address,
+        port=settings.port,
+        port_setting="VECSEC_RETRIEVAL_PORT",
+        certificates=certificates,
+        allowed_peers=settings.allowed_peers,
+        allowed_peers_setting="VECSEC_RETRIEVAL_ALLOWED_PEERS",
+        health_port=settings.health_port,
+        health_port_setting="VECSEC_RETRIEVAL_HEALTH_PORT",
+    )
 
 
 @contextmanager
