@@ -30,6 +30,8 @@ _ERROR_OF_STATUS: dict[grpc.StatusCode, type[VecSecError]] = {
 
 _ENDED_HERE = frozenset({"Channel closed!", "Locally cancelled by application!"})
 """What grpc says of calls that were cancelled on this side."""
+_BROKEN_HERE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What grpc.aio itself says of a stream that can no longer be written to or read, as when the gateway has just gone."""
 
 
 class FailedCall(Protocol):
@@ -60,7 +62,9 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
     if _find(status, retry_info):
         retry_after = max(0.0, retry_info.retry_delay.ToTimedelta().total_seconds())
     message = call.details() or f"the call failed with status {code.name}"
-    if code is grpc.StatusCode.CANCELLED and message not in _ENDED_HERE:
+    if (code, message) == _BROKEN_HERE:
+        code, message = grpc.StatusCode.UNAVAILABLE, "the connection to the gateway broke"
+    elif code is grpc.StatusCode.CANCELLED and message not in _ENDED_HERE:
         # A gateway that stops says so of calls that it has not begun, or not ended within its grace time.
         code, message = grpc.StatusCode.UNAVAILABLE, "the gateway stopped before it answered"
     kind = _ERROR_OF_STATUS.get(code, VecSecError)

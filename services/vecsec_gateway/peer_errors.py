@@ -8,6 +8,8 @@ from vecsec_gateway.peer_failures import PolicyTimedOut, RetrievalTimedOut
 
 _TRANSPORT_FAILURES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """Statuses of calls that the peer did not finish: it is gone, or it was stopped in the middle."""
+_BROKEN_HERE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+"""What grpc.aio itself says of a stream that can no longer be written to or read, as when the peer has just gone."""
 _STOPPING = frozenset({Reason.SHUTTING_DOWN})
 _TIMED_OUT = frozenset({Reason.DEADLINE_EXCEEDED})
 
@@ -46,7 +48,7 @@ def _is_timeout(rpc_error: grpc.aio.AioRpcError, said: VecSecError | None) -> bo
 
 def _is_gone(rpc_error: grpc.aio.AioRpcError, said: VecSecError | None) -> bool:
     if said is None:
-        return rpc_error.code() in _TRANSPORT_FAILURES
+        return rpc_error.code() in _TRANSPORT_FAILURES or (rpc_error.code(), rpc_error.details()) == _BROKEN_HERE
     return said.reason in _STOPPING
 
 

@@ -147,6 +147,12 @@ async def test_a_call_that_a_stopping_gateway_cancelled_is_tried_again(caller: C
         await caller.call("list_collections")
 
 
+async def test_a_call_whose_connection_broke_is_tried_again(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.failures.append(Failure(grpc.StatusCode.INTERNAL, "Internal error from Core"))
+    await caller.call("list_collections")
+    assert len(gateway.received) == 2
+
+
 async def test_a_gateway_that_does_not_answer_meets_the_deadline(make_caller: MakeCaller) -> None:
     server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(30), "127.0.0.1", 0)
     async with server:
