@@ -63,8 +63,8 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
         retry_after = max(0.0, retry_info.retry_delay.ToTimedelta().total_seconds())
     message = call.details() or f"the call failed with status {code.name}"
     if (code, message) == _BROKEN_HERE:
-        code, message = grpc.StatusCode.UNAVAILABLE, "the connection to the gateway broke"
-    elif code is grpc.StatusCode.CANCELLED and message not in _ENDED_HERE:
+        return errors.ConnectionBroke("the connection to the gateway broke", request_id=request_id)
+    if code is grpc.StatusCode.CANCELLED and message not in _ENDED_HERE:
         # A gateway that stops says so of calls that it has not begun, or not ended within its grace time.
         code, message = grpc.StatusCode.UNAVAILABLE, "the gateway stopped before it answered"
     kind = _ERROR_OF_STATUS.get(code, VecSecError)

@@ -87,6 +87,14 @@ class Unavailable(VecSecError):
     status = StatusCode.UNAVAILABLE
 
 
+class ConnectionBroke(Unavailable):
+    """The connection to the gateway broke under the call: the gateway has gone, or it refused while we were writing."""
+
+    @property
+    def is_unexplained(self) -> bool:
+        return True
+
+
 class ResourceExhausted(VecSecError):
     """A limit was reached: calls, the size of a message, the room on the disk."""
 

@@ -13,6 +13,7 @@ import vecsec_client
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import error_reason_pb2
 from vecsec_client import NO_RETRIES, RetryPolicy, VecSecError
+from vecsec_client.error_details import from_rpc_error
 from vecsec_client.retrying import Deadline, is_transient
 
 UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, reason="RETRIEVAL_UNAVAILABLE")
@@ -151,6 +152,16 @@ async def test_a_call_whose_connection_broke_is_tried_again(caller: Caller, gate
     gateway.failures.append(Failure(grpc.StatusCode.INTERNAL, "Internal error from Core"))
     await caller.call("list_collections")
     assert len(gateway.received) == 2
+
+
+def test_a_broken_connection_may_hide_a_refusal() -> None:
+    """grpc.aio says the same when the gateway refuses a batch while the next one is being written."""
+    broken = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), details="Internal error from Core"
+    )
+    error = from_rpc_error(broken, "r")
+    assert error.is_unexplained
+    assert is_transient(error)
 
 
 async def test_a_gateway_that_does_not_answer_meets_the_deadline(make_caller: MakeCaller) -> None:
