@@ -29,12 +29,6 @@ class Criteria(Protocol):
         ...
 
 
-class StoredDocument(Protocol):
-    """A document as retrieval sent it; passed on unread."""
-
-    document_id: str
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row on its way to the caller. What decides over it stands apart from what is only passed on."""
@@ -43,8 +37,8 @@ class Row:
     label: Label
     score: float
     provenance: Provenance
-    content: StoredDocument | str
-    """The stored document or, of a made-up row, its text."""
+    content: object
+    """The document as retrieval sent it, which is passed on unread, or the text of a made-up row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,10 @@ from vecsec_gateway.peers import (
     IdPageRequest,
     LabelPageRequest,
     Lookup,
-    Provenance,
     Row,
     Search,
 )
-from vecsec_gateway.wire import WireCriteria, provenance_from_proto, row_from_document
+from vecsec_gateway.wire import WireCriteria, row_from_document, rows_from_results
 
 _SERVICE = "vecsec.retrieval.v1.RetrievalService"
 
@@ -50,11 +49,7 @@ class RetrievalClient:
             include_embeddings=search.include_embeddings,
         )
         response = await self._call(self._stub.SearchDocuments, "SearchDocuments", request, deadline)
-        rows = [
-            row_from_document(scored.document, scored.score, provenance_from_proto(scored.provenance))
-            for scored in response.results
-        ]
-        return FoundRows(rows, response.strategy)
+        return FoundRows(rows_from_results(response.results), response.strategy)
 
     async def get(self, grant: str, lookup: Lookup, deadline: Deadline) -> list[Row]:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""
@@ -65,7 +60,7 @@ class RetrievalClient:
             include_embeddings=lookup.include_embeddings,
         )
         response = await self._call(self._stub.GetDocuments, "GetDocuments", request, deadline)
-        return [row_from_document(document, 0.0, Provenance.REAL) for document in response.documents]
+        return [row_from_document(document) for document in response.documents]
 
     async def delete(self, grant: str, lookup: Lookup, deadline: Deadline) -> int:
         """Delete by id."""

@@ -1,8 +1,7 @@
 """The gateway's own messages to values and back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from cachetools import LRUCache, cached
 
@@ -21,8 +20,6 @@ from vecsec_gateway.search import SearchAnswer
 _REMEMBERED_LABELS_BYTES = 16 * 1024 * 1024
 """A tenant has few distinct labels and many rows, so labels are converted once and remembered, each way in so much
 memory: writers choose how much a label holds."""
-
-ProvenanceNumber: TypeAlias = "document_pb2.Provenance.ValueType"
 
 _NUMBER_OF_PROVENANCE = {
     Provenance.UNKNOWN: document_pb2.PROVENANCE_UNSPECIFIED,
@@ -100,23 +97,37 @@ def collection_id_of(
     return request.collection_id or DEFAULT_COLLECTION_ID
 
 
-def row_from_document(document: document_pb2.Document, score: float, provenance: Provenance) -> Row:
-    """A row that retrieval sent.
+def row_from_document(document: document_pb2.Document) -> Row:
+    """A row that retrieval sent; its provenance goes without saying, for only searches are ever made up.
 
     Raises:
         VecSecError: if its label cannot be one.
     """
     return Row(
         document_id=document.document_id,
-        label=_remembered_label(document.label.SerializeToString(deterministic=True)),
-        score=score,
-        provenance=provenance,
+        label=_label_of(document),
+        score=0.0,
+        provenance=Provenance.REAL,
         content=document,
     )
 
 
-def provenance_from_proto(number: ProvenanceNumber) -> Provenance:
-    return _PROVENANCE_OF_NUMBER.get(number, Provenance.UNKNOWN)
+def rows_from_results(results: Iterable[document_pb2.ScoredDocument]) -> list[Row]:
+    """The rows that retrieval found.
+
+    Raises:
+        VecSecError: if the label of one cannot be one.
+    """
+    return [
+        Row(
+            document_id=(document := scored.document).document_id,
+            label=_label_of(document),
+            score=scored.score,
+            provenance=_PROVENANCE_OF_NUMBER.get(scored.provenance, Provenance.UNKNOWN),
+            content=scored,
+        )
+        for scored in results
+    ]
 
 
 def document_to_proto(row: Row) -> document_pb2.Document:
@@ -128,11 +139,7 @@ def document_to_proto(row: Row) -> document_pb2.Document:
 
 def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
     provenance = _NUMBER_OF_PROVENANCE[answer.provenance]
-    return gateway_pb2.SearchDocumentsResponse(
-        results=[
-            document_pb2.ScoredDocument(document=document_to_proto(row), score=row.score, provenance=provenance)
-            for row in answer.rows
-        ],
+    response = gateway_pb2.SearchDocumentsResponse(
         provenance=provenance,
         mock_reason=_NUMBER_OF_MOCK_REASON[answer.mock_reason],
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
@@ -140,6 +147,12 @@ def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2
         request_id=request_id,
         strategy=answer.strategy,
     )
+    for row in answer.rows:
+        if isinstance(row.content, document_pb2.ScoredDocument):
+            response.results.add().CopyFrom(row.content)
+        else:
+            response.results.add(document=document_to_proto(row), score=row.score, provenance=provenance)
+    return response
 
 
 def count_question_from_proto(request: gateway_pb2.CountViolationsRequest) -> policy_pb2.CountViolationsRequest:
@@ -168,6 +181,10 @@ def list_question_from_proto(request: gateway_pb2.ListViolationsRequest) -> poli
 def _weight(label: Label) -> int:
     """Of what is remembered: the label and its message."""
     return 2 * label.weight
+
+
+def _label_of(document: document_pb2.Document) -> Label:
+    return _remembered_label(document.label.SerializeToString(deterministic=True))
 
 
 @cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=_weight), info=True)

@@ -28,7 +28,7 @@ class EmbeddingModel(Protocol):
         ...
 
     def embed(self, texts: Sequence[str]) -> Matrix:
-        """The embeddings, of shape (texts, dimensions); blocks."""
+        """The embeddings, of shape (texts, dimensions): of length 1, or zeros where a text says nothing; blocks."""
         ...
 
 
@@ -47,15 +47,22 @@ class WordLlamaModel:
         self._token_vectors = model.embedding
 
     def embed(self, texts: Sequence[str]) -> Matrix:
+        if len(texts) == 1 and 0 < len(texts[0]) <= _CHARACTERS_A_PIECE:
+            # A query: the same without the pieces, in two thirds of the time.
+            return direction(self._sum(self._tokenizer.encode(texts[0], add_special_tokens=False).ids))[np.newaxis]
         sums = np.zeros((len(texts), self._token_vectors.shape[1]), dtype=np.float32)
         for batch in _batches(texts):
             encodings = self._tokenizer.encode_batch_fast([piece for _, piece in batch], add_special_tokens=False)
             for (number, _), encoding in zip(batch, encodings, strict=True):
-                # The tokenizer knows a few tokens more than there are vectors; the package clips them, too.
-                sums[number] += self._token_vectors.take(encoding.ids, axis=0, mode="clip").sum(axis=0)
+                sums[number] += self._sum(encoding.ids)
         for each in sums:
             each[:] = direction(each)  # that of the sum is that of the mean
         return sums
+
+    def _sum(self, token_ids: Sequence[int]) -> Vector:
+        # The tokenizer knows a few tokens more than there are vectors; the package clips them, too.
+        total: Vector = np.add.reduce(self._token_vectors.take(token_ids, axis=0, mode="clip"), axis=0)
+        return total
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[tuple[int, str]]]:

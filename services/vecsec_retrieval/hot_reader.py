@@ -15,7 +15,6 @@ from vecsec_retrieval.remembered_answers import AnswerKey, RememberedAnswer, Rem
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, ScoredDocument
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.vectors import direction
 
 STRATEGY = "exact_scan"
 REMEMBERED = "remembered"
@@ -125,7 +124,7 @@ def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[
         documents = snapshot.documents
         if order.metadata is not None:
             _narrow(mask, snapshot, predicate(order.metadata))
-        return top_k(snapshot.scanned, mask, direction(order.vector), order.k, lambda row: documents[row].document_id)
+        return top_k(snapshot.scanned, mask, order.vector, order.k, lambda row: documents[row].document_id)
 
     return scan
 

@@ -44,9 +44,10 @@ class IndexSnapshot:
 
     def mask(self, visible: Visible) -> Mask:
         """The living rows whose label is visible; labels beyond the array are not."""
-        known = np.zeros(max(len(visible), int(self.label_codes.max(initial=-1)) + 1), dtype=np.bool_)
-        known[: len(visible)] = visible
-        return known[self.label_codes] & self.alive
+        known = np.zeros(len(visible) + 1, dtype=np.bool_)
+        known[:-1] = visible
+        bear_visible = known.take(self.label_codes, mode="clip")  # codes beyond the array are clipped to its end
+        return np.logical_and(bear_visible, self.alive, out=bear_visible)
 
     def metadata_keys(self, mask: Mask) -> frozenset[str]:
         """The metadata keys of these rows."""

@@ -49,6 +49,10 @@ class MemoryBudget:
         self._bytes_of: OrderedDict[str, int] = OrderedDict()
         self._total = 0
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is such an entry."""
+        return name in self._bytes_of
+
     @property
     def limit_bytes(self) -> int:
         """The limit of all memory."""

@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 _LOADS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
+_SETTLE_SECONDS = 0.05
 
 
 class OpenCells:
@@ -57,6 +58,8 @@ class OpenCells:
         """Those of the open ones for which Chroma is open."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._unsettled: set[OpenCell] = set()
+        self._settling: asyncio.TimerHandle | None = None
         self._damaged: set[str] = set()
         self._gave_back_at = time.monotonic()
         self._measured = (-1, -1, -1)
@@ -91,7 +94,10 @@ class OpenCells:
             raise
         finally:
             cell.leases -= 1
-            self._settle(cell)
+            if create or cell.must_close or tenant_id not in self._budget:
+                self._settle(cell)
+            else:
+                self._settle_soon(cell)
 
     async def close_one(self, tenant_id: str) -> None:
         """Close a tenant's cell as soon as nobody uses it, and with it what is in memory; whoever wants it waits."""
@@ -103,6 +109,8 @@ class OpenCells:
 
     async def aclose(self) -> None:
         """Close every cell, when calls have ended; a write that outlived its call is waited for."""
+        if self._settling is not None:
+            self._settling.cancel()
         for cell in list(self._open.values()):
             self._start_closing(cell)
         while self._tasks:
@@ -153,6 +161,18 @@ class OpenCells:
             resting = RestingCell(cell, lambda: self._reopened(tenant_id))
             self._open[tenant_id] = OpenCell(resting, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
             return True
+
+    def _settle_soon(self, cell: OpenCell) -> None:
+        """Not before a reader has its answer, and once for all that read in this time: they change next to nothing."""
+        self._unsettled.add(cell)
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._settle_readers)
+
+    def _settle_readers(self) -> None:
+        self._settling = None
+        unsettled, self._unsettled = self._unsettled, set()
+        for cell in unsettled:
+            self._settle(cell)
 
     def _settle(self, cell: OpenCell) -> None:
         """Account for what the cell takes now, and close whatever has to go."""

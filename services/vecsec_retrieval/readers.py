@@ -15,7 +15,7 @@ class SearchOrder:
     """What to look for in a collection."""
 
     vector: Vector
-    """Of the collection's dimensions, with a direction."""
+    """Of the collection's dimensions and length 1."""
     k: int
     metadata: MetadataFilter | None = None
 

@@ -18,7 +18,7 @@ from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import ScoredDocument, Vector
 from vecsec_retrieval.store_search import NOTHING_VISIBLE
-from vecsec_retrieval.vectors import has_direction
+from vecsec_retrieval.vectors import direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Searching:
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
         note(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
         # How an answer was found tells whether hidden rows were in the way.
-        return answer if grant.may_configure else replace(answer, strategy="")
+        return answer if grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
 
     async def _search_in(
         self, collection: OpenCollection, request: SearchRequest, visibility: Visibility
@@ -104,7 +104,7 @@ class Searching:
         if request.vector is None:
             assert request.text is not None
             vector = await self._embeddings.embed_query(asker, collection.info.embedding_model, request.text)
-            if not has_direction(vector):
+            if not vector.any():
                 raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
             return vector
         dimensions = collection.info.dimensions
@@ -113,9 +113,10 @@ class Searching:
                 "query.vector.values",
                 f"has {len(request.vector)} numbers; this collection's embeddings have {dimensions}",
             )
-        if not has_direction(request.vector):
+        vector = direction(request.vector)
+        if not vector.any():
             raise InvalidRequest.of("query.vector.values", "must not be all zero: cosine similarity needs a direction")
-        return request.vector
+        return vector
 
 
 async def _with_embeddings(

@@ -24,7 +24,7 @@ from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.roster import Roster
 from vecsec_retrieval.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.vectors import direction, normalised
+from vecsec_retrieval.vectors import normalised
 from vecsec_retrieval.visible_rows import see, visible_rows_condition
 
 OVERFETCH = "chroma_overfetch"
@@ -176,7 +176,7 @@ def _scored(documents: Sequence[Document], query: Vector) -> list[ScoredDocument
     embeddings = [document.embedding for document in documents if document.embedding is not None]
     if not embeddings:
         return []
-    similarities = normalised(np.stack(embeddings)) @ direction(query)
+    similarities = normalised(np.stack(embeddings)) @ query
     return [
         ScoredDocument(replace(document, embedding=None), min(1.0, max(-1.0, similarity)))
         for document, similarity in zip(documents, similarities.tolist(), strict=True)

@@ -16,7 +16,7 @@ from vecsec_retrieval.importing import ImportBatch, ImportProgress
 from vecsec_retrieval.listing import LabelPage, VisibleCollection
 from vecsec_retrieval.readers import SearchAnswer
 from vecsec_retrieval.reading import GetRequest
-from vecsec_retrieval.rows import Document, MetadataValue, ScoredDocument, Vector
+from vecsec_retrieval.rows import Document, MetadataValue, Vector
 from vecsec_retrieval.searching import SearchRequest
 
 _DOCUMENTS_AT_ONCE = 200
@@ -44,16 +44,17 @@ def search_request(message: pb.SearchDocumentsRequest) -> SearchRequest:
 
 async def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
     """The answer; while a long one is made, others get their turn."""
-    results: list[document_pb2.ScoredDocument] = []
-    for start in range(0, len(answer.results), _DOCUMENTS_AT_ONCE):
-        if start:
-            await asyncio.sleep(0)
-        results.extend(map(_scored_document, answer.results[start : start + _DOCUMENTS_AT_ONCE]))
-    return pb.SearchDocumentsResponse(
-        results=results,
+    message = pb.SearchDocumentsResponse(
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
         strategy=answer.strategy,
     )
+    for number, result in enumerate(answer.results, 1):
+        # Filled in where it stands: a message that is put into another one is copied.
+        scored = message.results.add(score=result.score, provenance=document_pb2.PROVENANCE_REAL)
+        _fill(scored.document, result.document)
+        if number % _DOCUMENTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return message
 
 
 def get_request(message: pb.GetDocumentsRequest) -> GetRequest:
@@ -66,7 +67,10 @@ def get_request(message: pb.GetDocumentsRequest) -> GetRequest:
 
 
 def get_response(documents: Iterable[Document]) -> pb.GetDocumentsResponse:
-    return pb.GetDocumentsResponse(documents=[_document(document) for document in documents])
+    message = pb.GetDocumentsResponse()
+    for document in documents:
+        _fill(message.documents.add(), document)
+    return message
 
 
 def import_batch(message: pb.ImportDocumentsRequest) -> ImportBatch:
@@ -125,20 +129,14 @@ def collection_id(text: str) -> str:
     return text or DEFAULT_COLLECTION_ID
 
 
-def _scored_document(result: ScoredDocument) -> document_pb2.ScoredDocument:
-    return document_pb2.ScoredDocument(
-        document=_document(result.document), score=result.score, provenance=document_pb2.PROVENANCE_REAL
-    )
-
-
-def _document(document: Document) -> document_pb2.Document:
-    return document_pb2.Document(
-        document_id=document.document_id,
-        text=document.text,
-        label=wire.label_message(document.label),
-        metadata={key: wire.value_to_proto(value) for key, value in document.metadata.items()},
-        embedding=None if document.embedding is None else document.embedding.tolist(),
-    )
+def _fill(message: document_pb2.Document, document: Document) -> None:
+    message.document_id = document.document_id
+    message.text = document.text
+    message.label.CopyFrom(wire.label_message(document.label))
+    for key, value in document.metadata.items():
+        message.metadata[key].CopyFrom(wire.value_to_proto(value))
+    if document.embedding is not None:
+        message.embedding.extend(document.embedding.tolist())
 
 
 def _new_document(message: document_pb2.DocumentInput, number: int) -> NewDocument:

@@ -19,6 +19,7 @@ from vecsec_retrieval.readers import SearchOrder
 from vecsec_retrieval.rows import CollectionInfo, Document
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.vectors import direction
 
 DIMENSIONS = 24
 ROWS = 1_500
@@ -75,7 +76,7 @@ async def test_k_are_found_if_k_exist_and_nearly_all_of_the_nearest(filled: tupl
                 if each.label.sensitivity and each.label.sensitivity <= clearance and holds(each.metadata)
             ]
             for _ in range(3):
-                query = random.standard_normal(DIMENSIONS).astype(np.float32)
+                query = direction(random.standard_normal(DIMENSIONS).astype(np.float32))
                 answer = await reader.search(SearchOrder(query, K, condition), eyes(up_to(clearance)))
                 found = [each.document.document_id for each in answer.results]
                 assert len(found) == min(K, len(matching))

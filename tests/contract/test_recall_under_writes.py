@@ -28,6 +28,7 @@ from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, Vector
 from vecsec_retrieval.store_search import ALLOWED, EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.vectors import direction
 
 TENANT = "tenant_a"
 DIMENSIONS = 16
@@ -152,7 +153,7 @@ class Run:
     async def searches(self) -> None:
         for _ in range(SEARCHES):
             clearance = Sensitivity(int(self.random.choice(np.array(Sensitivity))))
-            query = self.random.standard_normal(DIMENSIONS).astype(np.float32)
+            query = direction(self.random.standard_normal(DIMENSIONS).astype(np.float32))
             start = self.history.now()
             async with self.here.cells.lease(TENANT) as cell:
                 assert cell is not None

@@ -8,6 +8,7 @@ from chromadb.utils.embedding_functions import config_to_embedding_function
 
 from vecsec_chassis.errors import RetrievalUnavailable, StartupError
 from vecsec_retrieval.rows import Matrix
+from vecsec_retrieval.vectors import normalised
 
 PREFIX = "chroma:"
 _RETRY_SECONDS = 5.0
@@ -34,7 +35,7 @@ class ChromaModel:
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         try:
-            return np.asarray(self._function(list(texts)), dtype=np.float32)
+            return normalised(np.asarray(self._function(list(texts)), dtype=np.float32))
         except (OSError, httpx.HTTPError, RuntimeError, ValueError) as error:
             raise RetrievalUnavailable(
                 "the embedding model does not answer",

@@ -15,6 +15,7 @@ from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import SearchOrder
 from vecsec_retrieval.rows import CollectionInfo
 from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.vectors import direction
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
 
@@ -245,7 +246,7 @@ async def test_a_collection_that_would_not_fit_stays_in_the_store(store: FakeCel
         collection.warm()
         await collection.loaded()
         assert not isinstance(collection.reader(), HotReader)
-        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 5)
+        order = SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 5)
         catalogued = [document(str(number)) for number in range(50)]
         collection.catalogue.add(collection.catalogue.missing_entries(catalogued))
         assert len((await collection.reader().search(order, eyes(permit()))).results) == 5

@@ -22,7 +22,9 @@ from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.tagging import label_key, to_stored
+from vecsec_retrieval.vectors import direction
 
+EVEN = direction(np.ones(DIMENSIONS, dtype=np.float32))
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
 METADATA = st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([1, 2, 2.5, "1", True]))
 DOCUMENTS = st.lists(
@@ -91,7 +93,7 @@ async def test_a_reader_finds_the_best_visible_documents_and_no_others(
     k: int,
     seed: int,
 ) -> None:
-    vector = np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+    vector = direction(np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32))
     order = SearchOrder(vector, k, condition)
     visible = [each for each in documents if each.label.sensitivity and each.label.sensitivity <= clearance]
     async with (
@@ -151,7 +153,7 @@ async def test_the_store_is_asked_no_more_than_it_takes(
     async with world(FakeCellStore(has_other_writers=True)) as here, here.cells.lease(TENANT, create=True) as cell:
         assert cell is not None
         collection = await fill(cell, random_documents(400, sensitivity))
-        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 10)
+        order = SearchOrder(EVEN, 10)
         answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
         assert len(answer.results) == 10
         assert answer.strategy == strategy
@@ -170,7 +172,7 @@ async def test_a_search_never_starves_on_a_forgetful_index() -> None:
         assert cell is not None
         replace_store_side(here, cell, ForgetfulCell)
         collection = await fill(cell, documents)
-        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 50)
+        order = SearchOrder(EVEN, 50)
         answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
         assert answer.strategy == EXHAUSTIVE
         found = [each.document.document_id for each in answer.results]
@@ -180,7 +182,7 @@ async def test_a_search_never_starves_on_a_forgetful_index() -> None:
 
 @pytest.mark.parametrize("has_other_writers", [False, True], ids=["hot", "cold"])
 async def test_untagged_rows_are_readable_by_nobody(has_other_writers: bool) -> None:
-    vector = np.ones(DIMENSIONS, dtype=np.float32)
+    vector = EVEN
     half_tagged = to_stored(document("half", vector)).metadata
     stray = [
         StoredRow("bare", "text", {}, vector),
@@ -220,7 +222,7 @@ async def test_labels_of_other_writers_turn_up_within_a_second(monkeypatch: pyte
             assert other is not None
             await fill(other, [document("secret", of=label(Sensitivity.SECRET), metadata={"x": 1})])
         # A row that is met says itself what its label is.
-        answer = await mine.reader().search(SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 2), eyes(permit()))
+        answer = await mine.reader().search(SearchOrder(EVEN, 2), eyes(permit()))
         assert {each.document.document_id for each in answer.results} == {"public", "secret"}
         monkeypatch.setattr("vecsec_retrieval.label_catalogue._FRESH_SECONDS", -1.0)
         assert await mine.reader().count(eyes(permit())) == 2
@@ -299,7 +301,7 @@ async def test_where_most_of_very_many_labels_are_visible_rows_are_found_by_meta
         assert cell is not None
         replace_store_side(here, cell, WatchedCell)
         collection = await fill(cell, documents)
-        order = SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 10, Equals("rare", value=True))
+        order = SearchOrder(EVEN, 10, Equals("rare", value=True))
         answer = await collection.reader().search(order, eyes(up_to(Sensitivity.PUBLIC)))
         assert [each.document.document_id for each in answer.results] == expected_ids(
             documents, order, Sensitivity.PUBLIC

@@ -20,6 +20,7 @@ from vecsec_retrieval.remembered_answers import AnswerKey, RememberedAnswer, Rem
 from vecsec_retrieval.residuals import ResidualDecisions, Visibility
 from vecsec_retrieval.rows import Document, Vector
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.vectors import direction
 
 ALICE = grant(up_to(Sensitivity.INTERNAL))
 VALUES = (1, True, 1.0, "1")
@@ -27,7 +28,7 @@ VALUES = (1, True, 1.0, "1")
 
 
 def vector(seed: int) -> Vector:
-    return np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32)
+    return direction(np.random.default_rng(seed).standard_normal(DIMENSIONS).astype(np.float32))
 
 
 def row(number: int, seed: int, sensitivity: Sensitivity = Sensitivity.PUBLIC) -> Document:

@@ -15,6 +15,7 @@ from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.rows import CollectionInfo
 from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.vectors import direction
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
 TENANTS = [f"tenant_{number}" for number in range(6)]
@@ -38,7 +39,7 @@ async def search(here: World, tenant_id: str) -> SearchAnswer:
         assert collection is not None
         await collection.loaded()
         reader = await collection.prompt_reader()
-        return await reader.search(SearchOrder(np.ones(DIMENSIONS, dtype=np.float32), 3), eyes(permit()))
+        return await reader.search(SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 3), eyes(permit()))
 
 
 async def collections(here: World, tenant_id: str) -> int:
