@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 POLL_SECONDS = 0.25
+_REST_SECONDS = 0.1
+"""After which a change is looked at again. A reader checks at the end that nothing has changed meanwhile."""
 
 Fingerprint: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 """What is seen of files: name, change and modification time, size and inode of each that is there."""
@@ -53,6 +55,9 @@ class AtRest:
     async def change(self) -> Fingerprint | None:
         """Look; what is there now, if it is not known and was the same at the last look."""
         before, self._seen = self._seen, await asyncio.to_thread(self._look)
+        if self._seen not in (before, self._known):
+            await asyncio.sleep(_REST_SECONDS)
+            before, self._seen = self._seen, await asyncio.to_thread(self._look)
         return self._seen if self._seen == before and self._seen != self._known else None
 
     def forget(self) -> None:
