@@ -124,7 +124,7 @@ def rows_from_results(results: Iterable[document_pb2.ScoredDocument]) -> list[Ro
             label=_label_of(document),
             score=scored.score,
             provenance=_PROVENANCE_OF_NUMBER.get(scored.provenance, Provenance.UNKNOWN),
-            content=scored,
+            content=document,
         )
         for scored in results
     ]
@@ -148,10 +148,9 @@ def search_answer_to_proto(answer: SearchAnswer, request_id: str) -> gateway_pb2
         strategy=answer.strategy,
     )
     for row in answer.rows:
-        if isinstance(row.content, document_pb2.ScoredDocument):
-            response.results.add().CopyFrom(row.content)
-        else:
-            response.results.add(document=document_to_proto(row), score=row.score, provenance=provenance)
+        # Filled in where it stands: a message that is put into another one is copied, and once is enough.
+        result = response.results.add(score=row.score, provenance=provenance)
+        result.document.CopyFrom(document_to_proto(row))
     return response
 
 

@@ -18,6 +18,7 @@ from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, Policy
 from vecsec_policy.trying import TrialFailed, tried
 from vecsec_policy.watching import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
 
+_REST_BEFORE_A_TRIAL_SECONDS = 0.1
 _EMPTIED_AT_ONCE = 1_000
 """About 2 ms."""
 _PAUSE_SECONDS = 0.005
@@ -57,7 +58,7 @@ class WatchedPolicy:
         self._folder = folder
         self._report = report
         self._recent = recent
-        self._files = AtRest(lambda: folder_fingerprint(folder))
+        self._files = AtRest(lambda: folder_fingerprint(folder), rest_seconds=_REST_BEFORE_A_TRIAL_SECONDS)
         self._second_thoughts = _SecondThoughts()
         self.policy = first_snapshot(folder)
 

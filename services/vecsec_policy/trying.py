@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vecsec_chassis.errors import StartupError
@@ -50,10 +51,11 @@ def _start(folder: Path) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(  # noqa: S603 (our own module; a folder's name is no option there)
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        # From here and not by itself: to start and to import takes a third of its time.
-        os.setpriority(os.PRIO_PROCESS, process.pid, _LESS_URGENT_THAN_REQUESTS)
     except OSError as error:
         raise TrialFailed(f"{folder}: no process could be started to check it: {error.strerror or error}") from error
+    with suppress(OSError):  # where it is forbidden, the trial is in nobody's way for long
+        # From here and not by itself: to start and to import takes a third of its time.
+        os.setpriority(os.PRIO_PROCESS, process.pid, _LESS_URGENT_THAN_REQUESTS)
     return process
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 POLL_SECONDS = 0.25
-_REST_SECONDS = 0.1
-"""After which a change is looked at again. A reader checks at the end that nothing has changed meanwhile."""
 
 Fingerprint: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 """What is seen of files: name, change and modification time, size and inode of each that is there."""
@@ -46,8 +44,13 @@ def folder_fingerprint(folder: Path, suffixes: tuple[str, ...] = POLICY_SUFFIXES
 class AtRest:
     """Tells of a change once what it looks at was the same twice in a row."""
 
-    def __init__(self, look: Callable[[], Fingerprint]) -> None:
-        """Take what is there now as known: make this before the files are read for the first time."""
+    def __init__(self, look: Callable[[], Fingerprint], *, rest_seconds: float = POLL_SECONDS) -> None:
+        """Take what is there now as known: make this before the files are read for the first time.
+
+        Something is at rest if it is the same after `rest_seconds`; fewer will do where reading takes long, for at the
+        end of that it is looked at again (see `settle`).
+        """
+        self._rest_seconds = rest_seconds
         self._look = look
         self._seen = look()
         self._known: Fingerprint | None = self._seen
@@ -56,7 +59,7 @@ class AtRest:
         """Look; what is there now, if it is not known and was the same at the last look."""
         before, self._seen = self._seen, await asyncio.to_thread(self._look)
         if self._seen not in (before, self._known):
-            await asyncio.sleep(_REST_SECONDS)
+            await asyncio.sleep(self._rest_seconds)
             before, self._seen = self._seen, await asyncio.to_thread(self._look)
         return self._seen if self._seen == before and self._seen != self._known else None
 

@@ -103,7 +103,9 @@ def refuse_unfit_embeddings(documents: Sequence[Document], dimensions: int) -> N
                 FieldViolation(field, f"has {length} numbers; this collection's embeddings have {dimensions}")
             )
         elif not has_direction(document.embedding):
-            violations.append(FieldViolation(field, "must not be all zero: cosine similarity needs a direction"))
+            violations.append(
+                FieldViolation(field, "must have a length between 1e-15 and 1e15: cosine similarity needs a direction")
+            )
     if violations:
         raise InvalidRequest(violations)
 

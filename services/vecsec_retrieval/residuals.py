@@ -19,6 +19,8 @@ from vecsec_retrieval.label_table import LabelTable, Visible
 
 _REMEMBERED_VERDICTS = 100_000
 """Of all residuals together: some 40 MB."""
+_MOST_OF_ONE = _REMEMBERED_VERDICTS // 2
+"""Of one residual: a tenant whose labels fall into ever more classes leaves room for the others."""
 _VERDICTS_WORTH_A_RESIDUAL = 50
 """A residual itself takes as much memory as so many verdicts; so 2,000 of them are remembered."""
 _NUMBERS = itertools.count()
@@ -38,7 +40,13 @@ class _Residual:
     verdicts: dict[Signature, bool] = field(default_factory=dict)
 
     def weight(self) -> int:
-        return _VERDICTS_WORTH_A_RESIDUAL + min(len(self.verdicts), _REMEMBERED_VERDICTS - _VERDICTS_WORTH_A_RESIDUAL)
+        return _VERDICTS_WORTH_A_RESIDUAL + len(self.verdicts)
+
+    def remember(self, verdicts: Mapping[Signature, bool]) -> None:
+        """Keep some verdicts; where there are too many, those that were kept before go."""
+        if len(self.verdicts) + len(verdicts) > _MOST_OF_ONE:
+            self.verdicts.clear()
+        self.verdicts.update(verdicts)
 
 
 class ResidualDecisions:
@@ -99,12 +107,14 @@ class ResidualDecisions:
             }
             self.verdict_lookups.hits += len(batch) - len(undecided)
             self.verdict_lookups.misses += len(undecided)
+            known = residual.verdicts
             if undecided:
                 is_new = True
-                residual.verdicts.update(
-                    zip(undecided, _decide(residual.policies, residual.key[0], undecided.values()), strict=True)
-                )
-            verdicts.extend(residual.verdicts[signature] for signature in signatures)
+                decided = _decide(residual.policies, residual.key[0], undecided.values())
+                known = {signature: known[signature] for signature in signatures if signature in known}
+                known |= dict(zip(undecided, decided, strict=True))
+                residual.remember(known)
+            verdicts.extend(known[signature] for signature in signatures)
         if is_new:
             self._weigh(residual)
         return verdicts

@@ -7,10 +7,13 @@ import numpy as np
 from vecsec_retrieval.rows import Matrix, Vector
 
 _TINY = float(np.finfo(np.float32).tiny)
+_SHORTEST, _LONGEST = 1e-15, 1e15
+"""Of vectors that are stored: beyond these, sums of squares leave the range of 32-bit numbers, here and in Chroma."""
 
 
 def normalised(matrix: Matrix) -> Matrix:
-    """Each row of a (rows, dimensions) matrix scaled to length 1; rows without a direction become zeros."""
+    """Each row of a (rows, dimensions) matrix scaled to length 1; rows that have no direction (see `has_direction`) may
+    become zeros."""
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = matrix / lengths
@@ -25,6 +28,6 @@ def direction(vector: Vector) -> Vector:
 
 
 def has_direction(vector: Vector) -> bool:
-    """Whether the vector is finite and not too near to zero to have a direction in 32-bit numbers."""
+    """Whether the vector is finite and has a length that 32-bit numbers can reckon with, from 1e-15 to 1e15."""
     exact = vector.astype(np.float64)
-    return _TINY < math.sqrt(exact.dot(exact)) < math.inf
+    return _SHORTEST <= math.sqrt(exact.dot(exact)) <= _LONGEST

@@ -7,8 +7,8 @@ import numpy as np
 from chromadb.utils.embedding_functions import config_to_embedding_function
 
 from vecsec_chassis.errors import RetrievalUnavailable, StartupError
-from vecsec_retrieval.rows import Matrix
-from vecsec_retrieval.vectors import normalised
+from vecsec_retrieval.rows import Matrix, Vector
+from vecsec_retrieval.vectors import direction
 
 PREFIX = "chroma:"
 _RETRY_SECONDS = 5.0
@@ -35,10 +35,13 @@ class ChromaModel:
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         try:
-            return normalised(np.asarray(self._function(list(texts)), dtype=np.float32))
+            return np.asarray(self._function(list(texts)), dtype=np.float32)
         except (OSError, httpx.HTTPError, RuntimeError, ValueError) as error:
             raise RetrievalUnavailable(
                 "the embedding model does not answer",
                 detail=f"{self._name}: {type(error).__name__}: {error}",
                 retry_after=_RETRY_SECONDS,
             ) from error
+
+    def embed_query(self, text: str) -> Vector:
+        return direction(self.embed([text])[0])

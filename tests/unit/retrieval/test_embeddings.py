@@ -31,6 +31,12 @@ def test_a_text_does_not_depend_on_its_neighbours() -> None:
     assert np.array_equal(model.embed(texts), np.concatenate([model.embed([text]) for text in texts]))
 
 
+@pytest.mark.parametrize("text", ["plans", " ", "", "\u200b", passage(7, 1), "x" * 2_000, passage(5_000, 1)])
+def test_a_query_is_embedded_like_a_passage(text: str) -> None:
+    model = WordLlamaModel()
+    assert np.array_equal(model.embed_query(text), model.embed([text])[0])
+
+
 def test_a_text_without_spaces_is_embedded_nearly_as_whole() -> None:
     package = wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
     text = passage(5_000, 1).replace(" ", "")

@@ -10,7 +10,7 @@ from vecsec_retrieval import remembered_embeddings
 from vecsec_retrieval.askers import Asker
 from vecsec_retrieval.embeddings import EmbeddingModels
 from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
-from vecsec_retrieval.rows import Matrix
+from vecsec_retrieval.rows import Matrix, Vector
 
 ALICE = Asker("tenant_a", "tenant_a", "alice")
 
@@ -25,8 +25,11 @@ class Counting:
         self.asked: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> Matrix:
-        self.asked += texts
-        return np.array([[self.first, len(text)] for text in texts], dtype=np.float32)
+        return np.stack([self.embed_query(text) for text in texts])
+
+    def embed_query(self, text: str) -> Vector:
+        self.asked.append(text)
+        return np.array([self.first, len(text)], dtype=np.float32)
 
 
 def models() -> tuple[Counting, Counting, RememberedEmbeddings]:

@@ -6,6 +6,7 @@ from unit.retrieval.worlds import attribute, grant, label, permit, up_to
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import InvalidGrant
 from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_retrieval import residuals
 from vecsec_retrieval.residuals import ResidualDecisions
 
 
@@ -79,3 +80,19 @@ async def test_many_labels_are_decided_in_batches() -> None:
     labels = by_key(*(label(Sensitivity(1 + number % 4), {f"t{number}"}) for number in range(300)))
     visible = await ResidualDecisions().visible(grant(up_to(Sensitivity.INTERNAL)), labels)
     assert len(visible) == 150
+
+
+async def test_one_residual_leaves_room_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residuals, "_REMEMBERED_VERDICTS", 400)
+    monkeypatch.setattr(residuals, "_MOST_OF_ONE", 200)
+    decisions = ResidualDecisions()
+    decides_each_owner = permit({"like": {"left": attribute("owner"), "pattern": ["Wildcard", {"Literal": "7"}]}})
+    assert await decisions.visible(grant(up_to(Sensitivity.INTERNAL)), by_key(PUBLIC)) == {PUBLIC.key}
+    labels = [label(owner=f"owner-{number}") for number in range(500)]
+    for _ in range(2):
+        visible = await decisions.visible(grant(decides_each_owner), by_key(*labels))
+        assert visible == {each.key for each in labels if dict(each.attributes)["owner"].endswith("7")}  # type: ignore[union-attr]
+    before = decisions.residual_lookups.hits
+    await decisions.visible(grant(up_to(Sensitivity.INTERNAL)), by_key(PUBLIC))
+    assert decisions.residual_lookups.hits == before + 1, "what others had is still remembered"
+    assert decisions._residuals.currsize <= 400

@@ -64,6 +64,19 @@ async def test_more_tenants_are_in_memory_than_are_open_in_the_store() -> None:
     assert awake(store) == []
 
 
+async def test_cells_that_readers_wake_are_put_to_rest_again() -> None:
+    store = FakeCellStore()
+    seed(store, *TENANTS)
+    async with world(store, most_awake=2) as here:
+        for tenant_id in TENANTS:
+            await search(here, tenant_id)
+        await until(lambda: len(awake(store)) <= 2)
+        for tenant_id in TENANTS:
+            await collections(here, tenant_id)
+        assert len(awake(store)) > 2, "nothing keeps a reader from its answer"
+        await until(lambda: len(awake(store)) <= 2)
+
+
 async def test_a_write_wakes_its_cell_and_is_found_at_once() -> None:
     store = FakeCellStore()
     seed(store, *TENANTS)
