@@ -87,7 +87,7 @@ async def carrying(
     gateway_grpc.add_GatewayServiceServicer_to_server(server, cast("grpc.aio.Server", methods))
     lanes = LaneServicer(methods, life_seconds=life_seconds)
     lane_grpc.add_LaneServiceServicer_to_server(lanes, grpc_server)
-    port = grpc_server.add_insecure_port(f"localhost:{port}")
+    port = grpc_server.add_insecure_port(f"127.0.0.1:{port}")
     await grpc_server.start()
     try:
         async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
@@ -395,7 +395,7 @@ async def test_a_peer_that_ends_lanes_at_once_is_not_asked_without_a_pause() -> 
     server, unwilling = grpc.aio.server(options=[("grpc.so_reuseport", 0)]), Unwilling()
     gateway_grpc.add_GatewayServiceServicer_to_server(Server(), server)
     lane_grpc.add_LaneServiceServicer_to_server(unwilling, server)
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"localhost:{port}") as channel:
         lanes = LaneChannel(channel, lambda: channel)

@@ -48,7 +48,7 @@ def collecting() -> Iterator[tuple[Collector, str]]:
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield collector, f"http://localhost:{port}"
     server.stop(0).wait()

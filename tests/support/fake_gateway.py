@@ -191,9 +191,9 @@ def running(gateway: FakeGateway, credentials: grpc.ServerCredentials | None = N
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     add_GatewayServiceServicer_to_server(gateway, server)
     port = (
-        server.add_insecure_port("localhost:0")
+        server.add_insecure_port("127.0.0.1:0")
         if credentials is None
-        else server.add_secure_port("localhost:0", credentials)
+        else server.add_secure_port("127.0.0.1:0", credentials)
     )
     server.start()
     try:

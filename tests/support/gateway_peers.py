@@ -244,7 +244,8 @@ async def _served(add: Callable[[grpc.aio.Server], None]) -> AsyncIterator[tuple
     add(cast("grpc.aio.Server", methods))
     lanes = LaneServicer(methods, life_seconds=60)
     lane_grpc.add_LaneServiceServicer_to_server(lanes, server)
-    port = server.add_insecure_port("localhost:0")
+    # Not "localhost": of its two addresses gRPC is content with one, and the other may be somebody else's.
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
         yield server, f"localhost:{port}", lanes

@@ -58,7 +58,7 @@ class LeakyRetrieval(retrieval_service_pb2_grpc.RetrievalServiceServicer):
 async def leaky_retrieval() -> AsyncIterator[str]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(LeakyRetrieval(), server)
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"localhost:{port}"
     await server.stop(0)
@@ -127,7 +127,7 @@ class SilentPolicy(policy_service_pb2_grpc.PolicyServiceServicer):
 async def test_threat_11_a_hanging_policy_gives_no_rows(tmp_path: Path) -> None:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(SilentPolicy(), server)
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with running_stack(
         tmp_path, VECSEC_POLICY_ADDRESS=f"localhost:{port}", VECSEC_DEFAULT_DEADLINE_SECONDS=1
