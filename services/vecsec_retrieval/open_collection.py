@@ -5,6 +5,7 @@ import contextvars
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import ref
 
 import structlog
 
@@ -90,15 +91,16 @@ class OpenCollection:
         self._since_compaction: list[Change] = []
         self._is_too_large = False
         self._roster: Roster | None = None
-        """Of a collection that is too large to be in memory."""
         self._known_rows = 0
+        # A cycle would keep the rows of a closed cell in memory for hours: the services collect cycles that rarely.
+        itself = ref(self)
         self._cold = ColdReader(
             cell,
             info.collection_id,
             catalogue=self.catalogue,
             threads=threads,
             metrics=metrics,
-            roster=lambda: self._roster,
+            roster=lambda: None if (collection := itself()) is None else collection.roster,
         )
 
     @property
@@ -107,6 +109,11 @@ class OpenCollection:
         index = 0 if self._index is None else self._index.approximate_bytes
         roster = 0 if self._roster is None else self._roster.approximate_bytes
         return self.catalogue.approximate_bytes + index + roster
+
+    @property
+    def roster(self) -> Roster | None:
+        """Ids and labels of a collection that is too large to be in memory as a whole."""
+        return self._roster
 
     @property
     def store_bytes(self) -> int:

@@ -1,7 +1,9 @@
 """Cells are opened once, lent, closed when they are in the way or broken, and never pulled away from a call."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, permit, un
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import SearchOrder
 from vecsec_retrieval.rows import CollectionInfo
@@ -97,6 +100,40 @@ async def test_least_recently_used_cells_are_closed(store: FakeCellStore) -> Non
         await until(lambda: list(here.cells._open) == tenants[-2:])
         async with here.cells.lease(tenants[0]) as cell:
             await collection_of(cell)
+
+
+async def test_what_a_closed_cell_held_in_memory_is_free_at_once(store: FakeCellStore) -> None:
+    """Without the garbage collector, which the services let look for cycles that rarely (`service.py`)."""
+    seed(store, TENANT)
+    async with world(store) as here:
+        held = await read_and_written(here.cells)
+        gc.disable()
+        try:
+            await here.cells.close_one(TENANT)
+            await until(lambda: not here.cells._tasks)
+            assert [each() for each in held] == [None] * len(held)
+        finally:
+            gc.enable()
+
+
+async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
+    """What a cell that was used holds in memory."""
+    async with cells.lease(TENANT, create=True) as cell:
+        collection = await collection_of(cell)
+        await collection.prompt_reader()
+        await collection.loaded()
+        reader = collection.reader()
+        assert isinstance(reader, HotReader)
+        await reader.search(SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 1), eyes(permit()))
+        assert cell is not None
+        added = document("another")
+        await cell.write(
+            "upsert",
+            lambda: cell.cell.upsert("documents", [to_stored(added)]),
+            lambda: collection.apply(lambda index: index.upsert([added])),
+        )
+        assert collection.hot_rows == 4
+        return [weakref.ref(each) for each in (cell, collection, collection.catalogue, collection._index)]
 
 
 async def test_a_cell_that_is_lent_stays_open_whatever_the_budget(store: FakeCellStore) -> None:
