@@ -209,22 +209,23 @@ class OpenCollection:
                 await asyncio.wait([task])
 
     async def _load_index(self) -> None:
-        async with self._warmth.loads:
-            self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics)
-            try:
+        try:
+            async with self._warmth.loads:
+                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics)
                 loaded = await self._load.run(self._fits, self._roster_fits)
                 if isinstance(loaded, CollectionIndex):
                     self._index = loaded
                 else:
                     self._is_too_large, self._roster = True, loaded
-            except VecSecError as error:
-                # Readers go on from the store, which tells them if it is beyond that, too.
-                self._warmth.observer.load_failed(self._cell.tenant_id, error)
-            else:
-                self._warmth.observer.loaded(self._cell.tenant_id)
-            finally:
-                self._load = None
-                self._loading = None
+        except VecSecError as error:
+            # Readers go on from the store, which tells them if it is beyond that, too.
+            self._warmth.observer.load_failed(self._cell.tenant_id, error)
+        else:
+            self._warmth.observer.loaded(self._cell.tenant_id)
+        finally:
+            # Also where it was given up before its turn: a task that was cancelled holds whoever holds it.
+            self._load = None
+            self._loading = None
 
     async def _compact(self, index: CollectionIndex) -> None:
         """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""
