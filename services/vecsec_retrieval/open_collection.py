@@ -92,7 +92,7 @@ class OpenCollection:
         self._is_too_large = False
         self._roster: Roster | None = None
         self._known_rows = 0
-        # A cycle would keep the rows of a closed cell in memory for hours: the services collect cycles that rarely.
+        # A cycle would keep the rows of a closed cell in memory: the services hardly ever collect cycles.
         itself = ref(self)
         self._cold = ColdReader(
             cell,

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Sensitivity
-from vecsec_policy import trial, trial_outcome
+from vecsec_policy import reloading, trial, trial_outcome
 from vecsec_policy.deciding import decide_entry
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.orphans import OrphanGuard
@@ -22,6 +22,7 @@ from vecsec_policy.reload_report import ReloadReport
 from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout
 from vecsec_policy.snapshot import CheckedPolicy, load_snapshot
 from vecsec_policy.trying import tried
+from vecsec_policy.watching import Fingerprint, folder_fingerprint
 
 WIDER = "\n  tenant_new:\n    topics: [rag]\n"
 
@@ -60,9 +61,18 @@ def watched(folder: Path, metrics: PolicyMetrics) -> Watched:
     return Watched(folder, metrics)
 
 
-async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched) -> None:
+async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     before = watched.version
     watched.add_tenant()
+
+    def fingerprint_while_saving(folder: Path) -> Fingerprint:
+        (folder / "roles.yaml").touch()
+        return folder_fingerprint(folder)
+
+    with monkeypatch.context() as saving:
+        saving.setattr(reloading, "folder_fingerprint", fingerprint_while_saving)
+        await watched.look(1)
+        assert watched.version == before, "somebody is still saving files"
     await watched.look()
     assert watched.version == load_snapshot(watched.folder).version != before
     assert "tenant_new" in watched.reload.in_force.deciding("tenant_new").tenants
