@@ -62,6 +62,10 @@ class Cell(Protocol):
         """The rows that are there, in the order of the ids."""
         ...
 
+    def head(self, collection_id: str, count: int) -> list[StoredRow]:
+        """So many rows with their embeddings, whichever the store reads first; all, if there are no more."""
+        ...
+
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         """The ids of the rows that match, at most `limit`."""
         ...

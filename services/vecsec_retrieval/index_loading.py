@@ -9,7 +9,7 @@ from vecsec_retrieval.cells import Cell, RowCondition
 from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.roster import Roster
-from vecsec_retrieval.rows import CollectionInfo
+from vecsec_retrieval.rows import CollectionInfo, StoredRow
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.tagging import from_stored
 
@@ -19,6 +19,7 @@ Change: TypeAlias = Callable[[CollectionIndex | Roster], None]
 Rows = TypeVar("Rows", CollectionIndex, Roster)
 
 _ROWS_A_PAGE = 500
+"""More make a collection a large one."""
 
 
 class IndexLoad:
@@ -28,11 +29,20 @@ class IndexLoad:
     removes whole rows, it does not matter which of them the pages had seen already.
     """
 
-    def __init__(self, cell: Cell, info: CollectionInfo, threads: StoreThreads, metrics: RetrievalMetrics) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        info: CollectionInfo,
+        threads: StoreThreads,
+        metrics: RetrievalMetrics,
+        on_large: Callable[[], None],
+    ) -> None:
+        """`on_large` is called as soon as it shows that the load will take longer."""
         self._cell = cell
         self._info = info
         self._threads = threads
         self._metrics = metrics
+        self._on_large = on_large
         self._changes: list[Change] = []
 
     def note(self, change: Change) -> None:
@@ -43,10 +53,18 @@ class IndexLoad:
         self, fits: Callable[[int], bool], roster_fits: Callable[[int], bool]
     ) -> CollectionIndex | Roster | None:
         """The complete index; ids and labels alone if so many rows would not fit, and None if those would not."""
-        ids = await self._threads.run("load_ids", lambda: self._cell.find_ids(self._info.collection_id, RowCondition()))
+        index = CollectionIndex(self._info.dimensions)
+        # Whole rows at once: to ask for the ids first takes as long again where rows are few.
+        head = await self._threads.run("load_head", lambda: self._load_head(index))
+        ids, unread = head, []
+        if len(head) > _ROWS_A_PAGE:
+            self._on_large()
+            ids = await self._threads.run("load_ids", self._find_ids)
+            read = set(head)
+            unread = [document_id for document_id in ids if document_id not in read]
         if not fits(len(ids)):
             return await self._filled(Roster(), ids) if roster_fits(len(ids)) else None
-        index = await self._filled(CollectionIndex(self._info.dimensions), ids)
+        await self._filled(index, unread)
         self._metrics.count_untagged(len(index.untagged_ids))
         return index
 
@@ -60,9 +78,20 @@ class IndexLoad:
             await asyncio.sleep(0)  # each may be as much as a batch holds
         return rows
 
+    def _find_ids(self) -> list[str]:
+        return self._cell.find_ids(self._info.collection_id, RowCondition())
+
+    def _load_head(self, index: CollectionIndex) -> list[str]:
+        """Load the first rows, one more than a page where there are so many; their ids."""
+        rows = self._cell.head(self._info.collection_id, _ROWS_A_PAGE + 1)
+        self._put(index, rows)
+        return [row.document_id for row in rows]
+
     def _load(self, into: CollectionIndex | Roster, ids: Sequence[str]) -> None:
         with_embeddings = isinstance(into, CollectionIndex)
-        rows = self._cell.get(self._info.collection_id, ids, with_embeddings=with_embeddings)
+        self._put(into, self._cell.get(self._info.collection_id, ids, with_embeddings=with_embeddings))
+
+    def _put(self, into: CollectionIndex | Roster, rows: Sequence[StoredRow]) -> None:
         documents = [(row.document_id, from_stored(row, self._cell.tenant_id)) for row in rows]
         if isinstance(into, CollectionIndex):
             into.untagged_ids.update(document_id for document_id, document in documents if document is None)

@@ -30,7 +30,9 @@ from vecsec_retrieval.visible_rows import see
 
 _ROSTER_SHARE = 2
 """Of all memory, half at most for ids and labels of one collection that does not fit as a whole."""
-_LOAD_PATIENCE_SECONDS = 0.04
+_LOAD_PATIENCE_SECONDS = 0.06
+"""So long a searcher waits for a small collection to be in memory: to ask the store meanwhile takes 20 ms, and the
+load longer."""
 log = structlog.get_logger()
 
 _CHROMA_BYTES_PER_ROW = 256
@@ -87,6 +89,7 @@ class OpenCollection:
         self._index: CollectionIndex | None = None
         self._load: IndexLoad | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._turned_out_large: asyncio.Future[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
         self._since_compaction: list[Change] = []
         self._is_too_large = False
@@ -139,11 +142,12 @@ class OpenCollection:
         return self._cold
 
     async def prompt_reader(self) -> CollectionReader:
-        """As `reader`, but whoever sets off a load waits for it a moment: a small collection is in memory before the
-        store would have answered."""
+        """As `reader`, but whoever sets off a load waits for it until the collection proves to be large: a small one is
+        in memory before the store would have answered."""
         load = self.warm()
         if load is not None:
-            await asyncio.wait([load], timeout=_LOAD_PATIENCE_SECONDS)
+            ends_the_wait = [each for each in (load, self._turned_out_large) if each is not None]
+            await asyncio.wait(ends_the_wait, timeout=_LOAD_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         return self.reader()
 
     def warm(self) -> "asyncio.Task[None] | None":
@@ -151,6 +155,7 @@ class OpenCollection:
         if self._index is not None or self._loading is not None or self._is_too_large or not self._warmth.allowed:
             return None
         # An empty context: the load outlives the call that sets it off, and must not have its deadline.
+        self._turned_out_large = asyncio.get_running_loop().create_future()
         self._loading = asyncio.create_task(self._load_index(), context=contextvars.Context())
         return self._loading
 
@@ -211,7 +216,7 @@ class OpenCollection:
     async def _load_index(self) -> None:
         try:
             async with self._warmth.loads:
-                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics)
+                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._let_go_of_waiters)
                 loaded = await self._load.run(self._fits, self._roster_fits)
                 if isinstance(loaded, CollectionIndex):
                     self._index = loaded
@@ -226,6 +231,11 @@ class OpenCollection:
             # Also where it was given up before its turn: a task that was cancelled holds whoever holds it.
             self._load = None
             self._loading = None
+            self._turned_out_large = None
+
+    def _let_go_of_waiters(self) -> None:
+        if self._turned_out_large is not None and not self._turned_out_large.done():
+            self._turned_out_large.set_result(None)
 
     async def _compact(self, index: CollectionIndex) -> None:
         """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""

@@ -71,6 +71,10 @@ class RestingCell:
         with self._awake() as cell:
             return cell.get(collection_id, document_ids, with_embeddings=with_embeddings)
 
+    def head(self, collection_id: str, count: int) -> list[StoredRow]:
+        with self._awake() as cell:
+            return cell.head(collection_id, count)
+
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         with self._awake() as cell:
             return cell.find_ids(collection_id, condition, limit)

@@ -63,6 +63,11 @@ class FakeCell:
             found = [stored[document_id] for document_id in document_ids if document_id in stored]
         return found if with_embeddings else [replace(row, embedding=None) for row in found]
 
+    def head(self, collection_id: str, count: int) -> list[StoredRow]:
+        self.before("head")
+        with self.lock:
+            return list(self._rows(collection_id).values())[:count]
+
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         self.before("find_ids")
         with self.lock:

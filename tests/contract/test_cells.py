@@ -173,6 +173,25 @@ def test_a_condition_of_more_values_than_a_query_holds_still_finds_what_matches(
     assert "match" in [each.row.document_id for each in nearest]
 
 
+def test_head_gives_whole_rows_and_no_more_than_asked_for(cell: Cell) -> None:
+    for number in range(5):
+        put(cell, f"row-{number}", vector(1.0, number), {"number": number})
+
+    assert len({row.document_id for row in cell.head("documents", 3)}) == 3
+
+    rows = cell.head("documents", 100)
+    everything = cell.get("documents", [f"row-{number}" for number in range(5)], with_embeddings=True)
+    assert sorted(row.document_id for row in rows) == [row.document_id for row in everything]
+    for row in rows:
+        expected = next(each for each in everything if each.document_id == row.document_id)
+        assert (row.text, row.metadata) == (expected.text, expected.metadata)
+        np.testing.assert_array_equal(row.embedding, expected.embedding)
+
+
+def test_the_head_of_an_empty_collection_is_empty(cell: Cell) -> None:
+    assert cell.head("documents", 10) == []
+
+
 def test_find_ids_stops_at_its_limit(cell: Cell) -> None:
     for number in range(5):
         put(cell, str(number), vector(1))

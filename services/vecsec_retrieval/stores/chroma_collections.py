@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 import numpy as np
 from chromadb.api import ServerAPI
 from chromadb.api.models.Collection import Collection
-from chromadb.api.types import Include, Metadata, QueryResult, Where
+from chromadb.api.types import GetResult, Include, Metadata, QueryResult, Where
 from chromadb.errors import InternalError, NotFoundError
 from chromadb.types import Collection as CollectionModel
 
@@ -124,11 +124,12 @@ class ChromaCell:
         if with_embeddings:
             include.append("embeddings")
         result = self._use(collection_id, lambda collection: collection.get(ids=list(document_ids), include=include))
-        rows = {
-            row.document_id: row
-            for row in _rows(result["ids"], result["documents"], result["metadatas"], result["embeddings"])
-        }
+        rows = {row.document_id: row for row in _rows_of(result)}
         return [rows[document_id] for document_id in document_ids if document_id in rows]
+
+    def head(self, collection_id: str, count: int) -> list[StoredRow]:
+        include: Include = ["documents", "metadatas", "embeddings"]
+        return _rows_of(self._use(collection_id, lambda collection: collection.get(limit=count, include=include)))
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         found: list[str] = []
@@ -222,6 +223,10 @@ def _embedding(row: StoredRow) -> Vector:
     if row.embedding is None:
         raise ValueError(f"row {row.document_id!r} has no embedding")
     return row.embedding
+
+
+def _rows_of(result: GetResult) -> list[StoredRow]:
+    return _rows(result["ids"], result["documents"], result["metadatas"], result["embeddings"])
 
 
 def _rows(

@@ -191,7 +191,7 @@ async def test_a_damaged_cell_is_told_and_tried_again(store: FakeCellStore, reco
 async def test_damage_met_while_loading_closes_the_cell_and_shows(store: FakeCellStore, recorder: Recorder) -> None:
     seed(store, TENANT)
     async with world(store) as here:
-        recorder.failures["get"] = StoreDamaged("damaged")
+        recorder.failures["head"] = StoreDamaged("damaged")
         async with here.cells.lease(TENANT) as cell:
             (await collection_of(cell)).warm()
             await until(lambda: here.cells.damaged == {TENANT})
@@ -246,16 +246,17 @@ async def test_a_cell_is_never_open_twice(store: FakeCellStore, recorder: Record
         assert recorder.operations.count("open") == 2
 
 
+@pytest.mark.parametrize("reading", ["head", "find_ids", "get"])
 async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
-    store: FakeCellStore, recorder: Recorder
+    store: FakeCellStore, recorder: Recorder, reading: str
 ) -> None:
     seed(store, TENANT, rows=1_200)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
         assert cell is not None
-        recorder.held = {"get"}
+        recorder.held = {reading}
         assert not isinstance(collection.reader(), HotReader)
-        await until(lambda: "get" in recorder.operations)
+        await until(lambda: reading in recorder.operations)
         changed = [document("new"), document("5", text="changed")]
 
         def write() -> None:
@@ -273,6 +274,33 @@ async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
         found = {each.document_id: each.text for each in await reader.get(["new", "5", "7"], eyes(permit()))}
         assert found == {"new": "text of new", "5": "changed"}
         assert collection.approximate_bytes > 1_200 * DIMENSIONS * 4
+
+
+async def test_whoever_comes_first_waits_for_a_small_collection(
+    store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_retrieval.open_collection._LOAD_PATIENCE_SECONDS", 10)
+    seed(store, TENANT, rows=500)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        reader = await (await collection_of(cell)).prompt_reader()
+        assert isinstance(reader, HotReader)
+        assert await reader.count(eyes(permit())) == 500
+    assert not {"find_ids", "get"} & set(recorder.operations)  # one question to the store is enough
+
+
+async def test_nobody_waits_until_a_large_collection_is_in_memory(
+    store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_retrieval.open_collection._LOAD_PATIENCE_SECONDS", 600)
+    seed(store, TENANT, rows=501)
+    recorder.held = {"find_ids"}
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        assert not isinstance(await collection.prompt_reader(), HotReader)
+        assert collection.is_loading
+        recorder.go.set()
+        await collection.loaded()
+        assert collection.hot_rows == 501
 
 
 async def test_a_collection_that_would_not_fit_stays_in_the_store(store: FakeCellStore) -> None:
