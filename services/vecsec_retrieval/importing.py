@@ -177,6 +177,7 @@ async def _write(
         for document in documents
     ]
     entries = collection.catalogue.missing_entries(documents)
+    await collection.make_room(len(documents))
 
     def store() -> None:
         collection.catalogue.store(entries)

@@ -1,9 +1,10 @@
 """Loads a collection from its cell into an index, in the background, while others go on reading and writing."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from vecsec_retrieval.cells import Cell, RowCondition
 from vecsec_retrieval.index import CollectionIndex
@@ -16,10 +17,10 @@ from vecsec_retrieval.tagging import from_stored
 Change: TypeAlias = Callable[[CollectionIndex | Roster], None]
 """A write that the store has acknowledged, to be done in memory."""
 
-Rows = TypeVar("Rows", CollectionIndex, Roster)
-
 _ROWS_A_PAGE = 500
-"""More make a collection a large one."""
+_HEAD_ROWS = 200
+"""What one question to the store reads about as soon as it would answer a search. More rows make a collection a large
+one."""
 
 
 class IndexLoad:
@@ -37,7 +38,7 @@ class IndexLoad:
         metrics: RetrievalMetrics,
         on_large: Callable[[], None],
     ) -> None:
-        """`on_large` is called as soon as it shows that the load will take longer."""
+        """`on_large` is called as soon as the collection proves to be a large one."""
         self._cell = cell
         self._info = info
         self._threads = threads
@@ -50,40 +51,53 @@ class IndexLoad:
         self._changes.append(change)
 
     async def run(
-        self, fits: Callable[[int], bool], roster_fits: Callable[[int], bool]
+        self, fits: Callable[[int], bool], roster_fits: Callable[[int], bool], *, limit_bytes: int
     ) -> CollectionIndex | Roster | None:
-        """The complete index; ids and labels alone if so many rows would not fit, and None if those would not."""
+        """The complete index; ids and labels alone if so many rows would not fit, or take more than `limit_bytes` when
+        they are read; and None if those would not fit."""
         index = CollectionIndex(self._info.dimensions)
         # Whole rows at once: to ask for the ids first takes as long again where rows are few.
-        head = await self._threads.run("load_head", lambda: self._load_head(index))
-        ids, unread = head, []
-        if len(head) > _ROWS_A_PAGE:
+        ids = head = await self._threads.run("load_head", lambda: self._load_head(index))
+        if len(head) > _HEAD_ROWS:
             self._on_large()
             ids = await self._threads.run("load_ids", self._find_ids)
-            read = set(head)
-            unread = [document_id for document_id in ids if document_id not in read]
         if not fits(len(ids)):
-            return await self._filled(Roster(), ids) if roster_fits(len(ids)) else None
-        await self._filled(index, unread)
+            return await self._roster(roster_fits)
+        read = set(head)
+        unread = [document_id for document_id in ids if document_id not in read]
+        await self._fill(index, unread, most_bytes=limit_bytes)
+        if index.approximate_bytes > limit_bytes:
+            return await self._roster(roster_fits)
         self._metrics.count_untagged(len(index.untagged_ids))
         return index
 
-    async def _filled(self, rows: Rows, ids: Sequence[str]) -> Rows:
+    async def _roster(self, fits: Callable[[int], bool]) -> Roster | None:
+        # Asked for again: changes that were done to an index are none of a roster's any more.
+        ids = await self._threads.run("load_ids", self._find_ids)
+        if not fits(len(ids)):
+            return None
+        roster = Roster()
+        await self._fill(roster, ids)
+        return roster
+
+    async def _fill(self, into: CollectionIndex | Roster, ids: Sequence[str], *, most_bytes: float = math.inf) -> None:
+        """Load these rows and do again what was written meanwhile; give up where it takes more memory than that."""
         for start in range(0, len(ids), _ROWS_A_PAGE):
+            if into.approximate_bytes > most_bytes:
+                return
             # Nobody else knows them yet, so that a thread may fill them.
-            page = partial(self._load, rows, ids[start : start + _ROWS_A_PAGE])
+            page = partial(self._load, into, ids[start : start + _ROWS_A_PAGE])
             await self._threads.run("load_page", page)
         while self._changes:
-            self._changes.pop(0)(rows)
+            self._changes.pop(0)(into)
             await asyncio.sleep(0)  # each may be as much as a batch holds
-        return rows
 
     def _find_ids(self) -> list[str]:
         return self._cell.find_ids(self._info.collection_id, RowCondition())
 
     def _load_head(self, index: CollectionIndex) -> list[str]:
-        """Load the first rows, one more than a page where there are so many; their ids."""
-        rows = self._cell.head(self._info.collection_id, _ROWS_A_PAGE + 1)
+        """Load the first rows, one more than those of a small collection where there are so many; their ids."""
+        rows = self._cell.head(self._info.collection_id, _HEAD_ROWS + 1)
         self._put(index, rows)
         return [row.document_id for row in rows]
 

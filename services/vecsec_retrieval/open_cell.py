@@ -4,12 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import structlog
+
 from vecsec_chassis.identifiers import is_collection_id
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_collection import OpenCollection, Warmth
 from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.rows import CollectionInfo
 from vecsec_retrieval.store_threads import StoreThreads
+
+log = structlog.get_logger()
 
 _BYTES_AWAKE = 7 * 1024 * 1024
 """What Chroma takes for a cell beside its rows, once it has been read (measured: 0.7 MiB before, 6.5 MiB after)."""
@@ -53,6 +57,20 @@ class OpenCell:
     def bytes_at_rest(self) -> int:
         """Memory that the cell takes while Chroma is not open for it."""
         return _BYTES_AT_REST + sum(collection.approximate_bytes for collection in self._collections.values())
+
+    def keep_within(self, limit_bytes: int) -> None:
+        """Let the largest collections leave memory, as many as it takes for the cell to be no larger than this."""
+        in_memory = [collection for collection in self._collections.values() if collection.is_in_memory]
+        for collection in sorted(in_memory, key=lambda collection: collection.approximate_bytes, reverse=True):
+            if self.bytes_at_rest <= limit_bytes:
+                break
+            log.warning(
+                "collection is too large for memory",
+                tenant_id=self.tenant_id,
+                collection_id=collection.info.collection_id,
+                bytes=collection.approximate_bytes,
+            )
+            collection.leave_memory()
 
     @property
     def may_rest(self) -> bool:

@@ -178,6 +178,8 @@ class OpenCells:
         """Account for what the cell takes now, and close whatever has to go."""
         if self._open.get(cell.tenant_id) is not cell:
             return
+        # First of all: for a cell that no room is large enough for, all others would go.
+        cell.keep_within(self._budget.available_bytes)
         self._account_for(cell)
         self._budget.touch(cell.tenant_id)
         if cell.must_close and not cell.leases:

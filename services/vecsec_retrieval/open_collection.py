@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 from weakref import ref
 
@@ -89,9 +90,12 @@ class OpenCollection:
         self._index: CollectionIndex | None = None
         self._load: IndexLoad | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._turned_out_large: asyncio.Future[None] | None = None
+        self._takes_longer: asyncio.Future[None] | None = None
+        """Done once whoever set off the load need not wait for it."""
         self._compacting: asyncio.Task[None] | None = None
         self._since_compaction: list[Change] = []
+        self._is_outgrown = False
+        """Whether the rows took too much memory once; then no more than ids and labels are loaded."""
         self._is_too_large = False
         self._roster: Roster | None = None
         self._known_rows = 0
@@ -130,32 +134,38 @@ class OpenCollection:
         return self._loading is not None or self._compacting is not None
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether rows are in memory, as a whole or by id and label."""
+        return self._index is not None or self._roster is not None
+
+    @property
     def hot_rows(self) -> int:
         """How many rows are in memory: all or none."""
         return 0 if self._index is None else len(self._index)
 
     def reader(self) -> CollectionReader:
         """Reads from memory if the collection is there; otherwise from the store, while it is taken into memory."""
-        if self._index is not None:
-            return HotReader(self._index, self._threads, self._warmth.answers)
         self.warm()
-        return self._cold
+        return self._reader_now()
 
     async def prompt_reader(self) -> CollectionReader:
         """As `reader`, but whoever sets off a load waits for it until the collection proves to be large: a small one is
         in memory before the store would have answered."""
         load = self.warm()
-        if load is not None:
-            ends_the_wait = [each for each in (load, self._turned_out_large) if each is not None]
+        if load is not None and self._takes_longer is not None:
+            ends_the_wait = [load, self._takes_longer]
             await asyncio.wait(ends_the_wait, timeout=_LOAD_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        return self.reader()
+        # Not set off again, where it failed.
+        return self._reader_now()
 
     def warm(self) -> "asyncio.Task[None] | None":
         """Begin to take the collection into memory, unless it is there, on its way or must not be; the load, if so."""
         if self._index is not None or self._loading is not None or self._is_too_large or not self._warmth.allowed:
             return None
         # An empty context: the load outlives the call that sets it off, and must not have its deadline.
-        self._turned_out_large = asyncio.get_running_loop().create_future()
+        self._takes_longer = asyncio.get_running_loop().create_future()
+        if self._warmth.loads.locked():
+            self._takes_longer.set_result(None)  # others come first
         self._loading = asyncio.create_task(self._load_index(), context=contextvars.Context())
         return self._loading
 
@@ -176,6 +186,20 @@ class OpenCollection:
             change(self._roster)
         elif self._load is not None:
             self._load.note(change)
+
+    async def make_room(self, count: int) -> None:
+        """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
+        moved for that, which takes too long for the event loop."""
+        if self._index is not None and self._index.lacks_room(count):
+            await self._threads.run("make_room", partial(self._index.make_room, count))
+
+    def leave_memory(self) -> None:
+        """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
+        load brings ids and labels, if they fit."""
+        if self._index is not None:
+            self._index, self._is_outgrown = None, True
+        elif self._roster is not None:
+            self._roster, self._is_too_large = None, True
 
     async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
         """Those of these rows that exist, visible or not; for decisions about writes only."""
@@ -216,8 +240,8 @@ class OpenCollection:
     async def _load_index(self) -> None:
         try:
             async with self._warmth.loads:
-                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._let_go_of_waiters)
-                loaded = await self._load.run(self._fits, self._roster_fits)
+                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._is_large)
+                loaded = await self._load.run(self._fits, self._roster_fits, limit_bytes=self._warmth.limit_bytes)
                 if isinstance(loaded, CollectionIndex):
                     self._index = loaded
                 else:
@@ -231,11 +255,16 @@ class OpenCollection:
             # Also where it was given up before its turn: a task that was cancelled holds whoever holds it.
             self._load = None
             self._loading = None
-            self._turned_out_large = None
+            self._takes_longer = None
 
-    def _let_go_of_waiters(self) -> None:
-        if self._turned_out_large is not None and not self._turned_out_large.done():
-            self._turned_out_large.set_result(None)
+    def _is_large(self) -> None:
+        if self._takes_longer is not None and not self._takes_longer.done():
+            self._takes_longer.set_result(None)
+
+    def _reader_now(self) -> CollectionReader:
+        if self._index is None:
+            return self._cold
+        return HotReader(self._index, self._threads, self._warmth.answers)
 
     async def _compact(self, index: CollectionIndex) -> None:
         """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""
@@ -244,7 +273,8 @@ class OpenCollection:
             while self._since_compaction:
                 self._since_compaction.pop(0)(compacted)
                 await asyncio.sleep(0)  # each may be as much as a batch holds
-            self._index = compacted
+            if self._index is index:  # and has not left memory meanwhile
+                self._index = compacted
         except RetrievalUnavailable:
             log.info("too busy to compact, the next write tries again", tenant_id=self._cell.tenant_id)
         finally:
@@ -256,7 +286,7 @@ class OpenCollection:
 
     def _fits(self, rows: int) -> bool:
         self._known_rows = rows
-        return rows * (self.info.dimensions * 9 + 2 * 1024) <= self._warmth.limit_bytes
+        return not self._is_outgrown and rows * (self.info.dimensions * 9 + 2 * 1024) <= self._warmth.limit_bytes
 
 
 def _existing_in_memory(index: CollectionIndex, document_ids: Sequence[str]) -> dict[str, ExistingRow]:

@@ -28,8 +28,8 @@ class RestingCell:
         self._is_closed = False
         self.used_at = time.monotonic()
         """When the store's side was last asked for anything."""
-        self._lock = threading.Lock()
-        """Held while the cell is opened or let go: a directory is never open twice."""
+        self._lock = threading.Condition()
+        """Held while the cell is opened or let go: a directory is never open twice. Notified when nobody uses it."""
 
     @property
     def tenant_id(self) -> str:
@@ -86,6 +86,8 @@ class RestingCell:
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
+            # A read that its call has given up may still go on.
+            self._lock.wait_for(lambda: not self._users)
             cell, self._cell = self._cell, None
             if cell is not None:
                 cell.close()
@@ -105,3 +107,5 @@ class RestingCell:
             with self._lock:
                 self._users -= 1
                 self.used_at = time.monotonic()
+                if not self._users:
+                    self._lock.notify_all()

@@ -4,6 +4,7 @@ A row takes a twentieth of what it takes in an index. Nothing here decides what 
 finds is judged by the label that it carries itself.
 """
 
+import sys
 from array import array
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +14,8 @@ from vecsec_retrieval.label_table import LabelTable, Visible
 from vecsec_retrieval.rows import Document
 
 BYTES_PER_ROW = 160
-"""An id, its places in list and dictionary, and a number (measured: 150 with ids of ten characters)."""
+"""Of ids of ten characters: the id, its places in list and dictionary, and a number (measured: 150)."""
+_BYTES_BESIDE_ID = 100
 _REMOVED = -1
 _COMPACT_ABOVE_REMOVED = 1_000
 
@@ -24,6 +26,7 @@ class Roster:
     def __init__(self) -> None:
         self.labels = LabelTable()
         self._ids: list[str] = []
+        self._id_bytes = 0
         self._codes = array("i")
         self._row_of_id: dict[str, int] = {}
         self._counts = array("q")
@@ -34,7 +37,7 @@ class Roster:
     @property
     def approximate_bytes(self) -> int:
         """Memory that the roster takes."""
-        return len(self._ids) * BYTES_PER_ROW + self.labels.approximate_bytes
+        return self._id_bytes + len(self._ids) * _BYTES_BESIDE_ID + self.labels.approximate_bytes
 
     def upsert(self, documents: Sequence[Document]) -> None:
         """Add documents, replacing those of the same id."""
@@ -45,6 +48,7 @@ class Roster:
             self._counts[code] += 1
             self._row_of_id[document.document_id] = len(self._ids)
             self._ids.append(document.document_id)
+            self._id_bytes += sys.getsizeof(document.document_id)
             self._codes.append(code)
 
     def delete(self, document_ids: Iterable[str]) -> None:
@@ -58,6 +62,7 @@ class Roster:
             codes = np.array(self._codes)
             rows = np.flatnonzero(codes != _REMOVED)
             self._ids = [self._ids[row] for row in rows.tolist()]
+            self._id_bytes = sum(map(sys.getsizeof, self._ids))
             self._codes = array("i", codes[rows].tobytes())
             self._row_of_id = {document_id: row for row, document_id in enumerate(self._ids)}
 

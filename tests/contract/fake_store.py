@@ -66,7 +66,9 @@ class FakeCell:
     def head(self, collection_id: str, count: int) -> list[StoredRow]:
         self.before("head")
         with self.lock:
-            return list(self._rows(collection_id).values())[:count]
+            rows = list(self._rows(collection_id).values())[:count]
+        self.before("answer of head")
+        return rows
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         self.before("find_ids")

@@ -9,11 +9,14 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromadb.api.models.Collection import Collection
+from chromadb.errors import InternalError
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
 from vecsec_chassis.labels import Label, Sensitivity
@@ -153,6 +156,42 @@ def test_acknowledged_writes_survive_kill_9(path: Path) -> None:
         assert all(row.embedding is not None for row in rows)
         per_batch = {batch: sum(1 for each in ids if each.startswith(f"{batch}-")) for batch in range(40)}
         assert set(per_batch.values()) <= {0, 100}, "a batch is stored whole or not at all"
+
+
+def test_rows_that_are_deleted_meanwhile_are_no_damage(store: EmbeddedCellStore) -> None:
+    """Chroma looks up ids first and vectors then, and fails where one of them is gone by then."""
+    fill(store, "tenant_a", 2_000)
+    with closing(opened(store, "tenant_a")) as cell, ThreadPoolExecutor(1) as pool:
+        ids = cell.find_ids("documents", RowCondition())
+        kept, doomed = ids[:200], ids[200:]
+
+        def delete_one_by_one() -> None:
+            for document_id in doomed[:400]:
+                cell.delete("documents", [document_id])
+
+        deleting = pool.submit(delete_one_by_one)
+        while not deleting.done():
+            assert set(kept) <= {row.document_id for row in cell.head("documents", 2_000)}
+            found = cell.get("documents", [*kept, *doomed[:800]], with_embeddings=True)
+            assert {row.document_id for row in found} >= set(kept)
+            assert all(row.embedding is not None for row in found)
+        deleting.result()
+        assert len(cell.find_ids("documents", RowCondition())) == 1_600
+
+
+def test_a_vector_that_stays_away_is_damage(store: EmbeddedCellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, "tenant_a")
+    tries = []
+
+    def get(*_args: object, **_options: object) -> None:
+        tries.append(1)
+        raise InternalError("Error executing plan: Error finding id")
+
+    with closing(opened(store, "tenant_a")) as cell:
+        monkeypatch.setattr(Collection, "get", get)
+        with pytest.raises(StoreDamaged):
+            cell.head("documents", 10)
+    assert len(tries) > 1
 
 
 def overwrite_database(cell: Path) -> None:

@@ -2,6 +2,7 @@
 
 import heapq
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar, cast
@@ -32,7 +33,10 @@ ErrorDoor = Callable[[], AbstractContextManager[None]]
 Answer = TypeVar("Answer")
 
 _ID_IS_GONE = "Error finding id"
-"""What Chroma says when it is to look among ids of which one was deleted meanwhile."""
+"""What Chroma says when a row was deleted between its looking up ids and vectors."""
+_TRIES_FOR_ONE_ROW = 5
+_PAUSE_SECONDS = 0.01
+_ROW_PARTS: Include = ["documents", "metadatas", "embeddings"]
 
 
 class ChromaCell:
@@ -120,16 +124,13 @@ class ChromaCell:
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         if not document_ids:
             return []
-        include: Include = ["documents", "metadatas"]
-        if with_embeddings:
-            include.append("embeddings")
-        result = self._use(collection_id, lambda collection: collection.get(ids=list(document_ids), include=include))
-        rows = {row.document_id: row for row in _rows_of(result)}
+        include = _ROW_PARTS if with_embeddings else _ROW_PARTS[:-1]
+        found = self._use(collection_id, lambda collection: _get(collection, list(document_ids), include))
+        rows = {row.document_id: row for row in found}
         return [rows[document_id] for document_id in document_ids if document_id in rows]
 
     def head(self, collection_id: str, count: int) -> list[StoredRow]:
-        include: Include = ["documents", "metadatas", "embeddings"]
-        return _rows_of(self._use(collection_id, lambda collection: collection.get(limit=count, include=include)))
+        return self._use(collection_id, lambda collection: _head(collection, count))
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         found: list[str] = []
@@ -223,6 +224,37 @@ def _embedding(row: StoredRow) -> Vector:
     if row.embedding is None:
         raise ValueError(f"row {row.document_id!r} has no embedding")
     return row.embedding
+
+
+def _head(collection: Collection, count: int) -> list[StoredRow]:
+    try:
+        return _rows_of(collection.get(limit=count, include=_ROW_PARTS))
+    except InternalError as error:
+        if _ID_IS_GONE not in str(error):
+            raise
+    while True:
+        # Twice as many: of those that are found, some may be gone when they are read, and others are there instead.
+        ids = collection.get(limit=2 * count, include=[])["ids"]
+        rows = _get(collection, ids, _ROW_PARTS)
+        if len(rows) >= count or len(ids) < 2 * count:
+            return rows[:count]
+
+
+def _get(collection: Collection, ids: list[str], include: Include, tries_before: int = 0) -> list[StoredRow]:
+    """The rows that are there: in halves, where a row is deleted while they are read. One row whose vector is still not
+    there when it was looked for several times is damaged."""
+    if not ids:
+        return []
+    try:
+        return _rows_of(collection.get(ids=ids, include=include))
+    except InternalError as error:
+        if _ID_IS_GONE not in str(error) or tries_before == _TRIES_FOR_ONE_ROW:
+            raise
+    if len(ids) == 1:
+        time.sleep(_PAUSE_SECONDS)
+        return _get(collection, ids, include, tries_before + 1)
+    middle = len(ids) // 2
+    return _get(collection, ids[:middle], include) + _get(collection, ids[middle:], include)
 
 
 def _rows_of(result: GetResult) -> list[StoredRow]:

@@ -1,6 +1,7 @@
 """The index against a plain dictionary, and snapshots that stay as they were."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.retrieval.worlds import DIMENSIONS, document, label
@@ -86,6 +87,36 @@ def test_a_snapshot_stays_as_it_was(
     assert np.array_equal(snapshot.scanned.exact[rows], matrix)
     assert [snapshot.documents[row] for row in rows] == documents
     assert snapshot.metadata_keys(mask) == keys
+
+
+def test_room_is_made_without_touching_what_others_read() -> None:
+    index = CollectionIndex(DIMENSIONS)
+    documents = [document(str(number)) for number in range(64)]
+    index.upsert(documents)
+    before = index.snapshot()
+    assert index.lacks_room(1)
+    index.make_room(1_000)
+    assert not index.lacks_room(1_000)
+    matrix = index._matrix
+    index.upsert([document(f"more-{number}") for number in range(1_000)])
+    assert index._matrix is matrix, "nothing moves any more"
+    assert np.array_equal(index.snapshot().scanned.exact[:64], before.scanned.exact)
+    assert np.array_equal(index.snapshot().alive[:64], before.alive)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        document("wide", text="\u0434" * 10_000),
+        document("metadata", metadata={f"key-{number}": "v" * 500 for number in range(40)}),
+    ],
+)
+def test_memory_is_counted_as_it_is_taken(row: Document) -> None:
+    index = CollectionIndex(DIMENSIONS)
+    index.upsert([document("first")])
+    before = index.approximate_bytes
+    index.upsert([row])
+    assert 20_000 < index.approximate_bytes - before < 30_000
 
 
 def test_dead_rows_are_compacted_away() -> None:

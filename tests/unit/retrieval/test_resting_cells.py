@@ -178,6 +178,30 @@ async def test_a_call_in_the_store_keeps_it_open() -> None:
     assert not cell.is_awake
 
 
+async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
+    """Its directory could be opened a second time, by whoever comes next."""
+    begun, go = threading.Event(), threading.Event()
+
+    def before(operation: str) -> None:
+        if operation == "collections":
+            begun.set()
+            assert go.wait(10)
+
+    fake = FakeCell(TENANT, before)
+    cell = RestingCell(fake, lambda: fake)
+    call = asyncio.create_task(asyncio.to_thread(cell.collections))
+    await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(asyncio.to_thread(cell.close))
+    await asyncio.sleep(0.05)
+    assert fake.is_open
+    with pytest.raises(RetrievalUnavailable):  # nobody else comes in meanwhile
+        await asyncio.to_thread(cell.collections)
+    go.set()
+    await call
+    await closing
+    assert not fake.is_open
+
+
 async def test_the_last_one_stays_awake_whatever_it_takes() -> None:
     store = FakeCellStore()
     seed(store, TENANT)
