@@ -125,13 +125,15 @@ def _findings(introduction: str, plot: Plot, points: Sequence[Point]) -> Finding
         (
             f"{point.x * 100:g} %" if plot.is_share else f"{point.x:,.0f}",
             *(f"{getattr(point.found[side], name):.2f} ms" for side, name in quantiles),
+            *(f"{point.found[side].p50 / point.found[OURS].p50:.2f} ×" for side in (SERVER, SHARED)),
         )
         for point in points
     ]
+    ratios = [f"p50, {side} / {OURS}" for side in (SERVER, SHARED)]
     return Findings(
         f"{introduction} One caller, {points[0].found[OURS].samples} searches a point and side in turns; k=10, content "
         "returned, 256 dimensions, all rows in VecSec's memory.",
         [],
-        [Table((plot.x_label, *(f"{side} {name}" for side, name in quantiles)), rows)],
+        [Table((plot.x_label, *(f"{side} {name}" for side, name in quantiles), *ratios), rows)],
         [plot],
     )

@@ -21,7 +21,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("floor", floor.measure, in_quick=True),
     Section("security-cost", security_cost.measure, in_quick=True),
     Section("by-tenants", curves.by_tenants),
-    Section("by-rows", curves.by_rows),
+    Section("by-rows", curves.by_rows, in_quick=True),
     Section("by-visible-share", curves.by_share),
     Section("visible-shares", visible_shares.measure),
     Section("many-tenants", many_tenants.measure),
