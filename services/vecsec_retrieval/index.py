@@ -25,6 +25,7 @@ _STATES = itertools.count()
 """Of all indexes of this process."""
 _FIRST_CAPACITY = 64
 _COMPACT_ABOVE_DEAD_SHARE = 0.25
+_SPARE_SHARE = 8
 _BYTES_PER_ROW = 400
 """What a row costs beside its vector and what is counted by itself: objects, and places in the tables (measured)."""
 
@@ -143,6 +144,7 @@ class CollectionIndex:
             index = CollectionIndex(self._dimensions)
             index.untagged_ids = untagged_ids
             index._take(snapshot, labels)
+            index.make_room(len(index) // _SPARE_SHARE)  # here, for the next write would do it on the event loop
             return index
 
         return compacted
@@ -176,20 +178,22 @@ class CollectionIndex:
         """Whether so many more documents make all arrays move."""
         return self._count + count > len(self._matrix)
 
-    def make_room(self, count: int) -> None:
+    def make_room(self, more: int) -> None:
         """Have room for so many more documents. It may run in a thread while nobody writes: whoever reads meanwhile
         finds the same rows in old arrays and new ones, and of 100,000 rows it takes more than 0.1 s."""
-        if not self.lacks_room(count):
+        if not self.lacks_room(more):
             return
-        rows = self._count + count
-        capacity = max(rows, _FIRST_CAPACITY, len(self._matrix) * 3 // 2)
+        count = self._count
+        capacity = max(count + more, _FIRST_CAPACITY, len(self._matrix) * 3 // 2)
         matrix = np.empty((capacity, self._dimensions), dtype=np.float32)
-        matrix[: self._count] = self._matrix[: self._count]
-        self._matrix = matrix
-        self._coarse_rows = self._coarse_rows.grown(self._count, capacity)
-        self._label_codes = _grown(self._label_codes, self._count, capacity)
-        self._key_set_codes = _grown(self._key_set_codes, self._count, capacity)
-        self._alive = _grown(self._alive, self._count, capacity)
+        matrix[:count] = self._matrix[:count]
+        coarse = self._coarse_rows.grown(count, capacity)
+        label_codes = _grown(self._label_codes, count, capacity)
+        key_set_codes = _grown(self._key_set_codes, count, capacity)
+        alive = _grown(self._alive, count, capacity)
+        # Only when there is memory for all of them.
+        self._coarse_rows, self._label_codes, self._key_set_codes = coarse, label_codes, key_set_codes
+        self._alive, self._matrix = alive, matrix
 
     def _key_set_code(self, keys: frozenset[str]) -> int:
         code = self._code_of_key_set.get(keys)

@@ -55,6 +55,13 @@ class IndexLoad:
     ) -> CollectionIndex | Roster | None:
         """The complete index; ids and labels alone if so many rows would not fit, or take more than `limit_bytes` when
         they are read; and None if those would not fit."""
+        index = await self._index(fits, limit_bytes)
+        if index is None:
+            return await self._roster(roster_fits)
+        self._metrics.count_untagged(len(index.untagged_ids))
+        return index
+
+    async def _index(self, fits: Callable[[int], bool], limit_bytes: int) -> CollectionIndex | None:
         index = CollectionIndex(self._info.dimensions)
         # Whole rows at once: to ask for the ids first takes as long again where rows are few.
         ids = head = await self._threads.run("load_head", lambda: self._load_head(index))
@@ -62,14 +69,11 @@ class IndexLoad:
             self._on_large()
             ids = await self._threads.run("load_ids", self._find_ids)
         if not fits(len(ids)):
-            return await self._roster(roster_fits)
+            return None
         read = set(head)
         unread = [document_id for document_id in ids if document_id not in read]
         await self._fill(index, unread, most_bytes=limit_bytes)
-        if index.approximate_bytes > limit_bytes:
-            return await self._roster(roster_fits)
-        self._metrics.count_untagged(len(index.untagged_ids))
-        return index
+        return index if index.approximate_bytes <= limit_bytes else None
 
     async def _roster(self, fits: Callable[[int], bool]) -> Roster | None:
         # Asked for again: changes that were done to an index are none of a roster's any more.
@@ -88,6 +92,8 @@ class IndexLoad:
             # Nobody else knows them yet, so that a thread may fill them.
             page = partial(self._load, into, ids[start : start + _ROWS_A_PAGE])
             await self._threads.run("load_page", page)
+        if self._changes and isinstance(into, CollectionIndex):
+            await self._threads.run("make_room", partial(into.make_room, _ROWS_A_PAGE))
         while self._changes:
             self._changes.pop(0)(into)
             await asyncio.sleep(0)  # each may be as much as a batch holds

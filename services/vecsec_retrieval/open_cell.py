@@ -60,7 +60,7 @@ class OpenCell:
 
     def keep_within(self, limit_bytes: int) -> None:
         """Let the largest collections leave memory, as many as it takes for the cell to be no larger than this."""
-        in_memory = [collection for collection in self._collections.values() if collection.is_in_memory]
+        in_memory = [collection for collection in self._collections.values() if collection.may_leave_memory]
         for collection in sorted(in_memory, key=lambda collection: collection.approximate_bytes, reverse=True):
             if self.bytes_at_rest <= limit_bytes:
                 break

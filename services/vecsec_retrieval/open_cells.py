@@ -126,6 +126,12 @@ class OpenCells:
         if cell is not None:
             self._settle(cell)
 
+    def compacted(self, tenant_id: str) -> None:
+        """A collection in memory was made smaller, or that was tried."""
+        cell = self._open.get(tenant_id)
+        if cell is not None:
+            self._settle(cell)
+
     def load_failed(self, tenant_id: str, error: VecSecError) -> None:
         """A collection could not be taken into memory."""
         log.warning("loading failed", tenant_id=tenant_id, reason=error.reason.value, detail=error.detail)

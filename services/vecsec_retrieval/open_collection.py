@@ -50,10 +50,14 @@ class ExistingRow:
 
 
 class LoadObserver(Protocol):
-    """Is told how loads end."""
+    """Is told how loads and compactions end."""
 
     def loaded(self, tenant_id: str) -> None:
         """A collection of the tenant was read as a whole."""
+        ...
+
+    def compacted(self, tenant_id: str) -> None:
+        """A collection of the tenant in memory was made smaller, or that was tried."""
         ...
 
     def load_failed(self, tenant_id: str, error: VecSecError) -> None:
@@ -94,6 +98,7 @@ class OpenCollection:
         """Done once whoever set off the load need not wait for it."""
         self._compacting: asyncio.Task[None] | None = None
         self._since_compaction: list[Change] = []
+        self._rows_too_many = 0
         self._is_outgrown = False
         """Whether the rows took too much memory once; then no more than ids and labels are loaded."""
         self._is_too_large = False
@@ -134,9 +139,9 @@ class OpenCollection:
         return self._loading is not None or self._compacting is not None
 
     @property
-    def is_in_memory(self) -> bool:
-        """Whether rows are in memory, as a whole or by id and label."""
-        return self._index is not None or self._roster is not None
+    def may_leave_memory(self) -> bool:
+        """Whether rows are in memory, as a whole or by id and label, and are not just being made fewer."""
+        return (self._index is not None or self._roster is not None) and self._compacting is None
 
     @property
     def hot_rows(self) -> int:
@@ -171,7 +176,7 @@ class OpenCollection:
 
     def begin_empty(self) -> None:
         """The collection was just made: its index is complete at once."""
-        if self._warmth.allowed:
+        if self._warmth.allowed and self._loading is None:  # a searcher may have been quicker
             self._index = CollectionIndex(self.info.dimensions)
 
     def apply(self, change: Change) -> None:
@@ -184,6 +189,7 @@ class OpenCollection:
                 self._compacting = asyncio.create_task(self._compact(self._index), context=contextvars.Context())
         elif self._roster is not None:
             change(self._roster)
+            self._come_back(self._roster)
         elif self._load is not None:
             self._load.note(change)
 
@@ -191,7 +197,8 @@ class OpenCollection:
         """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
         moved for that, which takes too long for the event loop."""
         if self._index is not None and self._index.lacks_room(count):
-            await self._threads.run("make_room", partial(self._index.make_room, count))
+            # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
+            await self._threads.run_to_the_end("make_room", partial(self._index.make_room, count), lambda: None)
 
     def leave_memory(self) -> None:
         """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
@@ -200,6 +207,12 @@ class OpenCollection:
             self._index, self._is_outgrown = None, True
         elif self._roster is not None:
             self._roster, self._is_too_large = None, True
+
+    def _come_back(self, roster: Roster) -> None:
+        """Let the next load try again, where half of what was too much is gone."""
+        if len(roster) * 2 < self._rows_too_many:
+            self._roster = None
+            self._is_outgrown = self._is_too_large = False
 
     async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
         """Those of these rows that exist, visible or not; for decisions about writes only."""
@@ -246,6 +259,7 @@ class OpenCollection:
                     self._index = loaded
                 else:
                     self._is_too_large, self._roster = True, loaded
+                    self._rows_too_many = self._known_rows
         except VecSecError as error:
             # Readers go on from the store, which tells them if it is beyond that, too.
             self._warmth.observer.load_failed(self._cell.tenant_id, error)
@@ -280,6 +294,7 @@ class OpenCollection:
         finally:
             self._compacting = None
             self._since_compaction = []
+        self._warmth.observer.compacted(self._cell.tenant_id)
 
     def _roster_fits(self, rows: int) -> bool:
         return rows * ROSTER_BYTES_PER_ROW <= self._warmth.limit_bytes // _ROSTER_SHARE

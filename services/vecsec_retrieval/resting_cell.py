@@ -14,6 +14,8 @@ from vecsec_retrieval.cells import Cell, RowCondition
 from vecsec_retrieval.rows import CollectionInfo, Neighbour, StoredRow, Vector
 
 _RETRY_SECONDS = 1.0
+_CLOSING_SECONDS = 30.0
+"""So long a cell that is to be closed is waited for; then it is left as it is, for its tenant to go on."""
 
 
 class RestingCell:
@@ -87,7 +89,10 @@ class RestingCell:
         with self._lock:
             self._is_closed = True
             # A read that its call has given up may still go on.
-            self._lock.wait_for(lambda: not self._users)
+            if not self._lock.wait_for(lambda: not self._users, _CLOSING_SECONDS):
+                raise RetrievalUnavailable(
+                    "the tenant's store is busy", detail=f"a call in it did not end within {_CLOSING_SECONDS:g} s"
+                )
             cell, self._cell = self._cell, None
             if cell is not None:
                 cell.close()

@@ -25,7 +25,7 @@ from vecsec_retrieval.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.stores import embedded, error_doors
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
-from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
 ENOUGH_FOR_AN_INDEX_ON_DISK = 1_200
@@ -164,6 +164,7 @@ def test_rows_that_are_deleted_meanwhile_are_no_damage(store: EmbeddedCellStore)
     with closing(opened(store, "tenant_a")) as cell, ThreadPoolExecutor(1) as pool:
         ids = cell.find_ids("documents", RowCondition())
         kept, doomed = ids[:200], ids[200:]
+        label_keys = frozenset({label_key(Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"})))})
 
         def delete_one_by_one() -> None:
             for document_id in doomed[:400]:
@@ -175,6 +176,7 @@ def test_rows_that_are_deleted_meanwhile_are_no_damage(store: EmbeddedCellStore)
             found = cell.get("documents", [*kept, *doomed[:800]], with_embeddings=True)
             assert {row.document_id for row in found} >= set(kept)
             assert all(row.embedding is not None for row in found)
+            cell.nearest("documents", np.ones(16, dtype=np.float32), 10, RowCondition(label_keys=label_keys))
         deleting.result()
         assert len(cell.find_ids("documents", RowCondition())) == 1_600
 

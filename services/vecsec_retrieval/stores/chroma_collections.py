@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 
 _ID_IS_GONE = "Error finding id"
 """What Chroma says when a row was deleted between its looking up ids and vectors."""
-_TRIES_FOR_ONE_ROW = 5
+_TRIES_BESIDE_DELETES = 5
 _PAUSE_SECONDS = 0.01
 _ROW_PARTS: Include = ["documents", "metadatas", "embeddings"]
 
@@ -155,18 +155,20 @@ class ChromaCell:
         self, collection_id: str, vector: Vector, count: int, where: Where | None, ids: Sequence[str] | None
     ) -> list[Neighbour]:
         def query(collection: Collection) -> QueryResult | None:
-            try:
-                return collection.query(
-                    query_embeddings=vector[np.newaxis],
-                    ids=None if ids is None else list(ids),
-                    n_results=count,
-                    where=where,
-                    include=["documents", "metadatas", "distances"],
-                )
-            except InternalError as error:
-                if ids is None or _ID_IS_GONE not in str(error):
-                    raise
-                return None
+            for _ in range(1 if ids is not None else _TRIES_BESIDE_DELETES):
+                try:
+                    return collection.query(
+                        query_embeddings=vector[np.newaxis],
+                        ids=None if ids is None else list(ids),
+                        n_results=count,
+                        where=where,
+                        include=["documents", "metadatas", "distances"],
+                    )
+                except InternalError as error:
+                    if _ID_IS_GONE not in str(error):
+                        raise
+                time.sleep(_PAUSE_SECONDS)
+            return None
 
         result = self._use(collection_id, query)
         if result is None:
@@ -248,7 +250,7 @@ def _get(collection: Collection, ids: list[str], include: Include, tries_before:
     try:
         return _rows_of(collection.get(ids=ids, include=include))
     except InternalError as error:
-        if _ID_IS_GONE not in str(error) or tries_before == _TRIES_FOR_ONE_ROW:
+        if _ID_IS_GONE not in str(error) or tries_before == _TRIES_BESIDE_DELETES:
             raise
     if len(ids) == 1:
         time.sleep(_PAUSE_SECONDS)

@@ -13,6 +13,7 @@ from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, per
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.hot_reader import HotReader
+from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.open_collection import OpenCollection
@@ -390,6 +391,90 @@ async def test_a_collection_that_grows_beyond_all_memory_leaves_it(store: FakeCe
             reader = collection.reader()
             assert not isinstance(reader, HotReader)
             assert await reader.count(eyes(permit())) == 10_000
+
+
+async def test_what_fits_once_it_is_compacted_stays(store: FakeCellStore) -> None:
+    async with world(store, limit_bytes=4_000_000) as here:
+        for _ in range(3):  # the same rows: one of three times is alive
+            for batch in range(4):
+                await add(here, TENANT, [document(f"{batch}-{row}") for row in range(1_000)])
+        async with here.cells.lease(TENANT) as cell:
+            collection = await collection_of(cell)
+            await collection.loaded()
+            assert collection.hot_rows == 4_000
+            assert isinstance(collection.reader(), HotReader)
+
+
+async def test_what_outgrew_memory_comes_back_when_half_of_it_is_gone(store: FakeCellStore) -> None:
+    async with world(store, limit_bytes=4_000_000) as here:
+        for batch in range(10):
+            await add(here, TENANT, [document(f"{batch}-{row}") for row in range(1_000)])
+        async with here.cells.lease(TENANT) as cell:
+            assert cell is not None
+            collection = await collection_of(cell)
+            collection.warm()
+            await collection.loaded()
+            assert collection.roster is not None
+            doomed = [f"{batch}-{row}" for batch in range(9) for row in range(1_000)]
+            async with cell.writer:
+                await cell.write(
+                    "delete",
+                    lambda: cell.cell.delete("documents", doomed),
+                    lambda: collection.apply(lambda rows: rows.delete(doomed)),
+                )
+            collection.warm()
+            await collection.loaded()
+            assert collection.hot_rows == 1_000
+            assert collection.roster is None
+
+
+async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the lock would be free, and what the next one writes be moved away."""
+    seed(store, TENANT)
+    begun, go = threading.Event(), threading.Event()
+
+    def make_room(_index: CollectionIndex, _more: int) -> None:
+        begun.set()
+        assert go.wait(10)
+
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        collection.warm()
+        await collection.loaded()
+        monkeypatch.setattr(CollectionIndex, "make_room", make_room)
+        making = asyncio.create_task(collection.make_room(1_000))
+        await asyncio.to_thread(begun.wait, 10)
+        making.cancel()
+        await asyncio.sleep(0.05)
+        assert not making.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+
+
+async def test_a_collection_that_a_searcher_found_first_is_loaded_and_not_begun_anew(
+    store: FakeCellStore, recorder: Recorder
+) -> None:
+    recorder.held = {"answer of head"}
+    async with world(store) as here, here.cells.lease(TENANT, create=True) as cell:
+        assert cell is not None
+        cell.cell.create_collection(INFO)
+        collection = await collection_of(cell)
+        collection.warm()
+        await until(lambda: "answer of head" in recorder.operations)
+        collection.begin_empty()
+        written = [document("first")]
+        async with cell.writer:
+            await cell.write(
+                "upsert",
+                lambda: cell.cell.upsert("documents", [to_stored(each) for each in written]),
+                lambda: collection.apply(lambda index: index.upsert(written)),
+            )
+        recorder.go.set()
+        await collection.loaded()
+        assert collection.hot_rows == 1
 
 
 async def test_texts_that_are_too_large_for_memory_throw_nobody_out(store: FakeCellStore) -> None:

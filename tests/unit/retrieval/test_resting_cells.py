@@ -202,6 +202,27 @@ async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
     assert not fake.is_open
 
 
+async def test_a_call_in_the_store_that_never_ends_does_not_hold_its_tenant_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vecsec_retrieval.resting_cell._CLOSING_SECONDS", 0.05)
+    begun, go = threading.Event(), threading.Event()
+
+    def before(operation: str) -> None:
+        if operation == "collections":
+            begun.set()
+            assert go.wait(10)
+
+    fake = FakeCell(TENANT, before)
+    cell = RestingCell(fake, lambda: fake)
+    call = asyncio.create_task(asyncio.to_thread(cell.collections))
+    await asyncio.to_thread(begun.wait, 10)
+    with pytest.raises(RetrievalUnavailable, match="busy"):
+        await asyncio.to_thread(cell.close)
+    go.set()
+    await call
+
+
 async def test_the_last_one_stays_awake_whatever_it_takes() -> None:
     store = FakeCellStore()
     seed(store, TENANT)
