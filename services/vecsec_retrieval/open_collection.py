@@ -99,6 +99,7 @@ class OpenCollection:
         self._compacting: asyncio.Task[None] | None = None
         self._since_compaction: list[Change] = []
         self._rows_too_many = 0
+        """How many rows there were when they did not fit."""
         self._is_outgrown = False
         """Whether the rows took too much memory once; then no more than ids and labels are loaded."""
         self._is_too_large = False
@@ -253,7 +254,7 @@ class OpenCollection:
     async def _load_index(self) -> None:
         try:
             async with self._warmth.loads:
-                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._is_large)
+                self._load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._end_the_wait)
                 loaded = await self._load.run(self._fits, self._roster_fits, limit_bytes=self._warmth.limit_bytes)
                 if isinstance(loaded, CollectionIndex):
                     self._index = loaded
@@ -271,7 +272,7 @@ class OpenCollection:
             self._loading = None
             self._takes_longer = None
 
-    def _is_large(self) -> None:
+    def _end_the_wait(self) -> None:
         if self._takes_longer is not None and not self._takes_longer.done():
             self._takes_longer.set_result(None)
 

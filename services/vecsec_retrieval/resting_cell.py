@@ -31,7 +31,8 @@ class RestingCell:
         self.used_at = time.monotonic()
         """When the store's side was last asked for anything."""
         self._lock = threading.Condition()
-        """Held while the cell is opened or let go: a directory is never open twice. Notified when nobody uses it."""
+        """Held while the cell is opened or let go: a directory is not open twice, unless a call in
+        the store never ends. Notified when nobody uses it."""
 
     @property
     def tenant_id(self) -> str:
