@@ -4,6 +4,8 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from opentelemetry.trace import Span
+
 from vecsec_chassis.access import Identity
 from vecsec_chassis.errors import InvalidToken
 
@@ -19,6 +21,10 @@ class Call:
     """On the monotonic clock, in seconds; None if the caller set none."""
     identity: Identity | None = None
     token: str = ""
+    span: Span | None = None
+    """What is recorded of the call; None if nothing is."""
+    is_traced: bool = False
+    """Whether it is part of a trace, recorded here or elsewhere, which goes on to our peers."""
 
 
 _current: ContextVar[Call | None] = ContextVar("vecsec_call", default=None)
@@ -63,6 +69,19 @@ def current_request_id() -> str:
     """The id under which logs, traces and audit records have this call; empty outside of a call."""
     call = _current.get()
     return call.request_id if call is not None else ""
+
+
+def current_span() -> Span | None:
+    """What is recorded of the call; None if nothing is, and outside of a call. To ask opentelemetry takes five
+    calls of Python."""
+    call = _current.get()
+    return None if call is None else call.span
+
+
+def is_traced() -> bool:
+    """Whether the call is part of a trace, recorded here or elsewhere."""
+    call = _current.get()
+    return call is not None and call.is_traced
 
 
 def time_remaining() -> float | None:

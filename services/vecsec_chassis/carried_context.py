@@ -22,7 +22,8 @@ class CarriedContext:
     """Answers for one call; whatever concerns the connection is asked of the stream that carries it."""
 
     def __init__(self, call: lane_pb2.CarriedCall, stream: Context) -> None:
-        self._metadata = tuple(Metadatum(*entry) for entry in call.metadata.items())
+        metadata = call.metadata
+        self._metadata = tuple([Metadatum(key, metadata[key]) for key in metadata])
         self._deadline = time.monotonic() + call.timeout_seconds if call.timeout_seconds > 0 else None
         self._stream = stream
         self.failure: lane_pb2.Failure | None = None

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from opentelemetry.context import attach
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from opentelemetry.propagate import extract
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from vecsec_chassis import calls
 from vecsec_chassis.error_status import STATUS_OF_REASON, error_status, shortened
@@ -45,6 +45,7 @@ _LOGGED_CHARACTERS = 500
 _UNARY_BYTES = 1024 * 1024
 """Only imports, which are streams, have a reason to send more at once."""
 _IDLE_STREAM_SECONDS = 60.0
+_OK = grpc.StatusCode.OK.name
 
 
 def chain(
@@ -70,7 +71,7 @@ def chain(
         )
     interceptors += [
         # The request id, which log lines and errors of all others carry.
-        CallInterceptor(),
+        CallInterceptor(records_spans=telemetry.is_tracing),
         # Counting stands outside of the error mapping, so that it sees the status that the caller sees.
         CountingInterceptor(telemetry),
         # Errors of everything below become a status here, once.
@@ -88,7 +89,11 @@ def chain(
 
 
 class CallInterceptor(AroundInterceptor):
-    """Makes the call's context: its request id (the peer's, if it sent a sane one) and deadline."""
+    """Makes the call's context: its request id (the peer's, if it sent a sane one), deadline and trace."""
+
+    def __init__(self, *, records_spans: bool) -> None:
+        """`records_spans`: whether there is a span around each call."""
+        self._records_spans = records_spans
 
     async def before(self, method: str, context: Context) -> None:
         """Enter the call."""
@@ -98,14 +103,18 @@ class CallInterceptor(AroundInterceptor):
         if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
             request_id = unique_id()
         deadline = None if remaining is None else time.monotonic() + remaining
-        calls.enter(calls.Call(method=method, request_id=request_id, deadline=deadline))
-        span = get_current_span()
+        call = calls.Call(method=method, request_id=request_id, deadline=deadline)
+        calls.enter(call)
+        span = get_current_span() if self._records_spans else INVALID_SPAN
         if span.is_recording():
             span.set_attribute("vecsec.request_id", request_id)
+            call.span = span
+        call.is_traced = span is not INVALID_SPAN and span.get_span_context().is_valid
         trace_parent = metadata.get("traceparent")
-        if isinstance(trace_parent, str) and not span.get_span_context().is_valid:
+        if isinstance(trace_parent, str) and not call.is_traced:
             # No traces are recorded here, but the caller's goes on to our peers and into the log.
             attach(extract({"traceparent": trace_parent}))
+            call.is_traced = True
 
 
 class CountingInterceptor(AroundInterceptor):
@@ -122,22 +131,22 @@ class CountingInterceptor(AroundInterceptor):
             telemetry.meter, "vecsec_request_duration", "How long calls took, by method.", "method"
         )
 
-    async def before(self, method: str, context: Context) -> float:
-        """When the call started."""
-        self._in_flight.add(1, _short(method))
-        return time.perf_counter()
+    async def before(self, method: str, context: Context) -> tuple[str, float]:
+        """The method's short name, and when the call started."""
+        name = method.rpartition("/")[2]
+        self._in_flight.add(1, name)
+        return name, time.perf_counter()
 
-    def succeeded(self, method: str, context: Context, note: float) -> None:
+    def succeeded(self, method: str, context: Context, note: tuple[str, float]) -> None:
         """Count an answered call."""
-        self._ended(method, note, grpc.StatusCode.OK.name)
+        self._ended(*note, _OK)
 
-    async def failed(self, method: str, context: Context, note: float, error: BaseException) -> None:
+    async def failed(self, method: str, context: Context, note: tuple[str, float], error: BaseException) -> None:
         """Count a call with the status that it ended with."""
         cancelled = isinstance(error, asyncio.CancelledError)
-        self._ended(method, note, grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context))
+        self._ended(*note, grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context))
 
-    def _ended(self, method: str, started: float, code: str) -> None:
-        name = _short(method)
+    def _ended(self, name: str, started: float, code: str) -> None:
         self._in_flight.add(-1, name)
         self._requests.add(1, name, code)
         self._duration.add(time.perf_counter() - started, name)
@@ -255,10 +264,6 @@ def _message_type(handler: Handler) -> type[Message]:
 
 async def _abort(context: Context, error: VecSecError) -> None:
     await context.abort_with_status(rpc_status.to_status(error_status(error)))
-
-
-def _short(method: str) -> str:
-    return method.rpartition("/")[2]
 
 
 def _code_name(context: Context) -> str:

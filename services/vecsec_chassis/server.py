@@ -55,6 +55,24 @@ class Health:
         await self._servicer.enter_graceful_shutdown()
 
 
+class MethodsByName:
+    """Servicers are added to it as they are to a server, which then finds methods by name when they are called.
+
+    Generated code registers each method as well. A server of grpc.aio waits for every registered method by itself, so
+    that each call costs a little for all methods that were not called: 60 of the gateway's 600 calls of Python.
+    """
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """The first half of what generated code calls."""
+        self._server.add_generic_rpc_handlers(handlers)
+
+    def add_registered_method_handlers(self, service_name: str, handlers: object) -> None:
+        """The second half, which says the same again."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunningService:
     """A service that answers calls."""
@@ -92,11 +110,12 @@ async def running_server(
     )
     server = grpc.aio.server(interceptors=list(interceptors), options=_options(settings))
     health_of_service = Health(service_name)
-    add_servicer(server)
+    methods = cast("grpc.aio.Server", MethodsByName(server))
+    add_servicer(methods)
     lanes = _lanes(add_servicer, interceptors, settings)
     if carries_calls:
-        lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, server)
+        lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, methods)
+    health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, methods)
     reflection.enable_server_reflection((service_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = listening.open_port(server)
     await health_of_service.set_serving(False)

@@ -52,15 +52,10 @@ class Lane:
         number = next(self._numbers)
         answer: asyncio.Future[bytes] = loop.create_future()
         self._waiting[number] = answer
-        self._unsent.append(
-            lane_pb2.CarriedCall(
-                call_id=number,
-                method=method,
-                metadata=dict(metadata),
-                timeout_seconds=seconds or 0.0,
-                request=request,
-            )
-        )
+        carried = lane_pb2.CarriedCall(call_id=number, method=method, timeout_seconds=seconds or 0.0, request=request)
+        for key, value in metadata:
+            carried.metadata[key] = value
+        self._unsent.append(carried)
         self._wake_sender.set()
         timer = None if seconds is None else loop.call_later(seconds, _time_out, answer)
         try:

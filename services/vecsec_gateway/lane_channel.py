@@ -84,10 +84,16 @@ class LaneChannel:
     def _free_lane(self) -> Lane | None:
         if self._connection() is not self._lanes_go_over:
             self._leave_connection()
-        # One that broke is still among them until its keeper has had its turn; nothing would answer a call on it.
-        open_lanes = (lane for lane in self._lanes if not lane.retired.is_set())
-        lane = min(open_lanes, key=lambda lane: (lane.calls_in_flight, random.random()), default=None)  # noqa: S311
-        return lane if lane is not None and lane.calls_in_flight < _MAXIMUM_IN_FLIGHT else None
+        freest, fewest = None, _MAXIMUM_IN_FLIGHT
+        for lane in self._lanes:
+            # One that broke is still among them until its keeper has had its turn; nothing would answer a call on it.
+            if lane.calls_in_flight < fewest and not lane.retired.is_set():
+                freest, fewest = lane, lane.calls_in_flight
+        if freest is not None:
+            # To the end, so that all get their share of the calls.
+            self._lanes.remove(freest)
+            self._lanes.append(freest)
+        return freest
 
     def _leave_connection(self) -> None:
         self._lanes_go_over = self._connection()

@@ -7,9 +7,9 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 from opentelemetry.propagate import inject
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_current_span
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
-from vecsec_chassis.calls import current_request_id
+from vecsec_chassis.calls import current_request_id, current_span, is_traced
 from vecsec_chassis.interceptors import REQUEST_ID_KEY
 from vecsec_gateway.deadline import Deadline
 
@@ -33,7 +33,7 @@ async def call_unary(
         response: Response = await method(request, timeout=max(deadline.remaining(), 0.0), metadata=metadata + outgoing)
         return response
 
-    if not get_current_span().is_recording():
+    if current_span() is None:
         return await call(_outgoing())  # to enter a context that does nothing costs as much as all else here
     with traced(tracer, name) as outgoing:
         return await call(outgoing)
@@ -46,7 +46,7 @@ def traced(tracer: Tracer, name: str) -> Iterator[Metadata]:
     opentelemetry's own client interceptors never end the spans of calls that are cancelled. Where nothing is recorded
     there is no span to make: the context that came in is passed on.
     """
-    if not get_current_span().is_recording():
+    if current_span() is None:
         yield _outgoing()
         return
     with tracer.start_as_current_span(
@@ -66,6 +66,6 @@ def traced(tracer: Tracer, name: str) -> Iterator[Metadata]:
 
 def _outgoing() -> Metadata:
     carrier: dict[str, str] = {}
-    if get_current_span().get_span_context().is_valid:
+    if is_traced():
         inject(carrier)
     return ((REQUEST_ID_KEY, current_request_id()), *carrier.items())

@@ -1,6 +1,6 @@
 """The gateway's own messages to values and back."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cachetools import LRUCache, cached
@@ -105,28 +105,30 @@ def row_from_document(document: document_pb2.Document) -> Row:
     """
     return Row(
         document_id=document.document_id,
-        label=_label_of(document),
+        label=_remembered_label(document.label.SerializeToString(deterministic=True)),
         score=0.0,
         provenance=Provenance.REAL,
         content=document,
     )
 
 
-def rows_from_results(results: Iterable[document_pb2.ScoredDocument]) -> list[Row]:
+def rows_from_results(results: Sequence[document_pb2.ScoredDocument]) -> list[Row]:
     """The rows that retrieval found.
 
     Raises:
         VecSecError: if the label of one cannot be one.
     """
+    serialized = [scored.document.label.SerializeToString(deterministic=True) for scored in results]
+    label_of = {each: _remembered_label(each) for each in set(serialized)}  # few labels, many rows
     return [
         Row(
             document_id=(document := scored.document).document_id,
-            label=_label_of(document),
+            label=label_of[label],
             score=scored.score,
             provenance=_PROVENANCE_OF_NUMBER.get(scored.provenance, Provenance.UNKNOWN),
             content=document,
         )
-        for scored in results
+        for scored, label in zip(results, serialized, strict=True)
     ]
 
 
@@ -180,10 +182,6 @@ def list_question_from_proto(request: gateway_pb2.ListViolationsRequest) -> poli
 def _weight(label: Label) -> int:
     """Of what is remembered: the label and its message."""
     return 2 * label.weight
-
-
-def _label_of(document: document_pb2.Document) -> Label:
-    return _remembered_label(document.label.SerializeToString(deterministic=True))
 
 
 @cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=_weight), info=True)

@@ -86,8 +86,9 @@ class Shadow:
 
     def checked(self, standing: Standing, labels: Sequence[Label], verdicts: Sequence[Verdict]) -> None:
         """Note how rows were decided."""
-        rows = tuple(dict(zip(labels, verdicts, strict=True)).items())
-        self._note(standing.identity, standing.target.tenant_id, standing.action, rows)
+        if self._policy.arrangement.candidate is not None:
+            rows = tuple(dict(zip(labels, verdicts, strict=True)).items())
+            self._note(standing.identity, standing.target.tenant_id, standing.action, rows)
 
     def forget(self) -> LRUCache[tuple[Standing, Label], Verdict]:
         """Forget what other versions decided; what that was."""

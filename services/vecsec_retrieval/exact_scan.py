@@ -1,6 +1,6 @@
 """The k most similar rows among those that a mask leaves, found exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -31,9 +31,9 @@ class ScanRows:
 
 
 def top_k(
-    scanned: ScanRows, mask: Mask, query: Vector, k: int, identifier: Callable[[int], str]
+    scanned: ScanRows, mask: Mask, query: Vector, k: int, identifiers: Callable[[Sequence[int]], Iterable[str]]
 ) -> list[tuple[int, float]]:
-    """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of `identifier(row)`.
+    """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of the rows' identifiers.
 
     `query` has length 1. The answer depends on the masked rows alone, not on where they lie among others: rows that
     cannot be among the best are ruled out by the coarse ones, then by 32-bit scores; what is left is scored again row
@@ -51,7 +51,8 @@ def top_k(
     # NumPy's bare functions: its methods for the same take twice as long for so few rows.
     exact = np.add.reduce(matrix[rows].astype(np.float64) * query.astype(np.float64), axis=1)
     exact = np.maximum(np.minimum(exact, 1.0), -1.0)
-    ranked = sorted(zip((-exact).tolist(), (identifier(row) for row in rows.tolist()), rows.tolist(), strict=True))
+    numbers = rows.tolist()
+    ranked = sorted(zip((-exact).tolist(), identifiers(numbers), numbers, strict=True))
     return [(row, -negative) for negative, _, row in ranked[:k]]
 
 

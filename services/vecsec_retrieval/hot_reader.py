@@ -124,7 +124,9 @@ def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[
         documents = snapshot.documents
         if order.metadata is not None:
             _narrow(mask, snapshot, predicate(order.metadata))
-        return top_k(snapshot.scanned, mask, order.vector, order.k, lambda row: documents[row].document_id)
+        return top_k(
+            snapshot.scanned, mask, order.vector, order.k, lambda rows: [documents[row].document_id for row in rows]
+        )
 
     return scan
 

@@ -1,12 +1,12 @@
 """This service's messages to values and back."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
-from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, value_pb2
+from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
 from vecsec_chassis import wire
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
@@ -48,10 +48,11 @@ async def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
         strategy=answer.strategy,
     )
+    labels = _label_messages(result.document for result in answer.results)
     for number, result in enumerate(answer.results, 1):
         # Filled in where it stands: a message that is put into another one is copied.
         scored = message.results.add(score=result.score, provenance=document_pb2.PROVENANCE_REAL)
-        _fill(scored.document, result.document)
+        _fill(scored.document, result.document, labels)
         if number % _DOCUMENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
     return message
@@ -66,10 +67,11 @@ def get_request(message: pb.GetDocumentsRequest) -> GetRequest:
     )
 
 
-def get_response(documents: Iterable[Document]) -> pb.GetDocumentsResponse:
+def get_response(documents: Sequence[Document]) -> pb.GetDocumentsResponse:
     message = pb.GetDocumentsResponse()
+    labels = _label_messages(documents)
     for document in documents:
-        _fill(message.documents.add(), document)
+        _fill(message.documents.add(), document, labels)
     return message
 
 
@@ -129,10 +131,17 @@ def collection_id(text: str) -> str:
     return text or DEFAULT_COLLECTION_ID
 
 
-def _fill(message: document_pb2.Document, document: Document) -> None:
+def _label_messages(documents: Iterable[Document]) -> Mapping[int, label_pb2.Label]:
+    """The messages of the documents' labels, by the labels' `id()`: documents in memory share the few labels that they
+    have, so that most need not even be looked up as equal. Good as long as the documents live."""
+    labels = {id(document.label): document.label for document in documents}
+    return {identity: wire.label_message(label) for identity, label in labels.items()}
+
+
+def _fill(message: document_pb2.Document, document: Document, labels: Mapping[int, label_pb2.Label]) -> None:
     message.document_id = document.document_id
     message.text = document.text
-    message.label.CopyFrom(wire.label_message(document.label))
+    message.label.CopyFrom(labels[id(document.label)])
     for key, value in document.metadata.items():
         message.metadata[key].CopyFrom(wire.value_to_proto(value))
     if document.embedding is not None:

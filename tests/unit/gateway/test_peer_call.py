@@ -1,13 +1,15 @@
 """What travels with a call to a peer, and the span around it."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import Span, StatusCode, Tracer
 
 from vecsec_chassis.calls import Call, enter
 from vecsec_gateway.peer_call import traced
@@ -26,9 +28,16 @@ def provider(exporter: InMemorySpanExporter) -> TracerProvider:
     return provider
 
 
+@contextmanager
+def recorded_call(tracer: Tracer) -> Iterator[Span]:
+    with tracer.start_as_current_span("server", record_exception=False) as span:
+        enter(Call(method="/m", request_id="request-1", deadline=None, span=span, is_traced=True))
+        yield span
+
+
 def test_the_peer_continues_the_trace(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
     tracer = provider.get_tracer("test")
-    with tracer.start_as_current_span("server") as server, traced(tracer, "Peer/Call") as metadata:
+    with recorded_call(tracer) as server, traced(tracer, "Peer/Call") as metadata:
         sent = dict(metadata)
     client = next(span for span in exporter.get_finished_spans() if span.name == "Peer/Call")
     assert client.context is not None
@@ -55,7 +64,7 @@ def test_the_span_ends_however_the_call_does(
     tracer = provider.get_tracer("test")
 
     def call() -> None:
-        with tracer.start_as_current_span("server", record_exception=False), traced(tracer, "Peer/Call"):
+        with recorded_call(tracer), traced(tracer, "Peer/Call"):
             raise error
 
     with pytest.raises(type(error)):

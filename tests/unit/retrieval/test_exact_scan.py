@@ -1,5 +1,7 @@
 """The exact scan against brute force, and its indifference to rows that are not asked about."""
 
+from collections.abc import Callable, Iterable, Sequence
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,13 @@ SHAPES = st.tuples(
 
 def identifier(row: int) -> str:
     return f"{(row * 7919) % 1000:04d}-{row}"
+
+
+def named(name: Callable[[int], str]) -> Callable[[Sequence[int]], Iterable[str]]:
+    return lambda rows: map(name, rows)
+
+
+identifiers = named(identifier)
 
 
 def scan_rows(matrix: np.ndarray) -> ScanRows:
@@ -34,7 +43,7 @@ def test_it_finds_what_brute_force_finds(shape: tuple[int, int, int, float, int]
     matrix = normalised(random.standard_normal((rows, dimensions)).astype(np.float32))
     query = normalised(random.standard_normal((1, dimensions)).astype(np.float32))[0]
     mask = random.random(rows) < share
-    found, expected = top_k(scan_rows(matrix), mask, query, k, identifier), brute_force(matrix, mask, query, k)
+    found, expected = top_k(scan_rows(matrix), mask, query, k, identifiers), brute_force(matrix, mask, query, k)
     assert [row for row, _ in found] == [row for row, _ in expected]
     np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-6)
 
@@ -43,7 +52,7 @@ def test_it_finds_what_brute_force_finds(shape: tuple[int, int, int, float, int]
 def test_equal_scores_come_in_the_order_of_their_ids(copies: int, k: int, seed: int) -> None:
     vector = np.random.default_rng(seed).standard_normal(5).astype(np.float32)
     matrix = normalised(np.tile(vector, (copies, 1)))
-    found = top_k(scan_rows(matrix), np.ones(copies, dtype=np.bool_), matrix[0], k, identifier)
+    found = top_k(scan_rows(matrix), np.ones(copies, dtype=np.bool_), matrix[0], k, identifiers)
     assert [row for row, _ in found] == sorted(range(copies), key=identifier)[:k]
 
 
@@ -52,14 +61,14 @@ def test_rows_that_are_not_asked_about_change_nothing(seed: int, own: int, hidde
     random = np.random.default_rng(seed)
     matrix = normalised(random.standard_normal((own, 64)).astype(np.float32))
     query = matrix[3]
-    alone = top_k(scan_rows(matrix), np.ones(own, dtype=np.bool_), query, 7, str)
+    alone = top_k(scan_rows(matrix), np.ones(own, dtype=np.bool_), query, 7, named(str))
     others = normalised(random.standard_normal((hidden, 64)).astype(np.float32))
     order = random.permutation(own + hidden)
     mixed = np.vstack([matrix, others])[order]
     place = {int(row): position for position, row in enumerate(order)}
     name = {position: str(row) if row < own else "hidden" for row, position in place.items()}
     asked = order < own
-    among_others = top_k(scan_rows(mixed), asked, query, 7, name.__getitem__)
+    among_others = top_k(scan_rows(mixed), asked, query, 7, named(name.__getitem__))
     assert [(name[row], score) for row, score in among_others] == [(str(row), score) for row, score in alone]
 
 
@@ -70,7 +79,7 @@ def test_rows_that_are_nearly_alike_are_told_apart(shape: tuple[int, int, int, f
     centre = random.standard_normal(dimensions) * 10.0 ** random.integers(-3, 1, dimensions)
     matrix = normalised((centre + spread * random.standard_normal((rows, dimensions))).astype(np.float32))
     mask = random.random(rows) < share
-    assert top_k(scan_rows(matrix), mask, matrix[0], k, identifier) == brute_force(matrix, mask, matrix[0], k)
+    assert top_k(scan_rows(matrix), mask, matrix[0], k, identifiers) == brute_force(matrix, mask, matrix[0], k)
 
 
 @given(SHAPES, st.integers(0, 6))
@@ -89,12 +98,12 @@ def test_the_bounds_of_coarse_rows_hold(shape: tuple[int, int, int, float, int],
 def test_scores_stay_within_their_bounds() -> None:
     matrix = normalised(np.full((3, 257), 0.1, dtype=np.float32))
     matrix[1] *= -1
-    scores = [score for _, score in top_k(scan_rows(matrix), np.ones(3, dtype=np.bool_), matrix[0], 3, str)]
+    scores = [score for _, score in top_k(scan_rows(matrix), np.ones(3, dtype=np.bool_), matrix[0], 3, named(str))]
     assert scores[0] <= 1.0
     assert scores[-1] >= -1.0
 
 
 def test_nothing_is_found_where_nothing_is_asked_about() -> None:
     matrix = np.ones((3, 4), dtype=np.float32)
-    assert top_k(scan_rows(matrix), np.zeros(3, dtype=np.bool_), matrix[0], 3, str) == []
-    assert top_k(scan_rows(matrix[:0]), np.zeros(0, dtype=np.bool_), matrix[0], 3, str) == []
+    assert top_k(scan_rows(matrix), np.zeros(3, dtype=np.bool_), matrix[0], 3, named(str)) == []
+    assert top_k(scan_rows(matrix[:0]), np.zeros(0, dtype=np.bool_), matrix[0], 3, named(str)) == []
