@@ -75,7 +75,7 @@ class PolicyClient:
             label: verdict.decision == access_pb2.DECISION_ALLOW
             for label, verdict in zip(row_counts, response.verdicts, strict=True)
         }
-        return Verdicts(tuple(is_allowed[label] for label in labels), response.policy_version)
+        return Verdicts(tuple(map(is_allowed.__getitem__, labels)), response.policy_version)
 
     async def explain(
         self, tenant_id: str, action: Action, label: Label, deadline: Deadline

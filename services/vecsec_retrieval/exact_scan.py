@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import simsimd
 from numpy.typing import NDArray
 
 from vecsec_retrieval.coarse_rows import CoarseRows
@@ -46,7 +47,8 @@ def top_k(
     if rows.size == 0:
         return []
     if k < rows.size:
-        scores = matrix[rows] @ query if rows.size < GATHER_BELOW_SHARE * len(mask) else (matrix @ query)[rows]
+        is_few = rows.size < GATHER_BELOW_SHARE * len(mask)
+        scores = _scores(matrix[rows], query) if is_few else _scores(matrix, query)[rows]
         rows = rows[scores >= _kth_best(scores, k) - _SLACK]
     # NumPy's bare functions: its methods for the same take twice as long for so few rows.
     exact = np.add.reduce(matrix[rows].astype(np.float64) * query.astype(np.float64), axis=1)
@@ -63,6 +65,12 @@ def _not_ruled_out(coarse_rows: CoarseRows, rows: NDArray[np.int64], query: Vect
     else:
         at_least, at_most = (bound[rows] for bound in coarse_rows.bounds(query))
     return rows[at_most >= _kth_best(at_least, k)]
+
+
+def _scores(matrix: Matrix, query: Vector) -> NDArray[np.float32]:
+    """The rows' dot products with the query, in half of the time that a matrix product takes for one vector."""
+    found = simsimd.cdist(matrix, query.reshape(1, -1), metric="dot", out_dtype="float32")
+    return np.asarray(found).reshape(-1)
 
 
 def _kth_best(scores: NDArray[np.float32], k: int) -> np.float32:
