@@ -118,17 +118,18 @@ def rows_from_results(results: Sequence[document_pb2.ScoredDocument]) -> list[Ro
     Raises:
         VecSecError: if the label of one cannot be one.
     """
-    serialized = [scored.document.label.SerializeToString(deterministic=True) for scored in results]
+    documents = [scored.document for scored in results]
+    serialized = [document.label.SerializeToString(deterministic=True) for document in documents]
     label_of = {each: _remembered_label(each) for each in set(serialized)}  # few labels, many rows
     return [
         Row(
-            document_id=(document := scored.document).document_id,
+            document_id=document.document_id,
             label=label_of[label],
             score=scored.score,
             provenance=_PROVENANCE_OF_NUMBER.get(scored.provenance, Provenance.UNKNOWN),
             content=document,
         )
-        for scored, label in zip(results, serialized, strict=True)
+        for scored, document, label in zip(results, documents, serialized, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ from bench.corpus import Tenant
 from bench.wire_calls import GrpcCall
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, query_pb2, sensitivity_pb2
+from vecsec_client.channels import Endpoint
 
 BATCH = 500
 SEARCH = "/vecsec.gateway.v1.GatewayService/SearchDocuments"
@@ -26,7 +27,9 @@ class Secured:
 
     def __init__(self, installation: Installation, issuer: Issuer) -> None:
         self.installation = installation
-        self._stub = gateway_service_pb2_grpc.GatewayServiceStub(grpc.insecure_channel(installation.address))
+        # As our SDK connects.
+        channel = grpc.insecure_channel(installation.address, options=Endpoint(installation.address).options())
+        self._stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self._issuer = issuer
         self._readers: dict[str, str] = {}
 
