@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_
 from vecsec_retrieval.cells import CellStore
 from vecsec_retrieval.memory_budget import MemoryBudget
 from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_cells import OpenCells
+from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.residuals import ResidualDecisions, Visibility
-from vecsec_retrieval.rows import Document, Metadata, Vector
+from vecsec_retrieval.rows import CollectionInfo, Document, Metadata, Vector
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.tagging import to_stored
 
 TENANT = "tenant_a"
 DIMENSIONS = 6
+INFO = CollectionInfo("documents", "external", DIMENSIONS)
 
 
 def label(
@@ -123,3 +128,55 @@ async def until(condition: Any, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+class Recorder:
+    """Notes what a fake store is asked, and can hold an operation up or fail it."""
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+        self.failures: dict[str, Exception] = {}
+        self.held: set[str] = set()
+        self.go = threading.Event()
+
+    def __call__(self, operation: str) -> None:
+        self.operations.append(operation)
+        if operation in self.failures:
+            raise self.failures[operation]
+        if operation in self.held:
+            assert self.go.wait(10)
+
+
+def seed(store: FakeCellStore, *tenant_ids: str, rows: int = 3) -> None:
+    before, store.before = store.before, lambda _operation: None
+    for tenant_id in tenant_ids:
+        cell = store.open(tenant_id, create=True)
+        assert cell is not None
+        cell.create_collection(INFO)
+        documents = [document(str(number)) for number in range(rows)]
+        cell.upsert("documents", [to_stored(each) for each in documents])
+    store.before = before
+
+
+async def collection_of(cell: OpenCell | None) -> OpenCollection:
+    assert cell is not None
+    collection = await cell.collection("documents")
+    assert collection is not None
+    return collection
+
+
+async def add(here: World, tenant_id: str, documents: list[Document]) -> None:
+    async with here.cells.lease(tenant_id, create=True) as cell:
+        assert cell is not None
+        async with cell.writer:
+            collection = await cell.collection("documents")
+            if collection is None:
+                collection = await cell.create_collection(INFO)
+                collection.begin_empty()
+            written = collection
+            written.catalogue.add(written.catalogue.missing_entries(documents))
+            await cell.write(
+                "upsert",
+                lambda: cell.cell.upsert("documents", [to_stored(each) for each in documents]),
+                lambda: written.apply(lambda index: index.upsert(documents)),
+            )
