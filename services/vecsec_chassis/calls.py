@@ -72,10 +72,11 @@ def current_request_id() -> str:
 
 
 def current_span() -> Span | None:
-    """What is recorded of the call; None if nothing is, and outside of a call. To ask opentelemetry takes five
-    calls of Python."""
+    """What is recorded of the call; None if nothing is, once the call has ended, and outside of a call. To ask
+    opentelemetry takes five calls of Python."""
     call = _current.get()
-    return None if call is None else call.span
+    span = None if call is None else call.span
+    return span if span is not None and span.is_recording() else None
 
 
 def is_traced() -> bool:

@@ -59,7 +59,7 @@ class MethodsByName:
     """Servicers are added to it as they are to a server, which then finds methods by name when they are called.
 
     Generated code registers each method as well. A server of grpc.aio waits for every registered method by itself, so
-    that each call costs a little for all methods that were not called: 60 of the gateway's 600 calls of Python.
+    that each call costs a little for all the methods that there are: 60 of the gateway's 600 calls of Python.
     """
 
     def __init__(self, server: grpc.aio.Server) -> None:

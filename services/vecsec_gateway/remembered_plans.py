@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.cache_metrics import Lookups
@@ -39,12 +39,11 @@ class RememberedPlans:
     """
 
     def __init__(self, clock: Callable[[], float], *, seconds: float) -> None:
-        """Remembered for so many `seconds` at most, by `clock`; nothing is remembered if it is 0."""
+        """`clock` is in seconds; nothing is remembered if `seconds` is 0."""
         self._clock = clock
-        self._seconds = seconds
         self.lookups = Lookups()
         """How often a plan was at hand."""
-        self._plans: LRUCache[PlanKey, tuple[Plan, float]] = LRUCache(_MAXIMUM_PLANS)
+        self._plans: TTLCache[PlanKey, tuple[Plan, float]] = TTLCache(_MAXIMUM_PLANS, ttl=seconds, timer=clock)
 
     def find(self, key: PlanKey) -> Plan | None:
         """The plan, as long as its grant will do."""
@@ -57,7 +56,7 @@ class RememberedPlans:
         """Remember a plan, to read only: a write is rare, and should see the policy as it is."""
         if key.action is Action.READ:
             reserved = min(_RESERVED_SECONDS, plan.lifetime * _LONGEST_RESERVED_SHARE)
-            self._plans[key] = plan, self._clock() + min(self._seconds, plan.lifetime - reserved)
+            self._plans[key] = plan, self._clock() + plan.lifetime - reserved
 
     def forget(self, key: PlanKey) -> None:
         """Ask for this plan again."""

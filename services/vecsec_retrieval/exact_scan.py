@@ -19,8 +19,8 @@ GATHER_BELOW_SHARE = 0.25
 RULE_OUT_ABOVE = 600
 """With fewer rows there is nothing to gain by ruling most of them out first."""
 
-_SLACK = 1e-5
-"""More than 32-bit scores of a normalised row can be off by, whatever order they were summed in."""
+_ROUNDING = 2.0**-24
+"""Of one 32-bit operation on numbers up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def top_k(
     if k < rows.size:
         is_few = rows.size < GATHER_BELOW_SHARE * len(mask)
         scores = _scores(matrix[rows], query) if is_few else _scores(matrix, query)[rows]
-        rows = rows[scores >= _kth_best(scores, k) - _SLACK]
+        rows = rows[scores >= _kth_best(scores, k) - 2 * query.size * _ROUNDING]  # in whatever order they were summed
     # NumPy's bare functions: its methods for the same take twice as long for so few rows.
     exact = np.add.reduce(matrix[rows].astype(np.float64) * query.astype(np.float64), axis=1)
     exact = np.maximum(np.minimum(exact, 1.0), -1.0)
@@ -68,7 +68,8 @@ def _not_ruled_out(coarse_rows: CoarseRows, rows: NDArray[np.int64], query: Vect
 
 
 def _scores(matrix: Matrix, query: Vector) -> NDArray[np.float32]:
-    """The rows' dot products with the query, in half of the time that a matrix product takes for one vector."""
+    """The rows' dot products with the query, in half of the time that a matrix product takes for one vector. At least
+    one row; both of 32 bits, each row's numbers side by side."""
     found = simsimd.cdist(matrix, query.reshape(1, -1), metric="dot", out_dtype="float32")
     return np.asarray(found).reshape(-1)
 

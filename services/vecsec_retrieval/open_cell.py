@@ -34,8 +34,6 @@ class OpenCell:
         self.must_close = False
         """Set when the store failed: nobody borrows the cell any more, and the next call opens it afresh."""
         self.closed = asyncio.Event()
-        self.accounted_at = 0.0
-        """When it was last looked at how much memory it takes, on the monotonic clock."""
         self._threads = threads
         self._metrics = metrics
         self._warmth = warmth

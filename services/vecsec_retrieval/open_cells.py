@@ -25,8 +25,6 @@ log = structlog.get_logger()
 _LOADS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.05
-_READING_SETTLES_SECONDS = 5.0
-"""How long what readers leave behind in memory, which labels a new caller sees, may go without being accounted for."""
 
 
 class OpenCells:
@@ -98,7 +96,7 @@ class OpenCells:
             cell.leases -= 1
             if create or cell.must_close or tenant_id not in self._budget:
                 self._settle(cell)
-            elif self._is_due(cell):
+            else:
                 self._settle_soon(cell)
 
     async def close_one(self, tenant_id: str) -> None:
@@ -170,18 +168,8 @@ class OpenCells:
             self._open[tenant_id] = OpenCell(resting, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
             return True
 
-    def _is_due(self, cell: OpenCell) -> bool:
-        """Whether a cell that was read is to be accounted for again: mostly nothing has changed, and it takes a tenth
-        of the time of a search."""
-        return (
-            self._holds_chroma(cell) != (cell in self._awake)
-            or self._has_too_many_awake()
-            or self._budget.is_exceeded
-            or time.monotonic() - cell.accounted_at > _READING_SETTLES_SECONDS
-        )
-
     def _settle_soon(self, cell: OpenCell) -> None:
-        """Not before a reader has its answer, and once for all that read in this time."""
+        """Not before a reader has its answer, and once for all that read in this time: they change next to nothing."""
         self._unsettled.add(cell)
         if self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._settle_readers)
@@ -240,16 +228,12 @@ class OpenCells:
             self._measure()
 
     def _account_for(self, cell: OpenCell) -> None:
-        cell.accounted_at = time.monotonic()
         self._budget.resize(cell.tenant_id, cell.approximate_bytes)
-        if self._holds_chroma(cell):
+        # A remote store is open elsewhere; here, letting it go would give nothing back.
+        if cell.cell.is_awake and not self._store.has_other_writers:
             self._awake.add(cell)
         else:
             self._awake.discard(cell)
-
-    def _holds_chroma(self, cell: OpenCell) -> bool:
-        # A remote store is open elsewhere; here, letting it go would give nothing back.
-        return cell.cell.is_awake and not self._store.has_other_writers
 
     def _reopened(self, tenant_id: str) -> Cell:
         cell = self._store.open(tenant_id, create=False)

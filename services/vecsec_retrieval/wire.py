@@ -1,7 +1,7 @@
 """This service's messages to values and back."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -48,7 +48,7 @@ async def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
         metric=document_pb2.SIMILARITY_METRIC_COSINE,
         strategy=answer.strategy,
     )
-    labels = _label_messages(result.document for result in answer.results)
+    labels: dict[int, label_pb2.Label] = {}
     for number, result in enumerate(answer.results, 1):
         # Filled in where it stands: a message that is put into another one is copied.
         scored = message.results.add(score=result.score, provenance=document_pb2.PROVENANCE_REAL)
@@ -69,7 +69,7 @@ def get_request(message: pb.GetDocumentsRequest) -> GetRequest:
 
 def get_response(documents: Sequence[Document]) -> pb.GetDocumentsResponse:
     message = pb.GetDocumentsResponse()
-    labels = _label_messages(documents)
+    labels: dict[int, label_pb2.Label] = {}
     for document in documents:
         _fill(message.documents.add(), document, labels)
     return message
@@ -131,17 +131,15 @@ def collection_id(text: str) -> str:
     return text or DEFAULT_COLLECTION_ID
 
 
-def _label_messages(documents: Iterable[Document]) -> Mapping[int, label_pb2.Label]:
-    """The messages of the documents' labels, by the labels' `id()`: documents in memory share the few labels that they
-    have, so that most need not even be looked up as equal. Good as long as the documents live."""
-    labels = {id(document.label): document.label for document in documents}
-    return {identity: wire.label_message(label) for identity, label in labels.items()}
-
-
-def _fill(message: document_pb2.Document, document: Document, labels: Mapping[int, label_pb2.Label]) -> None:
+def _fill(message: document_pb2.Document, document: Document, labels: dict[int, label_pb2.Label]) -> None:
+    """Fill in a document. `labels` are the messages of labels that were met before, by `id()`: documents in memory
+    share the few that they have, so that most need not even be looked up as equal. Good as long as these live."""
     message.document_id = document.document_id
     message.text = document.text
-    message.label.CopyFrom(labels[id(document.label)])
+    label = labels.get(id(document.label))
+    if label is None:
+        label = labels[id(document.label)] = wire.label_message(document.label)
+    message.label.CopyFrom(label)
     for key, value in document.metadata.items():
         message.metadata[key].CopyFrom(wire.value_to_proto(value))
     if document.embedding is not None:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vecsec_retrieval.coarse_rows import coarse
 from vecsec_retrieval.exact_scan import ScanRows, top_k
-from vecsec_retrieval.vectors import normalised
+from vecsec_retrieval.vectors import direction, normalised
 
 SHAPES = st.tuples(
     st.integers(1, 900), st.integers(2, 12), st.integers(1, 20), st.floats(0, 1), st.integers(0, 2**32 - 1)
@@ -93,6 +94,26 @@ def test_the_bounds_of_coarse_rows_hold(shape: tuple[int, int, int, float, int],
     exact = matrix.astype(np.float64) @ query.astype(np.float64)
     assert (at_least <= exact).all()
     assert (exact <= at_most).all()
+
+
+@pytest.mark.parametrize("dimensions", [2_048, 8_192])
+@pytest.mark.parametrize("tail_share", [0.05, 0.2, 0.4])
+def test_sums_of_many_numbers_rule_nothing_out_by_their_rounding(dimensions: int, tail_share: float) -> None:
+    """Rows nearly alike, whose 32-bit sums are off by up to 3e-5: a few large numbers, then very many small ones."""
+    head, end = 64, 8
+    tail = dimensions - head - end
+    shape = (np.sqrt((1 - tail_share) / head), np.sqrt(tail_share / tail), 0.0)
+    query = direction(np.repeat(shape, (head, tail, end)).astype(np.float32))
+    rows = []
+    for more in np.linspace(1.0, 1.03, 60):
+        in_tail = 0.9 * tail_share * more
+        in_head = 0.9 - in_tail
+        parts = (in_head / head / shape[0], in_tail / tail / shape[1])
+        rest = 1 - head * parts[0] ** 2 - tail * parts[1] ** 2
+        rows.append(np.repeat((*parts, np.sqrt(rest / end)), (head, tail, end)))
+    matrix = normalised(np.stack(rows).astype(np.float32))
+    mask = np.ones(len(matrix), dtype=np.bool_)
+    assert top_k(scan_rows(matrix), mask, query, 1, identifiers) == brute_force(matrix, mask, query, 1)
 
 
 def test_scores_stay_within_their_bounds() -> None:

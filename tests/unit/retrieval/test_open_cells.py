@@ -94,42 +94,6 @@ async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
         return [weakref.ref(each) for each in (cell, collection, collection.catalogue, collection._index)]
 
 
-async def test_a_cell_that_is_read_is_accounted_for_when_something_changed(
-    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To do so after each search would take a tenth of its time."""
-    seed(store, TENANT)
-
-    async def read() -> None:
-        async with here.cells.lease(TENANT):
-            pass
-
-    async with world(store) as here:
-        async with here.cells.lease(TENANT) as cell:
-            (await collection_of(cell)).warm()
-            await (await collection_of(cell)).loaded()
-        assert cell is not None
-        await until(lambda: here.cells._settling is None)
-        assert cell in here.cells._awake
-
-        await read()
-        assert here.cells._settling is None, "nothing has changed"
-
-        await cell.rest()
-        await read()
-        await until(lambda: cell not in here.cells._awake)
-        assert here.budget.total_bytes == cell.bytes_at_rest
-
-        await here.threads.run("find_collection", lambda: cell.cell.find_collection("documents"))
-        await read()
-        await until(lambda: cell in here.cells._awake)
-        assert here.budget.total_bytes > cell.bytes_at_rest
-
-        monkeypatch.setattr("vecsec_retrieval.open_cells._READING_SETTLES_SECONDS", -1.0)
-        await read()
-        assert here.cells._settling is not None, "what readers leave in memory is not forgotten"
-
-
 async def test_a_cell_that_is_lent_stays_open_whatever_the_budget(store: FakeCellStore) -> None:
     seed(store, TENANT, "tenant_b", "tenant_c")
     async with world(store, limit_bytes=1) as here, here.cells.lease(TENANT) as cell:
