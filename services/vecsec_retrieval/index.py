@@ -76,6 +76,7 @@ class CollectionIndex:
         self._document_bytes = 0
         self.state = next(_STATES)
         """Another number after each change; no other index has it."""
+        self._snapshot: IndexSnapshot | None = None
         self.labels = LabelTable()
         """The labels of all rows, and perhaps of rows that are gone."""
 
@@ -93,7 +94,7 @@ class CollectionIndex:
         """Add documents with embeddings, replacing those of the same id."""
         if not documents:
             return
-        self.state = next(_STATES)
+        self._change()
         self._kill(document.document_id for document in documents)
         start, end = self._count, self._count + len(documents)
         self.make_room(len(documents))
@@ -114,21 +115,23 @@ class CollectionIndex:
     def delete(self, document_ids: Iterable[str]) -> None:
         """Remove documents; ids that are not there are ignored."""
         document_ids = list(document_ids)
-        self.state = next(_STATES)
+        self._change()
         self.untagged_ids.difference_update(document_ids)
         self._kill(document_ids)
 
     def snapshot(self) -> IndexSnapshot:
-        """The index as it is now."""
-        count = self._count
-        return IndexSnapshot(
-            ScanRows(self._matrix[:count], self._coarse_rows[:count]),
-            self._label_codes[:count],
-            self._key_set_codes[:count],
-            self._alive[:count],
-            self._documents,
-            self._key_sets,
-        )
+        """The index as it is now; the same one until it changes."""
+        if self._snapshot is None:
+            count = self._count
+            self._snapshot = IndexSnapshot(
+                ScanRows(self._matrix[:count], self._coarse_rows[:count]),
+                self._label_codes[:count],
+                self._key_set_codes[:count],
+                self._alive[:count],
+                self._documents,
+                self._key_sets,
+            )
+        return self._snapshot
 
     @property
     def is_worth_compacting(self) -> bool:
@@ -194,6 +197,14 @@ class CollectionIndex:
         # Only when there is memory for all of them.
         self._coarse_rows, self._label_codes, self._key_set_codes = coarse, label_codes, key_set_codes
         self._alive, self._matrix = alive, matrix
+
+    def let_snapshot_go(self) -> None:
+        """Take a new snapshot next time; the one that is kept may be all that keeps arrays alive that were moved."""
+        self._snapshot = None
+
+    def _change(self) -> None:
+        self.state = next(_STATES)
+        self.let_snapshot_go()
 
     def _key_set_code(self, keys: frozenset[str]) -> int:
         code = self._code_of_key_set.get(keys)

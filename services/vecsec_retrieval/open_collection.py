@@ -187,7 +187,7 @@ class OpenCollection:
             if self._compacting is not None:
                 self._since_compaction.append(change)
             elif self._index.is_worth_compacting:
-                self._compacting = asyncio.create_task(self._compact(self._index), context=contextvars.Context())
+                self._begin_compacting(self._index)
         elif self._roster is not None:
             change(self._roster)
             self._come_back(self._roster)
@@ -197,9 +197,10 @@ class OpenCollection:
     async def make_room(self, count: int) -> None:
         """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
         moved for that, which takes too long for the event loop."""
-        if self._index is not None and self._index.lacks_room(count):
+        index = self._index
+        if index is not None and index.lacks_room(count):
             # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
-            await self._threads.run_to_the_end("make_room", partial(self._index.make_room, count), lambda: None)
+            await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.let_snapshot_go)
 
     def leave_memory(self) -> None:
         """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
@@ -246,10 +247,12 @@ class OpenCollection:
 
     async def stop_loading(self) -> None:
         """Give up a load or a compaction that goes on."""
-        for task in (self._loading, self._compacting):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        if self._compacting is not None:  # perhaps another one than before
+            self._compacting.cancel()
+            await asyncio.wait([self._compacting])
 
     async def _load_index(self) -> None:
         try:
@@ -281,8 +284,13 @@ class OpenCollection:
             return self._cold
         return HotReader(self._index, self._threads, self._warmth.answers)
 
-    async def _compact(self, index: CollectionIndex) -> None:
+    def _begin_compacting(self, index: CollectionIndex, *, is_second: bool = False) -> None:
+        compacting = self._compact(index, is_second=is_second)
+        self._compacting = asyncio.create_task(compacting, context=contextvars.Context())
+
+    async def _compact(self, index: CollectionIndex, *, is_second: bool) -> None:
         """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""
+        compacted: CollectionIndex | None = None
         try:
             compacted = await self._threads.run("compact", index.compaction())
             while self._since_compaction:
@@ -295,6 +303,10 @@ class OpenCollection:
         finally:
             self._compacting = None
             self._since_compaction = []
+        if compacted is not None and self._index is compacted and compacted.is_worth_compacting and not is_second:
+            # What was written meanwhile left as many dead rows again, which would count against it now. Once only: a
+            # collection that is being compacted does not leave memory, and who goes on writing could keep it so.
+            self._begin_compacting(compacted, is_second=True)
         self._warmth.observer.compacted(self._cell.tenant_id)
 
     def _roster_fits(self, rows: int) -> bool:

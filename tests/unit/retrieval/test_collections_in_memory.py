@@ -2,7 +2,10 @@
 
 import asyncio
 import threading
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from unit.retrieval.worlds import (
     INFO,
     TENANT,
     Recorder,
+    World,
     add,
     collection_of,
     document,
@@ -25,6 +29,7 @@ from unit.retrieval.worlds import (
 from vecsec_chassis.errors import RetrievalUnavailable
 from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.index import CollectionIndex
+from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import SearchOrder
 from vecsec_retrieval.tagging import to_stored
 from vecsec_retrieval.vectors import direction
@@ -170,6 +175,72 @@ async def test_what_fits_once_it_is_compacted_stays(store: FakeCellStore) -> Non
             assert isinstance(collection.reader(), HotReader)
 
 
+class HeldCompactions:
+    """Compactions that end when they are let."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self.permits = threading.Semaphore(0)
+        compaction = CollectionIndex.compaction
+
+        def held(index: CollectionIndex) -> Callable[[], CollectionIndex]:
+            work = compaction(index)
+
+            def compacted() -> CollectionIndex:
+                self.begun += 1
+                assert self.permits.acquire(timeout=10)
+                return work()
+
+            return compacted
+
+        monkeypatch.setattr(CollectionIndex, "compaction", held)
+
+    def have_begun(self, times: int) -> bool:
+        return self.begun == times
+
+
+async def rewritten_during_compactions(here: World, compactions: HeldCompactions, times: int) -> OpenCollection:
+    """A collection of which all rows were written again, and again during each of so many compactions."""
+    rows = [document(str(number)) for number in range(1_000)]
+    await add(here, TENANT, rows)
+    await add(here, TENANT, rows)
+    async with here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        for number in range(1, times + 1):
+            await until(partial(compactions.have_begun, number))
+            await add(here, TENANT, rows)
+            compactions.permits.release()
+            await collection.loaded()
+    return collection
+
+
+async def test_rows_that_died_during_a_compaction_are_compacted_in_turn(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compactions = HeldCompactions(monkeypatch)
+    async with world(store) as here:
+        collection = await rewritten_during_compactions(here, compactions, times=1)
+        compactions.permits.release()
+        await collection.loaded()
+        index = collection._index
+        assert index is not None
+        assert (len(index), len(index.snapshot().alive)) == (1_000, 1_000)
+
+
+async def test_who_goes_on_writing_does_not_keep_a_collection_in_compaction(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would never leave memory, however much it takes."""
+    compactions = HeldCompactions(monkeypatch)
+    async with world(store) as here:
+        collection = await rewritten_during_compactions(here, compactions, times=2)
+        assert collection.may_leave_memory
+        assert compactions.begun == 2
+        index = collection._index
+        assert index is not None
+        assert index.is_worth_compacting, "the next write sees to it"
+
+
 async def test_what_outgrew_memory_comes_back_when_half_of_it_is_gone(store: FakeCellStore) -> None:
     async with world(store, limit_bytes=4_000_000) as here:
         for batch in range(10):
@@ -217,6 +288,21 @@ async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
         go.set()
         with pytest.raises(asyncio.CancelledError):
             await making
+
+
+async def test_arrays_that_were_moved_are_let_go_even_if_no_write_follows(store: FakeCellStore) -> None:
+    seed(store, TENANT)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        collection.warm()
+        await collection.loaded()
+        index = collection._index
+        assert index is not None
+        index.snapshot()  # as a search takes it
+        left = weakref.ref(index._matrix)
+        await collection.make_room(10_000)
+        assert left() is None
+        assert len(index.snapshot().alive) == len(index)
 
 
 async def test_a_collection_that_a_searcher_found_first_is_loaded_and_not_begun_anew(
