@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from opentelemetry.context import attach
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from opentelemetry.propagate import extract
-from opentelemetry.trace import INVALID_SPAN, get_current_span
+from opentelemetry.trace import get_current_span
 
 from vecsec_chassis import calls
 from vecsec_chassis.error_status import STATUS_OF_REASON, error_status, shortened
@@ -105,11 +105,12 @@ class CallInterceptor(AroundInterceptor):
         deadline = None if remaining is None else time.monotonic() + remaining
         call = calls.Call(method=method, request_id=request_id, deadline=deadline)
         calls.enter(call)
-        span = get_current_span() if self._records_spans else INVALID_SPAN
-        if span.is_recording():
-            span.set_attribute("vecsec.request_id", request_id)
-            call.span = span
-        call.is_traced = span is not INVALID_SPAN and span.get_span_context().is_valid
+        if self._records_spans:
+            span = get_current_span()
+            if span.is_recording():
+                span.set_attribute("vecsec.request_id", request_id)
+                call.span = span
+            call.is_traced = span.get_span_context().is_valid
         trace_parent = metadata.get("traceparent")
         if isinstance(trace_parent, str) and not call.is_traced:
             # No traces are recorded here, but the caller's goes on to our peers and into the log.

@@ -69,7 +69,8 @@ class _Lane:
         self._methods = methods
         self._context = context
         self._running: dict[int, asyncio.Task[lane_pb2.Outcome]] = {}
-        self._room = asyncio.Semaphore(_MAXIMUM_UNANSWERED)
+        self._unanswered = 0
+        self._has_room = asyncio.Event()
         self._unsent: deque[lane_pb2.Outcome] = deque()
         self._closing_unsent = False
         self._ending = False
@@ -84,7 +85,9 @@ class _Lane:
                     if call_id in self._running:
                         self._running[call_id].cancel()
                 for call in request.calls:
-                    await self._room.acquire()
+                    while self._unanswered >= _MAXIMUM_UNANSWERED:
+                        self._has_room.clear()
+                        await self._has_room.wait()
                     await self._start(call)
             if self._running:
                 await asyncio.wait(self._running.values())
@@ -104,11 +107,13 @@ class _Lane:
     async def _start(self, call: lane_pb2.CarriedCall) -> None:
         if call.call_id in self._running:
             await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"call_id {call.call_id} is running already")
-        task = asyncio.create_task(self._answer(call))
+        self._unanswered += 1
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._answer(call))
         self._running[call.call_id] = task
         timer = None
         if call.timeout_seconds > 0:
-            timer = asyncio.get_running_loop().call_later(call.timeout_seconds, task.cancel)
+            timer = loop.call_later(call.timeout_seconds, task.cancel)
         task.add_done_callback(lambda task: self._ended(call, task, timer))
 
     def _ended(
@@ -150,8 +155,9 @@ class _Lane:
                 response = lane_pb2.CarryResponse(outcomes=self._next_outcomes(), closing=self._closing_unsent)
                 self._closing_unsent = False
                 await self._context.write(response)
-                for _ in response.outcomes:
-                    self._room.release()
+                self._unanswered -= len(response.outcomes)
+                if self._unanswered < _MAXIMUM_UNANSWERED:
+                    self._has_room.set()
             if self._ending:
                 return
 

@@ -87,8 +87,9 @@ class LaneChannel:
         freest, fewest = None, _MAXIMUM_IN_FLIGHT
         for lane in self._lanes:
             # One that broke is still among them until its keeper has had its turn; nothing would answer a call on it.
-            if lane.calls_in_flight < fewest and not lane.retired.is_set():
-                freest, fewest = lane, lane.calls_in_flight
+            in_flight = lane.calls_in_flight
+            if in_flight < fewest and not lane.retired.is_set():
+                freest, fewest = lane, in_flight
         if freest is not None:
             # To the end, so that all get their share of the calls.
             self._lanes.remove(freest)

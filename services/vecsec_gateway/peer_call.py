@@ -29,14 +29,13 @@ async def call_unary(
 ) -> Response:
     """Call a peer's method, which the span is named by. If this task is cancelled, so is the call."""
 
-    async def call(outgoing: Metadata) -> Response:
-        response: Response = await method(request, timeout=max(deadline.remaining(), 0.0), metadata=metadata + outgoing)
+    response: Response
+    if current_span() is None:  # to enter a context that does nothing costs as much as all else here
+        response = await method(request, timeout=_seconds(deadline), metadata=metadata + _outgoing())
         return response
-
-    if current_span() is None:
-        return await call(_outgoing())  # to enter a context that does nothing costs as much as all else here
     with traced(tracer, name) as outgoing:
-        return await call(outgoing)
+        response = await method(request, timeout=_seconds(deadline), metadata=metadata + outgoing)
+        return response
 
 
 @contextmanager
@@ -62,6 +61,10 @@ def traced(tracer: Tracer, name: str) -> Iterator[Metadata]:
             span.set_attribute("rpc.grpc.status_code", error.code().value[0])
             span.set_status(Status(StatusCode.ERROR, error.code().name))
             raise
+
+
+def _seconds(deadline: Deadline) -> float:
+    return max(deadline.remaining(), 0.0)
 
 
 def _outgoing() -> Metadata:

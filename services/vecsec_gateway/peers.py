@@ -5,7 +5,7 @@ Documents, queries and filters are passed on as they came; the use cases read on
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from vecsec_chassis.access import Action
@@ -13,7 +13,7 @@ from vecsec_chassis.labels import Label
 from vecsec_gateway.deadline import Deadline
 
 
-class Provenance(Enum):
+class Provenance(StrEnum):
     """Where a row came from."""
 
     UNKNOWN = "unknown"

@@ -1,7 +1,6 @@
 """The policy service over gRPC. The caller's own token goes along: the policy service trusts nobody's word for it."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import grpc
@@ -13,7 +12,7 @@ from vecsec.type.v1 import access_pb2
 from vecsec_chassis.access import Action
 from vecsec_chassis.calls import current_token
 from vecsec_chassis.errors import InvalidRequest, VecSecError
-from vecsec_chassis.labels import Label
+from vecsec_chassis.labels import Label, told_apart
 from vecsec_chassis.wire import action_to_proto, label_message, label_to_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.lane_channel import LaneChannel
@@ -54,28 +53,28 @@ class PolicyClient:
             VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them, or if
                 there is not one verdict a label.
         """
-        row_counts = Counter(labels)  # few labels, many rows
+        distinct, places = told_apart(labels)  # few labels, many rows
+        row_counts = [0] * len(distinct)
+        for place in places:
+            row_counts[place] += 1
         request = policy_pb2.CheckDocumentsRequest(
             tenant_id=tenant_id,
             action=action_to_proto(action),
-            labels=[label_message(label) for label in row_counts],
-            row_counts=row_counts.values(),
+            labels=[label_message(label) for label in distinct],
+            row_counts=row_counts,
             planned_policy_version=planned_policy_version,
         )
         try:
             response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, deadline)
         except InvalidRequest as error:
             raise VecSecError("internal error: rows could not be checked", detail=error.message) from error
-        if len(response.verdicts) != len(row_counts):
+        if len(response.verdicts) != len(distinct):
             raise VecSecError(
                 "internal error: rows could not be checked",
-                detail=f"the policy service gave {len(response.verdicts)} verdicts on {len(row_counts)} labels",
+                detail=f"the policy service gave {len(response.verdicts)} verdicts on {len(distinct)} labels",
             )
-        is_allowed = {
-            label: verdict.decision == access_pb2.DECISION_ALLOW
-            for label, verdict in zip(row_counts, response.verdicts, strict=True)
-        }
-        return Verdicts(tuple(map(is_allowed.__getitem__, labels)), response.policy_version)
+        is_allowed = [verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts]
+        return Verdicts(tuple([is_allowed[place] for place in places]), response.policy_version)
 
     async def explain(
         self, tenant_id: str, action: Action, label: Label, deadline: Deadline

@@ -1,8 +1,8 @@
 """Plans to read, remembered for a while, which saves every search but a caller's first one a call."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from cachetools import TTLCache
 
@@ -17,8 +17,7 @@ _LONGEST_RESERVED_SHARE = 0.5
 longer, retrieval refuses it and access is planned once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanKey:
+class PlanKey(NamedTuple):
     """What a plan depends on besides the policy: the very token, the tenant and the action."""
 
     token_hash: bytes
@@ -47,8 +46,11 @@ class RememberedPlans:
 
     def find(self, key: PlanKey) -> Plan | None:
         """The plan, as long as its grant will do."""
-        plan, usable_until = self._plans.get(key, (None, 0.0))
-        usable = plan if self._clock() < usable_until else None
+        try:
+            plan, usable_until = self._plans[key]  # `get` would look twice
+            usable = plan if self._clock() < usable_until else None
+        except KeyError:
+            usable = None
         self.lookups.count(found=usable is not None)
         return usable
 

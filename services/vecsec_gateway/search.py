@@ -78,7 +78,7 @@ class SearchDocuments:
         )
         answer = SearchAnswer(checked.rows, found.mock_reason, checked.policy_version, found.strategy)
         note(
-            provenance=answer.provenance.value,
+            provenance=answer.provenance,
             result_count=len(answer.rows),
             withheld_count=len(found.rows) - len(answer.rows),
             policy=answer.policy_version,

@@ -118,19 +118,28 @@ def rows_from_results(results: Sequence[document_pb2.ScoredDocument]) -> list[Ro
     Raises:
         VecSecError: if the label of one cannot be one.
     """
-    documents = [scored.document for scored in results]
-    serialized = [document.label.SerializeToString(deterministic=True) for document in documents]
-    label_of = {each: _remembered_label(each) for each in set(serialized)}  # few labels, many rows
-    return [
-        Row(
-            document_id=document.document_id,
-            label=label_of[label],
-            score=scored.score,
-            provenance=_PROVENANCE_OF_NUMBER.get(scored.provenance, Provenance.UNKNOWN),
-            content=document,
+    rows = []
+    # Of rows with equal labels that follow each other: to compare two messages takes a third of serializing one.
+    runs: list[tuple[label_pb2.Label, Label]] = []
+    label_of: dict[bytes, Label] = {}
+    for scored in results:
+        document = scored.document
+        message = document.label
+        if not runs or message != runs[-1][0]:
+            serialized = message.SerializeToString(deterministic=True)
+            if serialized not in label_of:
+                label_of[serialized] = _remembered_label(serialized)
+            runs.append((message, label_of[serialized]))
+        rows.append(
+            Row(
+                document_id=document.document_id,
+                label=runs[-1][1],
+                score=scored.score,
+                provenance=_PROVENANCE_OF_NUMBER.get(scored.provenance, Provenance.UNKNOWN),
+                content=document,
+            )
         )
-        for scored, document, label in zip(results, documents, serialized, strict=True)
-    ]
+    return rows
 
 
 def document_to_proto(row: Row) -> document_pb2.Document:

@@ -44,7 +44,7 @@ class AuditFile:
         self._path = settings.path
         self._metrics = metrics
         self._log = AuditLog(settings)
-        self._waiting: queue.Queue[Record | Written | None] = queue.Queue(_WAITING_RECORDS)
+        self._waiting: queue.SimpleQueue[Record | Written | None] = queue.SimpleQueue()
         self._when_written: list[Written] = []
         self._closing = threading.Event()
         self._lost = self._told_lost = 0
@@ -79,14 +79,17 @@ class AuditFile:
 
     def append(self, record: Record) -> None:
         """Take a record, without waiting for it to be written."""
-        try:
-            self._waiting.put_nowait(record)
-        except queue.Full:
+        if self._waiting.qsize() < _WAITING_RECORDS:
+            self._waiting.put(record)
+        else:
             self._lost += 1
             self._metrics.audit_record_lost()
 
     async def written(self) -> Head:
-        """Wait until everything that was appended before is on the disk; the head of the log then."""
+        """Wait until everything that was appended before is on the disk; the head of the log then.
+
+        Bound it by time: while no more can be kept, because the disk takes nothing, whoever asks is never told.
+        """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Head] = loop.create_future()
 
@@ -98,8 +101,8 @@ class AuditFile:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(tell, head)
 
-        with contextlib.suppress(queue.Full):  # then the disk has refused for long, and nobody can tell
-            self._waiting.put_nowait(tell_from_thread)
+        if self._waiting.qsize() < _WAITING_RECORDS:  # else the disk has refused for long, and nobody can tell
+            self._waiting.put(tell_from_thread)
         return await done
 
     def write_until_closed(self) -> None:
@@ -111,8 +114,7 @@ class AuditFile:
     def close(self) -> None:
         """Tell the writing thread to finish."""
         self._closing.set()
-        with contextlib.suppress(queue.Full):  # then the thread is not waiting for records
-            self._waiting.put_nowait(None)
+        self._waiting.put(None)
 
     def release(self) -> None:
         """Close the file, once the writing thread has ended; says what is lost."""

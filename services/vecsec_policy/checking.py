@@ -11,7 +11,7 @@ from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.cache_metrics import Lookups
-from vecsec_chassis.labels import AttributeValue, Label
+from vecsec_chassis.labels import AttributeValue, Label, told_apart
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
@@ -108,9 +108,7 @@ class RowChecker:
         standing = self._gate.admit(AuditedCall.CHECK, identity, tenant_id, action)
         verdicts = await self._decide(standing, labels)
         withheld = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if not verdict.allowed]
-        counts = Counter(verdict.violation for _, verdict in withheld if verdict.violation is not None)
-        if withheld and planned_policy_version == standing.policy.version:
-            counts += Counter({ViolationType.PLAN_CHECK_DIVERGENCE: self._divergent(standing, withheld)})
+        counts = self._violations(standing, withheld, planned_policy_version) if withheld else {}
         for violation, count in counts.items():
             self._ledger.violation(violation, identity, tenant_id, count=count)
         self._metrics.rows_decided(len(verdicts) - len(withheld), len(withheld))
@@ -131,6 +129,15 @@ class RowChecker:
             self._shadow.checked(standing, labels, verdicts)
         return CheckedRows(verdicts, standing.policy.version)
 
+    def _violations(
+        self, standing: Standing, withheld: Sequence[tuple[Label, Verdict]], planned_policy_version: str
+    ) -> Mapping[ViolationType, int]:
+        """What is to be counted of withheld rows."""
+        counts = Counter(verdict.violation for _, verdict in withheld if verdict.violation is not None)
+        if planned_policy_version == standing.policy.version:
+            counts += Counter({ViolationType.PLAN_CHECK_DIVERGENCE: self._divergent(standing, withheld)})
+        return counts
+
     def _divergent(self, standing: Standing, withheld: Sequence[tuple[Label, Verdict]]) -> int:
         """How many of these rows no plan by the same policy may have let through. Shortly after midnight the plan may
         be of yesterday, and the rules may have said something else then."""
@@ -144,9 +151,10 @@ class RowChecker:
         return sum(not verdict.allowed for verdict in verdicts)
 
     async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
+        distinct, places = told_apart(labels)
         decided: dict[Label, Verdict] = {}
         new = []
-        for label in dict.fromkeys(labels):
+        for label in distinct:
             try:
                 decided[label] = self._verdicts[standing, label].verdict
             except KeyError:
@@ -163,7 +171,8 @@ class RowChecker:
                 decided[label] = verdict
                 self._note_attributes(label, verdict)
                 self._verdicts[standing, label] = _Decided(label, verdict)
-        return [decided[label] for label in labels]
+        verdict_at = [decided[label] for label in distinct]
+        return [verdict_at[place] for place in places]
 
     def _note_attributes(self, label: Label, verdict: Verdict) -> None:
         if LABEL_NOT_IN_SCHEMA in verdict.rule_ids:

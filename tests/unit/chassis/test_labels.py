@@ -7,12 +7,14 @@ import sys
 
 import pytest
 from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes
+from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes, told_apart
 from vecsec_chassis.request_rules import decode
 from vecsec_chassis.wire import label_from_proto, label_to_proto
 
@@ -148,3 +150,15 @@ def test_a_label_hashes_by_its_content_also_after_a_journey_to_another_process()
         env=os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert answer.stdout.strip() == b"True"
+
+
+@given(st.lists(st.sampled_from([1, True, 0, False, "1", "x"]), max_size=12), st.booleans())
+def test_labels_are_told_apart_by_what_they_are_and_not_by_which_object(
+    values: list[AttributeValue], lazy: bool
+) -> None:
+    shared = {(type(value), value): label(hold=value) for value in values}
+    rows = [shared[type(value), value] if number % 2 else label(hold=value) for number, value in enumerate(values)]
+    distinct, places = told_apart(label(hold=value) for value in values) if lazy else told_apart(rows)
+    assert [distinct[place] for place in places] == rows
+    assert len(distinct) == len(set(rows)) == len(shared)
+    assert distinct == list(dict.fromkeys(rows))

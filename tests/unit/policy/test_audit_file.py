@@ -1,5 +1,6 @@
 """The audit trail on disk: whole lines, in order, nothing lost at shutdown, nothing lost to a disk that comes back."""
 
+import asyncio
 import errno
 import json
 import os
@@ -114,6 +115,23 @@ def test_records_beyond_the_bound_are_given_up_at_once(
     assert [line["request_id"] for line in written[:2]] == ["0", "1"]
     assert (written[2]["kind"], written[2]["count"]) == ("records_lost", 3)
     assert "3 records were lost" in verify_log(tmp_path / "audit.jsonl").notes[0].description
+
+
+async def test_who_waits_for_a_disk_that_hangs_takes_no_more_room_than_records(
+    tmp_path: Path, metrics: PolicyMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_file, "_WAITING_RECORDS", 2)
+    trail = AuditFile(LogSettings(tmp_path / "audit.jsonl"), metrics)
+    asking = [asyncio.create_task(trail.written()) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert trail._waiting.qsize() == 2
+    trail.close()
+    await asyncio.to_thread(trail.write_until_closed)
+    done, waiting = await asyncio.wait(asking, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert {task.result() for task in done} == {trail.head}
+    for task in waiting:
+        task.cancel()
+    trail.release()
 
 
 def test_the_chain_goes_on_over_restarts_and_rotations(tmp_path: Path, metrics: PolicyMetrics) -> None:

@@ -1,0 +1,55 @@
+"""Each row that retrieval sent keeps its own label, however labels follow each other: the check decides by it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecsec.type.v1 import document_pb2, label_pb2, value_pb2
+from vecsec_chassis.wire import label_from_proto
+from vecsec_gateway.peers import Provenance
+from vecsec_gateway.wire import rows_from_results
+
+_VALUES = st.one_of(
+    st.builds(lambda text: value_pb2.Value(string_value=text), st.sampled_from(["", "a", "b"])),
+    st.builds(lambda number: value_pb2.Value(integer_value=number), st.sampled_from([0, 1])),
+    st.builds(lambda flag: value_pb2.Value(boolean_value=flag), st.booleans()),
+)
+_LABELS = st.builds(
+    label_pb2.Label,
+    tenant_id=st.sampled_from(["", "tenant_a", "tenant_b"]),
+    sensitivity=st.integers(0, 4),
+    topics=st.lists(st.sampled_from(["finance", "policy"]), max_size=3),
+    attributes=st.dictionaries(st.sampled_from(["owner", "region"]), _VALUES, max_size=2),
+)
+
+
+@given(
+    st.lists(_LABELS, max_size=4).flatmap(
+        lambda few: st.lists(st.sampled_from(few), max_size=12) if few else st.just([])
+    )
+)
+def test_every_row_has_the_label_that_it_came_with(labels: list[label_pb2.Label]) -> None:
+    results = [
+        document_pb2.ScoredDocument(
+            document=document_pb2.Document(document_id=f"d{number}", label=label),
+            score=number / 16,
+            provenance=document_pb2.PROVENANCE_REAL,
+        )
+        for number, label in enumerate(labels)
+    ]
+    rows = rows_from_results(results)
+    assert [row.label for row in rows] == [label_from_proto(label) for label in labels]
+    assert [row.document_id for row in rows] == [f"d{number}" for number in range(len(labels))]
+    assert [row.score for row in rows] == [number / 16 for number in range(len(labels))]
+    assert {row.provenance for row in rows} <= {Provenance.REAL}
+
+
+def test_a_row_without_a_label_does_not_get_that_of_the_row_before() -> None:
+    secret = label_pb2.Label(tenant_id="tenant_a", sensitivity=4, topics=["finance"])
+    results = [
+        document_pb2.ScoredDocument(document=document_pb2.Document(document_id="labelled", label=secret)),
+        document_pb2.ScoredDocument(document=document_pb2.Document(document_id="bare")),
+    ]
+    labelled, bare = rows_from_results(results)
+    assert labelled.label == label_from_proto(secret)
+    assert bare.label == label_from_proto(label_pb2.Label())
+    assert bare.provenance is Provenance.UNKNOWN
