@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import grpc
@@ -162,8 +162,9 @@ class LaneChannel:
     async def _open(self) -> Lane:
         stream = LaneServiceStub(self.calls).Carry()
         try:
-            async with asyncio.timeout(_OPENING_SECONDS):
-                first = await stream.read()
+            with _cancellation_kept():
+                async with asyncio.timeout(_OPENING_SECONDS):
+                    first = await stream.read()
         except BaseException:
             stream.cancel()
             raise
@@ -181,3 +182,20 @@ class LaneChannel:
         finally:
             if lane in self._lanes:
                 self._lanes.remove(lane)
+
+
+@contextmanager
+def _cancellation_kept() -> Iterator[None]:
+    """Raise CancelledError at the end of the block if this task was cancelled in it, however the block ended.
+
+    gRPC swallows a cancellation that comes in the moment in which the call fails by itself, and raises the call's own
+    error instead (grpc/aio/_call.py, `_prepare_rpc`); a loop that goes on after errors would then never end.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "used in coroutines"
+    cancellations = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError
