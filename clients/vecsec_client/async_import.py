@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec_client.cancellation import cancellation_kept
 from vecsec_client.connection import new_request_id
 from vecsec_client.error_details import from_rpc_error
 from vecsec_client.errors import Unavailable, VecSecError
@@ -86,7 +87,8 @@ class ImportStream:
         if self._call is None:
             raise Unavailable("the import stream is not open")
         try:
-            response = await self._call.read()
+            with cancellation_kept():
+                response = await self._call.read()
         except grpc.RpcError as error:
             failure = from_rpc_error(error, self._request_id)
             self._listens_first = failure.is_unexplained

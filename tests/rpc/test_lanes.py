@@ -10,6 +10,7 @@ from typing import Any, cast
 import grpc
 import pytest
 from grpc_status import rpc_status
+from support.cancelling_channel import CancellingChannel
 from support.installation import free_ports
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
@@ -410,36 +411,10 @@ async def test_a_peer_that_ends_lanes_at_once_is_not_asked_without_a_pause() -> 
     await server.stop(0)
 
 
-class CancelledAsItFails:
-    """A channel on which the task that opens a stream is cancelled in the moment in which the stream fails."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-        self.cancelled: asyncio.Future[asyncio.Task[Any]] = asyncio.get_running_loop().create_future()
-
-    def stream_stream(self, *arguments: Any, **options: Any) -> Callable[[], Any]:
-        method = self._channel.stream_stream(*arguments, **options)
-
-        def call() -> Any:
-            stream, opener = method(), asyncio.current_task()
-
-            def cancel(_stream: object) -> None:
-                if not self.cancelled.done() and opener is not None and opener.cancel():
-                    self.cancelled.set_result(opener)
-
-            stream.add_done_callback(cancel)
-            return stream
-
-        return call
-
-
 async def test_who_stops_in_the_moment_in_which_a_lane_fails_to_open_opens_no_more() -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{free_ports(1)[0]}") as nobody:
-        channel = CancelledAsItFails(nobody)
-        async with (
-            asyncio.timeout(60),
-            LaneChannel(cast("grpc.aio.Channel", channel), lambda: nobody).keeping_lanes(1),
-        ):
+        channel = CancellingChannel(nobody)
+        async with asyncio.timeout(60), LaneChannel(channel.as_channel(), lambda: nobody).keeping_lanes(1):
             opener = await channel.cancelled
             await asyncio.wait([opener], timeout=5)
             assert opener.cancelled()

@@ -1,5 +1,6 @@
 """Imports: batches, refusals, broken connections, bounded memory; the same through both clients."""
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -7,12 +8,13 @@ from itertools import chain
 
 import grpc
 import pytest
+from support.cancelling_channel import CancellingChannel
 from support.client_caller import QUICK, Caller, MakeCaller
 from support.fake_gateway import Failure, FakeGateway, running
 
 import vecsec_client
 from vecsec.type.v1 import document_pb2
-from vecsec_client import AsyncVecSecClient, DocumentInput, DocumentsRejected, VecSecClient
+from vecsec_client import AsyncVecSecClient, DocumentInput, DocumentsRejected, RetryPolicy, VecSecClient
 
 MAX_STREAMS_OF_A_DENIAL = 2
 """Denials are not tried again; but where grpc.aio loses one on the way, it is asked for once more."""
@@ -349,3 +351,23 @@ def test_a_failing_source_shows_its_own_error(address: str) -> None:
         pytest.raises(OSError, match="the disk is gone"),
     ):
         list(client.import_documents(source(), batch_size=2))
+
+
+async def test_an_import_that_is_cancelled_as_its_stream_fails_is_not_taken_up_again(
+    address: str, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.cut_off_after.extend([0] * 50)
+    channel = CancellingChannel(grpc.aio.insecure_channel(address))
+    monkeypatch.setattr(grpc.aio, "insecure_channel", lambda *_arguments, **_options: channel)
+    patient = RetryPolicy(attempts=100, initial_wait_seconds=0.1)
+    async with AsyncVecSecClient(address, token="t0ken", default_tenant="tenant_a", retry_policy=patient) as client:
+
+        async def store() -> None:
+            async for _ in client.import_documents(documents(1)):
+                pass
+
+        importing = asyncio.create_task(store())
+        assert await channel.cancelled is importing
+        await asyncio.wait([importing], timeout=5)
+        assert importing.cancelled()
+    assert gateway.streams == 1
