@@ -25,6 +25,8 @@ reports an internal error if the other side ends the stream while a message is b
 if TYPE_CHECKING:
     from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
 
+    ImportCall = grpc.aio.StreamStreamCall[gateway_pb2.ImportDocumentsRequest, gateway_pb2.ImportDocumentsResponse]
+
 
 async def run_import(
     session: ImportSession, batches: AsyncIterator[Batch], stream: "ImportStream", deadline: Deadline
@@ -66,18 +68,18 @@ class ImportStream:
         self._token = token
         self._deadline = deadline
         self._request_id = new_request_id()
-        self._call: (
-            grpc.aio.StreamStreamCall[gateway_pb2.ImportDocumentsRequest, gateway_pb2.ImportDocumentsResponse] | None
-        ) = None
+        self._call: ImportCall | None = None
         self._listens_first = False
 
     async def send(self, request: gateway_pb2.ImportDocumentsRequest) -> None:
         if self._call is None:
             metadata = bearer_metadata(await provided(self._token), self._request_id)
             self._call = self._stub.ImportDocuments(timeout=self._deadline.remaining(), metadata=metadata)
+            await _open_or_ended(self._call)
             if self._listens_first:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._call.code(), _LISTENING_SECONDS)
+                    async with asyncio.timeout(_LISTENING_SECONDS):
+                        await self._call.code()
         try:
             await self._call.write(request)
         except (asyncio.InvalidStateError, grpc.RpcError):
@@ -111,6 +113,18 @@ class ImportStream:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+
+
+async def _open_or_ended(call: "ImportCall") -> None:
+    """Wait until the stream can be written to: who writes to one that is cancelled before it is open, as by closing the
+    client, is never woken (grpc.aio 1.85, `_metadata_sent`)."""
+    opening, ending = asyncio.ensure_future(call.wait_for_connection()), asyncio.ensure_future(call.code())
+    try:
+        await asyncio.wait((opening, ending), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        opening.cancel()
+        ending.cancel()
+        await asyncio.gather(opening, ending, return_exceptions=True)
 
 
 async def batches_of(

@@ -1,7 +1,6 @@
 """Certificates that are taken anew when their files change, so that a renewal needs no restart."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from datetime import UTC, datetime
 import structlog
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.certificates import (
     BadCertificates,
     CertificateFiles,
@@ -125,10 +125,5 @@ async def running_certificates(
         certificates = WatchedCertificates(files, meter)
     except BadCertificates as bad:
         raise StartupError(str(bad)) from bad
-    watcher = asyncio.create_task(certificates.watch(), name="watch the certificates")
-    try:
+    async with running_in_background(certificates.watch(), "watch the certificates"):
         yield certificates
-    finally:
-        watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher

@@ -23,6 +23,7 @@ from openfeature.provider.no_op_provider import NoOpProvider
 from opentelemetry.metrics import Meter
 from pydantic import BeforeValidator, Field
 
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.flag_file import (
     FLAG_KEY,
@@ -130,13 +131,11 @@ class RealRetrievalFlag:
         except BrokenFlagFile as broken:
             raise StartupError(_COMPLAINT.format(file=self._file, broken=broken)) from broken
 
-    async def watch(self) -> None:
-        """Take each change of the file until cancelled; returns at once if there is no file to watch."""
-        if self._file is None:
-            return
+    async def watch(self, file: Path) -> None:
+        """Take each change of the flag's file until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            state = await asyncio.to_thread(read_state, self._file)
+            state = await asyncio.to_thread(read_state, file)
             if state != self._state:
                 self._state = state
                 self._take_or_stay(state)
@@ -215,10 +214,8 @@ async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) ->
     flag = RealRetrievalFlag(default, file, meter)
     with contextlib.closing(flag):
         flag.load_first()
-        watcher = asyncio.create_task(flag.watch(), name="watch the flag file")
-        try:
+        if file is None:
             yield flag
-        finally:
-            watcher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watcher
+            return
+        async with running_in_background(flag.watch(file), "watch the flag file"):
+            yield flag

@@ -36,6 +36,7 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
         self._methods = methods
         self._life_seconds = life_seconds
         self._lanes: set[_Lane] = set()
+        self._is_closing = False
         self._server_id = unique_id()
 
     @property
@@ -49,6 +50,8 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
         """Serve one lane until its client ends it, or its time is over."""
         await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
         lane = _Lane(self._methods, context)
+        if self._is_closing:
+            lane.announce_closing()
         self._lanes.add(lane)
         try:
             async with asyncio.timeout(self._life_seconds):
@@ -60,6 +63,7 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
 
     def close_lanes(self) -> None:
         """Tell all clients to send no new calls, because the server is about to stop."""
+        self._is_closing = True
         for lane in self._lanes:
             lane.announce_closing()
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import grpc
@@ -12,6 +12,7 @@ import structlog
 
 from vecsec.lane.v1.lane_service_pb2 import CarryResponse
 from vecsec.lane.v1.lane_service_pb2_grpc import LaneServiceStub
+from vecsec_chassis.background import running_in_background
 from vecsec_gateway.lane import Lane, Metadata
 
 log = structlog.get_logger()
@@ -105,13 +106,10 @@ class LaneChannel:
     @asynccontextmanager
     async def keeping_lanes(self, count: int) -> AsyncIterator[None]:
         """Keep so many lanes open, if the peer can be reached, until the block ends."""
-        tasks = [asyncio.create_task(self._keep_lane(), name="keep a lane open") for _ in range(count)]
-        try:
+        async with AsyncExitStack() as stack:
+            for _ in range(count):
+                await stack.enter_async_context(running_in_background(self._keep_lane(), "keep a lane open"))
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_lane(self) -> None:
         pause = _PAUSE_SECONDS[0]

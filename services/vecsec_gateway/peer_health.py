@@ -6,12 +6,13 @@ it out of rotation would turn those into connection errors.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.server import Health
 
 log = structlog.get_logger()
@@ -37,13 +38,8 @@ class PeerHealth:
         """Keep the entries up to date until the block ends; they are there, NOT_SERVING, from the start."""
         for entry in self._stubs:
             await self._health.set_serving(False, entry)
-        task = asyncio.create_task(self._keep_up_to_date(), name="ask after the peers' health")
-        try:
+        async with running_in_background(self._keep_up_to_date(), "ask after the peers' health"):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_up_to_date(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """The retrieval service over gRPC. It gets the grant and nothing else that says who calls."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import grpc
@@ -8,7 +9,6 @@ from opentelemetry.trace import Tracer
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
 from vecsec_chassis.calls import time_remaining
-from vecsec_chassis.errors import VecSecError
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.peer_call import Request, Response, call_unary, traced
@@ -99,25 +99,32 @@ class RetrievalClient:
 
     async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come."""
-        broken_off: list[VecSecError] = []
+        broken_off: list[Exception] = []
 
-        async def requests() -> AsyncIterator[retrieval_pb2.ImportDocumentsRequest]:
-            # An exception here would cancel the call, and the caller would not learn what is already durable. So the
-            # stream is ended in good order, and the error raised once everything sent before is acknowledged.
+        async def send() -> None:
+            # An import whose batches break off is ended in good order, and the error raised once everything sent before
+            # is acknowledged: of a call that is cancelled, the caller does not learn what is already durable.
             try:
                 async for granted in batches:
-                    yield _batch_to_proto(granted)
-            except VecSecError as error:
+                    await call.write(_batch_to_proto(granted))
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is raised below)
                 broken_off.append(error)
+            await call.done_writing()
 
         with traced(self._tracer, f"{_SERVICE}/ImportDocuments") as metadata:
-            call = self._stub.ImportDocuments(requests(), timeout=time_remaining(), metadata=metadata)
+            call = self._stub.ImportDocuments(timeout=time_remaining(), metadata=metadata)
+            # In a task of our own, for gRPC's would go on waiting for batches when the call has ended.
+            sending = asyncio.create_task(send(), name="send batches to retrieval")
             try:
-                async for response in call:
+                while isinstance(response := await call.read(), retrieval_pb2.ImportDocumentsResponse):
                     yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
             except grpc.aio.AioRpcError as error:
                 raise retrieval_error(error) from error
             finally:
+                sending.cancel()
                 call.cancel()  # does nothing to a call that is done
         if broken_off:
             raise broken_off[0]

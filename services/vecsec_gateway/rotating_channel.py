@@ -34,6 +34,7 @@ class RotatingChannel:
         self._made_with = certificates.current
         self._channel = make_channel(self._made_with)
         self._replacements: set[asyncio.Task[None]] = set()
+        self._connecting = asyncio.Lock()
 
     def unary_unary(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
         return self._method("unary_unary", arguments, keywords)
@@ -78,18 +79,23 @@ class RotatingChannel:
         return call
 
     async def _replace(self, certificates: Certificates) -> None:
-        old, new = self._channel, self._make_channel(certificates)
-        try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await new.channel_ready()
-        except TimeoutError:
-            log.warning("No connection with the new certificates yet")
-        except asyncio.CancelledError:
-            await new.close()
-            raise
-        self._channel = new
+        async with self._connecting:  # one after the other, so that the newest certificates come last
+            new = self._make_channel(certificates)
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    await new.channel_ready()
+            except TimeoutError:
+                log.warning("No connection with the new certificates yet")
+            except asyncio.CancelledError:
+                await new.close()
+                raise
+            old, self._channel = self._channel, new
         log.info("Calls go out with the new certificates")
-        await old.close(_DRAIN_SECONDS)
+        try:
+            await old.close(_DRAIN_SECONDS)
+        except asyncio.CancelledError:
+            await old.close()
+            raise
 
 
 def as_channel(rotating: RotatingChannel) -> grpc.aio.Channel:

@@ -107,9 +107,13 @@ class AuditFile:
 
     def write_until_closed(self) -> None:
         """The writing thread's work: ends after `close`, when everything that can be written is."""
-        self._write_stubbornly()  # what opening the log has to say
-        while self._collect():
-            self._write_stubbornly()
+        try:
+            self._write_stubbornly()  # what opening the log has to say
+            while self._collect():
+                self._write_stubbornly()
+        finally:
+            if not self._closing.is_set():  # whatever ended the thread, nothing is recorded any more
+                self._set_failing(failing=True)
 
     def close(self) -> None:
         """Tell the writing thread to finish."""

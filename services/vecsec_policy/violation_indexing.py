@@ -95,7 +95,8 @@ class ViolationIndexing:
                 if self._is_damaged:
                     self._is_damaged = False
                     raise sqlite3.DatabaseError("it could not be read")
-                self._news.wait()
+                if not self._closing:  # `close` may have come before the event was cleared
+                    self._news.wait()
         finally:
             index.close()
 

@@ -418,3 +418,13 @@ async def test_who_stops_in_the_moment_in_which_a_lane_fails_to_open_opens_no_mo
             opener = await channel.cancelled
             await asyncio.wait([opener], timeout=5)
             assert opener.cancelled()
+
+
+async def test_a_lane_that_is_opened_as_the_server_stops_is_told_so() -> None:
+    async with carrying(Server(), lane_count=0) as carrier:
+        carrier.lanes.close_lanes()
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        async with asyncio.timeout(30):
+            assert cast("lane_pb2.CarryResponse", await stream.read()).server_id
+            assert cast("lane_pb2.CarryResponse", await stream.read()).closing
+        stream.cancel()

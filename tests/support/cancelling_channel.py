@@ -8,10 +8,11 @@ import grpc
 
 
 class CancellingChannel:
-    """The first task that opens a stream is cancelled in the moment in which that stream fails."""
+    """The task that opens a stream is cancelled in the moment in which that stream fails, once so many were spared."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, spared: int = 0) -> None:
         self._channel = channel
+        self._spared = spared
         self.cancelled: asyncio.Future[asyncio.Task[Any]] = asyncio.get_running_loop().create_future()
         """The task, once it was cancelled."""
 
@@ -30,7 +31,8 @@ class CancellingChannel:
             stream, opener = method(*call_arguments, **call_options), asyncio.current_task()
 
             def cancel(_stream: object) -> None:
-                if not self.cancelled.done() and opener is not None and opener.cancel():
+                self._spared -= 1
+                if self._spared < 0 and not self.cancelled.done() and opener is not None and opener.cancel():
                     self.cancelled.set_result(opener)
 
             stream.add_done_callback(cancel)

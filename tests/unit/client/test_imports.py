@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from itertools import chain
@@ -14,7 +15,7 @@ from support.fake_gateway import Failure, FakeGateway, running
 
 import vecsec_client
 from vecsec.type.v1 import document_pb2
-from vecsec_client import AsyncVecSecClient, DocumentInput, DocumentsRejected, RetryPolicy, VecSecClient
+from vecsec_client import AsyncVecSecClient, DocumentInput, DocumentsRejected, VecSecClient
 
 MAX_STREAMS_OF_A_DENIAL = 2
 """Denials are not tried again; but where grpc.aio loses one on the way, it is asked for once more."""
@@ -353,14 +354,18 @@ def test_a_failing_source_shows_its_own_error(address: str) -> None:
         list(client.import_documents(source(), batch_size=2))
 
 
+@pytest.mark.parametrize("listens_first", [False, True])
 async def test_an_import_that_is_cancelled_as_its_stream_fails_is_not_taken_up_again(
-    address: str, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+    address: str, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, listens_first: bool
 ) -> None:
-    gateway.cut_off_after.extend([0] * 50)
-    channel = CancellingChannel(grpc.aio.insecure_channel(address))
+    if listens_first:  # what no service would say; the next stream waits a moment for what was lost
+        gateway.failures.append(Failure(grpc.StatusCode.INTERNAL, "Internal error from Core"))
+        gateway.failures.append(Failure(grpc.StatusCode.UNAVAILABLE))
+    else:
+        gateway.cut_off_after.append(0)
+    channel = CancellingChannel(grpc.aio.insecure_channel(address), spared=int(listens_first))
     monkeypatch.setattr(grpc.aio, "insecure_channel", lambda *_arguments, **_options: channel)
-    patient = RetryPolicy(attempts=100, initial_wait_seconds=0.1)
-    async with AsyncVecSecClient(address, token="t0ken", default_tenant="tenant_a", retry_policy=patient) as client:
+    async with AsyncVecSecClient(address, token="t0ken", default_tenant="tenant_a", retry_policy=QUICK) as client:
 
         async def store() -> None:
             async for _ in client.import_documents(documents(1)):
@@ -368,6 +373,22 @@ async def test_an_import_that_is_cancelled_as_its_stream_fails_is_not_taken_up_a
 
         importing = asyncio.create_task(store())
         assert await channel.cancelled is importing
-        await asyncio.wait([importing], timeout=5)
+        await asyncio.wait([importing], timeout=20)
         assert importing.cancelled()
-    assert gateway.streams == 1
+    assert gateway.streams == 1 + listens_first
+
+
+async def test_an_import_whose_stream_is_still_being_opened_ends_with_its_client() -> None:
+    """The port takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = AsyncVecSecClient(f"127.0.0.1:{silent.getsockname()[1]}", token="t", default_tenant="tenant_a")
+
+        async def store() -> None:
+            async for _ in client.import_documents(documents(1)):
+                pass
+
+        importing = asyncio.create_task(store())
+        await asyncio.wait([importing], timeout=0.3)
+        await client.close()
+        done, _ = await asyncio.wait([importing], timeout=20)
+    assert done

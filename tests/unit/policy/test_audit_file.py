@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,20 @@ async def test_waiting_for_the_disk_tells_the_head(tmp_path: Path, metrics: Poli
         head = await trail.written()
         assert head.sequence == 3
         assert json.loads(path.read_text().splitlines()[-1])["hash"] == head.hash
+
+
+class Unwritable(AuditRecord):
+    """A record that ends the writing thread, as only a fault of ours could."""
+
+    def to_json(self) -> str:
+        raise TypeError("no JSON")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_trail_whose_thread_has_ended_does_not_seem_to_record(tmp_path: Path, metrics: PolicyMetrics) -> None:
+    with running_audit_file(LogSettings(tmp_path / "audit.jsonl"), metrics) as trail:
+        recording: list[bool] = []
+        trail.on_recording = recording.append
+        trail.append(Unwritable(**{field.name: getattr(record(1), field.name) for field in fields(AuditRecord)}))
+        eventually(lambda: recording == [False])
+        assert not trail.is_recording

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +26,7 @@ from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.page_tokens import Cursor, PageToken
 from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot
 from vecsec_policy.standing import EntryGate
-from vecsec_policy.violation_indexing import running_violation_index
+from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
 from vecsec_policy.violation_queries import ViolationFilter
 from vecsec_policy.violations import ViolationLedger
 
@@ -264,3 +265,31 @@ async def test_counts_hold_over_rotation_and_forget_what_retention_removed(
     (tmp_path / "audit" / "policy.violations.sqlite").unlink()
     with start(file_bytes=5_000_000, files_kept=3) as service:
         assert (await service.counts())[CLEARANCE] == len(kept)
+
+
+class HeldBeforeItIsCleared(threading.Event):
+    """Meets the moment between a look at whether the index is closing and the clearing of what says that it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_about_to_be_cleared, self.goes_on = threading.Event(), threading.Event()
+
+    def clear(self) -> None:
+        self.is_about_to_be_cleared.set()
+        self.goes_on.wait(30)
+        super().clear()
+
+
+def test_an_index_that_is_closed_just_as_it_looks_for_news_ends(
+    tmp_path: Path, metrics: PolicyMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_audit_file(LogSettings(tmp_path / "policy.jsonl"), metrics) as audit_file:
+        indexing, news = ViolationIndexing(audit_file, metrics), HeldBeforeItIsCleared()
+        monkeypatch.setattr(indexing, "_news", news)
+        thread = threading.Thread(target=indexing.follow_until_closed, daemon=True)
+        thread.start()
+        assert news.is_about_to_be_cleared.wait(30)
+        indexing.close()
+        news.goes_on.set()
+        thread.join(30)
+        assert not thread.is_alive()

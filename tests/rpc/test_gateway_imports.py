@@ -1,0 +1,164 @@
+"""Imports through the gateway in its production wiring, between peers that fail in ways the real ones should not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refusing
+from support.refusals import refusal
+from support.stack import bearer
+
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+from vecsec.type.v1 import document_pb2, sensitivity_pb2
+from vecsec_chassis.errors import AccessDenied, InvalidRequest, LimitExceeded
+
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
+async def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[GatewayWithPeers]:
+    """Batches travel on a stream of their own either way; what is asked about them may go over lanes."""
+    async with gateway_with_peers(tmp_path, lanes=request.param) as running:
+        yield running
+
+
+def batch(number: int, **fields: Any) -> gateway_pb2.ImportDocumentsRequest:
+    document = document_pb2.DocumentInput(
+        document_id=f"d{number}", text="t", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"]
+    )
+    return gateway_pb2.ImportDocumentsRequest(**{"tenant_id": "tenant_a", "documents": [document], **fields})
+
+
+class Import:
+    """One import call and what came back."""
+
+    def __init__(self, gateway: GatewayWithPeers, requests: Any) -> None:
+        self.call = gateway.stub.ImportDocuments(requests, metadata=bearer(gateway.issuer.token()))
+        self.acknowledged: list[int] = []
+
+    async def finish(self) -> list[int]:
+        async for response in self.call:
+            self.acknowledged.append(response.batch_number)
+        return self.acknowledged
+
+
+async def test_each_batch_is_acknowledged(gateway: GatewayWithPeers) -> None:
+    assert await Import(gateway, [batch(number) for number in range(10)]).finish() == list(range(1, 11))
+    assert gateway.policy.calls == {"PlanAccess": 1, "CheckDocuments": 10}
+    assert gateway.retrieval.grants == ["grant 1", *[""] * 9]
+
+
+async def test_nothing_sent_nothing_done(gateway: GatewayWithPeers) -> None:
+    assert await Import(gateway, []).finish() == []
+    assert not gateway.policy.calls
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("tenant_id", "tenant_b"), ("collection_id", "another-one"), ("documents", [])]
+)
+async def test_a_bad_batch_ends_the_stream_after_what_came_before_is_acknowledged(
+    gateway: GatewayWithPeers, field: str, value: Any
+) -> None:
+    running = Import(gateway, [batch(1), batch(2), batch(3, **{field: value}), batch(4)])
+    refused = await refusal(running.finish())
+    assert (refused.reason, refused.fields) == ("INVALID_FIELD", (field,))
+    assert running.acknowledged == [1, 2]
+    assert gateway.retrieval.batches_received == 2
+
+
+async def test_the_empty_collection_id_is_the_default_one(gateway: GatewayWithPeers) -> None:
+    assert await Import(gateway, [batch(1), batch(2, collection_id="documents")]).finish() == [1, 2]
+
+
+async def test_the_grant_is_renewed_in_time(gateway: GatewayWithPeers) -> None:
+    gateway.policy.grant_seconds = 0.3
+
+    async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
+        for number in range(4):
+            yield batch(number)
+            while gateway.retrieval.batches_received <= number:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.25)
+
+    assert await Import(gateway, slowly()).finish() == [1, 2, 3, 4]
+    assert gateway.retrieval.grants == ["grant 1", "grant 2", "grant 3", "grant 4"]
+
+
+async def test_a_right_withdrawn_meanwhile_ends_the_stream(gateway: GatewayWithPeers) -> None:
+    gateway.policy.grant_seconds = 0.1
+
+    async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
+        yield batch(1)
+        while not gateway.retrieval.batches_received:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("no longer"))
+        yield batch(2)
+
+    running = Import(gateway, slowly())
+    assert (await refusal(running.finish())).reason == "ACCESS_DENIED"
+    assert running.acknowledged == [1]
+
+
+async def test_a_slow_retrieval_holds_the_caller_back(gateway: GatewayWithPeers) -> None:
+    gateway.retrieval.release_batches.clear()
+    running = asyncio.ensure_future(Import(gateway, [batch(number) for number in range(50)]).finish())
+    while not gateway.retrieval.batches_received:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert gateway.retrieval.batches_received == 1
+    gateway.retrieval.release_batches.set()
+    assert len(await running) == 50
+
+
+async def test_the_callers_cancellation_reaches_retrieval(gateway: GatewayWithPeers) -> None:
+    gateway.retrieval.release_batches.clear()
+    running = Import(gateway, [batch(1), batch(2)])
+    finishing = asyncio.ensure_future(running.finish())
+    while not gateway.retrieval.batches_received:
+        await asyncio.sleep(0.01)
+    running.call.cancel()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await gateway.retrieval.cancelled.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
+
+
+async def test_an_error_of_retrieval_comes_through_and_is_not_tried_again(gateway: GatewayWithPeers) -> None:
+    gateway.retrieval.scripts["ImportDocuments"] = refusing(LimitExceeded("the disk is full"))
+    refused = await refusal(Import(gateway, [batch(1), batch(2)]).finish())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED")
+    assert gateway.retrieval.calls["ImportDocuments"] == 1
+
+
+async def test_retrieval_gone_in_the_middle(gateway: GatewayWithPeers) -> None:
+    async def script(_request: Any, context: Any) -> None:
+        if gateway.retrieval.batches_received == 2:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    gateway.retrieval.scripts["ImportDocuments"] = script
+    running = Import(gateway, [batch(1), batch(2), batch(3)])
+    refused = await refusal(running.finish())
+    assert refused.reason == "RETRIEVAL_UNAVAILABLE"
+    assert refused.retry_seconds is not None
+    assert running.acknowledged == [1]
+
+
+async def test_a_denied_writer_never_reaches_retrieval(gateway: GatewayWithPeers) -> None:
+    gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("you may not write"))
+    assert (await refusal(Import(gateway, [batch(1)]).finish())).reason == "ACCESS_DENIED"
+    assert not gateway.retrieval.calls
+
+
+async def test_a_refused_import_leaves_no_batch_behind_that_still_waits_to_be_sent(gateway: GatewayWithPeers) -> None:
+    await Import(gateway, [batch(1)]).finish()
+    gateway.retrieval.scripts["ImportDocuments"] = refusing(InvalidRequest.of("documents[0].embedding", "is too long"))
+    before = len(asyncio.all_tasks())
+    for _ in range(20):
+        await refusal(Import(gateway, [batch(1), batch(2)]).finish())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(asyncio.all_tasks()) > before + 5:
+            await asyncio.sleep(0.01)
