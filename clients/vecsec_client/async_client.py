@@ -277,7 +277,7 @@ class AsyncVecSecClient:
         return run_import(session, batches_of(documents, Batcher(batch_size)), stream, deadline)
 
     async def close(self) -> None:
-        """Close the connection; calls in flight are cancelled."""
+        """Close the connection; calls and imports in flight end as if cancelled, with asyncio.CancelledError."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

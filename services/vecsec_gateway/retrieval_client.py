@@ -9,6 +9,7 @@ from opentelemetry.trace import Tracer
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
 from vecsec_chassis.calls import time_remaining
+from vecsec_chassis.errors import RetrievalUnavailable
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.peer_call import Request, Response, call_unary, traced
@@ -100,18 +101,24 @@ class RetrievalClient:
     async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come."""
         broken_off: list[Exception] = []
+        is_sent = False
 
         async def send() -> None:
             # An import whose batches break off is ended in good order, and the error raised once everything sent before
             # is acknowledged: of a call that is cancelled, the caller does not learn what is already durable.
+            nonlocal is_sent
             try:
                 async for granted in batches:
-                    await call.write(_batch_to_proto(granted))
-            except asyncio.CancelledError:
-                call.cancel()
-                raise
+                    try:
+                        await call.write(_batch_to_proto(granted))
+                    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                        return  # the call has ended; only reading tells how
             except Exception as error:  # noqa: BLE001 (whatever it is, it is raised below)
                 broken_off.append(error)
+            except BaseException:
+                call.cancel()
+                raise
+            is_sent = True
             await call.done_writing()
 
         with traced(self._tracer, f"{_SERVICE}/ImportDocuments") as metadata:
@@ -119,7 +126,7 @@ class RetrievalClient:
             # In a task of our own, for gRPC's would go on waiting for batches when the call has ended.
             sending = asyncio.create_task(send(), name="send batches to retrieval")
             try:
-                while isinstance(response := await call.read(), retrieval_pb2.ImportDocumentsResponse):
+                async for response in call:
                     yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
             except grpc.aio.AioRpcError as error:
                 raise retrieval_error(error) from error
@@ -128,6 +135,11 @@ class RetrievalClient:
                 call.cancel()  # does nothing to a call that is done
         if broken_off:
             raise broken_off[0]
+        if not is_sent:
+            raise RetrievalUnavailable(
+                "the import was cut off; resume it after the last acknowledged batch",
+                detail="retrieval ended the stream before it had got every batch",
+            )
 
     async def _call(
         self,

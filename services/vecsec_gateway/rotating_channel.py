@@ -92,10 +92,10 @@ class RotatingChannel:
             old, self._channel = self._channel, new
         log.info("Calls go out with the new certificates")
         try:
-            await old.close(_DRAIN_SECONDS)
-        except asyncio.CancelledError:
+            # Not `close(_DRAIN_SECONDS)`: if that is cancelled, grpc.aio (1.85) can never close the channel again.
+            await asyncio.sleep(_DRAIN_SECONDS)
+        finally:
             await old.close()
-            raise
 
 
 def as_channel(rotating: RotatingChannel) -> grpc.aio.Channel:

@@ -17,6 +17,7 @@ from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2
 from vecsec_chassis.errors import StartupError
+from vecsec_gateway import rotating_channel
 from vecsec_gateway.rotating_channel import RotatingChannel
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
@@ -152,6 +153,7 @@ async def test_renewed_certificates_are_taken_under_load_without_a_failed_call(
         replaced.append(None)
 
     monkeypatch.setattr(RotatingChannel, "_replace", counted)
+    monkeypatch.setattr(rotating_channel, "_DRAIN_SECONDS", 5)
     authority = Authority(tmp_path / "tls")
     async with running_stack(
         tmp_path, authority=authority, VECSEC_PEER_ATTEMPTS=1, VECSEC_PLAN_MEMORY_SECONDS=0

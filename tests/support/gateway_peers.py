@@ -141,6 +141,7 @@ class FakeRetrieval(Peer, retrieval_grpc.RetrievalServiceServicer):
         self.release_batches = asyncio.Event()
         self.release_batches.set()
         self.batches_received = 0
+        self.ends_import_after = 0
 
     async def SearchDocuments(self, request: retrieval_pb2.SearchDocumentsRequest, context: Context) -> Any:
         self.grants.append(request.grant)
@@ -176,6 +177,8 @@ class FakeRetrieval(Peer, retrieval_grpc.RetrievalServiceServicer):
                 yield retrieval_pb2.ImportDocumentsResponse(
                     batch_number=self.batches_received, stored_count=len(request.documents), total_stored_count=total
                 )
+                if self.batches_received == self.ends_import_after:
+                    return
         except asyncio.CancelledError:
             self.cancelled.set()
             raise

@@ -1,6 +1,7 @@
 """Channels are replaced when certificates change, and none is forgotten."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -48,3 +49,48 @@ async def test_changes_in_quick_succession_leave_the_newest_channel_and_close_al
     assert made[-1][0] is changing.current
     await rotating.close()
     assert {channel.get_state() for _, channel in made} == {grpc.ChannelConnectivity.SHUTDOWN}
+
+
+async def carry_on(requests: AsyncIterator[bytes], _context: object) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield request
+
+
+async def test_closing_ends_also_the_streams_of_a_channel_that_was_replaced() -> None:
+    server = grpc.aio.server()
+    methods = {"Echo": grpc.stream_stream_rpc_method_handler(carry_on)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    changing = Changing(certificates())
+    rotating = RotatingChannel(
+        cast("WatchedCertificates", changing), lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+    )
+    old = rotating.current()
+    stream = old.stream_stream("/test.Test/Echo")()
+    changing.current = certificates()
+    async with asyncio.timeout(30):
+        while rotating.current() is old:
+            await asyncio.sleep(0.01)
+        await stream.write(b"still here")
+        assert await stream.read() == b"still here"
+        await rotating.close()
+    assert stream.done()
+    assert old.get_state() is grpc.ChannelConnectivity.SHUTDOWN
+    await server.stop(0)
+
+
+async def test_closing_ends_also_a_channel_that_has_not_yet_connected() -> None:
+    nobody, made = f"127.0.0.1:{free_ports(1)[0]}", []
+
+    def make(_given: Certificates) -> grpc.aio.Channel:
+        made.append(grpc.aio.insecure_channel(nobody))
+        return made[-1]
+
+    changing = Changing(certificates())
+    rotating = RotatingChannel(cast("WatchedCertificates", changing), make)
+    changing.current = certificates()
+    rotating.current()
+    await asyncio.sleep(0.05)
+    await rotating.close()
+    assert [channel.get_state() for channel in made] == [grpc.ChannelConnectivity.SHUTDOWN] * 2
