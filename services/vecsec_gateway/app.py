@@ -1,7 +1,7 @@
 """The gateway put together: the only file that names the concrete parts."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
@@ -74,7 +74,10 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             for address in (settings.policy_address, settings.retrieval_address)
         ]
         remembered = RememberedPlans(time.monotonic, seconds=settings.plan_memory_seconds)
-        use_cases = _use_cases(settings, telemetry, flag, remembered, policy=policy, retrieval=retrieval)
+        silent_peers: set[str] = set()
+        use_cases = _use_cases(
+            settings, telemetry, flag, remembered, policy=policy, retrieval=retrieval, silent_peers=silent_peers
+        )
         show_caches(
             telemetry.meter,
             {
@@ -104,9 +107,8 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                 token_verifier=verifier,
             )
         )
-        peer_health = PeerHealth(
-            {POLICY_ENTRY: policy.calls, RETRIEVAL_ENTRY: retrieval.calls}, service.health, settings.probe_seconds
-        )
+        channels = {POLICY_ENTRY: policy.calls, RETRIEVAL_ENTRY: retrieval.calls}
+        peer_health = PeerHealth(channels, service.health, settings.probe_seconds, silent_peers)
         await stack.enter_async_context(peer_health.running())
         await service.health.set_serving(True)
         yield service
@@ -120,6 +122,7 @@ def _use_cases(
     *,
     policy: LaneChannel,
     retrieval: LaneChannel,
+    silent_peers: Set[str],
 ) -> UseCases:
     metrics = GatewayMetrics(telemetry.meter)
     circuits = CircuitBreakers(
@@ -144,6 +147,7 @@ def _use_cases(
         budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
         timeout_seconds=settings.retrieval_timeout_seconds,
+        is_silent=lambda: RETRIEVAL_ENTRY in silent_peers,
         metrics=metrics,
     )
     planning, check = Planning(resilient_policy, remembered), RowCheck(resilient_policy)

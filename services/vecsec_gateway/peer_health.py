@@ -26,11 +26,15 @@ _ANSWER_SECONDS = 1.0
 class PeerHealth:
     """Asks the peers' own health services."""
 
-    def __init__(self, channels: Mapping[str, grpc.aio.Channel], health: Health, interval_seconds: float) -> None:
-        """`channels` by the name of the health entry that tells of their peer."""
+    def __init__(
+        self, channels: Mapping[str, grpc.aio.Channel], health: Health, interval_seconds: float, silent: set[str]
+    ) -> None:
+        """`channels` by the name of the health entry that tells of their peer; `silent` is kept up to date with the
+        entries of peers that take calls and do not answer, as a process does that hangs."""
         self._stubs = {entry: health_pb2_grpc.HealthStub(channel) for entry, channel in channels.items()}
         self._health = health
         self._interval_seconds = interval_seconds
+        self._silent = silent
         self._was_serving: dict[str, bool] = {}
 
     @asynccontextmanager
@@ -59,6 +63,11 @@ class PeerHealth:
     async def _is_serving(self, entry: str) -> bool:
         try:
             answer = await self._stubs[entry].Check(health_pb2.HealthCheckRequest(), timeout=_ANSWER_SECONDS)
-        except grpc.aio.AioRpcError:
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._silent.add(entry)
+            else:
+                self._silent.discard(entry)
             return False
+        self._silent.discard(entry)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -42,13 +42,15 @@ class ResilientRetrieval:
         budget: RetryBudget,
         attempts: int,
         timeout_seconds: float,
+        is_silent: Callable[[], bool],
         metrics: GatewayMetrics,
     ) -> None:
-        """`timeout_seconds` is for one try."""
+        """`timeout_seconds` is for one try; `is_silent` says whether retrieval leaves its health unanswered, too."""
         self._peer = peer
         self._circuits = circuits
         self._budget = budget
         self._timeout_seconds = timeout_seconds
+        self._is_silent = is_silent
         self._metrics = metrics
         self._rules = RetryRules(attempts=attempts, may_pass=_may_pass, on_retry=metrics.retrieval_retried)
 
@@ -100,9 +102,9 @@ class ResilientRetrieval:
         circuit = self._circuits.of(tenant_id)
 
         async def once() -> Result:
-            # A try that the caller's own deadline cuts short says nothing about retrieval: else a few impatient
-            # callers could open the circuit.
-            had_its_time = deadline.remaining() >= self._timeout_seconds
+            # A try that the caller's own deadline cuts short says nothing about retrieval, unless it is silent anyway:
+            # else a few impatient callers could open the circuit.
+            had_its_time = self._is_silent() or deadline.remaining() >= self._timeout_seconds
             until = Deadline.after(min(self._timeout_seconds, deadline.remaining()))
             with circuit.attempt(lambda error: _judge(error, had_its_time=had_its_time)):
                 return await attempt(until)

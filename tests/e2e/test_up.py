@@ -15,6 +15,8 @@ import pytest
 from support.certificates import Authority
 from support.installation import free_ports, vecsec_command
 
+from vecsec_client import MockReason, VecSecClient
+
 pytestmark = pytest.mark.slow
 
 PATIENCE_SECONDS = 90
@@ -105,6 +107,28 @@ def test_a_service_that_dies_ends_the_others_and_its_log_is_shown(tmp_path: Path
     assert f"error: the {victim} service was killed by SIGKILL" in up.output
     assert f"  {victim} | " in up.output
     assert not any(lives(pid) for pid in pids.values())
+
+
+def test_a_retrieval_that_hangs_is_left_alone_also_by_hurried_callers(tmp_path: Path) -> None:
+    """Its process is stopped: connections stand, nothing is answered. No caller gives it the time of a whole try."""
+    with started(tmp_path, "--no-demo") as up:
+        up.until_ready()
+        pids = up.service_pids()
+        address = json.loads((up.state / "run.json").read_text())["services"]["gateway"]["address"]
+        asking = [vecsec_command(), "token", "--tenant", "tenant_a", "--role", "analyst", "--clearance", "INTERNAL"]
+        asking += ["--subject", "alice", "--state-dir", str(up.state)]
+        token = subprocess.run(asking, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        os.kill(pids["retrieval"], signal.SIGSTOP)
+        try:
+            with VecSecClient(address, token=token, default_tenant="tenant_a", timeout=2.0) as client:
+                reasons = []
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                while not reasons or reasons[-1] is not MockReason.CIRCUIT_OPEN:
+                    assert time.monotonic() < deadline, reasons
+                    reasons.append(client.search("the plan").mock_reason)
+        finally:
+            os.kill(pids["retrieval"], signal.SIGCONT)
+    assert reasons[0] is MockReason.RETRIEVAL_FAILED
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
