@@ -8,7 +8,7 @@ class ExitCode(IntEnum):
 
     OK = 0, "all went well"
     SOME_FAILED = 1, "some items failed (bad lines of an import, ids not found, a failed check); the rest was done"
-    INVALID = 2, "wrong usage or an invalid argument, nothing was done"
+    INVALID = 2, "wrong usage, an invalid argument or setting, nothing was done"
     UNAUTHENTICATED = 3, "no token, or one that does not verify"
     DENIED = 4, "the policy does not let this caller do this"
     NOT_FOUND = 5, "no such thing among those the caller may see"

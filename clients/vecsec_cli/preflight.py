@@ -56,7 +56,7 @@ def _required_by_services() -> list[str]:
         return []  # run from a source tree
     wanted = [each for each in requirements if _OF_A_SERVICE.search(each)]
     names = [match[0] for each in wanted if (match := _REQUIREMENT_NAME.match(each))]
-    return [name for name in names if name != "vecsec"]  # extras name one another by our own name
+    return [name for name in dict.fromkeys(names) if name != "vecsec"]  # extras name one another by our own name
 
 
 def _is_installed(distribution: str) -> bool:

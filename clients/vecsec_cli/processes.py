@@ -55,9 +55,8 @@ class ServiceProcess:
         cause = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         lines = _last_lines(self.log_file, _SHOWN_LOG_LINES)
         if status == _CANNOT_START and lines:
-            raise CommandFailure(f"cannot start: {lines[-1]}", exit_code=ExitCode.UNAVAILABLE)
-        for line in lines:
-            note(f"  {self.service.name} | {line}")
+            raise CommandFailure(f"cannot start: {lines[-1]}", exit_code=ExitCode.INVALID)
+        self._show(lines)
         raise CommandFailure(
             f"the {self.service.name} service {cause}",
             hint=f"its log is {self.log_file}",
@@ -75,10 +74,16 @@ class ServiceProcess:
                 stub = health_pb2_grpc.HealthStub(channel)
                 await _told_serving(stub)
         except TimeoutError as error:
+            self._show(_last_lines(self.log_file, _SHOWN_LOG_LINES))
             raise CommandFailure(
-                f"the {self.service.name} service is not ready after {_START_SECONDS:.0f} s; see {self.log_file}",
+                f"the {self.service.name} service is not ready after {_START_SECONDS:.0f} s",
+                hint=f"its log is {self.log_file}",
                 exit_code=ExitCode.UNAVAILABLE,
             ) from error
+
+    def _show(self, log_lines: Sequence[str]) -> None:
+        for line in log_lines:
+            note(f"  {self.service.name} | {line}")
 
     def _channel(self) -> grpc.aio.Channel:
         if self.credentials is None:

@@ -44,6 +44,7 @@ def up(
 ) -> None:
     """Start gateway, retrieval and policy on this machine and stay until SIGINT or SIGTERM.
 
+    If one of them dies, its last log lines are shown and the others are stopped.
     What is set in the environment, or in .env of the current folder, goes before the defaults of the state directory:
     CHROMA_PATH, VECSEC_POLICY_DIR and so on.
     """

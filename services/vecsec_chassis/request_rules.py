@@ -36,7 +36,7 @@ def decode(kind: type[Message], data: bytes, *, max_bytes: int, validator: Valid
     """
     if len(data) > max_bytes:
         raise InvalidRequest.of(
-            "request", f"is {len(data):,} bytes long, more than the {max_bytes:,} that are served; send smaller batches"
+            "request", f"is {len(data):,} bytes long, more than the {max_bytes:,} that are served; send less at once"
         )
     try:
         message = kind.FromString(data)

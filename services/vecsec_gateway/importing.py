@@ -24,6 +24,8 @@ _RENEWED_SHARE = 1 / 3
 _PLANNING_SECONDS = 10.0
 NOT_PLANNED = ""
 """In place of a policy version: no plan has let these labels through."""
+_NOT_WRITABLE = "may not be written by this caller, or has attributes that the policy's schema does not declare so"
+"""One answer for both: what the schema declares is not told to who may not write."""
 _BATCHES_IN_FLIGHT = 1
 """The next batch is sent on when the one before is acknowledged. If retrieval refused a batch while the next one is
 being written, grpc.aio (1.85) would lose the refusal: measured, one in five became INTERNAL. Storing a batch takes many
@@ -104,7 +106,7 @@ class ImportDocuments:
             )
         allowed = {label for label, is_allowed in zip(distinct, verdicts.allowed, strict=True) if is_allowed}
         violations = [
-            FieldViolation(f"documents[{position}]", "may not be written by this caller")
+            FieldViolation(f"documents[{position}]", _NOT_WRITABLE)
             for position, label in enumerate(batch.labels)
             if label not in allowed
         ]

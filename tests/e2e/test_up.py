@@ -158,7 +158,7 @@ def test_broken_rules_are_one_line(tmp_path: Path) -> None:
     rules = tmp_path / "rules"
     rules.mkdir()
     with started(tmp_path, "--no-demo", VECSEC_POLICY_DIR=str(rules)) as up:
-        assert up.process.wait(PATIENCE_SECONDS) == 6
+        assert up.process.wait(PATIENCE_SECONDS) == 2
     assert "error: cannot start: vecsec policy: " in up.output
     assert str(rules) in up.output
 

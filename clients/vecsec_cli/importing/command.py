@@ -21,7 +21,7 @@ from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_sour
 from vecsec_cli.options import CollectionOption, TenantOption, split_words
 from vecsec_cli.run_file import read_run_file
 from vecsec_cli.terminal_text import one_line, plain
-from vecsec_client import DocumentsRejected, Sensitivity, VecSecClient, VecSecError
+from vecsec_client import DocumentsRejected, PermissionDenied, Sensitivity, VecSecClient, VecSecError
 
 DEFAULT_COLLECTION = "documents"
 _SHOWN_BAD_RECORDS = 20
@@ -158,13 +158,15 @@ def _import(
                 _advance(progress, bar, run.result())
         except DocumentsRejected as error:
             run.stop(error)
-            return run.result()
-        except (VecSecError, KeyboardInterrupt):
-            stored = run.result().stored
-            progress.console.print(plain(f"stopped after {stored:,} documents; the same command goes on from there"))
+        except (VecSecError, KeyboardInterrupt) as stopped:
+            goes_on = "" if isinstance(stopped, PermissionDenied) else "; the same command goes on from there"
+            progress.console.print(plain(f"stopped after {run.result().stored:,} documents{goes_on}"))
             raise
         result = run.finish()
-        progress.update(bar, total=result.total, completed=result.total)
+        if run.has_read_all:
+            progress.update(bar, total=result.total, completed=result.total)
+        else:
+            progress.console.print(plain("stopped at the first bad record (--strict); what follows it was not read"))
         return result
 
 

@@ -82,6 +82,11 @@ class ImportRun:
         for rejected in error.rejected:
             self._found_bad(_refusal(self._under_way[rejected.index - self._settled_in_this_run], rejected))
 
+    @property
+    def has_read_all(self) -> bool:
+        """Whether the source was read to its end."""
+        return self._read_to_end
+
     def finish(self) -> ImportResult:
         """Close the journal, if the source was read to its end; the result."""
         if self._read_to_end and not self._under_way:

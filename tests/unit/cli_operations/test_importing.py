@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.cli_command import Command
-from support.fake_gateway import FakeGateway
+from support.fake_gateway import Failure, FakeGateway
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2
@@ -95,6 +95,22 @@ def test_strict_stops_where_the_services_refuse(vecsec: Command, gateway: FakeGa
     result = vecsec.json("import", source, *OPTIONS, "--strict", "--batch-size", "1", exit_code=1)
     assert [(bad["line"], bad["field"]) for bad in result["rejected"]] == [(2, "topics")]
     assert list(gateway.stored) == ["a"]
+
+
+@pytest.mark.parametrize(("bad", "strict", "is_told"), [("b", True, True), ("", True, True), ("", False, False)])
+def test_an_import_that_left_something_unread_says_so(
+    vecsec: Command, gateway: FakeGateway, tmp_path: Path, bad: str, strict: bool, is_told: bool
+) -> None:
+    gateway.refusal_of = lambda document: ("topics", "outside your scope") if document.document_id == "b" else None
+    options = (*OPTIONS, "--batch-size", "1", *(["--strict"] if strict else []))
+    result = vecsec("import", write(["a", bad, *ids(30)], tmp_path), *options, exit_code=1)
+    assert ("what follows it was not read" in result.stderr) is is_told
+
+
+def test_a_denied_import_is_not_said_to_go_on(vecsec: Command, gateway: FakeGateway, tmp_path: Path) -> None:
+    gateway.failures.extend([Failure(grpc.StatusCode.PERMISSION_DENIED, reason="ACCESS_DENIED")] * 9)
+    denied = vecsec("import", write(["a"], tmp_path), *OPTIONS, exit_code=4)
+    assert "stopped after 0 documents\n" in denied.stderr
 
 
 def test_an_import_that_was_cut_off_goes_on_where_it_stopped(
