@@ -18,7 +18,7 @@ from opentelemetry.trace import get_current_span
 
 from vecsec_chassis import calls
 from vecsec_chassis.error_status import STATUS_OF_REASON, error_status, shortened
-from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, VecSecError
+from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, ShuttingDown, VecSecError
 from vecsec_chassis.interception import (
     INFRASTRUCTURE_PREFIXES,
     AroundInterceptor,
@@ -45,6 +45,7 @@ _LOGGED_CHARACTERS = 500
 _UNARY_BYTES = 1024 * 1024
 """Only imports, which are streams, have a reason to send more at once."""
 _IDLE_STREAM_SECONDS = 60.0
+_NEW_STREAM_SECONDS = 1.0
 _OK = grpc.StatusCode.OK.name
 
 
@@ -54,8 +55,9 @@ def chain(
     peers: PeerInterceptor | None,
     token_verifier: TokenVerifier | None,
     max_message_bytes: int,
+    streams_end: asyncio.Event,
 ) -> Sequence[grpc.aio.ServerInterceptor]:
-    """The interceptors of a service, outermost first.
+    """The interceptors of a service, outermost first. When `streams_end` is set, streams of requests end in good order.
 
     Without `peers` it does not matter which machine calls. Without a verifier calls are not authenticated here: the
     retrieval service acts on grants instead.
@@ -84,7 +86,7 @@ def chain(
         # Who calls is settled before a byte of the request is decoded.
         interceptors.append(AuthenticationInterceptor(token_verifier))
     # Innermost: decoding and the contract's own rules.
-    interceptors.append(RequestInterceptor(max_message_bytes))
+    interceptors.append(RequestInterceptor(max_message_bytes, streams_end))
     return interceptors
 
 
@@ -207,8 +209,9 @@ class AuthenticationInterceptor(AroundInterceptor):
 class RequestInterceptor(grpc.aio.ServerInterceptor):
     """Reads requests itself, so that an undecodable one gets an error that says why; checks the contract's rules."""
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, max_message_bytes: int, streams_end: asyncio.Event) -> None:
         self._max_message_bytes = max_message_bytes
+        self._streams_end = streams_end
 
     async def intercept_service(
         self,
@@ -231,6 +234,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
                     item = await anext(messages, None)
                 if item is None:
                     return
+                if self._streams_end.is_set():
+                    raise ShuttingDown(
+                        "the service is stopping; go on after the last acknowledged message, on a new stream",
+                        retry_after=_NEW_STREAM_SECONDS,
+                    )
                 yield await read(kind, item, max_bytes=max_bytes)
 
         behaviour = behaviour_of(handler)

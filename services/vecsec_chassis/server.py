@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 LIVENESS = "vecsec.live"
 """Serving from the start to the end, whatever else does not: who restarts processes asks this one."""
+_SHARE_FOR_STREAMS = 0.7
+"""Of the grace time; the rest is for what they have sent by then."""
 _LAST_CALLS_SECONDS = 60.0
 """So much longer than its connection may a lane go on, with calls that it carried already."""
 _TRANSPORT_HEADROOM = 4
@@ -96,6 +98,7 @@ async def running_server(
     carries_calls: bool = False,
 ) -> AsyncIterator[RunningService]:
     """Serve until the block ends; then refuse new calls, let those in flight finish within the grace time, and stop.
+    Streams that would go on for longer are ended between two of their messages, with a reason.
 
     `service_name` is the full name of the proto service. The caller sets the health once everything behind the
     handlers answers. `carries_calls` over lanes only where the callers are VecSec's own services: opening one takes no
@@ -105,8 +108,13 @@ async def running_server(
         StartupError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
     """
     peers = _peer_interceptor(service_name, listening, telemetry)
+    streams_end = asyncio.Event()
     interceptors = chain(
-        telemetry, peers=peers, token_verifier=token_verifier, max_message_bytes=settings.max_message_bytes
+        telemetry,
+        peers=peers,
+        token_verifier=token_verifier,
+        max_message_bytes=settings.max_message_bytes,
+        streams_end=streams_end,
     )
     server = grpc.aio.server(interceptors=list(interceptors), options=_options(settings))
     health_of_service = Health(service_name)
@@ -135,7 +143,11 @@ async def running_server(
             await health_of_service.shut_down()
             lanes.close_lanes()
             log.info("draining", grace_seconds=settings.shutdown_grace_seconds)
+            # What is then still sent would be cut off in the middle, without a word.
+            seconds = settings.shutdown_grace_seconds * _SHARE_FOR_STREAMS
+            ending = asyncio.get_running_loop().call_later(seconds, streams_end.set)
             await asyncio.shield(server.stop(settings.shutdown_grace_seconds))
+            ending.cancel()
             log.info("stopped")
 
 

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.refusals import refusal
 
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
+from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis import calls
 from vecsec_chassis.errors import AccessDenied, RetrievalUnavailable, StartupError
 from vecsec_chassis.listening import Listening
@@ -22,6 +23,8 @@ from vecsec_chassis.telemetry import running_telemetry
 SERVICE = "vecsec.retrieval.v1.RetrievalService"
 Request = retrieval_service_pb2.ListCollectionsRequest
 Response = retrieval_service_pb2.ListCollectionsResponse
+BatchOfDocuments = retrieval_service_pb2.ImportDocumentsRequest
+BatchStored = retrieval_service_pb2.ImportDocumentsResponse
 
 
 class Handlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
@@ -46,6 +49,13 @@ class Handlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
                 await asyncio.sleep(0.5)
         self.finished += 1
         return Response()
+
+    async def ImportDocuments(
+        self, request_iterator: AsyncIterator[BatchOfDocuments], context: object
+    ) -> AsyncIterator[BatchStored]:
+        async for _ in request_iterator:
+            self.finished += 1
+            yield BatchStored(batch_number=self.finished)
 
 
 @asynccontextmanager
@@ -163,3 +173,31 @@ async def test_a_busy_port_is_one_clear_line() -> None:
         with pytest.raises(StartupError, match="VECSEC_TEST_PORT"):
             async with serving(Handlers(), port=taken.getsockname()[1]):
                 pass
+
+
+async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_with_a_reason() -> None:
+    handlers, acknowledged = Handlers(), 0
+    document = document_pb2.DocumentInput(
+        document_id="d", text="t", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"]
+    )
+
+    async def load() -> None:
+        nonlocal acknowledged
+        call = stub.ImportDocuments()
+        while True:
+            await call.write(BatchOfDocuments(grant="g", documents=[document]))
+            await call.read()
+            acknowledged += 1
+            await asyncio.sleep(0.05)
+
+    async with AsyncExitStack() as channels:
+        async with serving(handlers, VECSEC_SHUTDOWN_GRACE_SECONDS=2) as service:
+            channel = await channels.enter_async_context(grpc.aio.insecure_channel(f"localhost:{service.port}"))
+            stub = retrieval_service_pb2_grpc.RetrievalServiceStub(channel)
+            loading = asyncio.create_task(load())
+            while not acknowledged:
+                await asyncio.sleep(0.01)
+        refused = await refusal(loading)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+    assert refused.retry_seconds is not None
+    assert acknowledged == handlers.finished
