@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -229,16 +228,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
         async def read_each(data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
             messages = aiter(data)
-            while True:
-                async with _patience(_IDLE_STREAM_SECONDS):
-                    item = await anext(messages, None)
-                if item is None:
-                    return
-                if self._streams_end.is_set():
-                    raise ShuttingDown(
-                        "the service is stopping; go on after the last acknowledged message, on a new stream",
-                        retry_after=_NEW_STREAM_SECONDS,
-                    )
+            while (item := await _next_message(messages, self._streams_end)) is not None:
                 yield await read(kind, item, max_bytes=max_bytes)
 
         behaviour = behaviour_of(handler)
@@ -256,13 +246,27 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         return rebuilt(handler, stream if handler.response_streaming else answer, reads_bytes=True)
 
 
-@asynccontextmanager
-async def _patience(seconds: float) -> AsyncIterator[None]:
+async def _next_message(messages: AsyncIterator[bytes], streams_end: asyncio.Event) -> bytes | None:
+    """The next message of a stream; None at its end.
+
+    Raises:
+        DeadlineExceeded: if none is sent for a minute.
+        ShuttingDown: once `streams_end` is set.
+    """
+    reading, ending = asyncio.ensure_future(anext(messages, None)), asyncio.ensure_future(streams_end.wait())
     try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded(f"nothing was sent for {seconds:.0f} seconds; open a new stream to go on") from error
+        await asyncio.wait((reading, ending), timeout=_IDLE_STREAM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done() and (reading.result() is None or not streams_end.is_set()):
+            return reading.result()
+    finally:
+        reading.cancel()
+        ending.cancel()
+    if streams_end.is_set():
+        raise ShuttingDown(
+            "the service is stopping; go on after the last acknowledged message, on a new stream",
+            retry_after=_NEW_STREAM_SECONDS,
+        )
+    raise DeadlineExceeded(f"nothing was sent for {_IDLE_STREAM_SECONDS:.0f} seconds; open a new stream to go on")
 
 
 def _message_type(handler: Handler) -> type[Message]:

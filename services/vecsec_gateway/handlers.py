@@ -15,11 +15,12 @@ from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2
 from vecsec_chassis.calls import current_request_id, time_remaining
-from vecsec_chassis.errors import PolicyUnavailable, RetrievalUnavailable
+from vecsec_chassis.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.wire import action_from_proto, label_from_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.importing import ImportDocuments
+from vecsec_gateway.peer_failures import PolicyTimedOut
 from vecsec_gateway.peers import Batch, IdPageRequest, LabelPageRequest, PolicyPeer
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
@@ -36,6 +37,8 @@ from vecsec_gateway.wire import (
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
 _RETRY_AFTER_SECONDS = 1.0
+_NO_TIME_SECONDS = 0.01
+"""Timers run out a little early; with less than this left, a call's time is over."""
 """Advice to callers where a peer is out of reach and has given none."""
 
 
@@ -215,6 +218,9 @@ class _InTime:
     ) -> None:
         _advise(error)
         await self._timeout.__aexit__(kind, error, traceback)
+        if isinstance(error, PolicyTimedOut) and self._deadline.remaining() < _NO_TIME_SECONDS:
+            # The policy service is not to blame for a call that had no time for it.
+            raise DeadlineExceeded("the deadline passed before the answer was ready", detail=error.detail) from error
 
 
 @contextmanager

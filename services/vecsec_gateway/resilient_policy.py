@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from vecsec_chassis.access import Action
-from vecsec_chassis.errors import DeadlineExceeded, PolicyUnavailable, VecSecError
+from vecsec_chassis.errors import PolicyUnavailable, VecSecError
 from vecsec_chassis.labels import Label
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.metrics import GatewayMetrics
@@ -23,9 +23,6 @@ from vecsec_gateway.retries import RetryRules, retried
 from vecsec_gateway.retry_budget import RetryBudget
 
 Result = TypeVar("Result")
-
-_NO_TIME_SECONDS = 0.01
-"""Timers run out a little early; with so little left, a call's time is over."""
 
 
 class ResilientPolicy:
@@ -83,13 +80,7 @@ class ResilientPolicy:
         async def once() -> Result:
             return await attempt(Deadline.after(min(self._timeout_seconds, deadline.remaining())))
 
-        try:
-            return await retried(once, rules=self._rules, deadline=deadline, budget=self._budget)
-        except PolicyTimedOut as late:
-            if deadline.remaining() > _NO_TIME_SECONDS:
-                raise
-            # The policy service is not to blame for a call that had no time for it.
-            raise DeadlineExceeded("the deadline passed before the answer was ready", detail=late.detail) from late
+        return await retried(once, rules=self._rules, deadline=deadline, budget=self._budget)
 
 
 def _may_pass(error: VecSecError) -> bool:

@@ -101,14 +101,16 @@ class RetrievalClient:
     async def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
         """Store batches as they come."""
         broken_off: list[Exception] = []
+        sent = acknowledged = 0
         is_sent = False
 
         async def send() -> None:
             # An import whose batches break off is ended in good order, and the error raised once everything sent before
             # is acknowledged: of a call that is cancelled, the caller does not learn what is already durable.
-            nonlocal is_sent
+            nonlocal sent, is_sent
             try:
                 async for granted in batches:
+                    sent += 1
                     try:
                         await call.write(_batch_to_proto(granted))
                     except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -127,6 +129,7 @@ class RetrievalClient:
             sending = asyncio.create_task(send(), name="send batches to retrieval")
             try:
                 async for response in call:
+                    acknowledged += 1
                     yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
             except grpc.aio.AioRpcError as error:
                 raise retrieval_error(error) from error
@@ -135,10 +138,10 @@ class RetrievalClient:
                 call.cancel()  # does nothing to a call that is done
         if broken_off:
             raise broken_off[0]
-        if not is_sent:
+        if not is_sent or acknowledged < sent:
             raise RetrievalUnavailable(
                 "the import was cut off; resume it after the last acknowledged batch",
-                detail="retrieval ended the stream before it had got every batch",
+                detail=f"retrieval ended the stream after {acknowledged} of {sent} batches, and more may have come",
             )
 
     async def _call(

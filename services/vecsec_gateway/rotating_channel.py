@@ -19,6 +19,7 @@ log = structlog.get_logger()
 
 _CONNECT_SECONDS = 5.0
 """How long the old channel goes on serving while the new one connects, so that no call waits for that."""
+_LOOK_SECONDS = 0.5
 _DRAIN_SECONDS = 600.0
 """How long calls on the old channel may go on: imports are long."""
 
@@ -35,6 +36,8 @@ class RotatingChannel:
         self._channel = make_channel(self._made_with)
         self._replacements: set[asyncio.Task[None]] = set()
         self._connecting = asyncio.Lock()
+        self._calls: dict[grpc.aio.Channel, set[grpc.aio.Call]] = {}
+        """Those that are not over, by their channel."""
 
     def unary_unary(self, *arguments: Any, **keywords: Any) -> Callable[..., Any]:
         return self._method("unary_unary", arguments, keywords)
@@ -74,7 +77,11 @@ class RotatingChannel:
             channel = self.current()
             if made is None or made[0] is not channel:
                 made = channel, getattr(channel, kind)(*arguments, **keywords)
-            return made[1](*call_arguments, **call_keywords)
+            started = made[1](*call_arguments, **call_keywords)
+            calls = self._calls.setdefault(channel, set())
+            calls.add(started)
+            started.add_done_callback(calls.discard)
+            return started
 
         return call
 
@@ -93,8 +100,12 @@ class RotatingChannel:
         log.info("Calls go out with the new certificates")
         try:
             # Not `close(_DRAIN_SECONDS)`: if that is cancelled, grpc.aio (1.85) can never close the channel again.
-            await asyncio.sleep(_DRAIN_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    while self._calls.get(old):  # noqa: ASYNC110 (seldom, and in no hurry)
+                        await asyncio.sleep(_LOOK_SECONDS)
         finally:
+            self._calls.pop(old, None)
             await old.close()
 
 

@@ -175,7 +175,8 @@ async def test_a_busy_port_is_one_clear_line() -> None:
                 pass
 
 
-async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_with_a_reason() -> None:
+@pytest.mark.parametrize("pause", [0.05, 60.0], ids=["busy", "waiting"])
+async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_with_a_reason(pause: float) -> None:
     handlers, acknowledged = Handlers(), 0
     document = document_pb2.DocumentInput(
         document_id="d", text="t", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"]
@@ -188,7 +189,9 @@ async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_w
             await call.write(BatchOfDocuments(grant="g", documents=[document]))
             await call.read()
             acknowledged += 1
-            await asyncio.sleep(0.05)
+            await asyncio.wait([asyncio.ensure_future(call.code())], timeout=pause)
+            if call.done():
+                await call.read()  # raises the reason
 
     async with AsyncExitStack() as channels:
         async with serving(handlers, VECSEC_SHUTDOWN_GRACE_SECONDS=2) as service:

@@ -171,3 +171,15 @@ async def test_retrieval_that_ends_early_as_if_all_were_well_is_not_taken_at_its
     running = Import(gateway, [batch(1), batch(2), batch(3)])
     assert (await refusal(running.finish())).reason == "RETRIEVAL_UNAVAILABLE"
     assert running.acknowledged == [1]
+
+
+async def test_a_hanging_policy_service_ends_an_import_in_a_way_that_may_pass(tmp_path: Path) -> None:
+    """However long a try may take: the caller, who set no deadline, has not run out of time."""
+
+    async def hang(_request: Any, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with gateway_with_peers(tmp_path, VECSEC_POLICY_TIMEOUT_SECONDS=30) as gateway:
+        gateway.policy.scripts["CheckDocuments"] = hang
+        refused = await refusal(Import(gateway, [batch(1)]).finish())
+    assert (refused.reason, refused.retry_seconds) == ("POLICY_UNAVAILABLE", 1)

@@ -158,15 +158,18 @@ def _import(
                 _advance(progress, bar, run.result())
         except DocumentsRejected as error:
             run.stop(error)
+            is_whole = False
         except (VecSecError, KeyboardInterrupt) as stopped:
             goes_on = "" if isinstance(stopped, PermissionDenied) else "; the same command goes on from there"
             progress.console.print(plain(f"stopped after {run.result().stored:,} documents{goes_on}"))
             raise
+        else:
+            is_whole = run.has_read_all
         result = run.finish()
-        if run.has_read_all:
+        if is_whole:
             progress.update(bar, total=result.total, completed=result.total)
         else:
-            progress.console.print(plain("stopped at the first bad record (--strict); what follows it was not read"))
+            progress.console.print(plain("stopped at the first bad record (--strict); nothing behind it was stored"))
         return result
 
 

@@ -97,14 +97,16 @@ def test_strict_stops_where_the_services_refuse(vecsec: Command, gateway: FakeGa
     assert list(gateway.stored) == ["a"]
 
 
+@pytest.mark.parametrize("batch_size", ["1", "256"])
 @pytest.mark.parametrize(("bad", "strict", "is_told"), [("b", True, True), ("", True, True), ("", False, False)])
-def test_an_import_that_left_something_unread_says_so(
-    vecsec: Command, gateway: FakeGateway, tmp_path: Path, bad: str, strict: bool, is_told: bool
+def test_an_import_that_left_something_out_says_so(
+    vecsec: Command, gateway: FakeGateway, tmp_path: Path, bad: str, strict: bool, is_told: bool, batch_size: str
 ) -> None:
     gateway.refusal_of = lambda document: ("topics", "outside your scope") if document.document_id == "b" else None
-    options = (*OPTIONS, "--batch-size", "1", *(["--strict"] if strict else []))
+    options = (*OPTIONS, "--batch-size", batch_size, *(["--strict"] if strict else []))
     result = vecsec("import", write(["a", bad, *ids(30)], tmp_path), *options, exit_code=1)
-    assert ("what follows it was not read" in result.stderr) is is_told
+    assert ("nothing behind it was stored" in result.stderr) is is_told
+    assert set(gateway.stored) <= ({"a"} if strict else {"a", *ids(30)})
 
 
 def test_a_denied_import_is_not_said_to_go_on(vecsec: Command, gateway: FakeGateway, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -56,28 +57,41 @@ async def carry_on(requests: AsyncIterator[bytes], _context: object) -> AsyncIte
         yield request
 
 
-async def test_closing_ends_also_the_streams_of_a_channel_that_was_replaced() -> None:
+@asynccontextmanager
+async def echoing() -> AsyncIterator[int]:
+    """A server, by its port, that answers each message of a stream with itself."""
     server = grpc.aio.server()
     methods = {"Echo": grpc.stream_stream_rpc_method_handler(carry_on)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)
+
+
+async def test_a_replaced_channel_serves_its_streams_until_they_end_or_all_is_closed() -> None:
     changing = Changing(certificates())
-    rotating = RotatingChannel(
-        cast("WatchedCertificates", changing), lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-    )
-    old = rotating.current()
-    stream = old.stream_stream("/test.Test/Echo")()
-    changing.current = certificates()
-    async with asyncio.timeout(30):
-        while rotating.current() is old:
-            await asyncio.sleep(0.01)
-        await stream.write(b"still here")
-        assert await stream.read() == b"still here"
-        await rotating.close()
-    assert stream.done()
-    assert old.get_state() is grpc.ChannelConnectivity.SHUTDOWN
-    await server.stop(0)
+    async with echoing() as port, asyncio.timeout(30):
+        rotating = RotatingChannel(
+            cast("WatchedCertificates", changing), lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        )
+        for is_ended in (True, False):
+            old = rotating.current()
+            stream = rotating.stream_stream("/test.Test/Echo")()
+            changing.current = certificates()
+            while rotating.current() is old:
+                await asyncio.sleep(0.01)
+            await stream.write(b"still here")
+            assert await stream.read() == b"still here"
+            if is_ended:
+                await stream.done_writing()
+            else:
+                await rotating.close()
+            while old.get_state() is not grpc.ChannelConnectivity.SHUTDOWN:
+                await asyncio.sleep(0.01)
+            assert stream.done()
 
 
 async def test_closing_ends_also_a_channel_that_has_not_yet_connected() -> None:
