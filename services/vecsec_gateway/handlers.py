@@ -37,9 +37,9 @@ from vecsec_gateway.wire import (
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 
 _RETRY_AFTER_SECONDS = 1.0
+"""Advice to callers where a peer is out of reach and has given none."""
 _NO_TIME_SECONDS = 0.01
 """Timers run out a little early; with less than this left, a call's time is over."""
-"""Advice to callers where a peer is out of reach and has given none."""
 
 
 @dataclass(frozen=True, slots=True)

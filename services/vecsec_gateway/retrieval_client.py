@@ -125,7 +125,7 @@ class RetrievalClient:
 
         with traced(self._tracer, f"{_SERVICE}/ImportDocuments") as metadata:
             call = self._stub.ImportDocuments(timeout=time_remaining(), metadata=metadata)
-            # In a task of our own, for gRPC's would go on waiting for batches when the call has ended.
+            # In a task of our own: gRPC's would go on waiting for batches when the call has ended.
             sending = asyncio.create_task(send(), name="send batches to retrieval")
             try:
                 async for response in call:

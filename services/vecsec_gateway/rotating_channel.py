@@ -19,9 +19,10 @@ log = structlog.get_logger()
 
 _CONNECT_SECONDS = 5.0
 """How long the old channel goes on serving while the new one connects, so that no call waits for that."""
-_LOOK_SECONDS = 0.5
 _DRAIN_SECONDS = 600.0
 """How long calls on the old channel may go on: imports are long."""
+_LOOK_SECONDS = 0.5
+"""How often it is looked whether they are over."""
 
 
 class RotatingChannel:
