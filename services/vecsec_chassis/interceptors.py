@@ -45,6 +45,7 @@ _UNARY_BYTES = 1024 * 1024
 """Only imports, which are streams, have a reason to send more at once."""
 _IDLE_STREAM_SECONDS = 60.0
 _NEW_STREAM_SECONDS = 1.0
+"""After which it makes sense to open one, where a stream ended because the service stops."""
 _OK = grpc.StatusCode.OK.name
 
 

@@ -13,7 +13,7 @@ from support.refusals import refusal
 
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
-from vecsec_chassis import calls
+from vecsec_chassis import calls, interceptors
 from vecsec_chassis.errors import AccessDenied, RetrievalUnavailable, StartupError
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
@@ -204,3 +204,13 @@ async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_w
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
     assert refused.retry_seconds is not None
     assert acknowledged == handlers.finished
+
+
+async def test_a_stream_on_which_nothing_is_sent_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interceptors, "_IDLE_STREAM_SECONDS", 0.2)
+    async with called(Handlers()) as (_, stub):
+        idle = stub.ImportDocuments()  # type: ignore[attr-defined]
+        refused = await refusal(idle.read())
+        idle.cancel()
+    assert (refused.code, refused.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert "nothing was sent" in refused.message

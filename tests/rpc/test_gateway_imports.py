@@ -162,6 +162,7 @@ async def test_a_refused_import_leaves_no_batch_behind_that_still_waits_to_be_se
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(asyncio.all_tasks()) > before + 5:
             await asyncio.sleep(0.01)
+    assert len(asyncio.all_tasks()) < before + 20, "one for each import that was refused"
 
 
 async def test_retrieval_that_ends_early_as_if_all_were_well_is_not_taken_at_its_word(
