@@ -41,6 +41,9 @@ class Positioned:
             line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
             # Of a file that ends too early, some releases of libyaml name the line after the last.
             line = min(line, max(len(text.splitlines()), 1))
+            if "nesting depth" in (error.problem or ""):
+                # PyYAML 6.0.4 scans ahead and stops at a depth of its own before it tells of the first bracket.
+                raise StartupError(_too_deep(path, line)) from error
             raise StartupError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
         except yaml.YAMLError as error:
             raise StartupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
@@ -134,7 +137,11 @@ def _check_depth(path: Path, text: str) -> None:
             depth -= 1
         if depth > _MAXIMUM_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark is not None else 1
-            raise StartupError(f"{path}:{line}: nested more than {_MAXIMUM_DEPTH} deep")
+            raise StartupError(_too_deep(path, line))
+
+
+def _too_deep(path: Path, line: int) -> str:
+    return f"{path}:{line}: nested more than {_MAXIMUM_DEPTH} deep"
 
 
 def read_text(path: Path) -> str:
