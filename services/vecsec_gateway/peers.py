@@ -119,11 +119,6 @@ class Answer:
     policy_version: str = ""
     """Of the policy that allowed the rows; empty until they are checked."""
 
-    @property
-    def provenance(self) -> Provenance:
-        """Of the answer and of each of its rows."""
-        return Provenance.REAL if self.mock_reason is None else Provenance.MOCK
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:

@@ -200,10 +200,7 @@ class RetrievalClient:
 
         async def once() -> Response:
             remaining = deadline.remaining()
-            # A try that the caller's own deadline cuts short says nothing about retrieval, unless it is silent anyway:
-            # else a few impatient callers could open the circuit.
-            had_its_time = remaining >= self._timeout_seconds or self._is_silent()
-            with circuit.attempt(lambda error: _judge(error, had_its_time=had_its_time)):
+            with circuit.attempt(lambda error: self._judge(error, remaining)):
                 try:
                     return await call_unary(
                         method,
@@ -226,6 +223,18 @@ class RetrievalClient:
             raise
         self._metrics.retrieval_answered(operation, time.perf_counter() - started)
         return response
+
+    def _judge(self, error: BaseException, seconds: float) -> Outcome:
+        """What the failure of a try says about retrieval; the caller had given it so many seconds."""
+        if isinstance(error, RetrievalTimedOut):
+            # A try that the caller's own deadline cuts short says nothing, unless retrieval is silent anyway: else some
+            # impatient callers could open the circuit.
+            return Outcome.FAILED if seconds >= self._timeout_seconds or self._is_silent() else Outcome.UNKNOWN
+        if isinstance(error, RetrievalUnavailable):
+            return Outcome.FAILED
+        if isinstance(error, VecSecError):
+            return Outcome.HEALTHY  # it answered, and refused
+        return Outcome.UNKNOWN  # the caller hung up, or the fault is ours
 
 
 def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: str = "") -> Answer:
@@ -259,13 +268,3 @@ def _may_pass(error: VecSecError) -> bool:
 def _metric_reason(error: VecSecError) -> Reason:
     """Too slow and not there are the same to callers, but not to whoever has to repair it."""
     return Reason.DEADLINE_EXCEEDED if isinstance(error, RetrievalTimedOut) else error.reason
-
-
-def _judge(error: BaseException, *, had_its_time: bool) -> Outcome:
-    if isinstance(error, RetrievalTimedOut):
-        return Outcome.FAILED if had_its_time else Outcome.UNKNOWN
-    if isinstance(error, RetrievalUnavailable):
-        return Outcome.FAILED
-    if isinstance(error, VecSecError):
-        return Outcome.HEALTHY  # it answered, and refused
-    return Outcome.UNKNOWN  # the caller hung up, or the fault is ours

@@ -15,6 +15,7 @@ from vecsec_gateway.peers import (
     Flag,
     MockReason,
     Plan,
+    Provenance,
     RetrievalPeer,
     Search,
     real_retrieval_off,
@@ -56,7 +57,7 @@ class SearchDocuments:
             return await self._check.keep_allowed(caller, plan, found, is_genuine)
 
         answer = await self._planning.read(caller, tenant_id, find, check)
-        note(provenance=answer.provenance)
+        note(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
         return answer
 
     async def _find(self, plan: Plan, search: Search, *, mock_allowed: bool, deadline: Deadline) -> Answer:

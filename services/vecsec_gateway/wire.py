@@ -17,15 +17,9 @@ from vecsec_gateway.peers import (
     ListQuestion,
     Lookup,
     MockReason,
-    Provenance,
     Search,
 )
 
-_NUMBER_OF_PROVENANCE = {
-    Provenance.UNKNOWN: document_pb2.PROVENANCE_UNSPECIFIED,
-    Provenance.REAL: document_pb2.PROVENANCE_REAL,
-    Provenance.MOCK: document_pb2.PROVENANCE_MOCK,
-}
 _NUMBER_OF_MOCK_REASON = {
     None: gateway_pb2.MOCK_REASON_UNSPECIFIED,
     MockReason.FLAG_OFF: gateway_pb2.MOCK_REASON_FLAG_OFF,
@@ -123,7 +117,8 @@ def list_question_of(request: gateway_pb2.ListViolationsRequest) -> ListQuestion
 
 
 def search_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
-    provenance = _NUMBER_OF_PROVENANCE[answer.provenance]
+    is_real = answer.mock_reason is None
+    provenance = document_pb2.PROVENANCE_REAL if is_real else document_pb2.PROVENANCE_MOCK
     response = gateway_pb2.SearchDocumentsResponse(
         provenance=provenance,
         mock_reason=_NUMBER_OF_MOCK_REASON[answer.mock_reason],
