@@ -179,13 +179,15 @@ class GatewayHandlers(GatewayServiceServicer):
         return gateway_pb2.ListViolationsResponse(listing=listing)
 
     def _in_time(self) -> "_InTime":
-        """Bounds a unary call by its caller's deadline or by the default one; the chassis reports what is late."""
+        """The caller of a unary call, which its own deadline bounds or the default one; the chassis reports what is
+        late."""
         remaining = time_remaining()
         return _InTime(current_token(), self._default_deadline_seconds if remaining is None else remaining)
 
 
 class _InTime:
-    """The time that a unary call may take; written out, for context managers made of generators cost 20 µs a call."""
+    """A caller for as long as a unary call may take; written out, for context managers made of generators cost 20 µs a
+    call."""
 
     __slots__ = ("_caller", "_timeout")
 

@@ -240,7 +240,7 @@ class RetrievalClient:
 def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: str = "") -> Answer:
     """Documents, each with score and provenance, as rows; documents with equal labels share one.
 
-    Labels go on to the policy service as they came: it alone reads them.
+    Labels go on to the policy service as they came: it judges them, and whether they can be labels at all.
     """
     rows: list[Row] = []
     labels: list[LabelMessage] = []
