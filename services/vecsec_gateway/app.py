@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
-from vecsec_chassis import wire as chassis_wire
 from vecsec_chassis.cache_metrics import show_caches
 from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.flag import real_retrieval_flag
@@ -14,7 +13,6 @@ from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_gateway import wire
 from vecsec_gateway.channels import peer_channel
 from vecsec_gateway.checking import RowCheck
 from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers
@@ -25,13 +23,10 @@ from vecsec_gateway.lane_channel import LaneChannel
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.peer_health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers import Flag
-from vecsec_gateway.planning import Planning
+from vecsec_gateway.planning import Planning, RememberedPlans
 from vecsec_gateway.policy_client import PolicyClient
-from vecsec_gateway.remembered_plans import RememberedPlans
-from vecsec_gateway.resilient_policy import ResilientPolicy
-from vecsec_gateway.resilient_retrieval import ResilientRetrieval
+from vecsec_gateway.retries import RetryBudget
 from vecsec_gateway.retrieval_client import RetrievalClient
-from vecsec_gateway.retry_budget import RetryBudget
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.settings import GatewaySettings
 
@@ -78,15 +73,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
         use_cases = _use_cases(
             settings, telemetry, flag, remembered, policy=policy, retrieval=retrieval, silent_peers=silent_peers
         )
-        show_caches(
-            telemetry.meter,
-            {
-                **chassis_wire.CACHES,
-                **wire.CACHES,
-                "tokens": lambda: verifier.lookups,
-                "plans": lambda: remembered.lookups,
-            },
-        )
+        show_caches(telemetry.meter, {"tokens": lambda: verifier.lookups, "plans": lambda: remembered.lookups})
         handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
         service = await stack.enter_async_context(
             running_server(
@@ -134,15 +121,17 @@ def _use_cases(
         )
     )
     metrics.watch_circuits(circuits)
-    resilient_policy = ResilientPolicy(
-        PolicyClient(policy, telemetry.tracer),
+    policy_client = PolicyClient(
+        policy,
+        telemetry.tracer,
         budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
         timeout_seconds=settings.policy_timeout_seconds,
         metrics=metrics,
     )
-    resilient_retrieval = ResilientRetrieval(
-        RetrievalClient(retrieval, telemetry.tracer),
+    retrieval_client = RetrievalClient(
+        retrieval,
+        telemetry.tracer,
         circuits=circuits,
         budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
@@ -150,10 +139,10 @@ def _use_cases(
         is_silent=lambda: RETRIEVAL_ENTRY in silent_peers,
         metrics=metrics,
     )
-    planning, check = Planning(resilient_policy, remembered), RowCheck(resilient_policy)
+    planning, check = Planning(policy_client, remembered), RowCheck(policy_client)
     return UseCases(
-        search=SearchDocuments(planning, resilient_retrieval, check, flag, metrics),
-        documents=Documents(planning, resilient_retrieval, check, flag),
-        store=ImportDocuments(resilient_policy, resilient_retrieval),
-        policy=resilient_policy,
+        search=SearchDocuments(planning, retrieval_client, check, flag, metrics),
+        documents=Documents(planning, retrieval_client, check, flag),
+        store=ImportDocuments(policy_client, retrieval_client),
+        policy=policy_client,
     )

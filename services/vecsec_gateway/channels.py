@@ -24,7 +24,7 @@ async def peer_channel(
     options = _options(max_message_bytes)
     if certificates is None:
         plain = grpc.aio.insecure_channel(address, options=options)
-        lanes = LaneChannel(plain, lambda: plain)
+        lanes = LaneChannel(plain)
         try:
             async with lanes.keeping_lanes(lane_count):
                 yield lanes

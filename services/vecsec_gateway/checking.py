@@ -1,26 +1,16 @@
 """The last wall before the caller: only rows that are what they should be, and that the policy allows now, pass."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from vecsec_chassis.access import Action
-from vecsec_chassis.errors import VecSecError
 from vecsec_chassis.identifiers import MOCK_ID_PREFIX
-from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.peers import Plan, PolicyPeer, Provenance, Row
+from vecsec_chassis.tracing import note
+from vecsec_gateway.peers import Answer, Caller, Plan, PolicyPeer, Provenance, Row
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedRows:
-    """Rows that may be answered with."""
-
-    rows: list[Row]
-    policy_version: str
-    """Of the policy that allowed them."""
 
 
 class RowCheck:
@@ -30,38 +20,41 @@ class RowCheck:
         self._policy = policy
 
     async def keep_allowed(
-        self, rows: Sequence[Row], tenant_id: str, plan: Plan, is_genuine: Callable[[Row], bool], deadline: Deadline
-    ) -> CheckedRows:
+        self, caller: Caller, plan: Plan, found: Answer, is_genuine: Callable[[Row], bool]
+    ) -> Answer:
         """The rows that the policy allows and that are genuine, in their order.
 
         Rows that are not genuine are shown to the policy service all the same, so that it counts what it sees in them.
 
         Raises:
             PolicyUnavailable: without verdicts there is no answer.
-            VecSecError: if the verdicts are not one a row.
+            VecSecError: if the verdicts are not one a label.
         """
-        labels = [row.label for row in rows]
-        verdicts = await self._policy.check(tenant_id, Action.READ, labels, plan.policy_version, deadline)
-        if len(verdicts.allowed) != len(rows):
-            raise VecSecError(
-                "internal error: rows could not be checked",
-                detail=f"the policy service gave {len(verdicts.allowed)} verdicts on {len(rows)} rows",
-            )
-        kept = [
-            row
-            for row, allowed in zip(rows, verdicts.allowed, strict=True)
-            if allowed and row.label.tenant_id == tenant_id and is_genuine(row)
+        row_counts = [0] * len(found.labels)
+        for row in found.rows:
+            row_counts[row.label] += 1
+        verdicts = await self._policy.check(
+            caller, plan.tenant_id, Action.READ, found.labels, row_counts, planned_policy_version=plan.policy_version
+        )
+        passes = [
+            allowed and label.tenant_id == plan.tenant_id
+            for allowed, label in zip(verdicts.allowed, found.labels, strict=True)
         ]
-        if len(kept) < len(rows):
+        kept = [row for row in found.rows if passes[row.label] and is_genuine(row)]
+        withheld = len(found.rows) - len(kept)
+        if withheld:
             log.warning(
                 "rows withheld",
-                tenant_id=tenant_id,
-                rows=len(rows),
-                withheld=len(rows) - len(kept),
-                withheld_by_policy=verdicts.allowed.count(False),
+                tenant_id=plan.tenant_id,
+                rows=len(found.rows),
+                withheld=withheld,
+                withheld_by_policy=sum(
+                    count for count, allowed in zip(row_counts, verdicts.allowed, strict=True) if not allowed
+                ),
                 policy_version=verdicts.policy_version,
             )
-        return CheckedRows(kept, verdicts.policy_version)
+        note(result_count=len(kept), withheld_count=withheld, policy=verdicts.policy_version)
+        return replace(found, rows=kept, policy_version=verdicts.policy_version)
 
 
 def is_real(row: Row) -> bool:

@@ -12,7 +12,7 @@ from types import TracebackType
 import structlog
 from cachetools import LRUCache
 
-from vecsec_gateway.peer_failures import CircuitOpen
+from vecsec_gateway.peers import CircuitOpen
 
 log = structlog.get_logger()
 

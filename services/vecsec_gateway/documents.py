@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vecsec_chassis.access import Action
-from vecsec_gateway.checking import CheckedRows, RowCheck, is_real
-from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.flag_off import real_retrieval_off
+from vecsec_gateway.checking import RowCheck, is_real
 from vecsec_gateway.peers import (
+    Answer,
+    Caller,
     Collection,
+    Deletion,
     Flag,
+    IdPage,
     IdPageRequest,
+    LabelPage,
     LabelPageRequest,
     Lookup,
-    Page,
     Plan,
     RetrievalPeer,
-    Row,
+    real_retrieval_off,
 )
 from vecsec_gateway.planning import Planning
 
@@ -42,84 +44,80 @@ class Documents:
     check: RowCheck
     flag: Flag
 
-    async def get(self, lookup: Lookup, deadline: Deadline) -> CheckedRows:
+    async def get(self, caller: Caller, tenant_id: str, lookup: Lookup) -> Answer:
         """The rows that exist and that the caller may read; a row that nobody asked for is dropped.
 
         Raises:
             RealRetrievalOff: if the flag is off for the tenant.
         """
 
-        async def read(plan: Plan) -> list[Row]:
-            if not self.flag.is_on(lookup.tenant_id):
+        async def find(plan: Plan) -> Answer:
+            if not self.flag.is_on(tenant_id):
                 raise real_retrieval_off()
-            return await self.retrieval.get(plan.grant, lookup, deadline)
+            return await self.retrieval.get(plan, lookup, caller.deadline)
 
         wanted = set(lookup.document_ids)
 
-        async def check(plan: Plan, rows: list[Row]) -> CheckedRows:
+        async def check(plan: Plan, found: Answer) -> Answer:
             return await self.check.keep_allowed(
-                rows, lookup.tenant_id, plan, lambda row: is_real(row) and row.document_id in wanted, deadline
+                caller, plan, found, lambda row: is_real(row) and row.document_id in wanted
             )
 
-        _, checked = await self.planning.read(lookup.tenant_id, deadline, read, check)
-        return checked
+        return await self.planning.read(caller, tenant_id, find, check)
 
-    async def delete(self, lookup: Lookup, deadline: Deadline) -> Granted[int]:
+    async def delete(self, caller: Caller, tenant_id: str, deletion: Deletion) -> Granted[int]:
         """Delete those that exist and that the caller may delete; says how many."""
         plan, deleted = await self.planning.act(
-            lookup.tenant_id,
-            Action.DELETE,
-            deadline,
-            lambda plan: self.retrieval.delete(plan.grant, lookup, deadline),
+            caller, tenant_id, Action.DELETE, lambda plan: self.retrieval.delete(plan, deletion, caller.deadline)
         )
         return Granted(deleted, plan.policy_version)
 
-    async def list_collections(self, tenant_id: str, deadline: Deadline) -> Granted[Sequence[Collection]]:
+    async def list_collections(self, caller: Caller, tenant_id: str) -> Granted[Sequence[Collection]]:
         """The collections that hold at least one document the caller may read."""
         plan, collections = await self.planning.act(
+            caller,
             tenant_id,
             Action.READ,
-            deadline,
-            lambda plan: self.retrieval.list_collections(plan.grant, tenant_id, deadline),
+            lambda plan: self.retrieval.list_collections(plan, caller.deadline),
             anew=True,
         )
         return Granted(collections, plan.policy_version)
 
-    async def list_labels(self, page: LabelPageRequest, deadline: Deadline) -> Granted[Page]:
+    async def list_labels(self, caller: Caller, tenant_id: str, page: LabelPageRequest) -> Granted[LabelPage]:
         """A page of the labels whose documents the caller may configure."""
         plan, labels = await self.planning.act(
-            page.tenant_id,
+            caller,
+            tenant_id,
             Action.CONFIGURE,
-            deadline,
-            lambda plan: self.retrieval.list_labels(plan.grant, page, deadline),
+            lambda plan: self.retrieval.list_labels(plan, page, caller.deadline),
             anew=True,
         )
         return Granted(labels, plan.policy_version)
 
-    async def list_document_ids(self, page: IdPageRequest, deadline: Deadline) -> Granted[Page]:
+    async def list_document_ids(self, caller: Caller, tenant_id: str, page: IdPageRequest) -> Granted[IdPage]:
         """A page of the ids of documents that the caller may read.
 
         Raises:
             RealRetrievalOff: if the flag is off for the tenant.
         """
-        if not self.flag.is_on(page.tenant_id):
+        if not self.flag.is_on(tenant_id):
             raise real_retrieval_off()
         plan, ids = await self.planning.act(
-            page.tenant_id,
+            caller,
+            tenant_id,
             Action.READ,
-            deadline,
-            lambda plan: self.retrieval.list_document_ids(plan.grant, page, deadline),
+            lambda plan: self.retrieval.list_document_ids(plan, page, caller.deadline),
             anew=True,
         )
         return Granted(ids, plan.policy_version)
 
-    async def reread(self, tenant_id: str, deadline: Deadline) -> str:
+    async def reread(self, caller: Caller, tenant_id: str) -> str:
         """Let the tenant's documents be read from the store anew; the version of the policy that allowed it."""
         plan, _ = await self.planning.act(
+            caller,
             tenant_id,
             Action.CONFIGURE,
-            deadline,
-            lambda plan: self.retrieval.reread(plan.grant, tenant_id, deadline),
+            lambda plan: self.retrieval.reread(plan, caller.deadline),
             anew=True,
         )
         return plan.policy_version

@@ -11,27 +11,24 @@ import grpc
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
-from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
-from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import collection_pb2
-from vecsec_chassis.calls import current_request_id, time_remaining
+from vecsec_chassis.calls import current_request_id, current_token, time_remaining
 from vecsec_chassis.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.wire import action_from_proto, label_from_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.peer_failures import PolicyTimedOut
-from vecsec_gateway.peers import Batch, IdPageRequest, LabelPageRequest, PolicyPeer
+from vecsec_gateway.peers import Batch, Caller, PolicyPeer, PolicyTimedOut
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
-    batch_from_proto,
-    collection_id_of,
-    count_question_from_proto,
-    document_to_proto,
-    list_question_from_proto,
-    lookup_from_proto,
-    search_answer_to_proto,
-    search_from_proto,
+    batch_of,
+    count_question_of,
+    deletion_of,
+    id_page_of,
+    label_page_of,
+    list_question_of,
+    lookup_of,
+    search_of,
+    search_response,
 )
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -64,11 +61,11 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.SearchDocumentsResponse:
         """Find the nearest documents among those the caller may read."""
         mock_allowed = request.fallback != gateway_pb2.FALLBACK_NONE
-        async with self._in_time() as deadline:
+        async with self._in_time() as caller:
             answer = await self._use_cases.search(
-                search_from_proto(request), mock_allowed=mock_allowed, deadline=deadline
+                caller, request.tenant_id, search_of(request), mock_allowed=mock_allowed
             )
-        return search_answer_to_proto(answer, current_request_id())
+        return search_response(answer, current_request_id())
 
     async def ImportDocuments(  # noqa: N802
         self, requests: AsyncIterator[gateway_pb2.ImportDocumentsRequest], _context: Context
@@ -78,10 +75,12 @@ class GatewayHandlers(GatewayServiceServicer):
         async def batches() -> AsyncIterator[Batch]:
             async for request in requests:
                 # In a thread: a thousand labels take 20 ms.
-                yield await asyncio.to_thread(batch_from_proto, request)
+                yield await asyncio.to_thread(batch_of, request)
 
+        remaining = time_remaining()
+        deadline = None if remaining is None else Deadline.after(remaining)
         with _retry_advice():
-            async with aclosing(self._use_cases.store(batches())) as acknowledgements:
+            async with aclosing(self._use_cases.store(current_token(), batches(), deadline)) as acknowledgements:
                 async for acknowledgement in acknowledgements:
                     yield gateway_pb2.ImportDocumentsResponse(
                         batch_number=acknowledgement.batch_number,
@@ -94,42 +93,35 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.GetDocumentsRequest, _context: Context
     ) -> gateway_pb2.GetDocumentsResponse:
         """Read documents by id."""
-        lookup = lookup_from_proto(request, include_embeddings=request.include_embeddings)
-        async with self._in_time() as deadline:
-            checked = await self._use_cases.documents.get(lookup, deadline)
+        async with self._in_time() as caller:
+            answer = await self._use_cases.documents.get(caller, request.tenant_id, lookup_of(request))
         return gateway_pb2.GetDocumentsResponse(
-            documents=[document_to_proto(row) for row in checked.rows], policy_version=checked.policy_version
+            documents=[row.document for row in answer.rows], policy_version=answer.policy_version
         )
 
     async def DeleteDocuments(  # noqa: N802
         self, request: gateway_pb2.DeleteDocumentsRequest, _context: Context
     ) -> gateway_pb2.DeleteDocumentsResponse:
         """Delete documents by id."""
-        async with self._in_time() as deadline:
-            deleted = await self._use_cases.documents.delete(lookup_from_proto(request), deadline)
+        async with self._in_time() as caller:
+            deleted = await self._use_cases.documents.delete(caller, request.tenant_id, deletion_of(request))
         return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted.result, policy_version=deleted.policy_version)
 
     async def ListCollections(  # noqa: N802
         self, request: gateway_pb2.ListCollectionsRequest, _context: Context
     ) -> gateway_pb2.ListCollectionsResponse:
         """List a tenant's collections."""
-        async with self._in_time() as deadline:
-            listed = await self._use_cases.documents.list_collections(request.tenant_id, deadline)
-        response = gateway_pb2.ListCollectionsResponse(policy_version=listed.policy_version)
-        for collection in listed.result:
-            assert isinstance(collection, collection_pb2.Collection), "passed on as retrieval sent it"
-            response.collections.append(collection)
-        return response
+        async with self._in_time() as caller:
+            listed = await self._use_cases.documents.list_collections(caller, request.tenant_id)
+        return gateway_pb2.ListCollectionsResponse(collections=listed.result, policy_version=listed.policy_version)
 
     async def ListLabels(  # noqa: N802
         self, request: gateway_pb2.ListLabelsRequest, _context: Context
     ) -> gateway_pb2.ListLabelsResponse:
         """List a page of a tenant's labels."""
-        wanted = LabelPageRequest(request.tenant_id, request.page_size, request.page_token)
-        async with self._in_time() as deadline:
-            listed = await self._use_cases.documents.list_labels(wanted, deadline)
+        async with self._in_time() as caller:
+            listed = await self._use_cases.documents.list_labels(caller, request.tenant_id, label_page_of(request))
         page = listed.result
-        assert isinstance(page, retrieval_pb2.ListLabelsResponse), "passed on as retrieval sent it"
         return gateway_pb2.ListLabelsResponse(
             labels=page.labels, next_page_token=page.next_page_token, policy_version=listed.policy_version
         )
@@ -138,11 +130,9 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ListDocumentIdsRequest, _context: Context
     ) -> gateway_pb2.ListDocumentIdsResponse:
         """List a page of the ids of documents that the caller may read."""
-        wanted = IdPageRequest(request.tenant_id, collection_id_of(request), request.page_size, request.page_token)
-        async with self._in_time() as deadline:
-            listed = await self._use_cases.documents.list_document_ids(wanted, deadline)
+        async with self._in_time() as caller:
+            listed = await self._use_cases.documents.list_document_ids(caller, request.tenant_id, id_page_of(request))
         page = listed.result
-        assert isinstance(page, retrieval_pb2.ListDocumentIdsResponse), "passed on as retrieval sent it"
         return gateway_pb2.ListDocumentIdsResponse(
             document_ids=page.document_ids, next_page_token=page.next_page_token, policy_version=listed.policy_version
         )
@@ -151,8 +141,8 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.RereadTenantRequest, _context: Context
     ) -> gateway_pb2.RereadTenantResponse:
         """Have a tenant's documents read from the store anew."""
-        async with self._in_time() as deadline:
-            policy_version = await self._use_cases.documents.reread(request.tenant_id, deadline)
+        async with self._in_time() as caller:
+            policy_version = await self._use_cases.documents.reread(caller, request.tenant_id)
         return gateway_pb2.RereadTenantResponse(policy_version=policy_version)
 
     async def ExplainAccess(  # noqa: N802
@@ -160,65 +150,61 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ExplainAccessResponse:
         """Pass the policy service's explanation on."""
         action, label = action_from_proto(request.action), label_from_proto(request.label)
-        async with self._in_time() as deadline:
-            explanation = await self._use_cases.policy.explain(request.tenant_id, action, label, deadline)
-        assert isinstance(explanation, policy_pb2.ExplainAccessResponse), "passed on as the policy service sent it"
+        async with self._in_time() as caller:
+            explanation = await self._use_cases.policy.explain(caller, request.tenant_id, action, label)
         return gateway_pb2.ExplainAccessResponse(explanation=explanation)
 
     async def CountViolations(  # noqa: N802
         self, request: gateway_pb2.CountViolationsRequest, _context: Context
     ) -> gateway_pb2.CountViolationsResponse:
         """Pass the policy service's counts on."""
-        question = count_question_from_proto(request)
-        async with self._in_time() as deadline:
-            counts = await self._use_cases.policy.count_violations(question, deadline)
-        assert isinstance(counts, policy_pb2.CountViolationsResponse), "passed on as the policy service sent it"
+        async with self._in_time() as caller:
+            counts = await self._use_cases.policy.count_violations(caller, count_question_of(request))
         return gateway_pb2.CountViolationsResponse(counts=counts)
 
     async def GetPolicyStatus(  # noqa: N802
         self, request: gateway_pb2.GetPolicyStatusRequest, _context: Context
     ) -> gateway_pb2.GetPolicyStatusResponse:
         """Pass on what the policy service says of its policies."""
-        async with self._in_time() as deadline:
-            status = await self._use_cases.policy.status(request.tenant_id, deadline)
-        assert isinstance(status, policy_pb2.GetPolicyStatusResponse), "passed on as the policy service sent it"
+        async with self._in_time() as caller:
+            status = await self._use_cases.policy.status(caller, request.tenant_id)
         return gateway_pb2.GetPolicyStatusResponse(status=status)
 
     async def ListViolations(  # noqa: N802
         self, request: gateway_pb2.ListViolationsRequest, _context: Context
     ) -> gateway_pb2.ListViolationsResponse:
         """Pass the policy service's listing on."""
-        question = list_question_from_proto(request)
-        async with self._in_time() as deadline:
-            listing = await self._use_cases.policy.list_violations(question, deadline)
-        assert isinstance(listing, policy_pb2.ListViolationsResponse), "passed on as the policy service sent it"
+        async with self._in_time() as caller:
+            listing = await self._use_cases.policy.list_violations(caller, list_question_of(request))
         return gateway_pb2.ListViolationsResponse(listing=listing)
 
     def _in_time(self) -> "_InTime":
-        """Bounds a unary call by its caller's deadline or by the default one; the chassis reports what is late."""
+        """The caller of a unary call, which its own deadline bounds or the default one; the chassis reports what is
+        late."""
         remaining = time_remaining()
-        return _InTime(self._default_deadline_seconds if remaining is None else remaining)
+        return _InTime(current_token(), self._default_deadline_seconds if remaining is None else remaining)
 
 
 class _InTime:
-    """The time that a unary call may take; written out, for context managers made of generators cost 20 µs a call."""
+    """A caller for as long as a unary call may take; written out, for context managers made of generators cost 20 µs a
+    call."""
 
-    __slots__ = ("_deadline", "_timeout")
+    __slots__ = ("_caller", "_timeout")
 
-    def __init__(self, seconds: float) -> None:
-        self._deadline = Deadline.after(seconds)
+    def __init__(self, token: str, seconds: float) -> None:
+        self._caller = Caller(token, Deadline.after(seconds))
         self._timeout = asyncio.timeout(seconds)
 
-    async def __aenter__(self) -> Deadline:
+    async def __aenter__(self) -> Caller:
         await self._timeout.__aenter__()
-        return self._deadline
+        return self._caller
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _advise(error)
         await self._timeout.__aexit__(kind, error, traceback)
-        if isinstance(error, PolicyTimedOut) and self._deadline.remaining() < _NO_TIME_SECONDS:
+        if isinstance(error, PolicyTimedOut) and self._caller.deadline.remaining() < _NO_TIME_SECONDS:
             # The policy service is not to blame for a call that had no time for it.
             raise DeadlineExceeded("the deadline passed before the answer was ready", detail=error.detail) from error
 

@@ -16,7 +16,7 @@ from vecsec_chassis.errors import (
     VecSecError,
 )
 from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.peers import Batch, BatchStored, GrantedBatch, Plan, PolicyPeer, RetrievalPeer
+from vecsec_gateway.peers import Batch, BatchStored, BatchToStore, Caller, Plan, PolicyPeer, RetrievalPeer
 from vecsec_gateway.planning import grant_trouble
 
 _RENEWED_SHARE = 1 / 3
@@ -39,8 +39,10 @@ class ImportDocuments:
         self._policy = policy
         self._retrieval = retrieval
 
-    async def __call__(self, batches: AsyncIterator[Batch]) -> AsyncGenerator[BatchStored, None]:
-        """Pass batches on; yields one acknowledgement for each, once it is durable.
+    async def __call__(
+        self, token: str, batches: AsyncIterator[Batch], deadline: Deadline | None
+    ) -> AsyncGenerator[BatchStored, None]:
+        """Pass batches on for the caller of this token; yields one acknowledgement for each, once it is durable.
 
         Raises:
             AccessDenied, InvalidRequest, RetrievalUnavailable, …: after what was sent before is acknowledged.
@@ -48,13 +50,15 @@ class ImportDocuments:
         first = await anext(batches, None)
         if first is None:
             return
-        plan = await self._plan(first)
+        plan = await self._plan(token, first)
         window = asyncio.Semaphore(_BATCHES_IN_FLIGHT)
         versions: deque[str] = deque()
         acknowledged = 0
         # Closing the stream, for whatever reason, cancels the call to retrieval.
         async with aclosing(
-            self._retrieval.store(self._granted(first, plan, batches, window, versions))
+            self._retrieval.store(
+                self._granted(token, first, plan, batches, window=window, versions=versions), deadline
+            )
         ) as acknowledgements:
             try:
                 async for acknowledgement in acknowledgements:
@@ -66,56 +70,55 @@ class ImportDocuments:
 
     async def _granted(
         self,
+        token: str,
         first: Batch,
         plan: Plan,
         rest: AsyncIterator[Batch],
+        *,
         window: asyncio.Semaphore,
         versions: deque[str],
-    ) -> AsyncIterator[GrantedBatch]:
+    ) -> AsyncIterator[BatchToStore]:
         """The batches as they may be sent on; `versions` takes the policy version that allowed each."""
         await window.acquire()
         renew_at = _renewal(plan)
-        versions.append(await self._require_writable(first))
-        yield GrantedBatch(first, plan.grant)
+        versions.append(await self._require_writable(token, first))
+        first.to_store.grant = plan.grant
+        yield first.to_store
         async for batch in rest:
             _require_same_target(first, batch)
             await window.acquire()
-            versions.append(await self._require_writable(batch))
-            if renew_at.remaining() > 0:
-                yield GrantedBatch(batch, None)
-                continue
-            plan = await self._plan(first)
-            renew_at = _renewal(plan)
-            yield GrantedBatch(batch, plan.grant)
+            versions.append(await self._require_writable(token, batch))
+            if renew_at.remaining() <= 0:
+                plan = await self._plan(token, first)
+                renew_at = _renewal(plan)
+                batch.to_store.grant = plan.grant
+            yield batch.to_store
 
-    async def _require_writable(self, batch: Batch) -> str:
+    async def _require_writable(self, token: str, batch: Batch) -> str:
         """The policy in force now, whose version is returned, decides each label, with the schema at hand that a grant
         cannot carry.
 
         What would be refused at every reading, such as an attribute that the schema does not declare, is not stored;
         and attempts to write above one's clearance are counted and audited. Retrieval holds the batch to the grant.
         """
-        distinct = list(dict.fromkeys(batch.labels))
         verdicts = await self._policy.check(
-            batch.tenant_id, Action.WRITE, distinct, NOT_PLANNED, Deadline.after(_PLANNING_SECONDS)
+            _caller(token), batch.tenant_id, Action.WRITE, batch.labels, planned_policy_version=NOT_PLANNED
         )
-        if len(verdicts.allowed) != len(distinct):
-            raise VecSecError(
-                "internal error: documents could not be checked",
-                detail=f"the policy service gave {len(verdicts.allowed)} verdicts on {len(distinct)} labels",
-            )
-        allowed = {label for label, is_allowed in zip(distinct, verdicts.allowed, strict=True) if is_allowed}
         violations = [
             FieldViolation(f"documents[{position}]", _NOT_WRITABLE)
-            for position, label in enumerate(batch.labels)
-            if label not in allowed
+            for position, place in enumerate(batch.label_of)
+            if not verdicts.allowed[place]
         ]
         if violations:
             raise AccessDenied("the policy does not let this caller write these documents", violations=violations)
         return verdicts.policy_version
 
-    async def _plan(self, batch: Batch) -> Plan:
-        return await self._policy.plan(batch.tenant_id, Action.WRITE, Deadline.after(_PLANNING_SECONDS))
+    async def _plan(self, token: str, batch: Batch) -> Plan:
+        return await self._policy.plan(_caller(token), batch.tenant_id, Action.WRITE)
+
+
+def _caller(token: str) -> Caller:
+    return Caller(token, Deadline.after(_PLANNING_SECONDS))
 
 
 def _renewal(plan: Plan) -> Deadline:
@@ -134,5 +137,7 @@ def _grant_refused(refusal: InvalidGrant, acknowledged: int) -> VecSecError:
 def _require_same_target(first: Batch, batch: Batch) -> None:
     if batch.tenant_id != first.tenant_id:
         raise InvalidRequest.of("tenant_id", f"must be {first.tenant_id!r} in every request of this stream")
-    if batch.collection_id != first.collection_id:
-        raise InvalidRequest.of("collection_id", f"must be {first.collection_id!r} in every request of this stream")
+    if batch.to_store.collection_id != first.to_store.collection_id:
+        raise InvalidRequest.of(
+            "collection_id", f"must be {first.to_store.collection_id!r} in every request of this stream"
+        )

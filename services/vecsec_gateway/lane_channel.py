@@ -41,14 +41,14 @@ class LaneChannel:
     each call goes its own way, as does a call that every lane is too full for.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, connection: Callable[[], object]) -> None:
-        """`connection` says what calls of `channel` go over now; when it changes, lanes are opened anew."""
+    def __init__(self, channel: grpc.aio.Channel, connection: Callable[[], object] | None = None) -> None:
+        """`connection` says what calls of `channel` go over now, if that changes; then lanes are opened anew."""
         self.calls = channel
         """The channel for calls that are to go by themselves."""
-        self._connection = connection
+        self._connection = connection or (lambda: channel)
         self._lanes: list[Lane] = []
         self._opening = asyncio.Lock()
-        self._lanes_go_over = connection()
+        self._lanes_go_over = self._connection()
 
     def unary_unary(
         self,

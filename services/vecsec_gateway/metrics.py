@@ -5,7 +5,7 @@ from opentelemetry.metrics import Meter
 from vecsec_chassis.errors import Reason
 from vecsec_chassis.tally import Durations, Tally, show
 from vecsec_gateway.circuit_breaker import CircuitBreakers
-from vecsec_gateway.mock import MockReason
+from vecsec_gateway.peers import MockReason
 
 OPERATIONS = ("search", "get", "delete", "list")
 """What real retrieval is asked for; imports are streams, which are not timed as one call."""

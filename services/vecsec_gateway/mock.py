@@ -4,60 +4,57 @@ Pure: the same tenant, collection, query and topics give the same rows, and noth
 """
 
 import hashlib
-from collections.abc import Sequence
-from enum import Enum
 
 from vecsec_chassis.identifiers import MOCK_ID_PREFIX
 from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_gateway.peers import Provenance, Row, Search
+from vecsec_chassis.wire import label_to_proto
+from vecsec_gateway.peers import Answer, Document, LabelMessage, MockReason, Plan, Provenance, Row, Search
 
 MAXIMUM_MOCK_ROWS = 5
 """Enough to exercise a caller's code path; nobody takes five rows that say they are made up for a full answer."""
 
 
-class MockReason(Enum):
-    """Why an answer is made up; the values are metric labels."""
-
-    FLAG_OFF = "flag_off"
-    RETRIEVAL_FAILED = "retrieval_failed"
-    CIRCUIT_OPEN = "circuit_open"
-
-
-def mock_rows(search: Search, topics: Sequence[str]) -> list[Row]:
+def mock_answer(plan: Plan, search: Search, reason: MockReason) -> Answer:
     """Up to `MAXIMUM_MOCK_ROWS` rows of the searched tenant, PUBLIC, each about one of its topics, best score first.
 
     A tenant without topics gets rows without one, which the policy withholds like any half-tagged row.
     """
-    rows = [_row(search, sorted(topics), index) for index in range(min(search.k, MAXIMUM_MOCK_ROWS))]
-    return sorted(rows, key=lambda row: (-row.score, row.document_id))
+    topics = sorted(plan.topics) or [""]
+    digests = [_digest(plan.tenant_id, search, index) for index in range(min(search.k, MAXIMUM_MOCK_ROWS))]
+    topic_of = [topics[int.from_bytes(digest[16:24], "big") % len(topics)] for digest in digests]
+    labels = {topic: _label(plan.tenant_id, topic) for topic in topic_of}
+    places = {topic: place for place, topic in enumerate(labels)}
+    rows = [
+        _row(number, digest, topic, places[topic], labels[topic])
+        for number, (digest, topic) in enumerate(zip(digests, topic_of, strict=True), 1)
+    ]
+    rows.sort(key=lambda row: (-row.score, row.document_id))
+    return Answer(rows, list(labels.values()), mock_reason=reason)
 
 
-def _row(search: Search, topics: Sequence[str], index: int) -> Row:
-    digest = _digest(search, index)
-    topic = topics[int.from_bytes(digest[16:24], "big") % len(topics)] if topics else None
+def _label(tenant_id: str, topic: str) -> LabelMessage:
+    return label_to_proto(Label(tenant_id, Sensitivity.PUBLIC, frozenset({topic} if topic else ())))
+
+
+def _row(number: int, digest: bytes, topic: str, place: int, label: LabelMessage) -> Row:
+    document_id = MOCK_ID_PREFIX + digest[:8].hex()
+    text = (
+        f"Synthetic passage {number} about {topic or 'nothing'}: made up by VecSec because real retrieval "
+        "did not answer. It holds nothing of any document."
+    )
     return Row(
-        document_id=MOCK_ID_PREFIX + digest[:8].hex(),
-        label=Label(
-            tenant_id=search.tenant_id,
-            sensitivity=Sensitivity.PUBLIC,
-            topics=frozenset() if topic is None else frozenset({topic}),
-        ),
+        document_id=document_id,
+        label=place,
         score=int.from_bytes(digest[24:28], "big") / 2**32,
         provenance=Provenance.MOCK,
-        content=f"Synthetic passage {index + 1} about {topic or 'nothing'}: made up by VecSec because real retrieval "
-        "did not answer. It holds nothing of any document.",
+        document=Document(document_id=document_id, text=text, label=label),
     )
 
 
-def _digest(search: Search, index: int) -> bytes:
+def _digest(tenant_id: str, search: Search, index: int) -> bytes:
     digest = hashlib.blake2b(digest_size=32, person=b"vecsec-mock")
-    parts = (
-        search.tenant_id.encode(),
-        search.collection_id.encode(),
-        search.criteria.fingerprint(),
-        str(index).encode(),
-    )
-    for part in parts:
+    query = search.query.SerializeToString(deterministic=True)
+    for part in (tenant_id.encode(), search.collection_id.encode(), query, str(index).encode()):
         digest.update(len(part).to_bytes(8, "big"))  # so that no two lists of parts run together alike
         digest.update(part)
     return digest.digest()

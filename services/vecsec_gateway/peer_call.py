@@ -11,7 +11,6 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
 from vecsec_chassis.calls import current_request_id, current_span, is_traced
 from vecsec_chassis.interceptors import REQUEST_ID_KEY
-from vecsec_gateway.deadline import Deadline
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -23,18 +22,19 @@ async def call_unary(
     name: str,
     request: Request,
     *,
-    deadline: Deadline,
+    seconds: float,
     tracer: Tracer,
     metadata: Metadata = (),
 ) -> Response:
-    """Call a peer's method, which the span is named by. If this task is cancelled, so is the call."""
-
+    """Call a peer's method, which the span is named by; if this task is cancelled, so is the call. It may take so many
+    seconds."""
     response: Response
+    timeout = max(seconds, 0.0)
     if current_span() is None:  # to enter a context that does nothing costs as much as all else here
-        response = await method(request, timeout=_seconds(deadline), metadata=metadata + _outgoing())
+        response = await method(request, timeout=timeout, metadata=metadata + _outgoing())
         return response
     with traced(tracer, name) as outgoing:
-        response = await method(request, timeout=_seconds(deadline), metadata=metadata + outgoing)
+        response = await method(request, timeout=timeout, metadata=metadata + outgoing)
         return response
 
 
@@ -61,10 +61,6 @@ def traced(tracer: Tracer, name: str) -> Iterator[Metadata]:
             span.set_attribute("rpc.grpc.status_code", error.code().value[0])
             span.set_status(Status(StatusCode.ERROR, error.code().name))
             raise
-
-
-def _seconds(deadline: Deadline) -> float:
-    return max(deadline.remaining(), 0.0)
 
 
 def _outgoing() -> Metadata:

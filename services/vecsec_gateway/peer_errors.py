@@ -4,7 +4,7 @@ import grpc
 
 from vecsec_chassis.errors import LimitExceeded, PolicyUnavailable, Reason, RetrievalUnavailable, VecSecError
 from vecsec_chassis.status_error import error_from_rpc
-from vecsec_gateway.peer_failures import PolicyTimedOut, RetrievalTimedOut
+from vecsec_gateway.peers import PolicyTimedOut, RetrievalTimedOut
 
 _TRANSPORT_FAILURES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """Statuses of calls that the peer did not finish: it is gone, or it was stopped in the middle."""

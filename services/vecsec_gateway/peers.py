@@ -1,16 +1,79 @@
-"""What the gateway's use cases know of the two services behind it: values and protocols, no wire.
-
-Documents, queries and filters are passed on as they came; the use cases read only what they decide by.
+"""What the gateway's use cases know of the two services behind it: values, protocols, errors, and the messages that
+pass through.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
+from enum import Enum, StrEnum
+from typing import Protocol, TypeAlias
 
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
+from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
 from vecsec_chassis.access import Action
+from vecsec_chassis.errors import PolicyUnavailable, RealRetrievalOff, RetrievalUnavailable
 from vecsec_chassis.labels import Label
 from vecsec_gateway.deadline import Deadline
+
+# Messages that pass through as they are: the handlers make a peer's request of the caller's, and put its answer into
+# theirs. Use cases hand them on; what they read of them is how much and which ids were asked for, and whose a label is.
+
+# Retrieval's requests, complete but for the grant, which its client fills in.
+Search: TypeAlias = retrieval_pb2.SearchDocumentsRequest
+Lookup: TypeAlias = retrieval_pb2.GetDocumentsRequest
+Deletion: TypeAlias = retrieval_pb2.DeleteDocumentsRequest
+LabelPageRequest: TypeAlias = retrieval_pb2.ListLabelsRequest
+IdPageRequest: TypeAlias = retrieval_pb2.ListDocumentIdsRequest
+BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
+
+# Parts of retrieval's answers.
+Document: TypeAlias = document_pb2.Document
+LabelMessage: TypeAlias = label_pb2.Label
+Collection: TypeAlias = collection_pb2.Collection
+LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
+IdPage: TypeAlias = retrieval_pb2.ListDocumentIdsResponse
+
+# Reports of the policy service, and what is asked about them.
+Explanation: TypeAlias = policy_pb2.ExplainAccessResponse
+PolicyStatus: TypeAlias = policy_pb2.GetPolicyStatusResponse
+CountQuestion: TypeAlias = policy_pb2.CountViolationsRequest
+ViolationCounts: TypeAlias = policy_pb2.CountViolationsResponse
+ListQuestion: TypeAlias = policy_pb2.ListViolationsRequest
+ViolationListing: TypeAlias = policy_pb2.ListViolationsResponse
+
+_FLAG_RETRY_AFTER_SECONDS = 30.0
+"""An operator turns the flag, so there is no use in asking every second."""
+
+
+class PolicyTimedOut(PolicyUnavailable):
+    """The policy service did not answer in time. Callers need not tell it from being gone; retries do."""
+
+
+class RetrievalTimedOut(RetrievalUnavailable):
+    """Retrieval did not answer in time. Callers need not tell it from being gone; circuit and metrics do."""
+
+
+class CircuitOpen(RetrievalUnavailable):
+    """Retrieval failed repeatedly a moment ago, and is left alone for a while."""
+
+
+def real_retrieval_off() -> RealRetrievalOff:
+    """The refusal where the shared flag is off and nothing may be made up; retrieval says the same where it sees the
+    flag first."""
+    return RealRetrievalOff(
+        "real vector retrieval is switched off for this tenant (USE_REAL_VECTOR_RETRIEVAL)",
+        retry_after=_FLAG_RETRY_AFTER_SECONDS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf the policy service is asked."""
+
+    token: str
+    """The caller's own, verified by us, and by the policy service again."""
+    deadline: Deadline
+    """Until when the answer is of use."""
 
 
 class Provenance(StrEnum):
@@ -21,12 +84,12 @@ class Provenance(StrEnum):
     MOCK = "mock"
 
 
-class Criteria(Protocol):
-    """What to look for and on which condition; passed on unread."""
+class MockReason(Enum):
+    """Why an answer is made up; the values are metric labels."""
 
-    def fingerprint(self) -> bytes:
-        """The same bytes for the same query, different ones for different queries."""
-        ...
+    FLAG_OFF = "flag_off"
+    RETRIEVAL_FAILED = "retrieval_failed"
+    CIRCUIT_OPEN = "circuit_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,95 +97,39 @@ class Row:
     """A row on its way to the caller. What decides over it stands apart from what is only passed on."""
 
     document_id: str
-    label: Label
+    label: int
+    """The place of its label among those of the answer."""
     score: float
     provenance: Provenance
-    content: object
-    """The document as retrieval sent it, which is passed on unread, or the text of a made-up row."""
+    document: Document
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """One search."""
+class Answer:
+    """Rows as they were found, or made up; then those of them that may be answered with."""
 
-    tenant_id: str
-    collection_id: str
-    criteria: Criteria
-    k: int
-    include_embeddings: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FoundRows:
-    """What retrieval found."""
-
-    rows: list[Row]
-    strategy: str
-    """How it searched, in its own words; empty unless the grant says that the caller may know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """Documents to read or to delete by id."""
-
-    tenant_id: str
-    collection_id: str
-    document_ids: tuple[str, ...]
-    include_embeddings: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LabelPageRequest:
-    """Which page of a tenant's labels is wanted."""
-
-    tenant_id: str
-    page_size: int
-    page_token: str
-
-
-@dataclass(frozen=True, slots=True)
-class IdPageRequest:
-    """Which page of the ids of a collection's documents is wanted."""
-
-    tenant_id: str
-    collection_id: str
-    page_size: int
-    page_token: str
-
-
-class Page(Protocol):
-    """A page of labels or ids, passed on as retrieval sent it."""
-
-    @property
-    def next_page_token(self) -> str:
-        """Where to go on; empty on the last page."""
-        ...
-
-
-class Collection(Protocol):
-    """A tenant's collection, as retrieval described it; passed on unread."""
-
-    collection_id: str
+    rows: Sequence[Row]
+    """Nearest first."""
+    labels: Sequence[LabelMessage]
+    """Of the rows that were found, each once."""
+    strategy: str = ""
+    """How retrieval searched, in its own words; empty unless the grant says that the caller may know."""
+    mock_reason: MockReason | None = None
+    """Why the rows are made up; None if they are real."""
+    policy_version: str = ""
+    """Of the policy that allowed the rows; empty until they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch of documents to store; the documents are passed on unread but for their labels."""
+    """One batch of documents to store."""
 
     tenant_id: str
-    collection_id: str
-    embedding_model: str
-    documents: Sequence[object]
-    labels: tuple[Label, ...]
-    """The label that each document would have."""
-
-
-@dataclass(frozen=True, slots=True)
-class GrantedBatch:
-    """A batch with a fresh grant, where the one sent before nears its end."""
-
-    batch: Batch
-    grant: str | None
+    to_store: BatchToStore
+    labels: Sequence[LabelMessage]
+    """The labels that the documents would have, each once."""
+    label_of: Sequence[int]
+    """The place of each document's label among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,7 @@ class BatchStored:
 class Plan:
     """What the caller may do in a tenant, as the policy service signed it."""
 
+    tenant_id: str
     grant: str
     lifetime: float
     """Seconds from when the plan arrived until the grant expires."""
@@ -151,116 +159,94 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """The policy service's word on rows, in their order."""
+    """The policy service's word on labels, in their order."""
 
-    allowed: tuple[bool, ...]
+    allowed: Sequence[bool]
     policy_version: str
-
-
-class Explanation(Protocol):
-    """Why a row may or may not be touched, as the policy service put it; passed on unread."""
-
-    incident_id: str
-
-
-class ViolationCounts(Protocol):
-    """A tenant's counts, as the policy service gave them; passed on unread."""
-
-    denied_count: int
-
-
-class PolicyStatus(Protocol):
-    """Which policy decides over a tenant's rows, as the policy service put it; passed on unread."""
-
-    policy_version: str
-
-
-class ViolationQuestion(Protocol):
-    """Which violations are asked about; passed on unread."""
-
-    tenant_id: str
-
-
-class ViolationListing(Protocol):
-    """Some of a tenant's violations, as the policy service gave them; passed on unread."""
-
-    next_page_token: str
 
 
 class PolicyPeer(Protocol):
-    """The policy service, asked with the current caller's own token.
+    """The policy service.
 
     Every method raises PolicyUnavailable where it does not answer in time, and the policy's own errors as they are.
     """
 
-    async def plan(self, tenant_id: str, action: Action, deadline: Deadline) -> Plan:
+    async def plan(self, caller: Caller, tenant_id: str, action: Action) -> Plan:
         """Which rows the caller could touch."""
         ...
 
     async def check(
         self,
+        caller: Caller,
         tenant_id: str,
         action: Action,
-        labels: Sequence[Label],
+        labels: Sequence[LabelMessage],
+        row_counts: Sequence[int] = (),
+        *,
         planned_policy_version: str,
-        deadline: Deadline,
     ) -> Verdicts:
-        """A verdict on each label by the policy in force now."""
+        """One verdict a label by the policy in force now; `row_counts` says how many rows have each (empty: one)."""
         ...
 
-    async def explain(self, tenant_id: str, action: Action, label: Label, deadline: Deadline) -> Explanation:
+    async def explain(self, caller: Caller, tenant_id: str, action: Action, label: Label) -> Explanation:
         """Whether the caller may touch a row with this label, and why."""
         ...
 
-    async def count_violations(self, question: ViolationQuestion, deadline: Deadline) -> ViolationCounts:
+    async def count_violations(self, caller: Caller, question: CountQuestion) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
         ...
 
-    async def status(self, tenant_id: str, deadline: Deadline) -> PolicyStatus:
-        """Which policy decides over a tenant's rows."""
+    async def list_violations(self, caller: Caller, question: ListQuestion) -> ViolationListing:
+        """Which rules the tenant's callers broke."""
         ...
 
-    async def list_violations(self, question: ViolationQuestion, deadline: Deadline) -> ViolationListing:
-        """Which rules the tenant's callers broke."""
+    async def status(self, caller: Caller, tenant_id: str) -> PolicyStatus:
+        """Which policy decides over a tenant's rows."""
         ...
 
 
 class RetrievalPeer(Protocol):
-    """The retrieval service. It learns nothing of the caller but the grant.
+    """The retrieval service. It learns nothing of the caller but the plan's grant.
 
     Every method raises RetrievalUnavailable where it does not answer in time, and retrieval's own errors as they are.
     """
 
-    async def search(self, grant: str, search: Search, deadline: Deadline) -> FoundRows:
-        """The nearest rows, nearest first."""
+    async def search(self, plan: Plan, search: Search, deadline: Deadline) -> Answer:
+        """The nearest rows, as many as were asked for at most."""
         ...
 
-    async def get(self, grant: str, lookup: Lookup, deadline: Deadline) -> list[Row]:
+    async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
         """Rows by id."""
         ...
 
-    async def delete(self, grant: str, lookup: Lookup, deadline: Deadline) -> int:
+    async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
         """Delete by id; says how many were deleted."""
         ...
 
-    async def list_collections(self, grant: str, tenant_id: str, deadline: Deadline) -> Sequence[Collection]:
+    async def list_collections(self, plan: Plan, deadline: Deadline) -> Sequence[Collection]:
         """The tenant's collections that hold documents visible under the grant."""
         ...
 
-    async def list_labels(self, grant: str, page: LabelPageRequest, deadline: Deadline) -> Page:
+    async def list_labels(self, plan: Plan, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
         """A page of the labels that the grant sees."""
         ...
 
-    async def list_document_ids(self, grant: str, page: IdPageRequest, deadline: Deadline) -> Page:
+    async def list_document_ids(self, plan: Plan, page: IdPageRequest, deadline: Deadline) -> IdPage:
         """A page of the ids of documents that the grant sees."""
         ...
 
-    async def reread(self, grant: str, tenant_id: str, deadline: Deadline) -> None:
+    async def reread(self, plan: Plan, deadline: Deadline) -> None:
         """Let the tenant's documents be read from the store anew."""
         ...
 
-    def store(self, batches: AsyncIterator[GrantedBatch]) -> AsyncGenerator[BatchStored, None]:
-        """Store batches as they come. An error of `batches` ends the stream after what was sent before is durable."""
+    def store(
+        self, batches: AsyncIterator[BatchToStore], deadline: Deadline | None
+    ) -> AsyncGenerator[BatchStored, None]:
+        """Store batches as they come; the first bears a grant, and later ones where it is renewed.
+
+        An error of `batches` ends the stream after what was sent before is durable. It is not tried again: what was
+        read of a stream is gone.
+        """
         ...
 
 

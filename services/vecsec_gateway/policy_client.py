@@ -1,4 +1,7 @@
-"""The policy service over gRPC. The caller's own token goes along: the policy service trusts nobody's word for it."""
+"""The policy service over gRPC: tried again while it is unavailable, and never done without.
+
+The caller's own token goes along: the policy service trusts nobody's word for it.
+"""
 
 import time
 from collections.abc import Sequence
@@ -10,29 +13,55 @@ from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from vecsec.type.v1 import access_pb2
 from vecsec_chassis.access import Action
-from vecsec_chassis.calls import current_token
-from vecsec_chassis.errors import InvalidRequest, VecSecError
-from vecsec_chassis.labels import Label, told_apart
-from vecsec_chassis.wire import action_to_proto, label_message, label_to_proto
-from vecsec_gateway.deadline import Deadline
+from vecsec_chassis.errors import InvalidRequest, PolicyUnavailable, VecSecError
+from vecsec_chassis.labels import Label
+from vecsec_chassis.wire import action_to_proto, label_to_proto
 from vecsec_gateway.lane_channel import LaneChannel
+from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.peer_call import Request, Response, call_unary
 from vecsec_gateway.peer_errors import policy_error
-from vecsec_gateway.peers import Plan, Verdicts, ViolationQuestion
+from vecsec_gateway.peers import (
+    Caller,
+    CountQuestion,
+    Explanation,
+    LabelMessage,
+    ListQuestion,
+    Plan,
+    PolicyStatus,
+    PolicyTimedOut,
+    Verdicts,
+    ViolationCounts,
+    ViolationListing,
+)
+from vecsec_gateway.retries import RetryBudget, RetryRules, retried
 
 
 class PolicyClient:
-    """A policy peer that tries once."""
+    """The policy peer of the use cases."""
 
-    def __init__(self, channel: LaneChannel, tracer: Tracer) -> None:
+    def __init__(
+        self,
+        channel: LaneChannel,
+        tracer: Tracer,
+        *,
+        budget: RetryBudget,
+        attempts: int,
+        timeout_seconds: float,
+        metrics: GatewayMetrics,
+    ) -> None:
+        """`timeout_seconds` is for one try, of which there are at most `attempts`."""
         self._stub = PolicyServiceStub(channel.as_channel())
         self._tracer = tracer
+        self._budget = budget
+        self._timeout_seconds = timeout_seconds
+        self._rules = RetryRules(attempts=attempts, may_pass=_may_pass, on_retry=metrics.policy_retried)
 
-    async def plan(self, tenant_id: str, action: Action, deadline: Deadline) -> Plan:
+    async def plan(self, caller: Caller, tenant_id: str, action: Action) -> Plan:
         """Which rows the caller could touch."""
         request = policy_pb2.PlanAccessRequest(tenant_id=tenant_id, action=action_to_proto(action))
-        response = await self._call(self._stub.PlanAccess, "PlanAccess", request, deadline)
+        response = await self._call(self._stub.PlanAccess, "PlanAccess", request, caller)
         return Plan(
+            tenant_id=tenant_id,
             grant=response.grant,
             lifetime=response.expire_time.ToNanoseconds() / 1e9 - time.time(),
             policy_version=response.policy_version,
@@ -41,11 +70,13 @@ class PolicyClient:
 
     async def check(
         self,
+        caller: Caller,
         tenant_id: str,
         action: Action,
-        labels: Sequence[Label],
+        labels: Sequence[LabelMessage],
+        row_counts: Sequence[int] = (),
+        *,
         planned_policy_version: str,
-        deadline: Deadline,
     ) -> Verdicts:
         """A verdict on each label; anything but a plain ALLOW is a no.
 
@@ -53,75 +84,70 @@ class PolicyClient:
             VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them, or if
                 there is not one verdict a label.
         """
-        distinct, places = told_apart(labels)  # few labels, many rows
-        row_counts = [0] * len(distinct)
-        for place in places:
-            row_counts[place] += 1
         request = policy_pb2.CheckDocumentsRequest(
             tenant_id=tenant_id,
             action=action_to_proto(action),
-            labels=[label_message(label) for label in distinct],
+            labels=labels,
             row_counts=row_counts,
             planned_policy_version=planned_policy_version,
         )
         try:
-            response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, deadline)
+            response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, caller)
         except InvalidRequest as error:
             raise VecSecError("internal error: rows could not be checked", detail=error.message) from error
-        if len(response.verdicts) != len(distinct):
+        if len(response.verdicts) != len(labels):
             raise VecSecError(
                 "internal error: rows could not be checked",
-                detail=f"the policy service gave {len(response.verdicts)} verdicts on {len(distinct)} labels",
+                detail=f"the policy service gave {len(response.verdicts)} verdicts on {len(labels)} labels",
             )
-        is_allowed = [verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts]
-        return Verdicts(tuple([is_allowed[place] for place in places]), response.policy_version)
+        allowed = [verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts]
+        return Verdicts(allowed, response.policy_version)
 
-    async def explain(
-        self, tenant_id: str, action: Action, label: Label, deadline: Deadline
-    ) -> policy_pb2.ExplainAccessResponse:
+    async def explain(self, caller: Caller, tenant_id: str, action: Action, label: Label) -> Explanation:
         """Whether the caller may touch a row with this label, and why."""
         request = policy_pb2.ExplainAccessRequest(
-            # Converted afresh: callers make this label up, and what they make up is not to be remembered.
-            tenant_id=tenant_id,
-            action=action_to_proto(action),
-            label=label_to_proto(label),
+            tenant_id=tenant_id, action=action_to_proto(action), label=label_to_proto(label)
         )
-        return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, deadline)
+        return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, caller)
 
-    async def count_violations(
-        self, question: ViolationQuestion, deadline: Deadline
-    ) -> policy_pb2.CountViolationsResponse:
+    async def count_violations(self, caller: Caller, question: CountQuestion) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
-        assert isinstance(question, policy_pb2.CountViolationsRequest), "made by the handlers"
-        return await self._call(self._stub.CountViolations, "CountViolations", question, deadline)
+        return await self._call(self._stub.CountViolations, "CountViolations", question, caller)
 
-    async def list_violations(
-        self, question: ViolationQuestion, deadline: Deadline
-    ) -> policy_pb2.ListViolationsResponse:
+    async def list_violations(self, caller: Caller, question: ListQuestion) -> ViolationListing:
         """Which rules the tenant's callers broke."""
-        assert isinstance(question, policy_pb2.ListViolationsRequest), "made by the handlers"
-        return await self._call(self._stub.ListViolations, "ListViolations", question, deadline)
+        return await self._call(self._stub.ListViolations, "ListViolations", question, caller)
 
-    async def status(self, tenant_id: str, deadline: Deadline) -> policy_pb2.GetPolicyStatusResponse:
+    async def status(self, caller: Caller, tenant_id: str) -> PolicyStatus:
         """Which policy decides over a tenant's rows."""
         request = policy_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
-        return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, deadline)
+        return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, caller)
 
     async def _call(
         self,
         method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",
         name: str,
         request: Request,
-        deadline: Deadline,
+        caller: Caller,
     ) -> Response:
-        try:
-            return await call_unary(
-                method,
-                f"vecsec.policy.v1.PolicyService/{name}",
-                request,
-                deadline=deadline,
-                tracer=self._tracer,
-                metadata=(("authorization", f"Bearer {current_token()}"),),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise policy_error(error) from error
+        metadata = (("authorization", f"Bearer {caller.token}"),)
+
+        async def once() -> Response:
+            try:
+                return await call_unary(
+                    method,
+                    f"vecsec.policy.v1.PolicyService/{name}",
+                    request,
+                    seconds=min(self._timeout_seconds, caller.deadline.remaining()),
+                    tracer=self._tracer,
+                    metadata=metadata,
+                )
+            except grpc.aio.AioRpcError as error:
+                raise policy_error(error) from error
+
+        return await retried(once, rules=self._rules, deadline=caller.deadline, budget=self._budget)
+
+
+def _may_pass(error: VecSecError) -> bool:
+    # A policy service that is too slow is not asked again by the same call: that would make it slower.
+    return isinstance(error, PolicyUnavailable) and not isinstance(error, PolicyTimedOut)

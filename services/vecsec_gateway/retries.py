@@ -1,4 +1,6 @@
-"""Retries with exponential, jittered waits that end before the deadline does (tenacity)."""
+"""Retries with exponential, jittered waits that end before the deadline does (tenacity), within a budget, so that a
+struggling peer gets a little more traffic than usual and not a multiple of it.
+"""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ from tenacity.wait import wait_base
 
 from vecsec_chassis.errors import VecSecError
 from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.retry_budget import RetryBudget
 
 Result = TypeVar("Result")
 
@@ -36,6 +37,38 @@ class RetryRules:
             and self.may_pass(error)
             and (error.retry_after or 0.0) <= self.longest_wait_seconds
         )
+
+
+class RetryBudget:
+    """A token bucket: each call puts a fraction of a retry in, each retry takes a whole one out.
+
+    A small steady inflow keeps retries possible where there is little traffic.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], *, ratio: float = 0.2, minimum_per_second: float = 1.0, burst: float = 10.0
+    ) -> None:
+        """`ratio` is how many retries a call pays for, `burst` how many can be saved up; `clock` is in seconds."""
+        self._clock = clock
+        self._ratio = ratio
+        self._minimum_per_second = minimum_per_second
+        self._burst = burst
+        self._balance = burst
+        self._refilled_at = clock()
+
+    def deposit(self) -> None:
+        """A call was made."""
+        self._balance = min(self._balance + self._ratio, self._burst)
+
+    def withdraw(self) -> bool:
+        """Take one retry, if there is one."""
+        now = self._clock()
+        self._balance = min(self._balance + (now - self._refilled_at) * self._minimum_per_second, self._burst)
+        self._refilled_at = now
+        if self._balance < 1.0:
+            return False
+        self._balance -= 1.0
+        return True
 
 
 class _Wait(wait_base):

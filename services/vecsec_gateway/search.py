@@ -1,48 +1,31 @@
 """One search: plan, retrieve (or make up), check, answer."""
 
-from dataclasses import dataclass
-
 import structlog
 
 from vecsec_chassis.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
 from vecsec_chassis.tracing import note
-from vecsec_gateway.checking import CheckedRows, RowCheck, is_mock, is_real
+from vecsec_gateway.checking import RowCheck, is_mock, is_real
 from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.flag_off import real_retrieval_off
 from vecsec_gateway.metrics import GatewayMetrics
-from vecsec_gateway.mock import MockReason, mock_rows
-from vecsec_gateway.peer_failures import CircuitOpen
-from vecsec_gateway.peers import Flag, FoundRows, Plan, Provenance, RetrievalPeer, Row, Search
+from vecsec_gateway.mock import mock_answer
+from vecsec_gateway.peers import (
+    Answer,
+    Caller,
+    CircuitOpen,
+    Flag,
+    MockReason,
+    Plan,
+    Provenance,
+    RetrievalPeer,
+    Search,
+    real_retrieval_off,
+)
 from vecsec_gateway.planning import Planning
 
 log = structlog.get_logger()
 
 _RESERVED_SHARE = 0.25
 """Of the time that is left, kept back from retrieval for the check, and for the mock where retrieval fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """What the caller gets."""
-
-    rows: list[Row]
-    mock_reason: MockReason | None
-    """Why the rows are made up; None if they are real."""
-    policy_version: str
-    strategy: str
-    """How retrieval searched; empty for made-up rows, and unless the caller may configure the tenant."""
-
-    @property
-    def provenance(self) -> Provenance:
-        """Of the answer and of each of its rows."""
-        return Provenance.REAL if self.mock_reason is None else Provenance.MOCK
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    rows: list[Row]
-    mock_reason: MockReason | None
-    strategy: str = ""
 
 
 class SearchDocuments:
@@ -57,7 +40,7 @@ class SearchDocuments:
         self._flag = flag
         self._metrics = metrics
 
-    async def __call__(self, search: Search, *, mock_allowed: bool, deadline: Deadline) -> SearchAnswer:
+    async def __call__(self, caller: Caller, tenant_id: str, search: Search, *, mock_allowed: bool) -> Answer:
         """Search; `mock_allowed` says whether made-up rows are better than none.
 
         Raises:
@@ -66,31 +49,24 @@ class SearchDocuments:
             RetrievalUnavailable, RealRetrievalOff: if there is nothing real and no mock is wanted.
         """
 
-        async def check(plan: Plan, found: _Found) -> CheckedRows:
-            is_genuine = is_real if found.mock_reason is None else is_mock
-            return await self._check.keep_allowed(found.rows, search.tenant_id, plan, is_genuine, deadline)
+        async def find(plan: Plan) -> Answer:
+            return await self._find(plan, search, mock_allowed=mock_allowed, deadline=caller.deadline)
 
-        found, checked = await self._planning.read(
-            search.tenant_id,
-            deadline,
-            lambda plan: self._find(search, plan, mock_allowed=mock_allowed, deadline=deadline),
-            check,
-        )
-        answer = SearchAnswer(checked.rows, found.mock_reason, checked.policy_version, found.strategy)
-        note(
-            provenance=answer.provenance,
-            result_count=len(answer.rows),
-            withheld_count=len(found.rows) - len(answer.rows),
-            policy=answer.policy_version,
-        )
+        async def check(plan: Plan, found: Answer) -> Answer:
+            is_genuine = is_real if found.mock_reason is None else is_mock
+            return await self._check.keep_allowed(caller, plan, found, is_genuine)
+
+        answer = await self._planning.read(caller, tenant_id, find, check)
+        note(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
         return answer
 
-    async def _find(self, search: Search, plan: Plan, *, mock_allowed: bool, deadline: Deadline) -> _Found:
+    async def _find(self, plan: Plan, search: Search, *, mock_allowed: bool, deadline: Deadline) -> Answer:
         reason: MockReason
         error: VecSecError
         try:
-            found = await self._retrieve(search, plan, deadline)
-            return _Found(found.rows[: search.k], None, found.strategy)
+            if not self._flag.is_on(plan.tenant_id):
+                raise real_retrieval_off()
+            return await self._retrieval.search(plan, search, deadline.with_reserve(_RESERVED_SHARE))
         except RealRetrievalOff as off:
             reason, error = MockReason.FLAG_OFF, off
         except CircuitOpen as circuit_open:
@@ -99,13 +75,8 @@ class SearchDocuments:
             reason, error = MockReason.RETRIEVAL_FAILED, unavailable
         if not mock_allowed:
             raise error
-        self._report(reason, error, search.tenant_id)
-        return _Found(mock_rows(search, plan.topics), reason)
-
-    async def _retrieve(self, search: Search, plan: Plan, deadline: Deadline) -> FoundRows:
-        if not self._flag.is_on(search.tenant_id):
-            raise real_retrieval_off()
-        return await self._retrieval.search(plan.grant, search, deadline.with_reserve(_RESERVED_SHARE))
+        self._report(reason, error, plan.tenant_id)
+        return mock_answer(plan, search, reason)
 
     def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
         self._metrics.mocked(reason.value)

@@ -35,8 +35,9 @@ def batch(number: int, **fields: Any) -> gateway_pb2.ImportDocumentsRequest:
 class Import:
     """One import call and what came back."""
 
-    def __init__(self, gateway: GatewayWithPeers, requests: Any) -> None:
-        self.call = gateway.stub.ImportDocuments(requests, metadata=bearer(gateway.issuer.token()))
+    def __init__(self, gateway: GatewayWithPeers, requests: Any, seconds: float | None = None) -> None:
+        metadata = bearer(gateway.issuer.token())
+        self.call = gateway.stub.ImportDocuments(requests, metadata=metadata, timeout=seconds)
         self.acknowledged: list[int] = []
 
     async def finish(self) -> list[int]:
@@ -49,6 +50,19 @@ async def test_each_batch_is_acknowledged(gateway: GatewayWithPeers) -> None:
     assert await Import(gateway, [batch(number) for number in range(10)]).finish() == list(range(1, 11))
     assert gateway.policy.calls == {"PlanAccess": 1, "CheckDocuments": 10}
     assert gateway.retrieval.grants == ["grant 1", *[""] * 9]
+
+
+@pytest.mark.parametrize("seconds", [None, 600.0])
+async def test_the_callers_deadline_alone_bounds_the_stream(gateway: GatewayWithPeers, seconds: float | None) -> None:
+    assert await Import(gateway, [batch(1)], seconds).finish() == [1]
+    [left] = gateway.retrieval.seconds_left
+    assert left is None if seconds is None else left is not None and 300 < left <= 600
+
+
+async def test_the_token_of_an_importer_goes_to_policy_only(gateway: GatewayWithPeers) -> None:
+    await Import(gateway, [batch(1), batch(2)]).finish()
+    assert {each["authorization"][:9] for each in gateway.policy.metadata} == {"Bearer ey"}
+    assert all("authorization" not in each for each in gateway.retrieval.metadata)
 
 
 async def test_nothing_sent_nothing_done(gateway: GatewayWithPeers) -> None:

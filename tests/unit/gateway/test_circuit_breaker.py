@@ -7,7 +7,7 @@ import pytest
 
 from vecsec_chassis.errors import AccessDenied, RetrievalUnavailable
 from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers, Outcome
-from vecsec_gateway.peer_failures import CircuitOpen
+from vecsec_gateway.peers import CircuitOpen
 
 
 class Clock:

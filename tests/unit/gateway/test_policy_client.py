@@ -1,19 +1,27 @@
 """What the gateway asks the policy service about rows: each label once, whichever objects the rows bear."""
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.trace import NoOpTracer
 
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
-from vecsec.type.v1 import access_pb2
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.calls import Call, enter
+from vecsec.type.v1 import access_pb2, document_pb2
 from vecsec_chassis.labels import Label, Sensitivity
+from vecsec_chassis.wire import label_to_proto
+from vecsec_gateway.checking import RowCheck, is_real
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.lane_channel import LaneChannel
+from vecsec_gateway.metrics import GatewayMetrics
+from vecsec_gateway.peers import Caller, Plan, Provenance
 from vecsec_gateway.policy_client import PolicyClient
+from vecsec_gateway.retries import RetryBudget
+from vecsec_gateway.retrieval_client import found_rows
+
+PUBLIC, SECRET = Sensitivity.PUBLIC, Sensitivity.SECRET
 
 
 class Channel:
@@ -21,13 +29,15 @@ class Channel:
 
     def __init__(self) -> None:
         self.asked: list[policy_pb2.CheckDocumentsRequest] = []
+        self.authorizations: list[str] = []
 
     def as_channel(self) -> "Channel":
         return self
 
     def unary_unary(self, *_method: Any, **_options: Any) -> Callable[..., Awaitable[Any]]:
-        async def call(request: policy_pb2.CheckDocumentsRequest, **_call: Any) -> policy_pb2.CheckDocumentsResponse:
+        async def answer(request: policy_pb2.CheckDocumentsRequest, **call: Any) -> policy_pb2.CheckDocumentsResponse:
             self.asked.append(request)
+            self.authorizations.append(dict(call["metadata"])["authorization"])
             decisions = [
                 access_pb2.DECISION_ALLOW if label.sensitivity == Sensitivity.PUBLIC else access_pb2.DECISION_WITHHOLD
                 for label in request.labels
@@ -35,32 +45,40 @@ class Channel:
             verdicts = [policy_pb2.Verdict(decision=decision) for decision in decisions]
             return policy_pb2.CheckDocumentsResponse(verdicts=verdicts, policy_version="v1")
 
-        return call
+        return answer
 
 
-@pytest.mark.parametrize("shared", [True, False])
-async def test_each_label_is_asked_about_once_with_its_rows(shared: bool) -> None:
-    identity = Identity(
-        subject="alice",
-        tenant_id="tenant_a",
-        role="analyst",
-        clearance=Sensitivity.INTERNAL,
-        issuer="issuer",
-        expires_at=2e9,
-    )
-    enter(Call("/m", "request-1", None, identity=identity, token="t"))
+@pytest.mark.parametrize(
+    "levels",
+    [
+        pytest.param([PUBLIC, SECRET] * 400 + [PUBLIC], id="in turns"),
+        pytest.param([PUBLIC] * 401 + [SECRET] * 400, id="in runs"),
+    ],
+)
+async def test_each_label_is_asked_about_once_with_its_rows(levels: list[Sensitivity]) -> None:
     channel = Channel()
-    objects: dict[Sensitivity, Label] = {}
-
-    def label(sensitivity: Sensitivity) -> Label:
-        made = Label("tenant_a", sensitivity, frozenset({"rag"}))
-        return objects.setdefault(sensitivity, made) if shared else made
-
-    levels = [Sensitivity.PUBLIC, Sensitivity.SECRET] * 400 + [Sensitivity.PUBLIC]
-    client = PolicyClient(cast("LaneChannel", channel), NoOpTracer())
-    labels = [label(level) for level in levels]
-    verdicts = await client.check("tenant_a", Action.READ, labels, "v1", Deadline.after(5))
-    assert verdicts.allowed == tuple(level is Sensitivity.PUBLIC for level in levels)
+    client = PolicyClient(
+        cast("LaneChannel", channel),
+        NoOpTracer(),
+        budget=RetryBudget(time.monotonic),
+        attempts=1,
+        timeout_seconds=5,
+        metrics=GatewayMetrics(NoOpMeter("test")),
+    )
+    documents = [
+        document_pb2.Document(
+            document_id=f"d{number}",
+            label=label_to_proto(Label("tenant_a", level, frozenset({"rag"}))),
+        )
+        for number, level in enumerate(levels)
+    ]
+    found = found_rows((document, 0.5, Provenance.REAL) for document in documents)
+    plan = Plan(tenant_id="tenant_a", grant="g", lifetime=60, policy_version="v1", topics=())
+    answer = await RowCheck(client).keep_allowed(Caller("token", Deadline.after(5)), plan, found, is_real)
+    assert [row.document_id for row in answer.rows] == [
+        f"d{number}" for number, level in enumerate(levels) if level is PUBLIC
+    ]
     [asked] = channel.asked
-    assert [each.sensitivity for each in asked.labels] == [Sensitivity.PUBLIC, Sensitivity.SECRET]
+    assert [each.sensitivity for each in asked.labels] == [PUBLIC, SECRET]
     assert list(asked.row_counts) == [401, 400]
+    assert channel.authorizations == ["Bearer token"]

@@ -4,9 +4,9 @@ import pytest
 
 from vecsec_chassis.access import Action
 from vecsec_gateway.peers import Plan
-from vecsec_gateway.remembered_plans import PlanKey, RememberedPlans
+from vecsec_gateway.planning import PlanKey, RememberedPlans
 
-PLAN = Plan(grant="g", lifetime=60.0, policy_version="v1", topics=())
+PLAN = Plan(tenant_id="tenant_a", grant="g", lifetime=60.0, policy_version="v1", topics=())
 KEY = PlanKey.of("token", "tenant_a", Action.READ)
 
 
@@ -50,7 +50,7 @@ def test_a_plan_is_forgotten_after_its_time(plans: RememberedPlans, clock: Clock
 
 
 def test_a_short_grant_is_not_used_to_its_end(plans: RememberedPlans, clock: Clock) -> None:
-    plans.keep(KEY, Plan(grant="g", lifetime=4.0, policy_version="v1", topics=()))
+    plans.keep(KEY, Plan(tenant_id="tenant_a", grant="g", lifetime=4.0, policy_version="v1", topics=()))
     clock.now += 2.1
     assert plans.find(KEY) is None
 

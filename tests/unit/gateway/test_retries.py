@@ -8,8 +8,7 @@ import pytest
 
 from vecsec_chassis.errors import AccessDenied, InvalidRequest, LimitExceeded, RetrievalUnavailable, VecSecError
 from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.retries import RetryRules, retried
-from vecsec_gateway.retry_budget import RetryBudget
+from vecsec_gateway.retries import RetryBudget, RetryRules, retried
 
 
 class Peer:

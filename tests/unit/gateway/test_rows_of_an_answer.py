@@ -4,9 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecsec.type.v1 import document_pb2, label_pb2, value_pb2
-from vecsec_chassis.wire import label_from_proto
-from vecsec_gateway.peers import Provenance
-from vecsec_gateway.wire import rows_from_results
+from vecsec_gateway.peers import Answer, Provenance
+from vecsec_gateway.retrieval_client import PROVENANCES, found_rows
 
 _VALUES = st.one_of(
     st.builds(lambda text: value_pb2.Value(string_value=text), st.sampled_from(["", "a", "b"])),
@@ -20,6 +19,10 @@ _LABELS = st.builds(
     topics=st.lists(st.sampled_from(["finance", "policy"]), max_size=3),
     attributes=st.dictionaries(st.sampled_from(["owner", "region"]), _VALUES, max_size=2),
 )
+
+
+def rows_of(results: list[document_pb2.ScoredDocument]) -> Answer:
+    return found_rows((scored.document, scored.score, PROVENANCES[scored.provenance]) for scored in results)
 
 
 @given(
@@ -36,20 +39,26 @@ def test_every_row_has_the_label_that_it_came_with(labels: list[label_pb2.Label]
         )
         for number, label in enumerate(labels)
     ]
-    rows = rows_from_results(results)
-    assert [row.label for row in rows] == [label_from_proto(label) for label in labels]
-    assert [row.document_id for row in rows] == [f"d{number}" for number in range(len(labels))]
-    assert [row.score for row in rows] == [number / 16 for number in range(len(labels))]
-    assert {row.provenance for row in rows} <= {Provenance.REAL}
+    answer = rows_of(results)
+    assert [answer.labels[row.label] for row in answer.rows] == labels
+    assert [row.document_id for row in answer.rows] == [f"d{number}" for number in range(len(labels))]
+    assert [row.score for row in answer.rows] == [number / 16 for number in range(len(labels))]
+    assert {row.provenance for row in answer.rows} <= {Provenance.REAL}
+    assert [row.document for row in answer.rows] == [result.document for result in results]
+    distinct = [label.SerializeToString(deterministic=True) for label in answer.labels]
+    assert len(set(distinct)) == len(distinct)
+    assert {row.label for row in answer.rows} == set(range(len(distinct))), "the policy refuses labels without a row"
 
 
 def test_a_row_without_a_label_does_not_get_that_of_the_row_before() -> None:
     secret = label_pb2.Label(tenant_id="tenant_a", sensitivity=4, topics=["finance"])
-    results = [
-        document_pb2.ScoredDocument(document=document_pb2.Document(document_id="labelled", label=secret)),
-        document_pb2.ScoredDocument(document=document_pb2.Document(document_id="bare")),
-    ]
-    labelled, bare = rows_from_results(results)
-    assert labelled.label == label_from_proto(secret)
-    assert bare.label == label_from_proto(label_pb2.Label())
+    answer = rows_of(
+        [
+            document_pb2.ScoredDocument(document=document_pb2.Document(document_id="labelled", label=secret)),
+            document_pb2.ScoredDocument(document=document_pb2.Document(document_id="bare")),
+        ]
+    )
+    labelled, bare = answer.rows
+    assert answer.labels[labelled.label] == secret
+    assert answer.labels[bare.label] == label_pb2.Label()
     assert bare.provenance is Provenance.UNKNOWN
