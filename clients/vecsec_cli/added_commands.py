@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.failures import INSTALL_SERVICES, CommandFailure
 
 _GROUP = "vecsec.commands"
 
@@ -45,7 +45,7 @@ def _without_packages(command_name: str, module_name: str) -> typer.Typer:
         """(needs vecsec[services], which is not installed)"""
         raise CommandFailure(
             f"`vecsec {command_name}` needs {module_name!r}, which is not installed",
-            hint="install the services' packages: pip install 'vecsec[services]'",
+            hint=INSTALL_SERVICES,
         )
 
     return app
