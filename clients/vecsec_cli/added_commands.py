@@ -38,11 +38,11 @@ def _load(entry_point: EntryPoint) -> Any:
 
 
 def _without_packages(command_name: str, module_name: str) -> typer.Typer:
-    app = typer.Typer(name=command_name, help="(needs vecsec[services], which is not installed)", add_completion=False)
+    app = typer.Typer(name=command_name, add_completion=False)
 
     @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
     def explain_what_is_missing() -> None:
-        """(needs vecsec[services], which is not installed)"""
+        """(needs the services' packages, which are not installed)"""
         raise CommandFailure(
             f"`vecsec {command_name}` needs {module_name!r}, which is not installed",
             hint=INSTALL_SERVICES,

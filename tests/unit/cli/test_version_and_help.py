@@ -1,7 +1,7 @@
 """`vecsec --version`, and help by either name wherever somebody asks for it."""
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from typing import Any
 
 import pytest
@@ -52,3 +52,18 @@ def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("vecsec_client.version.version", not_there)
     assert installed_version() == NOT_INSTALLED
+
+
+def test_where_the_client_alone_is_installed_added_commands_say_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def not_there(_entry_point: EntryPoint) -> object:
+        raise ModuleNotFoundError(name="cedarpy")
+
+    monkeypatch.setattr(EntryPoint, "load", not_there)
+    vecsec = Command({})
+    for arguments in (["-h"], ["policy", "-h"]):
+        assert "(needs the services' packages, which are not installed)" in vecsec(*arguments).stdout
+    refused = vecsec("policy", "check", "folder", exit_code=2).stderr
+    assert "error: `vecsec policy` needs 'cedarpy', which is not installed" in refused
+    assert "pip install '.[services]'" in refused
