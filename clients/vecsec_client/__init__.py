@@ -141,7 +141,6 @@ __all__ = [
     "ViolationCounts",
     "ViolationPage",
     "ViolationType",
-    "__version__",
     "all_of",
     "any_of",
     "at_least",
