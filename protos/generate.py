@@ -5,7 +5,8 @@
     python protos/generate.py --image F  write the descriptor image that `buf lint` and `buf breaking` read
 
 `buf/validate/validate.proto` is taken from the descriptor that the installed protovalidate package carries, so that
-nothing has to be fetched and rules and validator can never be of different versions.
+nothing has to be fetched and rules and validator can never be of different versions. No stubs are made of it: those of
+the contracts carry their rules without importing it.
 """
 
 import argparse
@@ -16,21 +17,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, struct_pb2, timestamp_pb2
+from google.protobuf import descriptor_pb2, struct_pb2
 from grpc_tools import protoc
-from protovalidate._gen.buf.validate import validate_pb
+from protovalidate import ViolationPb
 
 PROTO_ROOT = Path(__file__).resolve().parent
 STUBS = PROTO_ROOT / "gen"
-VALIDATE = "buf/validate/validate.proto"
+VALIDATE = ViolationPb.desc().file
 
 
 def write_validate_descriptors(target: Path) -> None:
-    """Write validate.proto and what it imports as a serialized FileDescriptorSet."""
+    """Write validate.proto, and Google's files that it and the contracts import, as a serialized FileDescriptorSet."""
     descriptors = descriptor_pb2.FileDescriptorSet()
-    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2, struct_pb2):
-        module.DESCRIPTOR.CopyToProto(descriptors.file.add())
-    descriptors.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    for file in (*VALIDATE.dependencies, VALIDATE):
+        descriptors.file.add().ParseFromString(file.proto.to_binary())
+    struct_pb2.DESCRIPTOR.CopyToProto(descriptors.file.add())
     target.write_bytes(descriptors.SerializeToString())
 
 
@@ -47,28 +48,65 @@ def run_protoc(*arguments: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         validate = Path(folder) / "validate.binpb"
         write_validate_descriptors(validate)
-        status = protoc.main(["protoc", f"--descriptor_set_in={validate}", f"--proto_path={PROTO_ROOT}", *arguments])
+        compile_with(f"--descriptor_set_in={validate}", f"--proto_path={PROTO_ROOT}", *arguments, *contract_files())
+
+
+def compile_with(*arguments: str) -> None:
+    status = protoc.main(["protoc", *arguments])
     if status != 0:
         sys.exit(status)
+
+
+def write_image(target: Path) -> None:
+    run_protoc(f"--descriptor_set_out={target}", "--include_imports", "--include_source_info")
+
+
+def forget_validate(image: Path) -> None:
+    """Take validate.proto out of an image, and its import out of the contracts; their rules stay, as options.
+
+    Whoever imports stubs of validate.proto puts that file into the process's one descriptor pool, where a second one of
+    another version, such as other packages carry under the same name, is an error. The rules are read by protovalidate
+    alone, which knows validate.proto itself.
+    """
+    descriptors = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes())
+    kept = [file for file in descriptors.file if file.name != VALIDATE.name]
+    for file in kept:
+        if VALIDATE.name in file.dependency:
+            file.dependency.remove(VALIDATE.name)
+        for message in file.message_type:
+            forget_usual_json_names(message)
+    image.write_bytes(descriptor_pb2.FileDescriptorSet(file=kept).SerializeToString())
+
+
+def forget_usual_json_names(message: descriptor_pb2.DescriptorProto) -> None:
+    """Images spell out every field's name in JSON, which makes grpcurl print that name instead of the contract's."""
+    for field in message.field:
+        if field.json_name == re.sub("_(.)", lambda letter: letter[1].upper(), field.name):
+            field.ClearField("json_name")
+    for nested in message.nested_type:
+        forget_usual_json_names(nested)
 
 
 def generate(target: Path) -> None:
     """Write stubs, type stubs and package markers below `target`."""
     target.mkdir(parents=True, exist_ok=True)
-    run_protoc(
-        f"--python_out={target}",
-        f"--grpc_python_out={target}",
-        f"--mypy_out=quiet:{target}",
-        f"--mypy_grpc_out=quiet:{target}",
-        *contract_files(),
-    )
-    run_protoc(f"--python_out={target}", f"--mypy_out=quiet:{target}", VALIDATE)
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "contracts.binpb"
+        write_image(image)
+        forget_validate(image)
+        compile_with(
+            f"--descriptor_set_in={image}",
+            f"--python_out={target}",
+            f"--grpc_python_out={target}",
+            f"--mypy_out=quiet:{target}",
+            f"--mypy_grpc_out=quiet:{target}",
+            *contract_files(),
+        )
     for path in target.rglob("*_pb2_grpc.py"):
         if re.search(r"class \w+Stub", path.read_text()) is None:
             path.unlink()
             path.with_suffix(".pyi").unlink(missing_ok=True)
-    # `buf` itself stays without one: it is a namespace that other distributions may share.
-    for folder in (target / "buf" / "validate", *(path for path in target.rglob("vecsec*/**") if path.is_dir())):
+    for folder in (path for path in target.rglob("vecsec*/**") if path.is_dir()):
         (folder / "__init__.py").touch()
     (target / "vecsec" / "py.typed").touch()
 
@@ -96,9 +134,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path)
     options = parser.parse_args()
     if options.image:
-        run_protoc(
-            f"--descriptor_set_out={options.image}", "--include_imports", "--include_source_info", *contract_files()
-        )
+        write_image(options.image)
     elif options.check:
         with tempfile.TemporaryDirectory() as folder:
             generate(Path(folder))

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.failures import INSTALL_SERVICES, CommandFailure
 
 _GROUP = "vecsec.commands"
 
@@ -38,14 +38,14 @@ def _load(entry_point: EntryPoint) -> Any:
 
 
 def _without_packages(command_name: str, module_name: str) -> typer.Typer:
-    app = typer.Typer(name=command_name, help="(needs vecsec[services], which is not installed)", add_completion=False)
+    app = typer.Typer(name=command_name, add_completion=False)
 
     @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
     def explain_what_is_missing() -> None:
-        """(needs vecsec[services], which is not installed)"""
+        """(needs the services' packages, which are not installed)"""
         raise CommandFailure(
             f"`vecsec {command_name}` needs {module_name!r}, which is not installed",
-            hint="install the services' packages: pip install 'vecsec[services]'",
+            hint=INSTALL_SERVICES,
         )
 
     return app

@@ -2,6 +2,9 @@
 
 from vecsec_cli.exit_codes import ExitCode
 
+INSTALL_SERVICES = "pip install '.[services]' in a checkout, or pip install 'FILE.whl[services]' of a wheel"
+"""What to do where the client alone is installed."""
+
 
 class CommandFailure(Exception):
     """Ends the command with one line on stderr, a hint what to do and an exit code."""

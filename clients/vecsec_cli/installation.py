@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vecsec_cli import development_issuer, state_files
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.failures import INSTALL_SERVICES, CommandFailure
 from vecsec_cli.state_directory import StateDirectory
 
 _EMPTY_FLAGS = {"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": {}}
@@ -35,7 +35,7 @@ def packaged_policy() -> Path:
     """The rules that come with the policy service, found without importing it."""
     specification = importlib.util.find_spec("vecsec_policy")
     if specification is None or not specification.submodule_search_locations:
-        raise CommandFailure("the policy service is not installed", hint="pip install 'vecsec[services]'")
+        raise CommandFailure("the policy service is not installed", hint=INSTALL_SERVICES)
     return Path(specification.submodule_search_locations[0]) / "default_policy"
 
 

@@ -1,20 +1,41 @@
 """The `vecsec` command: each subcommand is registered in one line."""
 
+from typing import Annotated
+
 import typer
 
-from vecsec_cli import doctor, documents, exit_codes, explain, flags, search, tokens, up, violations
+from vecsec_cli import doctor, documents, exit_codes, explain, flags, output, search, tokens, up, violations
 from vecsec_cli.command_group import CommandGroup
 from vecsec_cli.importing.command import import_documents
 from vecsec_cli.tenants import command as tenants
+from vecsec_client import __version__
 
 app = typer.Typer(
     name="vecsec",
     cls=CommandGroup,
-    help="Secured vector retrieval: the nearest passages among those the caller may read, and nothing else.",
     epilog=f"Exit codes:\n\n{exit_codes.help_table()}",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},  # of every command below, too
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.say(f"vecsec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def vecsec(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Secured vector retrieval: the nearest passages among those the caller may read, and nothing else."""
+
+
 app.command("up")(up.up)
 app.command("import")(import_documents)
 app.command("search")(search.search)

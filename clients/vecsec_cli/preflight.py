@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vecsec_cli.exit_codes import ExitCode
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.failures import INSTALL_SERVICES, CommandFailure
 from vecsec_cli.service_settings import Service
 from vecsec_cli.state_directory import StateDirectory
 
@@ -76,9 +76,7 @@ def check_installation() -> None:
     if problem := python_problem():
         raise CommandFailure(problem)
     if missing := missing_packages():
-        raise CommandFailure(
-            f"the services are not installed (missing: {', '.join(missing)})", hint="pip install 'vecsec[services]'"
-        )
+        raise CommandFailure(f"the services are not installed (missing: {', '.join(missing)})", hint=INSTALL_SERVICES)
 
 
 def make_private_folder(folder: Path) -> None:

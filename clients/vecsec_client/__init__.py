@@ -82,6 +82,9 @@ from vecsec_client.values import (
     SimilarityMetric,
     ViolationType,
 )
+from vecsec_client.version import installed_version
+
+__version__ = installed_version()
 
 __all__ = [
     "NO_RETRIES",

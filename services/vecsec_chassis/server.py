@@ -19,6 +19,7 @@ from vecsec_chassis.interceptors import chain
 from vecsec_chassis.lane_server import LaneServicer
 from vecsec_chassis.listening import NO_SECOND_LISTENER, Listening, health_port
 from vecsec_chassis.peer_interceptor import PeerInterceptor
+from vecsec_chassis.reflected_contracts import reflected_contracts
 from vecsec_chassis.settings import ServiceSettings
 from vecsec_chassis.telemetry import Telemetry
 from vecsec_chassis.tokens import TokenVerifier
@@ -124,7 +125,8 @@ async def running_server(
     if carries_calls:
         lane_service_pb2_grpc.add_LaneServiceServicer_to_server(lanes, methods)
     health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, methods)
-    reflection.enable_server_reflection((service_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflected = (service_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(reflected, server, reflected_contracts())
     port = listening.open_port(server)
     await health_of_service.set_serving(False)
     await health_of_service.set_serving(True, LIVENESS)

@@ -38,15 +38,17 @@ def grpcurl(
 
 
 def test_every_service_reflects_itself_and_its_health(installation: Installation) -> None:
-    for port, service in (
-        (installation.gateway_port, "vecsec.gateway.v1.GatewayService"),
-        (installation.retrieval_port, "vecsec.retrieval.v1.RetrievalService"),
-        (installation.policy_port, "vecsec.policy.v1.PolicyService"),
+    for port, service, request in (
+        (installation.gateway_port, "vecsec.gateway.v1.GatewayService", "SearchDocumentsRequest"),
+        (installation.retrieval_port, "vecsec.retrieval.v1.RetrievalService", "SearchDocumentsRequest"),
+        (installation.policy_port, "vecsec.policy.v1.PolicyService", "PlanAccessRequest"),
     ):
         listed = grpcurl(port, "list").stdout.split()
         assert {service, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} <= set(listed)
         described = grpcurl(port, "describe", service)
         assert described.returncode == 0, described.stderr
+        fields = grpcurl(port, "describe", f"{service.rpartition('.')[0]}.{request}").stdout
+        assert "(.buf.validate.field)" in fields, "the rules are told, too"
         healthy = grpcurl(port, "grpc.health.v1.Health/Check")
         assert json.loads(healthy.stdout) == {"status": "SERVING"}
 

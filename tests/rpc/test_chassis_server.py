@@ -8,7 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from support.refusals import refusal
 
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
@@ -81,6 +84,23 @@ async def called(handlers: Handlers, **settings: object) -> AsyncIterator[tuple[
         grpc.aio.insecure_channel(f"localhost:{service.port}") as channel,
     ):
         yield service, retrieval_service_pb2_grpc.RetrievalServiceStub(channel)
+
+
+async def test_reflection_shows_the_rules_of_the_contracts() -> None:
+    """The stubs do not import what defines them; whoever asks a service is told both."""
+    async with serving(Handlers()) as service:
+        with grpc.insecure_channel(f"localhost:{service.port}") as channel:
+            pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+            request = await asyncio.to_thread(pool.FindMessageTypeByName, "vecsec.retrieval.v1.SearchDocumentsRequest")
+            rules = pool.FindExtensionByName("buf.validate.field")
+            options = GetMessageClass(rules.containing_type).FromString(
+                request.fields_by_name["k"].GetOptions().SerializeToString()
+            )
+            assert (options.Extensions[rules].int32.gte, options.Extensions[rules].int32.lte) == (1, 1000)
+            lane = await asyncio.to_thread(pool.FindMessageTypeByName, "vecsec.lane.v1.CarriedCall")
+            assert lane.file.name == "vecsec/lane/v1/lane_service.proto"
+            with pytest.raises(KeyError):
+                await asyncio.to_thread(pool.FindMessageTypeByName, "vecsec.retrieval.v1.NoSuchRequest")
 
 
 async def test_typed_errors_become_a_status_with_one_error_info() -> None:

@@ -4,10 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from support.docker_engine import missing_engine
+
+CERBOS = "cerbos==0.16.1"
+"""A package that owns `buf/validate`; a test installs it."""
 
 
 def find_program(name: str) -> str | None:
@@ -19,6 +23,17 @@ def find_program(name: str) -> str | None:
 def _programs(*names: str) -> str | None:
     missing = [name for name in names if find_program(name) is None]
     return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def _index() -> str | None:
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, CERBOS],
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+    return None if fetched.returncode == 0 else "pip reaches no package index"
 
 
 def find_checkov() -> Path | None:
@@ -43,6 +58,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "compose": lambda: _programs("docker-compose"),
     "docker": missing_engine,
     "grpcurl": lambda: _programs("grpcurl"),
+    "index": _index,
     "kubectl": _kubectl,
     "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),

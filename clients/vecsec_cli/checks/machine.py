@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from vecsec_cli import preflight
 from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.failures import INSTALL_SERVICES
 from vecsec_cli.state_directory import StateDirectory
 
 _COMFORTABLE_BYTES = 1 << 30
@@ -44,7 +45,7 @@ def _packages() -> Finding:
         return warn(
             "packages",
             f"the services are not installed here (missing: {', '.join(missing)})",
-            "fine for a client; to run the services: pip install 'vecsec[services]'",
+            f"fine for a client; to run the services: {INSTALL_SERVICES}",
         )
     return ok("packages", "client and services are installed")
 

@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from vecsec.policy.v1 import policy_service_pb2 as vecsec_dot_policy_dot_v1_dot_policy__service__pb2
 from vecsec.type.v1 import access_pb2 as vecsec_dot_type_dot_v1_dot_access__pb2
@@ -34,7 +33,7 @@ from vecsec.type.v1 import label_count_pb2 as vecsec_dot_type_dot_v1_dot_label__
 from vecsec.type.v1 import query_pb2 as vecsec_dot_type_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'vecsec/gateway/v1/gateway_service.proto\x12\x11vecsec.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%vecsec/policy/v1/policy_service.proto\x1a\x1bvecsec/type/v1/access.proto\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\xe8\x02\n\x16SearchDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\x12\x37\n\x08\x66\x61llback\x18\x07 \x01(\x0e\x32\x1b.vecsec.gateway.v1.FallbackB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x9e\x02\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12.\n\nprovenance\x18\x02 \x01(\x0e\x32\x1a.vecsec.type.v1.Provenance\x12\x32\n\x0bmock_reason\x18\x03 \x01(\x0e\x32\x1d.vecsec.gateway.v1.MockReason\x12\x30\n\x06metric\x18\x04 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x10\n\x08strategy\x18\x07 \x01(\t\"\x80\x02\n\x16ImportDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"y\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x04 \x01(\t\"\xe3\x01\n\x13GetDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"[\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xca\x01\n\x16\x44\x65leteDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\"H\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"Y\n\x16ListCollectionsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\"b\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xplainAccessRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.LabelB\x06\xbaH\x03\xc8\x01\x01\"U\n\x15\x45xplainAccessResponse\x12<\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\'.vecsec.policy.v1.ExplainAccessResponse\"\x82\x02\n\x16\x43ountViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x17\x43ountViolationsResponse\x12\x39\n\x06\x63ounts\x18\x01 \x01(\x0b\x32).vecsec.policy.v1.CountViolationsResponse\"\xdb\x01\n\x16ListDocumentIdsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"`\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\"\x91\x01\n\x11ListLabelsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"q\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\"V\n\x13RereadTenantRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\".\n\x14RereadTenantResponse\x12\x16\n\x0epolicy_version\x18\x01 \x01(\t\"Y\n\x16GetPolicyStatusRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\"T\n\x17GetPolicyStatusResponse\x12\x39\n\x06status\x18\x01 \x01(\x0b\x32).vecsec.policy.v1.GetPolicyStatusResponse\"\xd5\x02\n\x15ListViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1d\n\npage_token\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01\x12\x14\n\x0cnewest_first\x18\x07 \x01(\x08\"S\n\x16ListViolationsResponse\x12\x39\n\x07listing\x18\x01 \x01(\x0b\x32(.vecsec.policy.v1.ListViolationsResponse*J\n\x08\x46\x61llback\x12\x18\n\x14\x46\x41LLBACK_UNSPECIFIED\x10\x00\x12\x11\n\rFALLBACK_MOCK\x10\x01\x12\x11\n\rFALLBACK_NONE\x10\x02*\x83\x01\n\nMockReason\x12\x1b\n\x17MOCK_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14MOCK_REASON_FLAG_OFF\x10\x01\x12 \n\x1cMOCK_REASON_RETRIEVAL_FAILED\x10\x02\x12\x1c\n\x18MOCK_REASON_CIRCUIT_OPEN\x10\x03\x32\xe2\t\n\x0eGatewayService\x12h\n\x0fSearchDocuments\x12).vecsec.gateway.v1.SearchDocumentsRequest\x1a*.vecsec.gateway.v1.SearchDocumentsResponse\x12l\n\x0fImportDocuments\x12).vecsec.gateway.v1.ImportDocumentsRequest\x1a*.vecsec.gateway.v1.ImportDocumentsResponse(\x01\x30\x01\x12_\n\x0cGetDocuments\x12&.vecsec.gateway.v1.GetDocumentsRequest\x1a\'.vecsec.gateway.v1.GetDocumentsResponse\x12h\n\x0f\x44\x65leteDocuments\x12).vecsec.gateway.v1.DeleteDocumentsRequest\x1a*.vecsec.gateway.v1.DeleteDocumentsResponse\x12h\n\x0fListCollections\x12).vecsec.gateway.v1.ListCollectionsRequest\x1a*.vecsec.gateway.v1.ListCollectionsResponse\x12Y\n\nListLabels\x12$.vecsec.gateway.v1.ListLabelsRequest\x1a%.vecsec.gateway.v1.ListLabelsResponse\x12h\n\x0fListDocumentIds\x12).vecsec.gateway.v1.ListDocumentIdsRequest\x1a*.vecsec.gateway.v1.ListDocumentIdsResponse\x12_\n\x0cRereadTenant\x12&.vecsec.gateway.v1.RereadTenantRequest\x1a\'.vecsec.gateway.v1.RereadTenantResponse\x12\x62\n\rExplainAccess\x12\'.vecsec.gateway.v1.ExplainAccessRequest\x1a(.vecsec.gateway.v1.ExplainAccessResponse\x12h\n\x0f\x43ountViolations\x12).vecsec.gateway.v1.CountViolationsRequest\x1a*.vecsec.gateway.v1.CountViolationsResponse\x12h\n\x0fGetPolicyStatus\x12).vecsec.gateway.v1.GetPolicyStatusRequest\x1a*.vecsec.gateway.v1.GetPolicyStatusResponse\x12\x65\n\x0eListViolations\x12(.vecsec.gateway.v1.ListViolationsRequest\x1a).vecsec.gateway.v1.ListViolationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'vecsec/gateway/v1/gateway_service.proto\x12\x11vecsec.gateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%vecsec/policy/v1/policy_service.proto\x1a\x1bvecsec/type/v1/access.proto\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\xe8\x02\n\x16SearchDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\x12\x37\n\x08\x66\x61llback\x18\x07 \x01(\x0e\x32\x1b.vecsec.gateway.v1.FallbackB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\x9e\x02\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12.\n\nprovenance\x18\x02 \x01(\x0e\x32\x1a.vecsec.type.v1.Provenance\x12\x32\n\x0bmock_reason\x18\x03 \x01(\x0e\x32\x1d.vecsec.gateway.v1.MockReason\x12\x30\n\x06metric\x18\x04 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x10\n\x08strategy\x18\x07 \x01(\t\"\x80\x02\n\x16ImportDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"y\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\x12\x16\n\x0epolicy_version\x18\x04 \x01(\t\"\xe3\x01\n\x13GetDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"[\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xca\x01\n\x16\x44\x65leteDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\"H\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"Y\n\x16ListCollectionsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\"b\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xplainAccessRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.LabelB\x06\xbaH\x03\xc8\x01\x01\"U\n\x15\x45xplainAccessResponse\x12<\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\'.vecsec.policy.v1.ExplainAccessResponse\"\x82\x02\n\x16\x43ountViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x17\x43ountViolationsResponse\x12\x39\n\x06\x63ounts\x18\x01 \x01(\x0b\x32).vecsec.policy.v1.CountViolationsResponse\"\xdb\x01\n\x16ListDocumentIdsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"`\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\"\x91\x01\n\x11ListLabelsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"q\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\"V\n\x13RereadTenantRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\".\n\x14RereadTenantResponse\x12\x16\n\x0epolicy_version\x18\x01 \x01(\t\"Y\n\x16GetPolicyStatusRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\"T\n\x17GetPolicyStatusResponse\x12\x39\n\x06status\x18\x01 \x01(\x0b\x32).vecsec.policy.v1.GetPolicyStatusResponse\"\xd5\x02\n\x15ListViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1d\n\npage_token\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01\x12\x14\n\x0cnewest_first\x18\x07 \x01(\x08\"S\n\x16ListViolationsResponse\x12\x39\n\x07listing\x18\x01 \x01(\x0b\x32(.vecsec.policy.v1.ListViolationsResponse*J\n\x08\x46\x61llback\x12\x18\n\x14\x46\x41LLBACK_UNSPECIFIED\x10\x00\x12\x11\n\rFALLBACK_MOCK\x10\x01\x12\x11\n\rFALLBACK_NONE\x10\x02*\x83\x01\n\nMockReason\x12\x1b\n\x17MOCK_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14MOCK_REASON_FLAG_OFF\x10\x01\x12 \n\x1cMOCK_REASON_RETRIEVAL_FAILED\x10\x02\x12\x1c\n\x18MOCK_REASON_CIRCUIT_OPEN\x10\x03\x32\xe2\t\n\x0eGatewayService\x12h\n\x0fSearchDocuments\x12).vecsec.gateway.v1.SearchDocumentsRequest\x1a*.vecsec.gateway.v1.SearchDocumentsResponse\x12l\n\x0fImportDocuments\x12).vecsec.gateway.v1.ImportDocumentsRequest\x1a*.vecsec.gateway.v1.ImportDocumentsResponse(\x01\x30\x01\x12_\n\x0cGetDocuments\x12&.vecsec.gateway.v1.GetDocumentsRequest\x1a\'.vecsec.gateway.v1.GetDocumentsResponse\x12h\n\x0f\x44\x65leteDocuments\x12).vecsec.gateway.v1.DeleteDocumentsRequest\x1a*.vecsec.gateway.v1.DeleteDocumentsResponse\x12h\n\x0fListCollections\x12).vecsec.gateway.v1.ListCollectionsRequest\x1a*.vecsec.gateway.v1.ListCollectionsResponse\x12Y\n\nListLabels\x12$.vecsec.gateway.v1.ListLabelsRequest\x1a%.vecsec.gateway.v1.ListLabelsResponse\x12h\n\x0fListDocumentIds\x12).vecsec.gateway.v1.ListDocumentIdsRequest\x1a*.vecsec.gateway.v1.ListDocumentIdsResponse\x12_\n\x0cRereadTenant\x12&.vecsec.gateway.v1.RereadTenantRequest\x1a\'.vecsec.gateway.v1.RereadTenantResponse\x12\x62\n\rExplainAccess\x12\'.vecsec.gateway.v1.ExplainAccessRequest\x1a(.vecsec.gateway.v1.ExplainAccessResponse\x12h\n\x0f\x43ountViolations\x12).vecsec.gateway.v1.CountViolationsRequest\x1a*.vecsec.gateway.v1.CountViolationsResponse\x12h\n\x0fGetPolicyStatus\x12).vecsec.gateway.v1.GetPolicyStatusRequest\x1a*.vecsec.gateway.v1.GetPolicyStatusResponse\x12\x65\n\x0eListViolations\x12(.vecsec.gateway.v1.ListViolationsRequest\x1a).vecsec.gateway.v1.ListViolationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -109,58 +108,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTVIOLATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTVIOLATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTVIOLATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\006r\004\030\200\200\001'
-  _globals['_FALLBACK']._serialized_start=4149
-  _globals['_FALLBACK']._serialized_end=4223
-  _globals['_MOCKREASON']._serialized_start=4226
-  _globals['_MOCKREASON']._serialized_end=4357
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=376
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=736
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=739
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=1025
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=1028
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1284
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1286
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=1407
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=1410
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1637
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1639
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1730
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1733
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1935
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1937
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=2009
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=2011
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=2100
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=2102
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=2200
-  _globals['_EXPLAINACCESSREQUEST']._serialized_start=2203
-  _globals['_EXPLAINACCESSREQUEST']._serialized_end=2388
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=2390
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=2475
-  _globals['_COUNTVIOLATIONSREQUEST']._serialized_start=2478
-  _globals['_COUNTVIOLATIONSREQUEST']._serialized_end=2736
-  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_start=2738
-  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_end=2822
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=2825
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=3044
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=3046
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=3142
-  _globals['_LISTLABELSREQUEST']._serialized_start=3145
-  _globals['_LISTLABELSREQUEST']._serialized_end=3290
-  _globals['_LISTLABELSRESPONSE']._serialized_start=3292
-  _globals['_LISTLABELSRESPONSE']._serialized_end=3405
-  _globals['_REREADTENANTREQUEST']._serialized_start=3407
-  _globals['_REREADTENANTREQUEST']._serialized_end=3493
-  _globals['_REREADTENANTRESPONSE']._serialized_start=3495
-  _globals['_REREADTENANTRESPONSE']._serialized_end=3541
-  _globals['_GETPOLICYSTATUSREQUEST']._serialized_start=3543
-  _globals['_GETPOLICYSTATUSREQUEST']._serialized_end=3632
-  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_start=3634
-  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_end=3718
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=3721
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=4062
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=4064
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=4147
-  _globals['_GATEWAYSERVICE']._serialized_start=4360
-  _globals['_GATEWAYSERVICE']._serialized_end=5610
+  _globals['_FALLBACK']._serialized_start=4120
+  _globals['_FALLBACK']._serialized_end=4194
+  _globals['_MOCKREASON']._serialized_start=4197
+  _globals['_MOCKREASON']._serialized_end=4328
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=347
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=707
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=710
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=996
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=999
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1255
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1257
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=1378
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=1381
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1608
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1610
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1701
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1704
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1906
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1908
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1980
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=1982
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=2071
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=2073
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=2171
+  _globals['_EXPLAINACCESSREQUEST']._serialized_start=2174
+  _globals['_EXPLAINACCESSREQUEST']._serialized_end=2359
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=2361
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=2446
+  _globals['_COUNTVIOLATIONSREQUEST']._serialized_start=2449
+  _globals['_COUNTVIOLATIONSREQUEST']._serialized_end=2707
+  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_start=2709
+  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_end=2793
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=2796
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=3015
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=3017
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=3113
+  _globals['_LISTLABELSREQUEST']._serialized_start=3116
+  _globals['_LISTLABELSREQUEST']._serialized_end=3261
+  _globals['_LISTLABELSRESPONSE']._serialized_start=3263
+  _globals['_LISTLABELSRESPONSE']._serialized_end=3376
+  _globals['_REREADTENANTREQUEST']._serialized_start=3378
+  _globals['_REREADTENANTREQUEST']._serialized_end=3464
+  _globals['_REREADTENANTRESPONSE']._serialized_start=3466
+  _globals['_REREADTENANTRESPONSE']._serialized_end=3512
+  _globals['_GETPOLICYSTATUSREQUEST']._serialized_start=3514
+  _globals['_GETPOLICYSTATUSREQUEST']._serialized_end=3603
+  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_start=3605
+  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_end=3689
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=3692
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=4033
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=4035
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=4118
+  _globals['_GATEWAYSERVICE']._serialized_start=4331
+  _globals['_GATEWAYSERVICE']._serialized_end=5581
 # @@protoc_insertion_point(module_scope)

@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from vecsec.type.v1 import access_pb2 as vecsec_dot_type_dot_v1_dot_access__pb2
 from vecsec.type.v1 import label_pb2 as vecsec_dot_type_dot_v1_dot_label__pb2
 from vecsec.type.v1 import sensitivity_pb2 as vecsec_dot_type_dot_v1_dot_sensitivity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%vecsec/policy/v1/policy_service.proto\x12\x10vecsec.policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bvecsec/type/v1/access.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/sensitivity.proto\"t\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x38\n\x13\x65\x66\x66\x65\x63tive_clearance\x18\x04 \x01(\x0e\x32\x1b.vecsec.type.v1.Sensitivity\"\x88\x01\n\x11PlanAccessRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"\xa6\x01\n\x12PlanAccessResponse\x12\r\n\x05grant\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12(\n\x06\x63\x61ller\x18\x04 \x01(\x0b\x32\x18.vecsec.policy.v1.Caller\x12\x0e\n\x06topics\x18\x05 \x03(\t\"\x90\x02\n\x15\x43heckDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x06labels\x18\x03 \x03(\x0b\x32\x15.vecsec.type.v1.LabelB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12(\n\x16planned_policy_version\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12&\n\nrow_counts\x18\x05 \x03(\rB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07*\x05\x18\xe8\x07(\x01\"l\n\x07Verdict\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.vecsec.type.v1.Decision\x12\x35\n\x0eviolation_type\x18\x02 \x01(\x0e\x32\x1d.vecsec.type.v1.ViolationType\"]\n\x16\x43heckDocumentsResponse\x12+\n\x08verdicts\x18\x01 \x03(\x0b\x32\x19.vecsec.policy.v1.Verdict\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xplainAccessRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.LabelB\x06\xbaH\x03\xc8\x01\x01\"E\n\x0f\x44\x65terminingRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"1\n\rDecidingValue\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\":\n\x06\x43hange\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\"3\n\x06Remedy\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.vecsec.policy.v1.Change\"\xab\x02\n\x15\x45xplainAccessResponse\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.vecsec.type.v1.Decision\x12\x13\n\x0bincident_id\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12<\n\x11\x64\x65termining_rules\x18\x04 \x03(\x0b\x32!.vecsec.policy.v1.DeterminingRule\x12\x38\n\x0f\x64\x65\x63iding_values\x18\x05 \x03(\x0b\x32\x1f.vecsec.policy.v1.DecidingValue\x12*\n\x08remedies\x18\x06 \x03(\x0b\x32\x18.vecsec.policy.v1.Remedy\x12\x15\n\rtried_changes\x18\x07 \x01(\x05\"\x82\x02\n\x16\x43ountViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0eViolationCount\x12\x35\n\x0eviolation_type\x18\x01 \x01(\x0e\x32\x1d.vecsec.type.v1.ViolationType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xc1\x01\n\x17\x43ountViolationsResponse\x12\x34\n\nviolations\x18\x01 \x03(\x0b\x32 .vecsec.policy.v1.ViolationCount\x12\x14\n\x0c\x64\x65nied_count\x18\x02 \x01(\x03\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nreplica_id\x18\x04 \x01(\t\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\"\xd5\x02\n\x15ListViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1d\n\npage_token\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01\x12\x14\n\x0cnewest_first\x18\x07 \x01(\x08\"\xa0\x02\n\tViolation\x12\x35\n\x0eviolation_type\x18\x01 \x01(\x0e\x32\x1d.vecsec.type.v1.ViolationType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bincident_id\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x1b\n\x13requested_tenant_id\x18\x08 \x01(\t\x12&\n\x06\x61\x63tion\x18\t \x01(\x0e\x32\x16.vecsec.type.v1.Action\x12\x16\n\x0epolicy_version\x18\n \x01(\t\"\xa0\x01\n\x16ListViolationsResponse\x12/\n\nviolations\x18\x01 \x03(\x0b\x32\x1b.vecsec.policy.v1.Violation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08has_more\x18\x03 \x01(\x08\x12\x12\n\nreplica_id\x18\x04 \x01(\t\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\"Y\n\x16GetPolicyStatusRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\"k\n\x13ShadowDisagreements\x12\x16\n\x0e\x65ntries_gained\x18\x01 \x01(\x03\x12\x14\n\x0c\x65ntries_lost\x18\x02 \x01(\x03\x12\x13\n\x0brows_gained\x18\x03 \x01(\x03\x12\x11\n\trows_lost\x18\x04 \x01(\x03\"\xff\x01\n\x17GetPolicyStatusResponse\x12\x16\n\x0epolicy_version\x18\x01 \x01(\t\x12-\n\tload_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61ndidate_version\x18\x03 \x01(\t\x12\x13\n\x0bis_promoted\x18\x04 \x01(\x08\x12\x14\n\x0cshadow_share\x18\x05 \x01(\x01\x12<\n\rdisagreements\x18\x06 \x01(\x0b\x32%.vecsec.policy.v1.ShadowDisagreements\x12\x19\n\x11is_reload_failing\x18\x07 \x01(\x08\x32\xe4\x04\n\rPolicyService\x12W\n\nPlanAccess\x12#.vecsec.policy.v1.PlanAccessRequest\x1a$.vecsec.policy.v1.PlanAccessResponse\x12\x63\n\x0e\x43heckDocuments\x12\'.vecsec.policy.v1.CheckDocumentsRequest\x1a(.vecsec.policy.v1.CheckDocumentsResponse\x12`\n\rExplainAccess\x12&.vecsec.policy.v1.ExplainAccessRequest\x1a\'.vecsec.policy.v1.ExplainAccessResponse\x12\x66\n\x0f\x43ountViolations\x12(.vecsec.policy.v1.CountViolationsRequest\x1a).vecsec.policy.v1.CountViolationsResponse\x12\x66\n\x0fGetPolicyStatus\x12(.vecsec.policy.v1.GetPolicyStatusRequest\x1a).vecsec.policy.v1.GetPolicyStatusResponse\x12\x63\n\x0eListViolations\x12\'.vecsec.policy.v1.ListViolationsRequest\x1a(.vecsec.policy.v1.ListViolationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%vecsec/policy/v1/policy_service.proto\x12\x10vecsec.policy.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bvecsec/type/v1/access.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/sensitivity.proto\"t\n\x06\x43\x61ller\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\ttenant_id\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x38\n\x13\x65\x66\x66\x65\x63tive_clearance\x18\x04 \x01(\x0e\x32\x1b.vecsec.type.v1.Sensitivity\"\x88\x01\n\x11PlanAccessRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"\xa6\x01\n\x12PlanAccessResponse\x12\r\n\x05grant\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12(\n\x06\x63\x61ller\x18\x04 \x01(\x0b\x32\x18.vecsec.policy.v1.Caller\x12\x0e\n\x06topics\x18\x05 \x03(\t\"\x90\x02\n\x15\x43heckDocumentsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x06labels\x18\x03 \x03(\x0b\x32\x15.vecsec.type.v1.LabelB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12(\n\x16planned_policy_version\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12&\n\nrow_counts\x18\x05 \x03(\rB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07*\x05\x18\xe8\x07(\x01\"l\n\x07Verdict\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.vecsec.type.v1.Decision\x12\x35\n\x0eviolation_type\x18\x02 \x01(\x0e\x32\x1d.vecsec.type.v1.ViolationType\"]\n\x16\x43heckDocumentsResponse\x12+\n\x08verdicts\x18\x01 \x03(\x0b\x32\x19.vecsec.policy.v1.Verdict\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t\"\xb9\x01\n\x14\x45xplainAccessRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12\x32\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x16.vecsec.type.v1.ActionB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12,\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.LabelB\x06\xbaH\x03\xc8\x01\x01\"E\n\x0f\x44\x65terminingRule\x12\x0f\n\x07rule_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"1\n\rDecidingValue\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\":\n\x06\x43hange\x12\x11\n\tattribute\x18\x01 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\"3\n\x06Remedy\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.vecsec.policy.v1.Change\"\xab\x02\n\x15\x45xplainAccessResponse\x12*\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x18.vecsec.type.v1.Decision\x12\x13\n\x0bincident_id\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12<\n\x11\x64\x65termining_rules\x18\x04 \x03(\x0b\x32!.vecsec.policy.v1.DeterminingRule\x12\x38\n\x0f\x64\x65\x63iding_values\x18\x05 \x03(\x0b\x32\x1f.vecsec.policy.v1.DecidingValue\x12*\n\x08remedies\x18\x06 \x03(\x0b\x32\x18.vecsec.policy.v1.Remedy\x12\x15\n\rtried_changes\x18\x07 \x01(\x05\"\x82\x02\n\x16\x43ountViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0eViolationCount\x12\x35\n\x0eviolation_type\x18\x01 \x01(\x0e\x32\x1d.vecsec.type.v1.ViolationType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xc1\x01\n\x17\x43ountViolationsResponse\x12\x34\n\nviolations\x18\x01 \x03(\x0b\x32 .vecsec.policy.v1.ViolationCount\x12\x14\n\x0c\x64\x65nied_count\x18\x02 \x01(\x03\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nreplica_id\x18\x04 \x01(\t\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\"\xd5\x02\n\x15ListViolationsRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12I\n\x0fviolation_types\x18\x02 \x03(\x0e\x32\x1d.vecsec.type.v1.ViolationTypeB\x11\xbaH\x0e\x92\x01\x0b\x10 \"\x07\x82\x01\x04\x10\x01 \x00\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1d\n\npage_token\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01\x12\x14\n\x0cnewest_first\x18\x07 \x01(\x08\"\xa0\x02\n\tViolation\x12\x35\n\x0eviolation_type\x18\x01 \x01(\x0e\x32\x1d.vecsec.type.v1.ViolationType\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bincident_id\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0f\n\x07subject\x18\x06 \x01(\t\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x1b\n\x13requested_tenant_id\x18\x08 \x01(\t\x12&\n\x06\x61\x63tion\x18\t \x01(\x0e\x32\x16.vecsec.type.v1.Action\x12\x16\n\x0epolicy_version\x18\n \x01(\t\"\xa0\x01\n\x16ListViolationsResponse\x12/\n\nviolations\x18\x01 \x03(\x0b\x32\x1b.vecsec.policy.v1.Violation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08has_more\x18\x03 \x01(\x08\x12\x12\n\nreplica_id\x18\x04 \x01(\t\x12\x16\n\x0epolicy_version\x18\x05 \x01(\t\"Y\n\x16GetPolicyStatusRequest\x12?\n\ttenant_id\x18\x01 \x01(\tB,\xbaH)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\"k\n\x13ShadowDisagreements\x12\x16\n\x0e\x65ntries_gained\x18\x01 \x01(\x03\x12\x14\n\x0c\x65ntries_lost\x18\x02 \x01(\x03\x12\x13\n\x0brows_gained\x18\x03 \x01(\x03\x12\x11\n\trows_lost\x18\x04 \x01(\x03\"\xff\x01\n\x17GetPolicyStatusResponse\x12\x16\n\x0epolicy_version\x18\x01 \x01(\t\x12-\n\tload_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x63\x61ndidate_version\x18\x03 \x01(\t\x12\x13\n\x0bis_promoted\x18\x04 \x01(\x08\x12\x14\n\x0cshadow_share\x18\x05 \x01(\x01\x12<\n\rdisagreements\x18\x06 \x01(\x0b\x32%.vecsec.policy.v1.ShadowDisagreements\x12\x19\n\x11is_reload_failing\x18\x07 \x01(\x08\x32\xe4\x04\n\rPolicyService\x12W\n\nPlanAccess\x12#.vecsec.policy.v1.PlanAccessRequest\x1a$.vecsec.policy.v1.PlanAccessResponse\x12\x63\n\x0e\x43heckDocuments\x12\'.vecsec.policy.v1.CheckDocumentsRequest\x1a(.vecsec.policy.v1.CheckDocumentsResponse\x12`\n\rExplainAccess\x12&.vecsec.policy.v1.ExplainAccessRequest\x1a\'.vecsec.policy.v1.ExplainAccessResponse\x12\x66\n\x0f\x43ountViolations\x12(.vecsec.policy.v1.CountViolationsRequest\x1a).vecsec.policy.v1.CountViolationsResponse\x12\x66\n\x0fGetPolicyStatus\x12(.vecsec.policy.v1.GetPolicyStatusRequest\x1a).vecsec.policy.v1.GetPolicyStatusResponse\x12\x63\n\x0eListViolations\x12\'.vecsec.policy.v1.ListViolationsRequest\x1a(.vecsec.policy.v1.ListViolationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -70,48 +69,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTVIOLATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\006r\004\030\200\200\001'
   _globals['_GETPOLICYSTATUSREQUEST'].fields_by_name['tenant_id']._loaded_options = None
   _globals['_GETPOLICYSTATUSREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\272H)r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$'
-  _globals['_CALLER']._serialized_start=212
-  _globals['_CALLER']._serialized_end=328
-  _globals['_PLANACCESSREQUEST']._serialized_start=331
-  _globals['_PLANACCESSREQUEST']._serialized_end=467
-  _globals['_PLANACCESSRESPONSE']._serialized_start=470
-  _globals['_PLANACCESSRESPONSE']._serialized_end=636
-  _globals['_CHECKDOCUMENTSREQUEST']._serialized_start=639
-  _globals['_CHECKDOCUMENTSREQUEST']._serialized_end=911
-  _globals['_VERDICT']._serialized_start=913
-  _globals['_VERDICT']._serialized_end=1021
-  _globals['_CHECKDOCUMENTSRESPONSE']._serialized_start=1023
-  _globals['_CHECKDOCUMENTSRESPONSE']._serialized_end=1116
-  _globals['_EXPLAINACCESSREQUEST']._serialized_start=1119
-  _globals['_EXPLAINACCESSREQUEST']._serialized_end=1304
-  _globals['_DETERMININGRULE']._serialized_start=1306
-  _globals['_DETERMININGRULE']._serialized_end=1375
-  _globals['_DECIDINGVALUE']._serialized_start=1377
-  _globals['_DECIDINGVALUE']._serialized_end=1426
-  _globals['_CHANGE']._serialized_start=1428
-  _globals['_CHANGE']._serialized_end=1486
-  _globals['_REMEDY']._serialized_start=1488
-  _globals['_REMEDY']._serialized_end=1539
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=1542
-  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=1841
-  _globals['_COUNTVIOLATIONSREQUEST']._serialized_start=1844
-  _globals['_COUNTVIOLATIONSREQUEST']._serialized_end=2102
-  _globals['_VIOLATIONCOUNT']._serialized_start=2104
-  _globals['_VIOLATIONCOUNT']._serialized_end=2190
-  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_start=2193
-  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_end=2386
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=2389
-  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=2730
-  _globals['_VIOLATION']._serialized_start=2733
-  _globals['_VIOLATION']._serialized_end=3021
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=3024
-  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=3184
-  _globals['_GETPOLICYSTATUSREQUEST']._serialized_start=3186
-  _globals['_GETPOLICYSTATUSREQUEST']._serialized_end=3275
-  _globals['_SHADOWDISAGREEMENTS']._serialized_start=3277
-  _globals['_SHADOWDISAGREEMENTS']._serialized_end=3384
-  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_start=3387
-  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_end=3642
-  _globals['_POLICYSERVICE']._serialized_start=3645
-  _globals['_POLICYSERVICE']._serialized_end=4257
+  _globals['_CALLER']._serialized_start=183
+  _globals['_CALLER']._serialized_end=299
+  _globals['_PLANACCESSREQUEST']._serialized_start=302
+  _globals['_PLANACCESSREQUEST']._serialized_end=438
+  _globals['_PLANACCESSRESPONSE']._serialized_start=441
+  _globals['_PLANACCESSRESPONSE']._serialized_end=607
+  _globals['_CHECKDOCUMENTSREQUEST']._serialized_start=610
+  _globals['_CHECKDOCUMENTSREQUEST']._serialized_end=882
+  _globals['_VERDICT']._serialized_start=884
+  _globals['_VERDICT']._serialized_end=992
+  _globals['_CHECKDOCUMENTSRESPONSE']._serialized_start=994
+  _globals['_CHECKDOCUMENTSRESPONSE']._serialized_end=1087
+  _globals['_EXPLAINACCESSREQUEST']._serialized_start=1090
+  _globals['_EXPLAINACCESSREQUEST']._serialized_end=1275
+  _globals['_DETERMININGRULE']._serialized_start=1277
+  _globals['_DETERMININGRULE']._serialized_end=1346
+  _globals['_DECIDINGVALUE']._serialized_start=1348
+  _globals['_DECIDINGVALUE']._serialized_end=1397
+  _globals['_CHANGE']._serialized_start=1399
+  _globals['_CHANGE']._serialized_end=1457
+  _globals['_REMEDY']._serialized_start=1459
+  _globals['_REMEDY']._serialized_end=1510
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_start=1513
+  _globals['_EXPLAINACCESSRESPONSE']._serialized_end=1812
+  _globals['_COUNTVIOLATIONSREQUEST']._serialized_start=1815
+  _globals['_COUNTVIOLATIONSREQUEST']._serialized_end=2073
+  _globals['_VIOLATIONCOUNT']._serialized_start=2075
+  _globals['_VIOLATIONCOUNT']._serialized_end=2161
+  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_start=2164
+  _globals['_COUNTVIOLATIONSRESPONSE']._serialized_end=2357
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_start=2360
+  _globals['_LISTVIOLATIONSREQUEST']._serialized_end=2701
+  _globals['_VIOLATION']._serialized_start=2704
+  _globals['_VIOLATION']._serialized_end=2992
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_start=2995
+  _globals['_LISTVIOLATIONSRESPONSE']._serialized_end=3155
+  _globals['_GETPOLICYSTATUSREQUEST']._serialized_start=3157
+  _globals['_GETPOLICYSTATUSREQUEST']._serialized_end=3246
+  _globals['_SHADOWDISAGREEMENTS']._serialized_start=3248
+  _globals['_SHADOWDISAGREEMENTS']._serialized_end=3355
+  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_start=3358
+  _globals['_GETPOLICYSTATUSRESPONSE']._serialized_end=3613
+  _globals['_POLICYSERVICE']._serialized_start=3616
+  _globals['_POLICYSERVICE']._serialized_end=4228
 # @@protoc_insertion_point(module_scope)

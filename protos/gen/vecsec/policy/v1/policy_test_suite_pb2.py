@@ -22,11 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(vecsec/policy/v1/policy_test_suite.proto\x12\x10vecsec.policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\"a\n\x0fPolicyTestSuite\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x39\n\x05\x63\x61ses\x18\x02 \x03(\x0b\x32 .vecsec.policy.v1.PolicyTestCaseB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\xe8\x02\n\x0ePolicyTestCase\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12<\n\x07\x63\x61llers\x18\x02 \x01(\x0b\x32#.vecsec.policy.v1.PolicyTestCallersB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07\x61\x63tions\x18\x03 \x03(\tB,\xbaH)\x92\x01&\x08\x01\"\"r R\x04readR\x05writeR\x06\x64\x65leteR\tconfigure\x12\x44\n\x07tenants\x18\x04 \x03(\tB3\xbaH0\x92\x01-\x08\x01\")r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12.\n\x04rows\x18\x05 \x01(\x0b\x32 .vecsec.policy.v1.PolicyTestRows\x12?\n\x06\x65xpect\x18\x06 \x01(\x0b\x32\'.vecsec.policy.v1.PolicyTestExpectationB\x06\xbaH\x03\xc8\x01\x01\x12\x0b\n\x03\x64\x61y\x18\x07 \x01(\x05\"\xa2\x01\n\x11PolicyTestCallers\x12\x19\n\x07tenants\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x17\n\x05roles\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12H\n\nclearances\x18\x03 \x03(\tB4\xbaH1\x92\x01.\x08\x01\"*r(R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRET\x12\x0f\n\x07subject\x18\x04 \x01(\t\"\xbb\x01\n\x0ePolicyTestRows\x12\x0f\n\x07tenants\x18\x01 \x03(\t\x12Q\n\rsensitivities\x18\x02 \x03(\tB:\xbaH7\x92\x01\x34\x08\x01\"0r.R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRETR\x04NONE\x12\x18\n\x06topics\x18\x03 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12+\n\nattributes\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xc5\x02\n\x15PolicyTestExpectation\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x16\xbaH\x13r\x11R\x05\x41LLOWR\x08WITHHOLD\x12\r\n\x05rules\x18\x02 \x03(\t\x12\x0f\n\x07no_rule\x18\x03 \x01(\x08\x12y\n\tviolation\x18\x04 \x01(\tBf\xbaHcraR\x00R\x04noneR\x16\x63ross_tenant_violationR\x19\x64ocument_tenant_violationR\x13\x63learance_violationR\x0ftopic_violation:g\xbaHd\x1a\x62\n\x13\x65xpectation.no_rule\x12#either some rules decide or no_rule\x1a&!this.no_rule || size(this.rules) == 0b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(vecsec/policy/v1/policy_test_suite.proto\x12\x10vecsec.policy.v1\x1a\x1cgoogle/protobuf/struct.proto\"a\n\x0fPolicyTestSuite\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x39\n\x05\x63\x61ses\x18\x02 \x03(\x0b\x32 .vecsec.policy.v1.PolicyTestCaseB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\xe8\x02\n\x0ePolicyTestCase\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12<\n\x07\x63\x61llers\x18\x02 \x01(\x0b\x32#.vecsec.policy.v1.PolicyTestCallersB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07\x61\x63tions\x18\x03 \x03(\tB,\xbaH)\x92\x01&\x08\x01\"\"r R\x04readR\x05writeR\x06\x64\x65leteR\tconfigure\x12\x44\n\x07tenants\x18\x04 \x03(\tB3\xbaH0\x92\x01-\x08\x01\")r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12.\n\x04rows\x18\x05 \x01(\x0b\x32 .vecsec.policy.v1.PolicyTestRows\x12?\n\x06\x65xpect\x18\x06 \x01(\x0b\x32\'.vecsec.policy.v1.PolicyTestExpectationB\x06\xbaH\x03\xc8\x01\x01\x12\x0b\n\x03\x64\x61y\x18\x07 \x01(\x05\"\xa2\x01\n\x11PolicyTestCallers\x12\x19\n\x07tenants\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x17\n\x05roles\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12H\n\nclearances\x18\x03 \x03(\tB4\xbaH1\x92\x01.\x08\x01\"*r(R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRET\x12\x0f\n\x07subject\x18\x04 \x01(\t\"\xbb\x01\n\x0ePolicyTestRows\x12\x0f\n\x07tenants\x18\x01 \x03(\t\x12Q\n\rsensitivities\x18\x02 \x03(\tB:\xbaH7\x92\x01\x34\x08\x01\"0r.R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRETR\x04NONE\x12\x18\n\x06topics\x18\x03 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12+\n\nattributes\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xc5\x02\n\x15PolicyTestExpectation\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x16\xbaH\x13r\x11R\x05\x41LLOWR\x08WITHHOLD\x12\r\n\x05rules\x18\x02 \x03(\t\x12\x0f\n\x07no_rule\x18\x03 \x01(\x08\x12y\n\tviolation\x18\x04 \x01(\tBf\xbaHcraR\x00R\x04noneR\x16\x63ross_tenant_violationR\x19\x64ocument_tenant_violationR\x13\x63learance_violationR\x0ftopic_violation:g\xbaHd\x1a\x62\n\x13\x65xpectation.no_rule\x12#either some rules decide or no_rule\x1a&!this.no_rule || size(this.rules) == 0b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,14 +60,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYTESTEXPECTATION'].fields_by_name['violation']._serialized_options = b'\272HcraR\000R\004noneR\026cross_tenant_violationR\031document_tenant_violationR\023clearance_violationR\017topic_violation'
   _globals['_POLICYTESTEXPECTATION']._loaded_options = None
   _globals['_POLICYTESTEXPECTATION']._serialized_options = b'\272Hd\032b\n\023expectation.no_rule\022#either some rules decide or no_rule\032&!this.no_rule || size(this.rules) == 0'
-  _globals['_POLICYTESTSUITE']._serialized_start=121
-  _globals['_POLICYTESTSUITE']._serialized_end=218
-  _globals['_POLICYTESTCASE']._serialized_start=221
-  _globals['_POLICYTESTCASE']._serialized_end=581
-  _globals['_POLICYTESTCALLERS']._serialized_start=584
-  _globals['_POLICYTESTCALLERS']._serialized_end=746
-  _globals['_POLICYTESTROWS']._serialized_start=749
-  _globals['_POLICYTESTROWS']._serialized_end=936
-  _globals['_POLICYTESTEXPECTATION']._serialized_start=939
-  _globals['_POLICYTESTEXPECTATION']._serialized_end=1264
+  _globals['_POLICYTESTSUITE']._serialized_start=92
+  _globals['_POLICYTESTSUITE']._serialized_end=189
+  _globals['_POLICYTESTCASE']._serialized_start=192
+  _globals['_POLICYTESTCASE']._serialized_end=552
+  _globals['_POLICYTESTCALLERS']._serialized_start=555
+  _globals['_POLICYTESTCALLERS']._serialized_end=717
+  _globals['_POLICYTESTROWS']._serialized_start=720
+  _globals['_POLICYTESTROWS']._serialized_end=907
+  _globals['_POLICYTESTEXPECTATION']._serialized_start=910
+  _globals['_POLICYTESTEXPECTATION']._serialized_end=1235
 # @@protoc_insertion_point(module_scope)

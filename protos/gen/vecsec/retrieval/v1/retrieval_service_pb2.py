@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from vecsec.type.v1 import collection_pb2 as vecsec_dot_type_dot_v1_dot_collection__pb2
 from vecsec.type.v1 import document_pb2 as vecsec_dot_type_dot_v1_dot_document__pb2
 from vecsec.type.v1 import filter_pb2 as vecsec_dot_type_dot_v1_dot_filter__pb2
@@ -30,7 +29,7 @@ from vecsec.type.v1 import label_count_pb2 as vecsec_dot_type_dot_v1_dot_label__
 from vecsec.type.v1 import query_pb2 as vecsec_dot_type_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+vecsec/retrieval/v1/retrieval_service.proto\x12\x13vecsec.retrieval.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\x88\x02\n\x16SearchDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\"\x8e\x01\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12\x30\n\x06metric\x18\x02 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x10\n\x08strategy\x18\x03 \x01(\t\"\xd9\x01\n\x16ImportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"a\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\"\xbc\x01\n\x13GetDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"C\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\"\xa3\x01\n\x16\x44\x65leteDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\"2\n\x16ListCollectionsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"J\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\"\xb4\x01\n\x16ListDocumentIdsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"H\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"j\n\x11ListLabelsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"Y\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x13RereadTenantRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"\x16\n\x14RereadTenantResponse2\xe5\x06\n\x10RetrievalService\x12l\n\x0fSearchDocuments\x12+.vecsec.retrieval.v1.SearchDocumentsRequest\x1a,.vecsec.retrieval.v1.SearchDocumentsResponse\x12p\n\x0fImportDocuments\x12+.vecsec.retrieval.v1.ImportDocumentsRequest\x1a,.vecsec.retrieval.v1.ImportDocumentsResponse(\x01\x30\x01\x12\x63\n\x0cGetDocuments\x12(.vecsec.retrieval.v1.GetDocumentsRequest\x1a).vecsec.retrieval.v1.GetDocumentsResponse\x12l\n\x0f\x44\x65leteDocuments\x12+.vecsec.retrieval.v1.DeleteDocumentsRequest\x1a,.vecsec.retrieval.v1.DeleteDocumentsResponse\x12l\n\x0fListCollections\x12+.vecsec.retrieval.v1.ListCollectionsRequest\x1a,.vecsec.retrieval.v1.ListCollectionsResponse\x12]\n\nListLabels\x12&.vecsec.retrieval.v1.ListLabelsRequest\x1a\'.vecsec.retrieval.v1.ListLabelsResponse\x12l\n\x0fListDocumentIds\x12+.vecsec.retrieval.v1.ListDocumentIdsRequest\x1a,.vecsec.retrieval.v1.ListDocumentIdsResponse\x12\x63\n\x0cRereadTenant\x12(.vecsec.retrieval.v1.RereadTenantRequest\x1a).vecsec.retrieval.v1.RereadTenantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+vecsec/retrieval/v1/retrieval_service.proto\x12\x13vecsec.retrieval.v1\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\x88\x02\n\x16SearchDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\"\x8e\x01\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12\x30\n\x06metric\x18\x02 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x10\n\x08strategy\x18\x03 \x01(\t\"\xd9\x01\n\x16ImportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"a\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\"\xbc\x01\n\x13GetDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"C\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\"\xa3\x01\n\x16\x44\x65leteDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\"2\n\x16ListCollectionsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"J\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\"\xb4\x01\n\x16ListDocumentIdsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"H\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"j\n\x11ListLabelsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"Y\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x13RereadTenantRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"\x16\n\x14RereadTenantResponse2\xe5\x06\n\x10RetrievalService\x12l\n\x0fSearchDocuments\x12+.vecsec.retrieval.v1.SearchDocumentsRequest\x1a,.vecsec.retrieval.v1.SearchDocumentsResponse\x12p\n\x0fImportDocuments\x12+.vecsec.retrieval.v1.ImportDocumentsRequest\x1a,.vecsec.retrieval.v1.ImportDocumentsResponse(\x01\x30\x01\x12\x63\n\x0cGetDocuments\x12(.vecsec.retrieval.v1.GetDocumentsRequest\x1a).vecsec.retrieval.v1.GetDocumentsResponse\x12l\n\x0f\x44\x65leteDocuments\x12+.vecsec.retrieval.v1.DeleteDocumentsRequest\x1a,.vecsec.retrieval.v1.DeleteDocumentsResponse\x12l\n\x0fListCollections\x12+.vecsec.retrieval.v1.ListCollectionsRequest\x1a,.vecsec.retrieval.v1.ListCollectionsResponse\x12]\n\nListLabels\x12&.vecsec.retrieval.v1.ListLabelsRequest\x1a\'.vecsec.retrieval.v1.ListLabelsResponse\x12l\n\x0fListDocumentIds\x12+.vecsec.retrieval.v1.ListDocumentIdsRequest\x1a,.vecsec.retrieval.v1.ListDocumentIdsResponse\x12\x63\n\x0cRereadTenant\x12(.vecsec.retrieval.v1.RereadTenantRequest\x1a).vecsec.retrieval.v1.RereadTenantResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -83,38 +82,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLABELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_REREADTENANTREQUEST'].fields_by_name['grant']._loaded_options = None
   _globals['_REREADTENANTREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=253
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=517
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=520
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=662
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=665
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=882
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=884
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=981
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=984
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1172
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1174
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1241
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1244
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1407
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1409
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1457
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=1459
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=1509
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=1511
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1585
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=1588
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=1768
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=1770
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=1842
-  _globals['_LISTLABELSREQUEST']._serialized_start=1844
-  _globals['_LISTLABELSREQUEST']._serialized_end=1950
-  _globals['_LISTLABELSRESPONSE']._serialized_start=1952
-  _globals['_LISTLABELSRESPONSE']._serialized_end=2041
-  _globals['_REREADTENANTREQUEST']._serialized_start=2043
-  _globals['_REREADTENANTREQUEST']._serialized_end=2090
-  _globals['_REREADTENANTRESPONSE']._serialized_start=2092
-  _globals['_REREADTENANTRESPONSE']._serialized_end=2114
-  _globals['_RETRIEVALSERVICE']._serialized_start=2117
-  _globals['_RETRIEVALSERVICE']._serialized_end=2986
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=224
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=488
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=491
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=633
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=636
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=853
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=855
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=952
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=955
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1143
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1145
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1212
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1215
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1378
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1380
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1428
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=1430
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=1480
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=1482
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1556
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=1559
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=1739
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=1741
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=1813
+  _globals['_LISTLABELSREQUEST']._serialized_start=1815
+  _globals['_LISTLABELSREQUEST']._serialized_end=1921
+  _globals['_LISTLABELSRESPONSE']._serialized_start=1923
+  _globals['_LISTLABELSRESPONSE']._serialized_end=2012
+  _globals['_REREADTENANTREQUEST']._serialized_start=2014
+  _globals['_REREADTENANTREQUEST']._serialized_end=2061
+  _globals['_REREADTENANTRESPONSE']._serialized_start=2063
+  _globals['_REREADTENANTRESPONSE']._serialized_end=2085
+  _globals['_RETRIEVALSERVICE']._serialized_start=2088
+  _globals['_RETRIEVALSERVICE']._serialized_end=2957
 # @@protoc_insertion_point(module_scope)

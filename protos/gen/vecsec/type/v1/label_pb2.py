@@ -22,12 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from vecsec.type.v1 import sensitivity_pb2 as vecsec_dot_type_dot_v1_dot_sensitivity__pb2
 from vecsec.type.v1 import value_pb2 as vecsec_dot_type_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/label.proto\x12\x0evecsec.type.v1\x1a\x1b\x62uf/validate/validate.proto\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\xb5\x04\n\x05Label\x12\x1a\n\ttenant_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12:\n\x0bsensitivity\x18\x02 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x06topics\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10 \"\x04r\x02\x18@\x12\xe9\x02\n\nattributes\x18\x04 \x03(\x0b\x32%.vecsec.type.v1.Label.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/label.proto\x12\x0evecsec.type.v1\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\xb5\x04\n\x05Label\x12\x1a\n\ttenant_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12:\n\x0bsensitivity\x18\x02 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x06topics\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10 \"\x04r\x02\x18@\x12\xe9\x02\n\nattributes\x18\x04 \x03(\x0b\x32%.vecsec.type.v1.Label.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,8 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABEL'].fields_by_name['topics']._serialized_options = b'\272H\013\222\001\010\020 \"\004r\002\030@'
   _globals['_LABEL'].fields_by_name['attributes']._loaded_options = None
   _globals['_LABEL'].fields_by_name['attributes']._serialized_options = b'\272H\251\002\232\001\245\002\020\020\"\032r\0302\026^[a-z][a-z0-9_]{0,62}$*\204\002\272\001\200\002\n\016attribute.size\022_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\032\214\001size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)'
-  _globals['_LABEL']._serialized_start=138
-  _globals['_LABEL']._serialized_end=703
-  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_start=631
-  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_end=703
+  _globals['_LABEL']._serialized_start=109
+  _globals['_LABEL']._serialized_end=674
+  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_start=602
+  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_end=674
 # @@protoc_insertion_point(module_scope)

@@ -22,10 +22,9 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/value.proto\x12\x0evecsec.type.v1\x1a\x1b\x62uf/validate/validate.proto\"\xc4\x01\n\x05Value\x12 \n\x0cstring_value\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 H\x00\x12\x17\n\rinteger_value\x18\x02 \x01(\x03H\x00\x12\x1f\n\x0cnumber_value\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x12\x17\n\rboolean_value\x18\x04 \x01(\x08H\x00\x12\x37\n\x11string_list_value\x18\x05 \x01(\x0b\x32\x1a.vecsec.type.v1.StringListH\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"-\n\nStringList\x12\x1f\n\x06values\x18\x01 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10@\"\x05r\x03\x18\x80\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/value.proto\x12\x0evecsec.type.v1\"\xc4\x01\n\x05Value\x12 \n\x0cstring_value\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 H\x00\x12\x17\n\rinteger_value\x18\x02 \x01(\x03H\x00\x12\x1f\n\x0cnumber_value\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x12\x17\n\rboolean_value\x18\x04 \x01(\x08H\x00\x12\x37\n\x11string_list_value\x18\x05 \x01(\x0b\x32\x1a.vecsec.type.v1.StringListH\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"-\n\nStringList\x12\x1f\n\x06values\x18\x01 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\x10@\"\x05r\x03\x18\x80\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,8 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALUE'].fields_by_name['number_value']._serialized_options = b'\272H\004\022\002@\001'
   _globals['_STRINGLIST'].fields_by_name['values']._loaded_options = None
   _globals['_STRINGLIST'].fields_by_name['values']._serialized_options = b'\272H\014\222\001\t\020@\"\005r\003\030\200\002'
-  _globals['_VALUE']._serialized_start=76
-  _globals['_VALUE']._serialized_end=272
-  _globals['_STRINGLIST']._serialized_start=274
-  _globals['_STRINGLIST']._serialized_end=319
+  _globals['_VALUE']._serialized_start=47
+  _globals['_VALUE']._serialized_end=243
+  _globals['_STRINGLIST']._serialized_start=245
+  _globals['_STRINGLIST']._serialized_end=290
 # @@protoc_insertion_point(module_scope)
