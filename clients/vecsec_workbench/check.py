@@ -13,8 +13,7 @@ from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.options import JsonOption
 from vecsec_cli.terminal_text import plain
 from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.policy_files import survey_policy_source
-from vecsec_policy.problems import Problems
+from vecsec_policy.policy_files import Problems, survey_policy_source
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.findings import Finding, Severity, count
 from vecsec_workbench.lint import lint

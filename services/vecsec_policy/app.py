@@ -23,7 +23,6 @@ from vecsec_policy.audit_file import AuditFile, running_audit_file
 from vecsec_policy.audit_health import running_audit_health
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
-from vecsec_policy.engine_caches import engine_caches
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.metrics import PolicyMetrics
@@ -38,7 +37,7 @@ from vecsec_policy.shadowing import Shadow
 from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.status import StatusReader
-from vecsec_policy.version_metrics import VersionMetrics
+from vecsec_policy.version_metrics import VersionMetrics, engine_caches
 from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
 from vecsec_policy.violations import ViolationLedger
 

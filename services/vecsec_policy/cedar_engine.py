@@ -21,10 +21,9 @@ from vecsec_policy import cedar_bounds, cedar_entities, residual_json
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, add_rule, check_names, read_rule
 from vecsec_policy.dependence import asks_who, attributes_asked_for
 from vecsec_policy.label_shapes import LabelShapes
-from vecsec_policy.policy_files import PolicySource, SourcedPolicy
+from vecsec_policy.policy_files import PolicySource, Problems, SourcedPolicy
 from vecsec_policy.policy_sets import in_slices, policies_about
 from vecsec_policy.principals import Caller, Role, Tenant
-from vecsec_policy.problems import Problems
 from vecsec_policy.rules import Rule, Verdict, gravest
 
 _REMEMBERED_SURROUNDINGS = 1_000

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
@@ -16,12 +16,47 @@ from vecsec_chassis.labels import Sensitivity
 from vecsec_policy.cedar_text import PolicyText, split_policies
 from vecsec_policy.positioned_yaml import Positioned, read_text
 from vecsec_policy.principals import Role, Tenant
-from vecsec_policy.problems import Problems
 
 SCHEMA_FILE = "schema.cedarschema"
 _DATA_SUFFIXES = (".yaml", ".yml", ".json")
 _ROLE_FLAGS = ("reads_across_tenants", "ignores_topic_scope", "ignores_clearance")
 _ROLE_FIELDS = frozenset({"operations", "max_clearance", *_ROLE_FLAGS})
+
+
+class Problems:
+    """What is wrong with a policy folder, in the order in which it was found; each complaint is one line with file,
+    line and reason. A start names the first, `vecsec policy check` all of them.
+
+    As a context (`with problems:`) it notes a complaint that the block ends with, and what follows the block goes on.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, StartupError):
+            return False
+        self.note(str(error))
+        return True
+
+    def note(self, complaint: str) -> None:
+        """Note a complaint."""
+        self.found.append(complaint)
+
+    def raise_first(self) -> None:
+        """End here if anything is wrong.
+
+        Raises:
+            StartupError: the first complaint, and how many more there are.
+        """
+        if not self.found:
+            return
+        more = len(self.found) - 1
+        raise StartupError(self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else ""))
 
 
 @dataclass(frozen=True, slots=True)

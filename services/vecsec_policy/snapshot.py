@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from vecsec_policy.cedar_engine import CedarEngine, CheckedRules, PlanKey
 from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.principals import Role, Tenant
-from vecsec_policy.rollout import Rollout
+from vecsec_policy.rollout_file import Rollout
 
 
 @dataclass(frozen=True, slots=True)
