@@ -74,14 +74,32 @@ def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
     )
 
 
+@cached(
+    LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda label: 2 * label.weight),
+    key=lambda serialized, field="label": serialized,
+    info=True,
+)
+def label_from_bytes(serialized: bytes, field: str = "label") -> Label:
+    """As `label_from_proto`, of a message's bytes and remembered by these. So equal labels are mostly one object, which
+    knows its hash and is found in tables without comparing.
+
+    Raises:
+        InvalidRequest: as `label_from_proto`.
+    """
+    return label_from_proto(label_pb2.Label.FromString(serialized), field)
+
+
 @cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda message: 2 * label_from_proto(message).weight), info=True)
 def label_message(label: Label) -> label_pb2.Label:
     """The message of a label; remembered and shared, so it may be put into other messages but not changed."""
     return label_to_proto(label)
 
 
-CACHES: Mapping[str, Callable[[], CacheUse]] = {"label_messages": label_message.cache_info}
-"""How this module's cache is used, by its name in metrics."""
+CACHES: Mapping[str, Callable[[], CacheUse]] = {
+    "label_messages": label_message.cache_info,
+    "labels_read": label_from_bytes.cache_info,
+}
+"""How this module's caches are used, by their names in metrics."""
 
 
 def label_to_proto(label: Label) -> label_pb2.Label:

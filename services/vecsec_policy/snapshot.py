@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vecsec_policy.cedar_engine import CedarEngine, CheckedRules, PlanKey
+from vecsec_policy.days import day_of
 from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.principals import Role, Tenant
 from vecsec_policy.rollout_file import Rollout
@@ -40,6 +41,11 @@ class PolicySnapshot:
     def of(cls, checked: CheckedPolicy) -> "PolicySnapshot":
         """Compile a policy that was checked. In a thread of its own it keeps nobody waiting."""
         return cls(checked.version, CedarEngine(checked.rules, checked.plans), checked.roles, checked.tenants)
+
+    def day(self, now: float) -> int | None:
+        """The day at a time in seconds since the epoch, if the rules ask for it: others are spared deciding everything
+        anew at midnight."""
+        return day_of(now) if self.engine.asks_for_the_day else None
 
     @property
     def checked(self) -> CheckedPolicy:

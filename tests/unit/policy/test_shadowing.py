@@ -52,7 +52,7 @@ class Service:
 
     def check(self, who: Identity, *labels: Label) -> None:
         standing = decide_entry(self.current, who, "tenant_a", Action.READ, now=0.0)
-        self.shadow.checked(standing, labels, decide_rows(standing, labels))
+        self.shadow.checked(standing, dict(zip(labels, decide_rows(standing, labels), strict=True)))
 
     async def catch_up(self) -> None:
         task = asyncio.create_task(self.shadow.run())
