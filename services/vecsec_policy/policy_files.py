@@ -13,7 +13,7 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.identifiers import TOPIC, is_tenant_id
 from vecsec_chassis.labels import Sensitivity
-from vecsec_policy.cedar_text import PolicyText, split_policies
+from vecsec_policy.cedar_text import SourcedPolicy, split_policies
 from vecsec_policy.positioned_yaml import Positioned, read_text
 from vecsec_policy.principals import Role, Tenant
 
@@ -57,19 +57,6 @@ class Problems:
             return
         more = len(self.found) - 1
         raise StartupError(self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else ""))
-
-
-@dataclass(frozen=True, slots=True)
-class SourcedPolicy:
-    """One policy and the file it comes from."""
-
-    path: Path
-    policy: PolicyText
-
-    @property
-    def place(self) -> str:
-        """`file:line`, as editors understand it."""
-        return f"{self.path}:{self.policy.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +110,7 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
             version=_content_hash(texts),
             schema_path=paths.schema,
             schema_text=texts[paths.schema],
-            policies=tuple(
-                SourcedPolicy(path, policy) for path in paths.rules for policy in split_policies(texts[path])
-            ),
+            policies=tuple(policy for path in paths.rules for policy in split_policies(path, texts[path])),
             roles=MappingProxyType(_read_roles(paths.roles, texts[paths.roles], problems, places)),
             tenants=MappingProxyType(_read_tenants(paths.tenants, texts[paths.tenants], problems, places)),
             places=MappingProxyType(places),
