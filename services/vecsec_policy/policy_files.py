@@ -4,7 +4,7 @@ Only the files' own form is checked here; what needs Cedar itself is checked by 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -93,7 +93,7 @@ def folder_version(folder: Path) -> str:
     Raises:
         StartupError: if a file is missing or cannot be read.
     """
-    return _content_hash(_texts(_paths(folder)))
+    return _content_hash(_texts(folder))
 
 
 def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | None:
@@ -102,44 +102,32 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
     Roles and tenants that are wrong are left out of the answer, so it may decide only if nothing was noted.
     """
     with problems:
-        paths = _paths(folder)
-        # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
-        texts = _texts(paths)
+        texts = _texts(folder)
+        schema, *rules, roles, tenants = texts
         places: dict[str, str] = {}
         return PolicySource(
             version=_content_hash(texts),
-            schema_path=paths.schema,
-            schema_text=texts[paths.schema],
-            policies=tuple(policy for path in paths.rules for policy in split_policies(path, texts[path])),
-            roles=MappingProxyType(_read_roles(paths.roles, texts[paths.roles], problems, places)),
-            tenants=MappingProxyType(_read_tenants(paths.tenants, texts[paths.tenants], problems, places)),
+            schema_path=schema,
+            schema_text=texts[schema],
+            policies=tuple(policy for path in rules for policy in split_policies(path, texts[path])),
+            roles=MappingProxyType(_read_roles(roles, texts[roles], problems, places)),
+            tenants=MappingProxyType(_read_tenants(tenants, texts[tenants], problems, places)),
             places=MappingProxyType(places),
         )
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    """The files of a policy folder."""
-
-    schema: Path
-    rules: Sequence[Path]
-    roles: Path
-    tenants: Path
-
-
-def _paths(folder: Path) -> _Paths:
+def _texts(folder: Path) -> dict[Path, str]:
+    """The files of a policy folder: schema, rules (one or more), roles, tenants, in this order. Each is read once, so
+    that the version is the hash of exactly what is parsed, also while somebody saves."""
     if not folder.is_dir():
         reason = "a file, not the folder of a policy" if folder.is_file() else "no such folder"
         raise StartupError(f"{folder}: {reason}")
     rules = sorted(folder.glob("*.cedar"))
     if not rules:
         raise StartupError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
-    return _Paths(folder / SCHEMA_FILE, rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
-
-
-def _texts(paths: _Paths) -> dict[Path, str]:
-    return {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
+    paths = (folder / SCHEMA_FILE, *rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
+    return {path: read_text(path) for path in paths}
 
 
 def _data_file(folder: Path, name: str) -> Path:
