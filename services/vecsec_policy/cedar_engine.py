@@ -99,19 +99,6 @@ class CedarEngine:
         self._residual_lookups, self._place_lookups, self._surroundings_lookups = Lookups(), Lookups(), Lookups()
 
     @classmethod
-    def compile(cls, source: PolicySource) -> "CedarEngine":
-        """Parse everything and check it against the schema.
-
-        Raises:
-            StartupError: in one line with file, line and reason.
-        """
-        problems = Problems()
-        engine = cls.survey(source, problems)
-        problems.raise_first()
-        assert engine is not None, "nothing was wrong"
-        return engine
-
-    @classmethod
     def survey(cls, source: PolicySource, problems: Problems) -> "CedarEngine | None":
         """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `problems`."""
         names_are_known = not problems.found

@@ -74,19 +74,6 @@ class PolicySource:
     """Where each role and tenant stands, as `file:line`, by `role/<name>` and `tenant/<id>`."""
 
 
-def load_policy_source(folder: Path) -> PolicySource:
-    """Read a policy folder.
-
-    Raises:
-        StartupError: in one line with file, line and reason.
-    """
-    problems = Problems()
-    source = survey_policy_source(folder, problems)
-    problems.raise_first()
-    assert source is not None, "nothing was wrong"
-    return source
-
-
 def folder_version(folder: Path) -> str:
     """The version that a policy folder has, whether or not its files are correct.
 

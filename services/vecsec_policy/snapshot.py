@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from vecsec_policy.cedar_engine import CedarEngine, CheckedRules, PlanKey
 from vecsec_policy.days import day_of
-from vecsec_policy.policy_files import load_policy_source
+from vecsec_policy.policy_files import PolicySource, Problems, survey_policy_source
 from vecsec_policy.principals import Role, Tenant
 from vecsec_policy.rollout_file import Rollout
 
@@ -60,8 +60,21 @@ def load_snapshot(folder: Path) -> PolicySnapshot:
     Raises:
         StartupError: in one line with file, line and reason.
     """
-    source = load_policy_source(folder)
-    return PolicySnapshot(source.version, CedarEngine.compile(source), source.roles, source.tenants)
+    problems = Problems()
+    _, policy = survey_policy(folder, problems)
+    problems.raise_first()
+    assert policy is not None, "nothing was wrong"
+    return policy
+
+
+def survey_policy(folder: Path, problems: Problems) -> tuple[PolicySource | None, PolicySnapshot | None]:
+    """Read, check and compile a policy folder and note all that is wrong with it: what could be read, and the policy if
+    nothing is wrong."""
+    source = survey_policy_source(folder, problems)
+    engine = None if source is None else CedarEngine.survey(source, problems)
+    if source is None or engine is None:
+        return source, None
+    return source, PolicySnapshot(source.version, engine, source.roles, source.tenants)
 
 
 @dataclass(frozen=True, slots=True)
