@@ -12,10 +12,8 @@ from vecsec_cli import output
 from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.options import JsonOption
 from vecsec_cli.terminal_text import plain
-from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.policy_files import survey_policy_source
-from vecsec_policy.problems import Problems
-from vecsec_policy.snapshot import PolicySnapshot
+from vecsec_policy.policy_files import Problems
+from vecsec_policy.snapshot import survey_policy
 from vecsec_workbench.findings import Finding, Severity, count
 from vecsec_workbench.lint import lint
 from vecsec_workbench.policy_folder import PACKAGED
@@ -67,12 +65,10 @@ def check(
 def examine(folder: Path) -> Report:
     """Look at everything; the warnings only if there are no errors."""
     problems = Problems()
-    source = survey_policy_source(folder, problems)
-    engine = CedarEngine.survey(source, problems) if source is not None else None
-    if source is None or engine is None:
+    source, policy = survey_policy(folder, problems)
+    if source is None or policy is None:
         version = source.version if source is not None else ""
         return Report([Finding.from_complaint(complaint) for complaint in problems.found], version)
-    policy = PolicySnapshot(source.version, engine, source.roles, source.tenants)
     findings, space, found = lint(folder, source, policy)
     return Report(
         findings,
@@ -80,7 +76,7 @@ def examine(folder: Path) -> Report:
         found.decisions,
         space.is_complete and found.is_complete,
         {role: sorted(actions) for role, actions in sorted(found.crossing.items())},
-        () if found.is_complete else sorted(engine.rules.keys() - found.deciding),
+        () if found.is_complete else sorted(policy.engine.rules.keys() - found.deciding),
     )
 
 

@@ -12,7 +12,7 @@ from vecsec_cli.gateway_session import GatewayOptions, open_session
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
 from vecsec_cli.run_file import read_run_file
 from vecsec_client import PolicyStatus
-from vecsec_policy.rollout import Rollout
+from vecsec_policy.rollout_file import Rollout
 from vecsec_policy.snapshot import load_snapshot
 from vecsec_workbench.rollout_state import RolloutState, promoted_to
 from vecsec_workbench.service_word import ServiceWord, ask_metrics

@@ -8,7 +8,7 @@ import typer
 from vecsec_cli import output
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
-from vecsec_policy.rollout import Rollout
+from vecsec_policy.rollout_file import Rollout
 from vecsec_workbench.rollout_state import RolloutState, promoted_to
 
 _SEE = "`vecsec policy status` shows when the running service has taken it, within seconds"

@@ -15,8 +15,7 @@ from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.service_settings import operator_settings
 from vecsec_cli.state_directory import StateDirectory
-from vecsec_policy.rollout import Rollout
-from vecsec_policy.rollout_file import read_rollout, rollout_text
+from vecsec_policy.rollout_file import Rollout, read_rollout, rollout_text
 from vecsec_workbench.policy_folder import load
 
 

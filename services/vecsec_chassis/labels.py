@@ -15,7 +15,8 @@ _BYTES_OF_AN_EMPTY_LABEL = 512
 _BYTES_OF_A_TEXT = 136
 """Its header and its place in a set or tuple."""
 _BYTES_OF_A_SET = 216
-_BYTES_OF_A_CHARACTER = 4
+_BYTES_OF_A_CHARACTER = 12
+"""Four in the text, four in its UTF-8, which Python keeps once it was asked for, and four in the message."""
 
 
 class Sensitivity(IntEnum):
@@ -48,6 +49,8 @@ class Label:
     """Further attributes that the Cedar schema declares, sorted by name."""
     _attribute_types: tuple[type, ...] = field(init=False, repr=False, default=())
     _hash: int = field(init=False, repr=False, compare=False, default=0)
+    serialized: bytes = field(init=False, repr=False, compare=False, default=b"")
+    """Its message, once `wire.label_bytes` was asked for it."""
 
     def __hash__(self) -> int:
         """Kept, for a label is a key of several tables in every call."""
@@ -75,7 +78,8 @@ class Label:
 
     @property
     def weight(self) -> int:
-        """How many bytes of memory the label takes, at most (texts are taken for the widest), for bounds of caches."""
+        """How many bytes of memory the label takes with its message, at most (texts are taken for the widest), for
+        bounds of caches."""
         texts = [self.tenant_id, *self.topics]
         sets = 1
         for name, value in self.attributes:

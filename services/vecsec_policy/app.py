@@ -17,13 +17,11 @@ from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_policy import audit
 from vecsec_policy.audit import Auditor
 from vecsec_policy.audit_file import AuditFile, running_audit_file
 from vecsec_policy.audit_health import running_audit_health
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
-from vecsec_policy.engine_caches import engine_caches
 from vecsec_policy.explaining import AccessExplainer
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.metrics import PolicyMetrics
@@ -38,7 +36,7 @@ from vecsec_policy.shadowing import Shadow
 from vecsec_policy.signing import RotatingSigner
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.status import StatusReader
-from vecsec_policy.version_metrics import VersionMetrics
+from vecsec_policy.version_metrics import VersionMetrics, engine_caches
 from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
 from vecsec_policy.violations import ViolationLedger
 
@@ -139,7 +137,7 @@ def _deciding(
 ) -> _Deciding:
     in_force, signer = watched.reload.in_force, watched.signer
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
-    auditor = Auditor(audit_log.file, may_decide=lambda: not refuses or audit_log.file.is_recording)
+    auditor = Auditor(audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
     ledger = ViolationLedger(metrics)
     gate = EntryGate(in_force, ledger, auditor)
     shadow_counts = ShadowCounts(telemetry.meter)
@@ -168,7 +166,6 @@ def _deciding(
         in_force.on_change(forget)
     caches: dict[str, Callable[[], CacheUse]] = {
         **wire.CACHES,
-        **audit.CACHES,
         **engine_caches(in_force),
         "standings": lambda: gate.lookups,
         "grants_signed": lambda: planner.lookups,

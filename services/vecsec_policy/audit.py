@@ -1,19 +1,14 @@
 """The audit record: one JSON object a line for each decision. It holds labels and ids, never content or tokens."""
 
 import json
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
-
-from cachetools import LRUCache, cached
+from typing import Protocol, TypeAlias
 
 from vecsec_chassis.access import Action, Identity, ViolationType
-from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AuditUnavailable
 from vecsec_chassis.labels import Label, rule_attributes
@@ -22,10 +17,10 @@ from vecsec_policy.rules import Verdict
 
 DECISION = "decision"
 """The kind of the records of decisions; the log itself adds records of other kinds."""
-_REMEMBERED_LABELS_BYTES = 8 * 1024 * 1024
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 """`json.dumps` would make one for each record, which takes longer than encoding it."""
 _RETRY_AFTER_SECONDS = 1.0
+_BYTES_OF_A_DECISION = 512
 _NO_VIOLATIONS: Mapping[ViolationType, int] = {}
 
 
@@ -49,6 +44,35 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DecidedLabel:
+    """The rules' word on rows with one label, with the JSON that records have of it."""
+
+    label: Label
+    verdict: Verdict
+    _before_count: str
+    _behind_count: str
+
+    @classmethod
+    def of(cls, label: Label, verdict: Verdict) -> "DecidedLabel":
+        """A label decided. Its JSON is most of a record and is made here, for what is remembered is recorded often."""
+        text = json.dumps(rule_attributes(label), sort_keys=True, separators=(",", ":"))
+        reason = "" if verdict.allowed else _reason(verdict)
+        return cls(label, verdict, f'{{"label":{text},"row_count":', f"{reason}}}")
+
+    def to_json(self, row_count: int) -> str:
+        """What a record says of so many rows."""
+        return f"{self._before_count}{row_count}{self._behind_count}"
+
+    def weight(self) -> int:
+        """How many bytes of memory it takes, at most, for bounds of caches."""
+        return _BYTES_OF_A_DECISION + self.label.weight + len(self._before_count) + len(self._behind_count)
+
+
+DecidedRows: TypeAlias = tuple[DecidedLabel, int]
+"""Rows that share a label, and how many they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRecord:
     """One decision. `request_id` leads to logs and traces, `incident_id` is what a refused caller may quote."""
 
@@ -69,14 +93,14 @@ class AuditRecord:
     """What was counted, and how often."""
     remembered: bool = False
     """Whether a grant that was signed before was given out again."""
-    allowed: Sequence[Label] = ()
-    """The rows that were allowed, a label each; like the withheld ones they are written once a label, with their
-    number, for a tenant has few labels. With the labels the decision can be made again, under another policy."""
-    withheld: Sequence[tuple[Label, Verdict]] = ()
-    """The rows that were withheld."""
+    rows: Sequence[DecidedRows] = ()
+    """The rows that were allowed or withheld, each label once with their number, for a tenant has few labels. With the
+    labels the decision can be made again, under another policy."""
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
+        allowed = [rows for rows in self.rows if rows[0].verdict.allowed]
+        withheld = [rows for rows in self.rows if not rows[0].verdict.allowed]
         fields = _ENCODER.encode(
             {
                 "kind": DECISION,
@@ -96,16 +120,11 @@ class AuditRecord:
                 "rule_ids": list(self.rule_ids),
                 "violations": {violation.value: count for violation, count in self.violations.items()},
                 "remembered": self.remembered,
-                "allowed_count": len(self.allowed),
-                "withheld_count": len(self.withheld),
+                "allowed_count": row_count(allowed),
+                "withheld_count": row_count(withheld),
             }
         )
-        # The labels' JSON, which is most of the work, is remembered; so these lists are put together as texts.
-        allowed = ",".join(_rows(label, count, "") for label, count in Counter(self.allowed).items())
-        withheld = ",".join(
-            _rows(label, count, _reason(verdict)) for (label, verdict), count in Counter(self.withheld).items()
-        )
-        return f'{fields[:-1]},"allowed":[{allowed}],"withheld":[{withheld}]}}'
+        return f'{fields[:-1]},"allowed":[{_rows_json(allowed)}],"withheld":[{_rows_json(withheld)}]}}'
 
 
 class Record(Protocol):
@@ -131,9 +150,9 @@ class Auditor:
         trail: AuditTrail,
         clock: Callable[[], float] = time.time,
         *,
-        may_decide: Callable[[], bool] = lambda: True,
+        may_decide: Callable[[], bool] | None = None,
     ) -> None:
-        """`may_decide` says whether decisions may be made now, for those that cannot be recorded might not."""
+        """`may_decide` says whether decisions may be made now, where those that cannot be recorded may not."""
         self._trail = trail
         self._clock = clock
         self._may_decide = may_decide
@@ -144,7 +163,7 @@ class Auditor:
         Raises:
             AuditUnavailable: if they cannot be recorded, and none are to be made then.
         """
-        if not self._may_decide():
+        if self._may_decide is not None and not self._may_decide():
             raise AuditUnavailable(
                 "decisions cannot be recorded now, so none are made; try again in a moment",
                 retry_after=_RETRY_AFTER_SECONDS,
@@ -162,8 +181,7 @@ class Auditor:
         rule_ids: Sequence[str] = (),
         violations: Mapping[ViolationType, int] = _NO_VIOLATIONS,
         remembered: bool = False,
-        allowed: Sequence[Label] = (),
-        withheld: Sequence[tuple[Label, Verdict]] = (),
+        rows: Sequence[DecidedRows] = (),
     ) -> str:
         """Record a decision and return its incident id."""
         incident_id = unique_id()
@@ -180,8 +198,7 @@ class Auditor:
             rule_ids=rule_ids,
             violations=violations,
             remembered=remembered,
-            allowed=allowed,
-            withheld=withheld,
+            rows=rows,
         )
         self._trail.append(record)
         return incident_id
@@ -192,20 +209,15 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def _rows(label: Label, row_count: int, reason: str) -> str:
-    return f'{{"label":{_label_json(label)},"row_count":{row_count}{reason}}}'
+def row_count(rows: Iterable[DecidedRows]) -> int:
+    """How many rows they are altogether."""
+    return sum(count for _, count in rows)
+
+
+def _rows_json(rows: Sequence[DecidedRows]) -> str:
+    return ",".join([decided.to_json(count) for decided, count in rows])
 
 
 def _reason(verdict: Verdict) -> str:
     violation = verdict.violation.value if verdict.violation is not None else None
     return f',"violation_type":{json.dumps(violation)},"rule_ids":{json.dumps(verdict.rule_ids)}'
-
-
-@cached(LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=len), lock=threading.Lock(), info=True)
-def _label_json(label: Label) -> str:
-    """The label's canonical JSON, in ASCII."""
-    return json.dumps(rule_attributes(label), sort_keys=True, separators=(",", ":"))
-
-
-CACHES: Mapping[str, Callable[[], CacheUse]] = {"audited_labels": _label_json.cache_info}
-"""How this module's cache is used, by its name in metrics."""

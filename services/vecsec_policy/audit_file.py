@@ -55,7 +55,7 @@ class AuditFile:
         """Called from the writing thread when records can no longer be written, and when they can again."""
         self.on_written: Callable[[], None] = lambda: None
         """Called from the writing thread when more is on the disk."""
-        metrics.watch_audit(lambda: self._log.head.sequence, lambda: self.is_recording)
+        metrics.watch_audit(lambda: self._log.head.sequence, self.is_recording)
 
     @property
     def replica_id(self) -> str:
@@ -72,7 +72,6 @@ class AuditFile:
         """The newest record on the disk."""
         return self._log.head
 
-    @property
     def is_recording(self) -> bool:
         """Whether the last attempt to write went well."""
         return not self._is_failing

@@ -25,7 +25,7 @@ async def running_audit_health(audit_file: AuditFile, health: Health, *, refuses
     async def show() -> None:
         while True:
             changed.clear()
-            recording = audit_file.is_recording
+            recording = audit_file.is_recording()
             await health.set_serving(recording, AUDIT)
             if refuses:
                 await health.set_serving(recording)

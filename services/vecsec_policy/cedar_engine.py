@@ -5,7 +5,7 @@ refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -18,13 +18,20 @@ from vecsec_chassis.cache_metrics import CacheUse, Lookups
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Label
 from vecsec_policy import cedar_bounds, cedar_entities, residual_json
-from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED, add_rule, check_names, read_rule
-from vecsec_policy.dependence import asks_who, attributes_asked_for
+from vecsec_policy.cedar_rules import (
+    LABEL_NOT_IN_SCHEMA,
+    RULE_FAILED,
+    add_rule,
+    check_names,
+    in_slices,
+    policies_about,
+    read_rule,
+)
+from vecsec_policy.cedar_text import SourcedPolicy
 from vecsec_policy.label_shapes import LabelShapes
-from vecsec_policy.policy_files import PolicySource, SourcedPolicy
-from vecsec_policy.policy_sets import in_slices, policies_about
+from vecsec_policy.policy_files import PolicySource, Problems
 from vecsec_policy.principals import Caller, Role, Tenant
-from vecsec_policy.problems import Problems
+from vecsec_policy.rule_mentions import asks_who, attributes_asked_for
 from vecsec_policy.rules import Rule, Verdict, gravest
 
 _REMEMBERED_SURROUNDINGS = 1_000
@@ -92,31 +99,21 @@ class CedarEngine:
         self._residual_lookups, self._place_lookups, self._surroundings_lookups = Lookups(), Lookups(), Lookups()
 
     @classmethod
-    def compile(cls, source: PolicySource) -> "CedarEngine":
-        """Parse everything and check it against the schema.
-
-        Raises:
-            StartupError: in one line with file, line and reason.
-        """
-        problems = Problems()
-        engine = cls.survey(source, problems)
-        problems.raise_first()
-        assert engine is not None, "nothing was wrong"
-        return engine
-
-    @classmethod
     def survey(cls, source: PolicySource, problems: Problems) -> "CedarEngine | None":
         """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `problems`."""
         names_are_known = not problems.found
         schema = None
         with problems:
             schema = _parse_schema(source)
+        parsed = [(sourced, _parsed(sourced)) for sourced in source.policies]
         rules: dict[str, Rule] = {}
         policies: dict[str, dict[str, Any]] = {}
-        all_are_valid = schema is not None and _all_are_valid(source.policies, schema)
-        for sourced in source.policies:
+        texts = [sourced.text for sourced, policy in parsed if isinstance(policy, dict)]
+        all_are_valid = schema is not None and _are_valid(texts, schema)
+        for sourced, policy in parsed:
             with problems:
-                policy = _parse_policy(sourced)
+                if isinstance(policy, StartupError):
+                    raise policy
                 rule = read_rule(sourced, policy)
                 add_rule(rules, rule)
                 policies[rule.rule_id] = policy
@@ -318,10 +315,23 @@ def _parse_schema(source: PolicySource) -> cedarpy.Schema:
         raise StartupError(f"{source.schema_path}: {_one_line(error)}") from error
 
 
-def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
-    cedar_bounds.check_policy(sourced.place, sourced.policy.text)
+def _parsed(sourced: SourcedPolicy) -> dict[str, Any] | StartupError:
+    """A policy, or why it is none, to be told in its turn. What is a policy here can be given to Cedar's validator."""
     try:
-        parsed = json.loads(cedarpy.policies_to_json_str(sourced.policy.text))
+        return _parse_policy(sourced)
+    except StartupError as complaint:
+        return complaint
+
+
+def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
+    """The one door to Cedar for policies: no other of its parsers is given a text that did not come through here.
+
+    Raises:
+        StartupError: if it is out of bounds, or not one policy.
+    """
+    cedar_bounds.check_policy(sourced.place, sourced.text)
+    try:
+        parsed = json.loads(cedarpy.policies_to_json_str(sourced.text))
     except ValueError as error:
         raise StartupError(f"{sourced.place}: in the policy that starts here: {_one_line(error)}") from error
     if parsed["templates"]:
@@ -333,18 +343,13 @@ def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
     return policies[0]
 
 
-def _all_are_valid(policies: Sequence[SourcedPolicy], schema: cedarpy.Schema) -> bool:
+def _are_valid(texts: Iterable[str], schema: cedarpy.Schema) -> bool:
     """Whether all policies fit the schema: asked at once it takes a third of the time, and is usually so."""
-    try:
-        for each in policies:
-            cedar_bounds.check_policy(each.place, each.policy.text)
-    except StartupError:
-        return False
-    return cedarpy.validate_policies("\n".join(each.policy.text for each in policies), schema).validation_passed
+    return cedarpy.validate_policies("\n".join(texts), schema).validation_passed
 
 
 def _validate(sourced: SourcedPolicy, schema: cedarpy.Schema, problems: Problems) -> None:
-    for error in cedarpy.validate_policies(sourced.policy.text, schema).errors:
+    for error in cedarpy.validate_policies(sourced.text, schema).errors:
         reason = _one_line(error.error).removeprefix("for policy `policy0`, ")
         problems.note(f"{sourced.place}: against the schema: {reason}")
 

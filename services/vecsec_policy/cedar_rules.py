@@ -1,16 +1,17 @@
-"""Turns the policies of a folder into rules with a name, a meaning and a place.
+"""Turns the policies of a folder into rules with a name, a meaning and a place, and into sets that decide alike.
 
 Works on Cedar's JSON policy format; `cedar_engine` does the parsing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from vecsec_chassis.access import ViolationType
 from vecsec_chassis.errors import StartupError
 from vecsec_policy.cedar_entities import DOCUMENT_TYPE, ROLE_TYPE, TENANT_TYPE
-from vecsec_policy.policy_files import SourcedPolicy
+from vecsec_policy.cedar_text import SourcedPolicy
 from vecsec_policy.principals import Role, Tenant
 from vecsec_policy.rule_mentions import entities_named, mentions_of
 from vecsec_policy.rules import COUNTED_BY_RULES, Effect, Rule
@@ -21,6 +22,9 @@ LABEL_NOT_IN_SCHEMA = "label-not-in-schema"
 """Stands among the determining rules where a label does not fit the schema's Document."""
 
 _RULE_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
+_KEPT_ANNOTATIONS = ("violation",)
+"""A residual carries it. Descriptions are for people, who get them from the rules."""
+_ANYTHING = {"op": "All"}
 
 
 def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
@@ -44,7 +48,7 @@ def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
         effect=effect,
         description=annotations.get("description", ""),
         violation=violation,
-        text=sourced.policy.text,
+        text=sourced.text,
         source=sourced.place,
         mentions=mentions_of(policy),
     )
@@ -78,9 +82,37 @@ def check_names(
             raise StartupError(f"{sourced.place}: the tenants file lists no tenant {name!r}")
 
 
+def policies_about(resource_type: str, policies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The policies whose scope (`resource is ...`) does not rule out this type of resource. The others never apply to
+    it, and leaving them out saves a third of the time. In those that stay, the scope says nothing that is not known."""
+    applicable = {
+        policy_id: _without_what_is_known(resource_type, policy)
+        for policy_id, policy in policies.items()
+        if policy["resource"].get("entity_type", resource_type) == resource_type
+    }
+    return {"staticPolicies": applicable, "templates": {}, "templateLinks": []}
+
+
+def in_slices(policy_set: Mapping[str, Any], size: int) -> Iterator[dict[str, Any]]:
+    """The same policies as several sets of at most `size`."""
+    policies = iter(policy_set["staticPolicies"].items())
+    while some := dict(islice(policies, size)):
+        yield {**policy_set, "staticPolicies": some}
+
+
 def _read_violation(sourced: SourcedPolicy, name: str | None) -> ViolationType | None:
     if name is None:
         return None
     if name not in {violation.value for violation in COUNTED_BY_RULES}:
         raise StartupError(f"{sourced.place}: unknown @violation({name!r}); known are {', '.join(COUNTED_BY_RULES)}")
     return ViolationType(name)
+
+
+def _without_what_is_known(resource_type: str, policy: Mapping[str, Any]) -> dict[str, Any]:
+    annotations = policy.get("annotations", {})
+    is_known = policy["resource"] == {"op": "is", "entity_type": resource_type}
+    return {
+        **policy,
+        "resource": _ANYTHING if is_known else policy["resource"],
+        "annotations": {name: annotations[name] for name in _KEPT_ANNOTATIONS if name in annotations},
+    }

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,9 +11,9 @@ from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.cache_metrics import Lookups
-from vecsec_chassis.labels import AttributeValue, Label, told_apart
+from vecsec_chassis.labels import AttributeValue, Label
 from vecsec_chassis.tracing import note
-from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.audit import AuditedCall, Auditor, DecidedLabel, DecidedRows, Outcome, row_count
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
 from vecsec_policy.days import day_before, start_of
 from vecsec_policy.deciding import Standing
@@ -23,35 +23,23 @@ from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
 _REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024
-"""Callers may ask about labels that they make up, so it is bytes that are bounded: some 40,000 usual labels."""
-_BYTES_OF_A_VERDICT = 512
+"""Callers may ask about labels that they make up, so it is bytes that are bounded: some 30,000 usual labels."""
 _PLANNED_YESTERDAY_SECONDS = 60.0
 """Grants end with the day where rules ask for it; a call that began then may take so much longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedRows:
-    """One verdict a row, in the order of the labels."""
+    """One verdict a label."""
 
-    verdicts: Sequence[Verdict]
+    verdicts: Mapping[Label, Verdict]
     policy_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What is remembered."""
-
-    label: Label
-    verdict: Verdict
-
-    def weight(self) -> int:
-        return _BYTES_OF_A_VERDICT + self.label.weight
 
 
 class Shadow(Protocol):
     """Sees how rows were decided, for a candidate policy to decide them too."""
 
-    def checked(self, standing: Standing, labels: Sequence[Label], verdicts: Sequence[Verdict]) -> None:
+    def checked(self, standing: Standing, verdicts: Mapping[Label, Verdict]) -> None:
         """Note how rows were decided; never raises, never waits."""
         ...
 
@@ -80,7 +68,7 @@ class RowChecker:
         self.lookups = Lookups()
         """For how many labels a verdict was at hand."""
 
-    def forget(self) -> LRUCache[tuple[Standing, Label], _Decided]:
+    def forget(self) -> LRUCache[tuple[Standing, Label], DecidedLabel]:
         """Decide everything anew from now on; what was remembered, which is keyed by standing anyway."""
         outdated, self._verdicts = self._verdicts, _empty_memory()
         return outdated
@@ -96,23 +84,26 @@ class RowChecker:
         identity: Identity,
         tenant_id: str,
         action: Action,
-        labels: Sequence[Label],
+        rows: Mapping[Label, int],
         *,
         planned_policy_version: str,
     ) -> CheckedRows:
-        """Decide rows that a plan of `planned_policy_version` (empty: of none) let through.
+        """Decide rows that a plan of `planned_policy_version` (empty: of none) let through; `rows` says how many have
+        each label.
 
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
         """
         standing = self._gate.admit(AuditedCall.CHECK, identity, tenant_id, action)
-        verdicts = await self._decide(standing, labels)
-        withheld = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if not verdict.allowed]
+        decided = [(each, rows[each.label]) for each in await self._decide(standing, rows)]
+        withheld = [(each, count) for each, count in decided if not each.verdict.allowed]
+        withheld_count = row_count(withheld)
+        allowed_count = row_count(decided) - withheld_count
         counts = self._violations(standing, withheld, planned_policy_version) if withheld else {}
         for violation, count in counts.items():
             self._ledger.violation(violation, identity, tenant_id, count=count)
-        self._metrics.rows_decided(len(verdicts) - len(withheld), len(withheld))
-        note(allowed_count=len(verdicts) - len(withheld), withheld_count=len(withheld), policy=standing.policy.version)
+        self._metrics.rows_decided(allowed_count, withheld_count)
+        note(allowed_count=allowed_count, withheld_count=withheld_count, policy=standing.policy.version)
         self._auditor.record(
             AuditedCall.CHECK,
             Outcome.ALLOWED,
@@ -122,44 +113,42 @@ class RowChecker:
             policy_version=standing.policy.version,
             rule_ids=standing.entry.rule_ids,
             violations=counts,
-            allowed=[label for label, verdict in zip(labels, verdicts, strict=True) if verdict.allowed],
-            withheld=withheld,
+            rows=decided,
         )
+        verdicts = {each.label: each.verdict for each, _ in decided}
         if self._shadow is not None:
-            self._shadow.checked(standing, labels, verdicts)
+            self._shadow.checked(standing, verdicts)
         return CheckedRows(verdicts, standing.policy.version)
 
     def _violations(
-        self, standing: Standing, withheld: Sequence[tuple[Label, Verdict]], planned_policy_version: str
+        self, standing: Standing, withheld: Sequence[DecidedRows], planned_policy_version: str
     ) -> Mapping[ViolationType, int]:
         """What is to be counted of withheld rows."""
-        counts = Counter(verdict.violation for _, verdict in withheld if verdict.violation is not None)
+        counts: Counter[ViolationType] = Counter()
+        for each, count in withheld:
+            if each.verdict.violation is not None:
+                counts[each.verdict.violation] += count
         if planned_policy_version == standing.policy.version:
             counts += Counter({ViolationType.PLAN_CHECK_DIVERGENCE: self._divergent(standing, withheld)})
         return counts
 
-    def _divergent(self, standing: Standing, withheld: Sequence[tuple[Label, Verdict]]) -> int:
+    def _divergent(self, standing: Standing, withheld: Sequence[DecidedRows]) -> int:
         """How many of these rows no plan by the same policy may have let through. Shortly after midnight the plan may
         be of yesterday, and the rules may have said something else then."""
         caller = standing.caller
         if caller.today is None or self._clock() - start_of(caller.today) > _PLANNED_YESTERDAY_SECONDS:
-            return len(withheld)
+            return row_count(withheld)
         yesterday = replace(caller, today=day_before(caller.today))
         verdicts = standing.policy.engine.decide_rows(
-            yesterday, standing.target, standing.action, [label for label, _ in withheld]
+            yesterday, standing.target, standing.action, [each.label for each, _ in withheld]
         )
-        return sum(not verdict.allowed for verdict in verdicts)
+        return row_count(rows for rows, verdict in zip(withheld, verdicts, strict=True) if not verdict.allowed)
 
-    async def _decide(self, standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
-        distinct, places = told_apart(labels)
-        decided: dict[Label, Verdict] = {}
-        new = []
-        for label in distinct:
-            try:
-                decided[label] = self._verdicts[standing, label].verdict
-            except KeyError:
-                new.append(label)
-        self.lookups.hits += len(decided)
+    async def _decide(self, standing: Standing, labels: Iterable[Label]) -> Iterable[DecidedLabel]:
+        """Each label decided, in order."""
+        decided = {label: self._verdicts.get((standing, label)) for label in labels}
+        new = [label for label, known in decided.items() if known is None]
+        self.lookups.hits += len(decided) - len(new)
         self.lookups.misses += len(new)
         engine = standing.policy.engine
         for start in range(0, len(new), engine.rows_at_once):
@@ -168,11 +157,9 @@ class RowChecker:
             batch = new[start : start + engine.rows_at_once]
             verdicts = engine.decide_rows(standing.caller, standing.target, standing.action, batch)
             for label, verdict in zip(batch, verdicts, strict=True):
-                decided[label] = verdict
+                decided[label] = self._verdicts[standing, label] = DecidedLabel.of(label, verdict)
                 self._note_attributes(label, verdict)
-                self._verdicts[standing, label] = _Decided(label, verdict)
-        verdict_at = [decided[label] for label in distinct]
-        return [verdict_at[place] for place in places]
+        return [each for each in decided.values() if each is not None]
 
     def _note_attributes(self, label: Label, verdict: Verdict) -> None:
         if LABEL_NOT_IN_SCHEMA in verdict.rule_ids:
@@ -181,5 +168,5 @@ class RowChecker:
             self._attributes.setdefault((name, type(value)), value)
 
 
-def _empty_memory() -> LRUCache[tuple[Standing, Label], _Decided]:
-    return LRUCache(_REMEMBERED_VERDICTS_BYTES, getsizeof=_Decided.weight)
+def _empty_memory() -> LRUCache[tuple[Standing, Label], DecidedLabel]:
+    return LRUCache(_REMEMBERED_VERDICTS_BYTES, getsizeof=DecidedLabel.weight)

@@ -7,9 +7,15 @@ from typing import Protocol, TypeVar
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
-from vecsec_policy.page_tokens import Cursor, PageToken
 from vecsec_policy.standing import EntryGate
-from vecsec_policy.violation_queries import ListedViolation, ViolationCounts, ViolationFilter, ViolationQueries
+from vecsec_policy.violation_queries import (
+    Cursor,
+    ListedViolation,
+    PageToken,
+    ViolationCounts,
+    ViolationFilter,
+    ViolationQueries,
+)
 
 _DEFAULT_PAGE_SIZE = 100
 

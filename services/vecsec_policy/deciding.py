@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import UnknownTenant
 from vecsec_chassis.labels import Label
-from vecsec_policy.days import day_of
 from vecsec_policy.principals import Caller, Tenant, resolve_caller
 from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
@@ -37,17 +36,12 @@ def decide_entry(policy: PolicySnapshot, identity: Identity, tenant_id: str, act
         UnknownTenant: if the caller's own tenant is unknown to the policy, or if the tenant asked for is and the
             caller may enter any.
     """
-    caller = resolve_caller(identity, policy.roles, policy.tenants, day_asked_for(policy, now))
+    caller = resolve_caller(identity, policy.roles, policy.tenants, policy.day(now))
     target = policy.tenants.get(tenant_id, Tenant(tenant_id, frozenset()))
     entry, configuring = policy.engine.decide_entry(caller, target, (action, Action.CONFIGURE))
     if tenant_id not in policy.tenants and (entry.allowed or configuring.allowed):
         raise UnknownTenant(tenant_id)  # to those only who may enter any tenant: to others it looks like a foreign one
     return Standing(policy, identity, caller, target, action, entry, may_configure=configuring.allowed)
-
-
-def day_asked_for(policy: PolicySnapshot, now: float) -> int | None:
-    """The day, for policies that ask for it: others are spared deciding everything anew at midnight."""
-    return day_of(now) if policy.engine.asks_for_the_day else None
 
 
 def decide_rows(standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:

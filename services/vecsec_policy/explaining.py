@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.labels import Label
-from vecsec_policy.audit import AuditedCall, Auditor, Outcome
+from vecsec_policy.audit import AuditedCall, Auditor, DecidedLabel, Outcome
 from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA, RULE_FAILED
 from vecsec_policy.deciding import Standing, decide_rows
 from vecsec_policy.deciding_values import DecidingValue, deciding_values
@@ -72,8 +72,7 @@ class AccessExplainer:
             policy_version=standing.policy.version,
             rule_ids=verdict.rule_ids,
             violations={} if standing.entry.violation is None else {standing.entry.violation: 1},
-            allowed=(label,) if verdict.allowed else (),
-            withheld=() if verdict.allowed else ((label, verdict),),
+            rows=[(DecidedLabel.of(label, verdict), 1)],
         )
         if not standing.may_configure:
             return Explanation(verdict.allowed, incident_id, standing.policy.version, ())

@@ -1,7 +1,7 @@
 """The policy service on the wire: messages to values, values to messages, nothing decided."""
 
-from collections.abc import Sequence
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,6 +11,7 @@ from vecsec_chassis import wire
 from vecsec_chassis.calls import current_identity
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.interception import Context
+from vecsec_chassis.labels import Label
 from vecsec_policy.checking import RowChecker
 from vecsec_policy.counting import ViolationReports
 from vecsec_policy.explaining import AccessExplainer
@@ -66,18 +67,19 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: policy_service_pb2.CheckDocumentsRequest, context: Context
     ) -> policy_service_pb2.CheckDocumentsResponse:
         """Decide each row again, by the policy in force now."""
-        labels = [wire.label_from_proto(label, f"labels[{number}]") for number, label in enumerate(request.labels)]
-        row_counts = _row_counts(request)
+        labels = [
+            wire.label_from_bytes(label.SerializeToString(), f"labels[{number}]")
+            for number, label in enumerate(request.labels)
+        ]
         checked = await self._checker.check(
             current_identity(),
             request.tenant_id,
             wire.action_from_proto(request.action),
-            [label for label, count in zip(labels, row_counts, strict=True) for _ in range(count)],
+            _rows(labels, request.row_counts),
             planned_policy_version=request.planned_policy_version,
         )
-        first_rows = [0, *accumulate(row_counts)][: len(labels)]
         return policy_service_pb2.CheckDocumentsResponse(
-            verdicts=[_verdict(checked.verdicts[row]) for row in first_rows], policy_version=checked.policy_version
+            verdicts=[_verdict(checked.verdicts[label]) for label in labels], policy_version=checked.policy_version
         )
 
     async def ExplainAccess(  # noqa: N802
@@ -202,23 +204,24 @@ def _violation(violation: ListedViolation) -> policy_service_pb2.Violation:
     )
 
 
-def _row_counts(request: policy_service_pb2.CheckDocumentsRequest) -> Sequence[int]:
-    """How many rows each label stands for.
+def _rows(labels: Sequence[Label], row_counts: Sequence[int]) -> Mapping[Label, int]:
+    """How many rows have each label; no counts mean one row a label.
 
     Raises:
         InvalidRequest: if the counts are not one a label, or too many altogether.
     """
-    if not request.row_counts:
-        return [1] * len(request.labels)
-    if len(request.row_counts) != len(request.labels):
+    if not row_counts:
+        return Counter(labels)
+    if len(row_counts) != len(labels):
         raise InvalidRequest.of(
-            "row_counts", f"has {len(request.row_counts)} numbers for {len(request.labels)} labels; send one a label"
+            "row_counts", f"has {len(row_counts)} numbers for {len(labels)} labels; send one a label"
         )
-    if sum(request.row_counts) > _MAXIMUM_ROWS:
-        raise InvalidRequest.of(
-            "row_counts", f"are {sum(request.row_counts)} rows; at most {_MAXIMUM_ROWS} are checked"
-        )
-    return request.row_counts
+    if sum(row_counts) > _MAXIMUM_ROWS:
+        raise InvalidRequest.of("row_counts", f"are {sum(row_counts)} rows; at most {_MAXIMUM_ROWS} are checked")
+    rows: dict[Label, int] = {}
+    for label, row_count in zip(labels, row_counts, strict=True):
+        rows[label] = rows.get(label, 0) + row_count
+    return rows
 
 
 def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:

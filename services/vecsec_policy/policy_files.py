@@ -4,19 +4,18 @@ Only the files' own form is checked here; what needs Cedar itself is checked by 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.identifiers import TOPIC, is_tenant_id
 from vecsec_chassis.labels import Sensitivity
-from vecsec_policy.cedar_text import PolicyText, split_policies
+from vecsec_policy.cedar_text import SourcedPolicy, split_policies
 from vecsec_policy.positioned_yaml import Positioned, read_text
 from vecsec_policy.principals import Role, Tenant
-from vecsec_policy.problems import Problems
 
 SCHEMA_FILE = "schema.cedarschema"
 _DATA_SUFFIXES = (".yaml", ".yml", ".json")
@@ -24,17 +23,40 @@ _ROLE_FLAGS = ("reads_across_tenants", "ignores_topic_scope", "ignores_clearance
 _ROLE_FIELDS = frozenset({"operations", "max_clearance", *_ROLE_FLAGS})
 
 
-@dataclass(frozen=True, slots=True)
-class SourcedPolicy:
-    """One policy and the file it comes from."""
+class Problems:
+    """What is wrong with a policy folder, in the order in which it was found; each complaint is one line with file,
+    line and reason. A start names the first, `vecsec policy check` all of them.
 
-    path: Path
-    policy: PolicyText
+    As a context (`with problems:`) it notes a complaint that the block ends with, and what follows the block goes on.
+    """
 
-    @property
-    def place(self) -> str:
-        """`file:line`, as editors understand it."""
-        return f"{self.path}:{self.policy.line}"
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, StartupError):
+            return False
+        self.note(str(error))
+        return True
+
+    def note(self, complaint: str) -> None:
+        """Note a complaint."""
+        self.found.append(complaint)
+
+    def raise_first(self) -> None:
+        """End here if anything is wrong.
+
+        Raises:
+            StartupError: the first complaint, and how many more there are.
+        """
+        if not self.found:
+            return
+        more = len(self.found) - 1
+        raise StartupError(self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +74,13 @@ class PolicySource:
     """Where each role and tenant stands, as `file:line`, by `role/<name>` and `tenant/<id>`."""
 
 
-def load_policy_source(folder: Path) -> PolicySource:
-    """Read a policy folder.
-
-    Raises:
-        StartupError: in one line with file, line and reason.
-    """
-    problems = Problems()
-    source = survey_policy_source(folder, problems)
-    problems.raise_first()
-    assert source is not None, "nothing was wrong"
-    return source
-
-
 def folder_version(folder: Path) -> str:
     """The version that a policy folder has, whether or not its files are correct.
 
     Raises:
         StartupError: if a file is missing or cannot be read.
     """
-    return _content_hash(_texts(_paths(folder)))
+    return _content_hash(_texts(folder))
 
 
 def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | None:
@@ -80,46 +89,32 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
     Roles and tenants that are wrong are left out of the answer, so it may decide only if nothing was noted.
     """
     with problems:
-        paths = _paths(folder)
-        # Each file is read once, so that the version is the hash of exactly what is parsed, also while somebody saves.
-        texts = _texts(paths)
+        texts = _texts(folder)
+        schema, *rules, roles, tenants = texts
         places: dict[str, str] = {}
         return PolicySource(
             version=_content_hash(texts),
-            schema_path=paths.schema,
-            schema_text=texts[paths.schema],
-            policies=tuple(
-                SourcedPolicy(path, policy) for path in paths.rules for policy in split_policies(texts[path])
-            ),
-            roles=MappingProxyType(_read_roles(paths.roles, texts[paths.roles], problems, places)),
-            tenants=MappingProxyType(_read_tenants(paths.tenants, texts[paths.tenants], problems, places)),
+            schema_path=schema,
+            schema_text=texts[schema],
+            policies=tuple(policy for path in rules for policy in split_policies(path, texts[path])),
+            roles=MappingProxyType(_read_roles(roles, texts[roles], problems, places)),
+            tenants=MappingProxyType(_read_tenants(tenants, texts[tenants], problems, places)),
             places=MappingProxyType(places),
         )
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    """The files of a policy folder."""
-
-    schema: Path
-    rules: Sequence[Path]
-    roles: Path
-    tenants: Path
-
-
-def _paths(folder: Path) -> _Paths:
+def _texts(folder: Path) -> dict[Path, str]:
+    """The files of a policy folder: schema, rules (one or more), roles, tenants, in this order. Each is read once, so
+    that the version is the hash of exactly what is parsed, also while somebody saves."""
     if not folder.is_dir():
         reason = "a file, not the folder of a policy" if folder.is_file() else "no such folder"
         raise StartupError(f"{folder}: {reason}")
     rules = sorted(folder.glob("*.cedar"))
     if not rules:
         raise StartupError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
-    return _Paths(folder / SCHEMA_FILE, rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
-
-
-def _texts(paths: _Paths) -> dict[Path, str]:
-    return {path: read_text(path) for path in (paths.schema, *paths.rules, paths.roles, paths.tenants)}
+    paths = (folder / SCHEMA_FILE, *rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
+    return {path: read_text(path) for path in paths}
 
 
 def _data_file(folder: Path, name: str) -> Path:

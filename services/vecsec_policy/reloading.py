@@ -8,12 +8,10 @@ from typing import Any
 
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.server import Health
-from vecsec_policy.first_files import first_rollout, first_snapshot
 from vecsec_policy.policy_files import folder_version
 from vecsec_policy.recent_plans import RecentPlans
 from vecsec_policy.reload_report import Part, ReloadReport, ReloadResult
-from vecsec_policy.rollout import Rollout
-from vecsec_policy.rollout_file import read_rollout
+from vecsec_policy.rollout_file import Rollout, read_rollout
 from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.trying import TrialFailed, tried
 from vecsec_policy.watching import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
@@ -26,6 +24,32 @@ _SECONDS_UNTIL_TRIED_AGAIN = 30.0
 
 Guard = Callable[[PolicySnapshot], None]
 """Raises StartupError where a policy, correct in itself, must not replace the one in force."""
+
+
+def first_snapshot(folder: Path) -> PolicySnapshot:
+    """The policy at the start, when there is no last good one.
+
+    Raises:
+        StartupError: naming the setting, and file and line of what is wrong.
+    """
+    try:
+        return load_snapshot(folder)
+    except StartupError as complaint:
+        raise StartupError(
+            f"VECSEC_POLICY_DIR: {complaint}; correct it: `vecsec policy check {folder}` lists all that is wrong"
+        ) from complaint
+
+
+def first_rollout(path: Path) -> Rollout | None:
+    """What is rolled out at the start; None if there is no file.
+
+    Raises:
+        StartupError: naming the setting, and file and line of what is wrong.
+    """
+    try:
+        return read_rollout(path)
+    except StartupError as complaint:
+        raise StartupError(f"VECSEC_POLICY_ROLLOUT_FILE: {complaint}; correct it, or take it away") from complaint
 
 
 class _SecondThoughts:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Expression = dict[str, Any]
-"""One node: its operator as the only key, and its operands."""
+from vecsec_policy.rule_mentions import Expression, with_operands
 
 _UNKNOWN_RESOURCE: Expression = {"unknown": [{"Value": "resource"}]}
 _RESOURCE: Expression = {"Var": "resource"}
@@ -104,22 +103,13 @@ def _truth(expression: Expression, known: Known) -> Expression:
 def _specialise(expression: Expression, known: Known) -> Expression:
     """Name the unknown resource, answer what is known of its type, and write out the variables that are known."""
     ((operator, operands),) = expression.items()
-    if operator == "Value":
-        return expression  # a constant; text that looks like an expression must not be touched
     if operator == "unknown":
         return _RESOURCE if expression == _UNKNOWN_RESOURCE else _absent(operands[0]["Value"], known)
     if operator == "Var":
         return known.variables.get(operands, expression)
     if operator == "is" and operands["left"] == _UNKNOWN_RESOURCE and "in" not in operands:
         return _TRUE if operands["entity_type"] == known.resource_type else _FALSE
-    if isinstance(operands, list):  # the members of a set, the arguments of a function
-        return {operator: [_specialise(operand, known) for operand in operands]}
-    return {
-        operator: {
-            name: _specialise(operand, known) if isinstance(operand, dict) else operand
-            for name, operand in operands.items()
-        }
-    }
+    return with_operands(expression, lambda operand: _specialise(operand, known))
 
 
 def _absent(name: str, known: Known) -> Expression:

@@ -6,7 +6,7 @@ find the interpreter free; what there is no time for is dropped and counted.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -18,7 +18,7 @@ from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.labels import Label
 from vecsec_policy.audit import AuditTrail
-from vecsec_policy.deciding import Standing, day_asked_for, decide_entry, decide_rows
+from vecsec_policy.deciding import Standing, decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
 from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
 from vecsec_policy.shadow_record import ShadowRecord
@@ -84,11 +84,10 @@ class Shadow:
         """Note that a plan was asked for."""
         self._note(identity, tenant_id, action, None)
 
-    def checked(self, standing: Standing, labels: Sequence[Label], verdicts: Sequence[Verdict]) -> None:
+    def checked(self, standing: Standing, verdicts: Mapping[Label, Verdict]) -> None:
         """Note how rows were decided."""
         if self._policy.arrangement.candidate is not None:
-            rows = tuple(dict(zip(labels, verdicts, strict=True)).items())
-            self._note(standing.identity, standing.target.tenant_id, standing.action, rows)
+            self._note(standing.identity, standing.target.tenant_id, standing.action, tuple(verdicts.items()))
 
     def forget(self) -> LRUCache[tuple[Standing, Label], Verdict]:
         """Forget what other versions decided; what that was."""
@@ -142,7 +141,7 @@ class Shadow:
 
     def _standing(self, policy: PolicySnapshot, call: _Call) -> Standing | None:
         now = time.time()
-        key = (policy.version, day_asked_for(policy, now), call.identity, call.tenant_id, call.action)
+        key = (policy.version, policy.day(now), call.identity, call.tenant_id, call.action)
         is_known = key in self._standings
         self.standing_lookups.count(found=is_known)
         if not is_known:

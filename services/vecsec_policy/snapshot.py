@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vecsec_policy.cedar_engine import CedarEngine, CheckedRules, PlanKey
-from vecsec_policy.policy_files import load_policy_source
+from vecsec_policy.days import day_of
+from vecsec_policy.policy_files import PolicySource, Problems, survey_policy_source
 from vecsec_policy.principals import Role, Tenant
-from vecsec_policy.rollout import Rollout
+from vecsec_policy.rollout_file import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class PolicySnapshot:
         """Compile a policy that was checked. In a thread of its own it keeps nobody waiting."""
         return cls(checked.version, CedarEngine(checked.rules, checked.plans), checked.roles, checked.tenants)
 
+    def day(self, now: float) -> int | None:
+        """The day at a time in seconds since the epoch, if the rules ask for it: others are spared deciding everything
+        anew at midnight."""
+        return day_of(now) if self.engine.asks_for_the_day else None
+
     @property
     def checked(self) -> CheckedPolicy:
         """What another process can be sent."""
@@ -54,8 +60,21 @@ def load_snapshot(folder: Path) -> PolicySnapshot:
     Raises:
         StartupError: in one line with file, line and reason.
     """
-    source = load_policy_source(folder)
-    return PolicySnapshot(source.version, CedarEngine.compile(source), source.roles, source.tenants)
+    problems = Problems()
+    _, policy = survey_policy(folder, problems)
+    problems.raise_first()
+    assert policy is not None, "nothing was wrong"
+    return policy
+
+
+def survey_policy(folder: Path, problems: Problems) -> tuple[PolicySource | None, PolicySnapshot | None]:
+    """Read, check and compile a policy folder and note all that is wrong with it: what could be read, and the policy if
+    nothing is wrong."""
+    source = survey_policy_source(folder, problems)
+    engine = None if source is None else CedarEngine.survey(source, problems)
+    if source is None or engine is None:
+        return source, None
+    return source, PolicySnapshot(source.version, engine, source.roles, source.tenants)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
-from vecsec_policy.deciding import Standing, day_asked_for, decide_entry
+from vecsec_policy.deciding import Standing, decide_entry
 from vecsec_policy.snapshot import PolicyInForce
 from vecsec_policy.violations import ViolationLedger
 
@@ -56,7 +56,7 @@ class EntryGate:
         """
         self._auditor.require()
         policy = self._policy.deciding(tenant_id)
-        key = (policy.version, day_asked_for(policy, self._clock()), identity, tenant_id, action)
+        key = (policy.version, policy.day(self._clock()), identity, tenant_id, action)
         standing = self._admitted.get(key)
         self.lookups.count(found=standing is not None)
         if standing is None:

@@ -6,7 +6,7 @@ from vecsec_chassis.certificate_watch import demand_usable_certificates
 from vecsec_chassis.starting import Check
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy.audit_log import demand_appendable
-from vecsec_policy.first_files import first_rollout, first_snapshot
+from vecsec_policy.reloading import first_rollout, first_snapshot
 from vecsec_policy.settings import PolicySettings
 from vecsec_policy.signing import grant_signer
 

@@ -2,17 +2,22 @@
 
 Parsing and checking hold the interpreter, some hundred milliseconds for a large policy, and a text that overflows the
 parser's stack ends the process. Here it ends this one. What was asked for lately comes from stdin; what was checked
-goes to stdout, ready to be compiled, with the plans that will be asked for first.
+goes to stdout, ready to be compiled, with the plans that will be asked for first: in pieces, since the interpreter of
+the service is held while one is read.
 """
 
 import gc
+import io
 import pickle
 import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import AccessDenied, StartupError, UnknownTenant
@@ -20,8 +25,10 @@ from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.deciding import decide_entry
 from vecsec_policy.principals import Caller
 from vecsec_policy.recent_plans import AskedPlan
-from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
-from vecsec_policy.trial_outcome import Outcome, written
+from vecsec_policy.snapshot import CheckedPolicy, PolicySnapshot, load_snapshot
+
+Outcome: TypeAlias = CheckedPolicy | str
+"""What was checked, or the complaint."""
 
 LONGEST_SECONDS = 60
 """After that it ends, whatever it is at."""
@@ -31,6 +38,9 @@ _UNNOTICED_SECONDS = 0.9
 """While the trial has not taken longer, plans are made: the change is in force within two seconds all the same."""
 _PLANNING_SECONDS = 0.3
 """Where it has, they are made for so long: the change, which may take rights away, waits for them."""
+_IN_A_PIECE = (25, 150, 10)
+"""So many rules, tenants and plans: all three are read in about 2 ms."""
+_PAUSE_SECONDS = 0.002
 _STARTED = time.monotonic()
 
 
@@ -78,12 +88,45 @@ def _plan_ahead(policy: PolicySnapshot, asked: Sequence[AskedPlan]) -> None:
             continue  # whoever asks again is told
 
 
+def outcome_as_bytes(outcome: Outcome) -> bytes:
+    """The outcome, to be sent."""
+    return b"".join(map(pickle.dumps, _pieces(outcome)))
+
+
+def read_outcome(output: bytes) -> Outcome:
+    """What `outcome_as_bytes` wrote. Pauses between pieces, so it belongs into a thread of its own."""
+    stream = io.BytesIO(output)
+    outcome: Outcome = pickle.load(stream)  # noqa: S301 (our own process wrote it)
+    if isinstance(outcome, str):
+        return outcome
+    while stream.tell() < len(output):
+        time.sleep(_PAUSE_SECONDS)
+        for whole, piece in zip(_parts(outcome), pickle.load(stream), strict=True):  # noqa: S301 (as above)
+            whole.update(piece)
+    return outcome
+
+
+def _pieces(outcome: Outcome) -> Iterator[object]:
+    if isinstance(outcome, str):
+        yield outcome
+        return
+    yield replace(outcome, rules=replace(outcome.rules, rules={}), tenants={}, plans={})
+    parts = [iter(part.items()) for part in _parts(outcome)]
+    while any(piece := [dict(islice(part, size)) for part, size in zip(parts, _IN_A_PIECE, strict=True)]):
+        yield piece
+
+
+def _parts(policy: CheckedPolicy) -> tuple[dict[Any, Any], ...]:
+    """What may be large: rules, tenants and plans."""
+    return policy.rules.rules, policy.tenants, policy.plans
+
+
 def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()  # a third of its time, and what it would free is freed in a moment
     signal.alarm(LONGEST_SECONDS)  # also if whoever waits for the outcome is gone
     asked: list[AskedPlan] = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)
-    sys.stdout.buffer.write(written(check(Path(sys.argv[1]), asked)))
+    sys.stdout.buffer.write(outcome_as_bytes(check(Path(sys.argv[1]), asked)))
 
 
 if __name__ == "__main__":

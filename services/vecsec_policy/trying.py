@@ -13,8 +13,7 @@ from pathlib import Path
 from vecsec_chassis.errors import StartupError
 from vecsec_policy.recent_plans import AskedPlan
 from vecsec_policy.snapshot import PolicySnapshot
-from vecsec_policy.trial import LONGEST_SECONDS
-from vecsec_policy.trial_outcome import Outcome, read
+from vecsec_policy.trial import LONGEST_SECONDS, Outcome, read_outcome
 
 _PATIENCE_SECONDS = LONGEST_SECONDS + 5
 _LESS_URGENT_THAN_REQUESTS = 10
@@ -66,7 +65,7 @@ def _outcome(process: "subprocess.Popen[bytes]", folder: Path, asked: bytes) -> 
         raise TrialFailed(f"{folder}: {_TOO_LONG}") from None
     if process.returncode != 0:
         raise TrialFailed(f"{folder}: {_how_it_ended(process.returncode, errors)}")
-    return read(output)
+    return read_outcome(output)
 
 
 def _how_it_ended(status: int, errors: bytes) -> str:

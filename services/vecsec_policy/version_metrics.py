@@ -1,9 +1,14 @@
-"""Shows which policy versions decide, and since when: by comparing these over replicas one that lags behind is seen."""
+"""Shows which policy versions decide, since when, and how their engines' caches are used.
 
-from collections.abc import Iterable, Iterator
+By comparing versions over replicas one that lags behind is seen.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from vecsec_chassis.cache_metrics import CacheUse, Lookups
 from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot
 
 
@@ -35,3 +40,15 @@ class VersionMetrics:
 
     def _loaded(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [Observation(policy.loaded_at, {"stage": stage}) for stage, policy in self._stages()]
+
+
+def engine_caches(policy: PolicyInForce) -> Mapping[str, Callable[[], CacheUse]]:
+    """How each cache is used, by its name in metrics; a new policy's engine counts from 0."""
+    return {name: partial(_use, policy, name) for name in policy.arrangement.current.engine.lookups}
+
+
+def _use(policy: PolicyInForce, name: str) -> CacheUse:
+    arrangement = policy.arrangement
+    deciding = [arrangement.current, *([arrangement.candidate.policy] if arrangement.candidate else [])]
+    uses = [snapshot.engine.lookups[name] for snapshot in deciding]
+    return Lookups(sum(use.hits for use in uses), sum(use.misses for use in uses))

@@ -77,7 +77,7 @@ class ViolationIndexing:
     async def _up_to_date(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                head = await self._audit_file.written() if self._audit_file.is_recording else self._audit_file.head
+                head = await self._audit_file.written() if self._audit_file.is_recording() else self._audit_file.head
                 while self._sequence < head.sequence:  # noqa: ASYNC110 (another thread, and seldom longer than one look)
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         except TimeoutError as error:

@@ -6,6 +6,7 @@ import itertools
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ class PolicyBench:
         await self._planner.plan(identity, TENANT, Action.READ)
 
     async def check(self, identity: Identity, labels: list[Label]) -> None:
-        await self._checker.check(identity, TENANT, Action.READ, labels, planned_policy_version="")
+        await self._checker.check(identity, TENANT, Action.READ, Counter(labels), planned_policy_version="")
 
 
 def measure(_task: Task) -> Findings:

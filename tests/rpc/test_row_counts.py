@@ -1,6 +1,6 @@
 """Many rows share few labels, so a check may name each label once, with the number of its rows."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
         yield running
 
 
-async def check(stack: Stack, row_counts: list[int]) -> Any:
-    """Have so many PUBLIC and so many SECRET rows checked for an analyst."""
+async def check(stack: Stack, row_counts: list[int], sensitivities: Sequence[Any] = (PUBLIC, SECRET)) -> Any:
+    """Have so many rows of each sensitivity checked for an analyst."""
     request = policy_service_pb2.CheckDocumentsRequest(
         tenant_id="tenant_a",
         action=access_pb2.ACTION_READ,
         labels=[
             label_pb2.Label(tenant_id="tenant_a", sensitivity=sensitivity, topics=["rag"])
-            for sensitivity in (PUBLIC, SECRET)
+            for sensitivity in sensitivities
         ],
         row_counts=row_counts,
     )
@@ -42,6 +42,13 @@ async def test_one_verdict_a_label_and_every_row_counted(stack: Stack) -> None:
         access_pb2.DECISION_WITHHOLD,
     ]
     assert (await stack.violations("tenant_a"))["clearance_violation"] == 3
+
+
+async def test_a_label_that_is_named_twice_counts_with_all_its_rows(stack: Stack) -> None:
+    checked = await check(stack, [2, 1, 3], [SECRET, PUBLIC, SECRET])
+    withhold, allow = access_pb2.DECISION_WITHHOLD, access_pb2.DECISION_ALLOW
+    assert [verdict.decision for verdict in checked.verdicts] == [withhold, allow, withhold]
+    assert (await stack.violations("tenant_a"))["clearance_violation"] == 5
 
 
 @pytest.mark.parametrize("row_counts", [[1], [1, 1, 1], [0, 1], [999, 2], [1001, 1]])

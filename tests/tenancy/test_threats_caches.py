@@ -51,7 +51,7 @@ async def test_threat_12_every_service_counts_what_its_caches_had_and_tells_of_n
     gateway, retrieval, policy = await used_by_a_search()
     assert gateway["tokens"] == gateway["plans"] == (1, 0)
     assert retrieval["grants_verified"] == retrieval["residuals"] == retrieval["visible_labels"] == (1, 0)
-    assert policy["tokens"] == policy["verdicts"] == policy["standings"] == (1, 0)
+    assert policy["tokens"] == policy["verdicts"] == policy["standings"] == policy["labels_read"] == (1, 0)
     assert policy["grants_signed"] == (0, 0), "the gateway remembered its plan"
 
 

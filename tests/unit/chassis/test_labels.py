@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from google.protobuf.message import Message
@@ -16,7 +17,7 @@ from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2,
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes, told_apart
 from vecsec_chassis.request_rules import decode
-from vecsec_chassis.wire import label_from_proto, label_to_proto
+from vecsec_chassis.wire import label_bytes, label_from_bytes, label_from_proto, label_message, label_to_proto
 
 
 def label(**attributes: AttributeValue) -> Label:
@@ -35,6 +36,29 @@ def test_equal_labels_share_one() -> None:
     assert first == second
     assert hash(first) == hash(second)
     assert label_from_proto(label_to_proto(first)) == first
+
+
+def test_a_labels_message_is_made_once_and_shared_by_nobody() -> None:
+    of = label(hold=True, owners=frozenset({"a", "b"}), year=7)
+    assert label_bytes(of) is label_bytes(of)
+    first, second = label_message(of), label_message(of)
+    assert first == second == label_to_proto(of)
+    first.tenant_id = "tenant_b"
+    assert label_message(of) == second
+    assert label_message(Label("", None, frozenset())) == label_pb2.Label()
+    assert label_bytes(replace(of, tenant_id="tenant_b")) != label_bytes(of)
+
+
+def test_labels_are_remembered_by_their_bytes_and_refusals_are_not() -> None:
+    read = [label_from_bytes(label_to_proto(label(hold=value)).SerializeToString()) for value in (1, True, 1, True)]
+    assert read == [label(hold=1), label(hold=True)] * 2
+    assert read[0] is read[2]
+    assert read[1] is read[3]
+    refused = label_pb2.Label(attributes={"topics": value_pb2.Value(string_value="rag")}).SerializeToString()
+    for field in ("labels[0]", "labels[1]"):
+        with pytest.raises(InvalidRequest) as refusal:
+            label_from_bytes(refused, field)
+        assert [violation.field for violation in refusal.value.violations] == [f"{field}.attributes['topics']"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +151,7 @@ def _refused_fields(message: Message) -> list[str]:
 
 def _memory_of(of: Label) -> int:
     """What `sys.getsizeof` counts, with texts that are the same object counted as often as they occur."""
-    parts: list[object] = [of, of.tenant_id, of.topics, *of.topics, of.attributes]
+    parts: list[object] = [of, label_bytes(of), of.tenant_id, of.topics, *of.topics, of.attributes]
     for attribute in of.attributes:
         name, value = attribute
         parts += [attribute, name, value, *(value if isinstance(value, frozenset) else ())]

@@ -188,4 +188,4 @@ def test_a_trail_whose_thread_has_ended_does_not_seem_to_record(tmp_path: Path, 
         trail.on_recording = recording.append
         trail.append(Unwritable(**{field.name: getattr(record(1), field.name) for field in fields(AuditRecord)}))
         eventually(lambda: recording == [False])
-        assert not trail.is_recording
+        assert not trail.is_recording()

@@ -7,7 +7,7 @@ import pytest
 
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.audit import AuditedCall, AuditRecord, Outcome
+from vecsec_policy.audit import AuditedCall, AuditRecord, DecidedLabel, Outcome
 from vecsec_policy.audit_file import running_audit_file
 from vecsec_policy.audit_log import LogSettings
 from vecsec_policy.audit_reading import RecordedRows, read_decisions
@@ -17,6 +17,7 @@ from vecsec_policy.rules import Verdict
 IDENTITY = Identity("zoë\n\ud800", "tenant_a", "analyst", Sensitivity.INTERNAL, "issuer", 9.0)
 PLAIN = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag", "ünïcode"}))
 RICH = Label("tenant_a", None, frozenset(), (("hold", True), ("owners", frozenset({"b", "a"})), ("year", 1)))
+ALLOWED = Verdict(True, ("read-rows",))
 REFUSED = Verdict(False, ("row-clearance", "row-topics"), ViolationType.CLEARANCE)
 
 
@@ -36,8 +37,11 @@ def test_a_check_is_read_back_with_the_labels_of_all_its_rows(tmp_path: Path, me
                 policy_version="v1",
                 rule_ids=("enter-any-tenant",),
                 violations={ViolationType.CLEARANCE: 1},
-                allowed=[PLAIN, RICH, PLAIN],
-                withheld=[(RICH, REFUSED)],
+                rows=[
+                    (DecidedLabel.of(PLAIN, ALLOWED), 2),
+                    (DecidedLabel.of(RICH, ALLOWED), 1),
+                    (DecidedLabel.of(RICH, REFUSED), 1),
+                ],
             )
         )
     (decision,) = read_decisions(path)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cedarpy
 import pytest
 
 from vecsec_chassis.errors import StartupError
@@ -45,6 +46,18 @@ def test_a_chain_that_cannot_travel_is_refused(folder: Path) -> None:
     )
     with pytest.raises(StartupError, match=r"chain\.cedar:1: the policy chains or nests more than about 50"):
         load_snapshot(folder)
+
+
+def test_what_is_out_of_bounds_is_given_to_no_parser(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[str] = []
+    for name in ("policies_to_json_str", "validate_policies"):
+        parser = getattr(cedarpy, name)
+        monkeypatch.setattr(cedarpy, name, lambda text, *also, parser=parser: given.append(text) or parser(text, *also))
+    (folder / "bad.cedar").write_text('@id("y") permit (principal, action, resource);' + rule("(" * 61 + ")" * 61))
+    with pytest.raises(StartupError, match=r"bad\.cedar:1.*nested more than 60 deep"):
+        load_snapshot(folder)
+    assert any('@id("y")' in text for text in given)
+    assert not any("(" * 61 in text for text in given)
 
 
 def test_a_schema_is_held_to_the_bounds_too() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from vecsec_chassis.labels import Label, Sensitivity, canonical_attributes
 from vecsec_policy.cedar_engine import CedarEngine
 from vecsec_policy.label_shapes import LabelShapes
-from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.settings import PACKAGED_POLICY
+from vecsec_policy.snapshot import load_snapshot
 
 TYPES = (
     "String",
@@ -73,7 +73,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         extended = extended[:document] + extended[document:].replace("topics?: Set<String>", "topics?: Set<ipaddr>")
     assert extended.count("attribute_") == len(TYPES)
     (folder / "schema.cedarschema").write_text(extended + '\nentity Level enum ["high", "low"];\n')
-    return CedarEngine.compile(load_policy_source(folder))
+    return load_snapshot(folder).engine
 
 
 @settings(max_examples=150, deadline=None)

@@ -7,7 +7,6 @@ import pytest
 from vecsec_chassis.access import Action
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Sensitivity
-from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.snapshot import load_snapshot
 
@@ -16,7 +15,7 @@ TENANTS = "tenants:\n  tenant_a:\n    topics: [rag]\n"
 
 
 def test_the_packaged_policy_is_the_one_of_the_original_system() -> None:
-    source = load_policy_source(PACKAGED_POLICY)
+    source = load_snapshot(PACKAGED_POLICY)
     assert {role.name: (role.max_clearance, role.operations) for role in source.roles.values()} == {
         "guest": (Sensitivity.PUBLIC, {Action.READ}),
         "analyst": (Sensitivity.INTERNAL, {Action.READ}),
@@ -95,7 +94,7 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, name: str, text: str
 def test_bytes_that_are_not_text_are_named_with_their_line(folder: Path) -> None:
     (folder / "tenants.yaml").write_bytes(b"tenants:\n  \xff:\n")
     with pytest.raises(StartupError, match=r"tenants\.yaml:2: not UTF-8"):
-        load_policy_source(folder)
+        load_snapshot(folder)
 
 
 @pytest.mark.parametrize(
@@ -110,24 +109,24 @@ def test_bytes_that_are_not_text_are_named_with_their_line(folder: Path) -> None
 def test_a_missing_file_is_named(folder: Path, missing: str, complaint: str) -> None:
     (folder / missing).unlink()
     with pytest.raises(StartupError, match=complaint):
-        load_policy_source(folder)
+        load_snapshot(folder)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"absent: no such folder"):
-        load_policy_source(tmp_path / "absent")
+        load_snapshot(tmp_path / "absent")
 
 
 def test_two_files_for_the_same_thing_are_refused(folder: Path) -> None:
     (folder / "roles.json").write_text("{}")
     with pytest.raises(StartupError, match=r"there twice: roles.yaml, roles.json"):
-        load_policy_source(folder)
+        load_snapshot(folder)
 
 
 def test_json_will_do(folder: Path) -> None:
     (folder / "tenants.yaml").unlink()
     (folder / "tenants.json").write_text('{\n "tenants": {"acme": {"topics": ["law"]}}\n}\n')
-    assert load_policy_source(folder).tenants["acme"].topics == {"law"}
+    assert load_snapshot(folder).tenants["acme"].topics == {"law"}
 
 
 def test_rules_may_be_spread_over_files(folder: Path) -> None:
@@ -137,12 +136,12 @@ def test_rules_may_be_spread_over_files(folder: Path) -> None:
 
 
 def test_the_version_is_the_content(folder: Path) -> None:
-    original = load_policy_source(PACKAGED_POLICY).version
-    assert load_policy_source(folder).version == original
+    original = load_snapshot(PACKAGED_POLICY).version
+    assert load_snapshot(folder).version == original
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
         content = file.read_bytes()
         file.write_bytes(content + b"\n")
-        assert load_policy_source(folder).version != original
+        assert load_snapshot(folder).version != original
         file.write_bytes(content)
     (folder / "access.cedar").rename(folder / "renamed.cedar")
-    assert load_policy_source(folder).version != original
+    assert load_snapshot(folder).version != original

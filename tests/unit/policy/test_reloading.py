@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Sensitivity
-from vecsec_policy import reloading, trial, trial_outcome
+from vecsec_policy import reloading, trial
 from vecsec_policy.deciding import decide_entry
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.orphans import OrphanGuard
@@ -245,8 +245,8 @@ def test_a_trials_outcome_arrives_as_it_was_sent(folder: Path) -> None:
     outcome = trial.check(folder)
     assert isinstance(outcome, CheckedPolicy)
     assert outcome.plans
-    assert trial_outcome.read(trial_outcome.written(outcome)) == outcome
-    assert trial_outcome.read(trial_outcome.written("a complaint")) == "a complaint"
+    assert trial.read_outcome(trial.outcome_as_bytes(outcome)) == outcome
+    assert trial.read_outcome(trial.outcome_as_bytes("a complaint")) == "a complaint"
 
 
 async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from vecsec_chassis.access import Action
 from vecsec_chassis.labels import Label, Sensitivity, rule_attributes
 from vecsec_policy import cedar_engine, residual_json
 from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.policy_files import load_policy_source
 from vecsec_policy.principals import Caller, Role, Tenant
 from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
@@ -157,7 +156,7 @@ def test_any_rules_decide_alike_here_and_there_however_few_are_specialised_at_on
         (folder / "access.cedar").write_text(
             "\n".join(f'@id("own-{number}") {rule}' for number, rule in enumerate(own_rules))
         )
-        engine = CedarEngine.compile(load_policy_source(folder))
+        engine = load_snapshot(folder).engine
     assert_agreement(engine, caller, target, action, rows)
 
 

@@ -8,8 +8,7 @@ import pytest
 from vecsec_chassis.access import Identity
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Sensitivity
-from vecsec_policy.rollout import Rollout
-from vecsec_policy.rollout_file import read_rollout, rollout_text
+from vecsec_policy.rollout_file import Rollout, read_rollout, rollout_text
 
 
 def identity(subject: str) -> Identity:

@@ -14,7 +14,7 @@ from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy import shadowing
 from vecsec_policy.audit import Record
 from vecsec_policy.deciding import decide_entry, decide_rows
-from vecsec_policy.rollout import Rollout
+from vecsec_policy.rollout_file import Rollout
 from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
 from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
 
@@ -52,7 +52,7 @@ class Service:
 
     def check(self, who: Identity, *labels: Label) -> None:
         standing = decide_entry(self.current, who, "tenant_a", Action.READ, now=0.0)
-        self.shadow.checked(standing, labels, decide_rows(standing, labels))
+        self.shadow.checked(standing, dict(zip(labels, decide_rows(standing, labels), strict=True)))
 
     async def catch_up(self) -> None:
         task = asyncio.create_task(self.shadow.run())

@@ -78,8 +78,9 @@ class Service:
         return asyncio.run(self.planner.plan(who, tenant_id, action))
 
     def check(self, who: Identity, *labels: Label, planned: str = "", tenant_id: str = "tenant_a") -> list[bool]:
-        checked = asyncio.run(self.checker.check(who, tenant_id, Action.READ, labels, planned_policy_version=planned))
-        return [verdict.allowed for verdict in checked.verdicts]
+        rows = Counter(labels)
+        checked = asyncio.run(self.checker.check(who, tenant_id, Action.READ, rows, planned_policy_version=planned))
+        return [checked.verdicts[label].allowed for label in labels]
 
     def explain(self, who: Identity, tenant_id: str, action: Action, label: Label) -> Explanation:
         return asyncio.run(self.explainer.explain(who, tenant_id, action, label))

@@ -23,11 +23,10 @@ from vecsec_policy.audit_log_files import log_files
 from vecsec_policy.audit_reading import read_decisions
 from vecsec_policy.counting import ViolationPage, ViolationReports
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.page_tokens import Cursor, PageToken
 from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
-from vecsec_policy.violation_queries import ViolationFilter
+from vecsec_policy.violation_queries import Cursor, PageToken, ViolationFilter
 from vecsec_policy.violations import ViolationLedger
 
 NOON = 1_800_000_000.0

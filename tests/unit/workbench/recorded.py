@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Recorded:
         gate = EntryGate(PolicyInForce(Arrangement(load_snapshot(PACKAGED_POLICY))), ledger, auditor)
         checker = RowChecker(gate, ledger, auditor, metrics)
         identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
-        labels = [Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows]
+        labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows)
         with contextlib.suppress(AccessDenied):  # recorded, too
             asyncio.run(checker.check(identity, tenant_id, Action.READ, labels, planned_policy_version=""))
         return self.incidents[-1]

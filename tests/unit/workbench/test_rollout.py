@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from support.cli_command import Command
 
-from vecsec_policy.rollout import Rollout
-from vecsec_policy.rollout_file import read_rollout
+from vecsec_policy.rollout_file import Rollout, read_rollout
 from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.snapshot import load_snapshot
 
