@@ -1,8 +1,10 @@
-"""How much memory cells may take together, and which of them go first when it is too much."""
+"""How much memory this process takes, how much cells may take of it, and which of them go first when it is too much."""
 
+import ctypes
 import re
 import resource
 from collections import OrderedDict
+from pathlib import Path
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 _FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
@@ -11,6 +13,8 @@ _FILES_PER_CELL = 18
 """Measured: about 16 with one collection; further collections share Chroma's own cache of open indexes."""
 _FILES_FOR_THE_REST = 128
 _MOST_FILES = 65_536
+_M_ARENA_MAX = -8
+_ARENAS = 2
 
 BYTES_FOR_CALLS = 96 * 1024 * 1024
 """What calls, caches and memory that is free but not given back take beside cells (measured)."""
@@ -37,6 +41,33 @@ def most_awake_cells() -> int:
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return min(_MOST_AWAKE, max(1, (max(soft, wanted) - _FILES_FOR_THE_REST) // _FILES_PER_CELL))
+
+
+def keep_arenas_few() -> None:
+    """Let threads share the C library's pools of memory; to be called before there are any.
+
+    By itself glibc gives each thread one, and what is freed in one is of no use to another: with 150 tenants opened in
+    turn, 20 % of all memory (measured).
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(_M_ARENA_MAX, _ARENAS)
+
+
+def give_back_memory() -> None:
+    """Let the C library give the system what was freed; glibc alone keeps so much that it is worth asking."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def resident_bytes() -> int:
+    """Memory that this process has in use, as the kernel counts it; its most so far where the kernel does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return pages * resource.getpagesize()
 
 
 class MemoryBudget:

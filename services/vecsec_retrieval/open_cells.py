@@ -10,12 +10,11 @@ import structlog
 
 from vecsec_chassis.errors import StoreDamaged, VecSecError
 from vecsec_retrieval.cells import Cell, CellStore
-from vecsec_retrieval.memory_budget import MemoryBudget
+from vecsec_retrieval.hot_reader import RememberedAnswers
+from vecsec_retrieval.memory_budget import MemoryBudget, give_back_memory
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import Warmth
-from vecsec_retrieval.process_memory import give_back_memory
-from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.store_threads import StoreThreads
 

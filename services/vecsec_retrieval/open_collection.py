@@ -14,13 +14,12 @@ from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
 from vecsec_chassis.labels import Label
 from vecsec_retrieval.cells import Cell
 from vecsec_retrieval.cold_reader import ColdReader
-from vecsec_retrieval.hot_reader import HotReader
+from vecsec_retrieval.hot_reader import HotReader, RememberedAnswers
 from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.index_loading import Change, IndexLoad
 from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import CollectionReader
-from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.roster import BYTES_PER_ROW as ROSTER_BYTES_PER_ROW
 from vecsec_retrieval.roster import Roster

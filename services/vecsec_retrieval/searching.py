@@ -7,6 +7,7 @@ from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.tracing import note
 from vecsec_retrieval.answer_size import refuse_oversized_answer
 from vecsec_retrieval.askers import Asker
+from vecsec_retrieval.embeddings import RememberedEmbeddings
 from vecsec_retrieval.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
@@ -14,11 +15,9 @@ from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.reading import with_embeddings
-from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
 from vecsec_retrieval.residuals import Visibility
-from vecsec_retrieval.rows import ScoredDocument, Vector
+from vecsec_retrieval.rows import ScoredDocument, Vector, direction
 from vecsec_retrieval.store_search import NOTHING_VISIBLE
-from vecsec_retrieval.vectors import direction
 
 
 @dataclass(frozen=True, slots=True)

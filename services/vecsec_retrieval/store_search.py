@@ -22,9 +22,8 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.roster import Roster
-from vecsec_retrieval.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
+from vecsec_retrieval.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector, normalised
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.vectors import normalised
 from vecsec_retrieval.visible_rows import see, visible_rows_condition
 
 OVERFETCH = "chroma_overfetch"

@@ -31,8 +31,8 @@ from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.rows import direction
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
 
 
 @pytest.mark.parametrize("reading", ["head", "find_ids", "get"])

@@ -10,9 +10,9 @@ from contract.fake_store import FakeCellStore
 from unit.retrieval.worlds import TENANT, metrics
 
 from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
+from vecsec_retrieval.hot_reader import RememberedAnswers
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import Warmth
-from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.store_threads import StoreThreads
 

@@ -25,8 +25,8 @@ from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.rows import direction
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
 
 
 async def test_many_calls_open_a_cell_once(store: FakeCellStore, recorder: Recorder) -> None:

@@ -19,10 +19,9 @@ from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import LabelCount, SearchOrder
 from vecsec_retrieval.resting_cell import RestingCell
-from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
+from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector, direction
 from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.tagging import label_key, to_stored
-from vecsec_retrieval.vectors import direction
 
 EVEN = direction(np.ones(DIMENSIONS, dtype=np.float32))
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
