@@ -3,7 +3,7 @@
 import ctypes
 import re
 import resource
-from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
@@ -71,18 +71,14 @@ def resident_bytes() -> int:
 
 
 class MemoryBudget:
-    """Least-recently-used bookkeeping: who takes how many bytes, and who has to go."""
+    """Who takes how many bytes, and who has to go."""
 
     def __init__(self, limit_bytes: int, *, reserved_bytes: int = 0) -> None:
         """`reserved_bytes` of the limit are taken by what is no entry; half of it is left for entries in any case."""
         self._limit_bytes = limit_bytes
         self._available_bytes = max(limit_bytes - reserved_bytes, limit_bytes // 2)
-        self._bytes_of: OrderedDict[str, int] = OrderedDict()
+        self._bytes_of: dict[str, int] = {}
         self._total = 0
-
-    def __contains__(self, name: str) -> bool:
-        """Whether there is such an entry."""
-        return name in self._bytes_of
 
     @property
     def limit_bytes(self) -> int:
@@ -105,26 +101,22 @@ class MemoryBudget:
         return self._total > self._available_bytes
 
     def resize(self, name: str, size: int) -> None:
-        """An entry takes this many bytes from now on; a new one was just used."""
+        """An entry takes this many bytes from now on."""
         self._total += size - self._bytes_of.get(name, 0)
         self._bytes_of[name] = size
-
-    def touch(self, name: str) -> None:
-        """An entry was just used."""
-        if name in self._bytes_of:
-            self._bytes_of.move_to_end(name)
 
     def remove(self, name: str) -> None:
         """An entry is gone."""
         self._total -= self._bytes_of.pop(name, 0)
 
-    def excess(self) -> list[str]:
-        """The entries to let go, least recently used first, until the rest is within its limits; never the last one."""
+    def excess(self, least_recently_used: Iterable[str]) -> list[str]:
+        """The entries to let go, in this order, until the rest is within its limits; never the last one."""
         total = self._total
         leaving: list[str] = []
-        for name, size in self._bytes_of.items():
+        for name in least_recently_used:
             if total <= self._available_bytes or len(leaving) == len(self._bytes_of) - 1:
                 break
-            leaving.append(name)
-            total -= size
+            if name in self._bytes_of:
+                leaving.append(name)
+                total -= self._bytes_of[name]
         return leaving
