@@ -41,7 +41,13 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.SearchDocumentsRequest, context: Context
     ) -> pb.SearchDocumentsResponse:
         """Find the nearest visible documents."""
-        return await wire.search_response(await self._searching.search(wire.search_request(request)))
+        answer = await self._searching.search(
+            request.grant,
+            wire.collection_id(request.collection_id),
+            wire.search_order(request),
+            include_embeddings=request.include_embeddings,
+        )
+        return await wire.search_response(answer)
 
     async def ImportDocuments(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ImportDocumentsRequest], context: Context
@@ -57,7 +63,13 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.GetDocumentsRequest, context: Context
     ) -> pb.GetDocumentsResponse:
         """Read documents by id."""
-        return wire.get_response(await self._documents.get(wire.get_request(request)))
+        documents = await self._documents.get(
+            request.grant,
+            wire.collection_id(request.collection_id),
+            request.document_ids,
+            include_embeddings=request.include_embeddings,
+        )
+        return wire.get_response(documents)
 
     async def DeleteDocuments(  # noqa: N802
         self, request: pb.DeleteDocumentsRequest, context: Context

@@ -25,7 +25,7 @@ from vecsec_retrieval.index import CollectionIndex, IndexSnapshot
 from vecsec_retrieval.label_table import Visible
 from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
-from vecsec_retrieval.rows import Document, ScoredDocument
+from vecsec_retrieval.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.store_threads import StoreThreads
 
 STRATEGY = "exact_scan"
@@ -51,9 +51,9 @@ class AnswerKey(NamedTuple):
     """Hash of the vector, k and the filter with the types of its values: for Python, 1 and True are the same."""
 
     @classmethod
-    def of(cls, index_state: int, visibility: Visibility, order: SearchOrder) -> "AnswerKey":
+    def of(cls, index_state: int, visibility: Visibility, order: SearchOrder[Vector]) -> "AnswerKey":
         """The key of a search."""
-        question = sha256(order.vector.tobytes())
+        question = sha256(order.query.tobytes())
         question.update(repr((order.k, order.metadata)).encode(errors="surrogatepass"))
         return cls(index_state, visibility.asker, visibility.policy_version, visibility.residual, question.digest())
 
@@ -105,15 +105,15 @@ class HotReader:
         self._answers = answers
 
     async def has_visible(self, visibility: Visibility) -> bool:
-        _, mask = await self._seen(visibility)
+        _, mask = await self._visible_rows(visibility)
         return bool(mask.any())
 
     async def count(self, visibility: Visibility) -> int:
-        _, mask = await self._seen(visibility)
+        _, mask = await self._visible_rows(visibility)
         return int(np.count_nonzero(mask))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
-        snapshot, mask = await self._seen(visibility)
+        snapshot, mask = await self._visible_rows(visibility)
         table = self._index.labels
         counts = np.bincount(snapshot.label_codes[mask])
         bearing = counts > 0
@@ -123,7 +123,7 @@ class HotReader:
         return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
 
     async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
-        snapshot, mask = await self._seen(visibility)
+        snapshot, mask = await self._visible_rows(visibility)
 
         def first() -> list[str]:
             ids = (snapshot.documents[row].document_id for row in np.flatnonzero(mask).tolist())
@@ -132,16 +132,16 @@ class HotReader:
         return await self._threads.run("list_ids", first)
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
-        snapshot, mask = await self._seen(visibility)
+        snapshot, mask = await self._visible_rows(visibility)
         return snapshot.metadata_keys(mask)
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
-        snapshot, mask = await self._seen(visibility)
+        snapshot, mask = await self._visible_rows(visibility)
         rows = (self._index.row(document_id) for document_id in document_ids)
         return [snapshot.documents[row] for row in rows if row is not None and mask[row]]
 
-    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
-        snapshot, visible = await self._looked_at(visibility)
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
+        snapshot, visible = await self._visible_labels(visibility)
         if not self._answers.is_on:
             return _answer(snapshot, await self._found(snapshot, visible, order), STRATEGY)
         key = AnswerKey.of(self._index.state, visibility, order)
@@ -152,7 +152,7 @@ class HotReader:
         self._answers.keep(key, found)
         return _answer(snapshot, found, STRATEGY)
 
-    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder) -> RememberedAnswer:
+    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder[Vector]) -> RememberedAnswer:
         with Timed("mask"):
             mask = snapshot.mask(visible)
         filtered_rows = len(self._index) - int(np.count_nonzero(mask))
@@ -163,13 +163,13 @@ class HotReader:
             rows = scan() if is_short else await self._threads.run("scan", scan)
         return RememberedAnswer(rows, filtered_rows)
 
-    async def _seen(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
+    async def _visible_rows(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
         """The index as it is on return, and which of its rows are visible."""
-        snapshot, visible = await self._looked_at(visibility)
+        snapshot, visible = await self._visible_labels(visibility)
         with Timed("mask"):
             return snapshot, snapshot.mask(visible)
 
-    async def _looked_at(self, visibility: Visibility) -> tuple[IndexSnapshot, Visible]:
+    async def _visible_labels(self, visibility: Visibility) -> tuple[IndexSnapshot, Visible]:
         """The index as it is on return, and which of its labels are visible."""
         with Timed("mask"):
             visible = await visibility.in_table(self._index.labels)
@@ -190,13 +190,13 @@ def _are_visible(snapshot: IndexSnapshot, visible: Visible, remembered: Remember
     return bool((codes < len(visible)).all() and visible[codes].all() and snapshot.alive[rows].all())
 
 
-def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder) -> Callable[[], list[tuple[int, float]]]:
+def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder[Vector]) -> Callable[[], list[tuple[int, float]]]:
     def scan() -> list[tuple[int, float]]:
         documents = snapshot.documents
         if order.metadata is not None:
             _narrow(mask, snapshot, predicate(order.metadata))
         return top_k(
-            snapshot.scanned, mask, order.vector, order.k, lambda rows: [documents[row].document_id for row in rows]
+            snapshot.scanned, mask, order.query, order.k, lambda rows: [documents[row].document_id for row in rows]
         )
 
     return scan

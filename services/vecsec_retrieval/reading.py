@@ -1,7 +1,7 @@
 """Documents by id, among those that a grant makes visible or may delete; and all of a tenant's, read anew."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -18,16 +18,6 @@ from vecsec_retrieval.tagging import label_key
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class GetRequest:
-    """Which documents a caller wants."""
-
-    grant: str
-    collection_id: str
-    document_ids: Sequence[str]
-    include_embeddings: bool = False
-
-
 class Documents:
     """The use cases."""
 
@@ -36,7 +26,9 @@ class Documents:
         self._cells = cells
         self._max_answer_bytes = max_answer_bytes
 
-    async def get(self, request: GetRequest) -> list[Document]:
+    async def get(
+        self, token: str, collection_id: str, document_ids: Sequence[str], *, include_embeddings: bool
+    ) -> list[Document]:
         """The visible documents in the order of the ids; those that are missing or hidden are left out alike.
 
         Raises:
@@ -44,7 +36,19 @@ class Documents:
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
             LimitExceeded: if the documents are larger together than an answer may be.
         """
-        documents = await self._get(request)
+        grant = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        visibility = self._permissions.visibility(grant)
+        async with self._cells.lease(grant.tenant_id) as cell:
+            collection = None if cell is None else await cell.collection(collection_id)
+            if collection is None:
+                refuse_unseen(collection_id)
+                return []
+            reader = collection.reader()
+            documents = await reader.get(list(dict.fromkeys(document_ids)), visibility)
+            if not documents and not await reader.has_visible(visibility):
+                refuse_unseen(collection_id)
+            if documents and include_embeddings:
+                documents = await with_embeddings(collection, documents, visibility)
         refuse_oversized_answer(documents, self._max_answer_bytes)
         return documents
 
@@ -81,22 +85,6 @@ class Documents:
             for collection in [] if cell is None else await cell.collections():
                 collection.warm()
         log.info("tenant is read anew", tenant_id=grant.tenant_id, subject=grant.subject)
-
-    async def _get(self, request: GetRequest) -> list[Document]:
-        grant = await self._permissions.require_reading(request.grant, embeddings=request.include_embeddings)
-        visibility = self._permissions.visibility(grant)
-        document_ids = list(dict.fromkeys(request.document_ids))
-        async with self._cells.lease(grant.tenant_id) as cell:
-            collection = None if cell is None else await cell.collection(request.collection_id)
-            if collection is not None:
-                reader = collection.reader()
-                documents = await reader.get(document_ids, visibility)
-                if documents and request.include_embeddings:
-                    return await with_embeddings(collection, documents, visibility)
-                if documents or await reader.has_visible(visibility):
-                    return documents
-        refuse_unseen(request.collection_id)
-        return []
 
 
 async def with_embeddings(

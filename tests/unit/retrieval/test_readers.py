@@ -69,7 +69,7 @@ async def fill(cell: OpenCell, documents: list[Document]) -> OpenCollection:
 
 def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensitivity) -> list[str]:
     holds = (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
-    query = order.vector / np.linalg.norm(order.vector)
+    query = order.query / np.linalg.norm(order.query)
     scored = [
         (-round(float(each.embedding @ query / np.linalg.norm(each.embedding)), 5), each.document_id)
         for each in documents
