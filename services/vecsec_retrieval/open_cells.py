@@ -90,11 +90,18 @@ class OpenCells:
         Raises:
             StoreDamaged: if it cannot be opened.
         """
-        try:
-            return await self._borrow(tenant_id, create=create)
-        except StoreDamaged as error:
-            self._note_damage(tenant_id, error)
-            raise
+        while True:
+            cell = self._open.get(tenant_id)
+            if cell is None:
+                # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
+                if not await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create))):
+                    return None
+            elif cell.life is Life.DOOMED:
+                await cell.closed.wait()
+            else:
+                cell.leases += 1
+                self._open.move_to_end(tenant_id)
+                return cell
 
     def give_back(self, cell: OpenCell, *, create: bool, error: BaseException | None) -> None:
         """End a lease of a cell, which is closed if this error of its user says that it is damaged."""
@@ -149,25 +156,15 @@ class OpenCells:
             cell.doom()
             self._settle(cell)
 
-    async def _borrow(self, tenant_id: str, *, create: bool) -> OpenCell | None:
-        while True:
-            cell = self._open.get(tenant_id)
-            if cell is None:
-                # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
-                if not await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create))):
-                    return None
-            elif cell.life is Life.DOOMED:
-                await cell.closed.wait()
-            else:
-                cell.leases += 1
-                self._open.move_to_end(tenant_id)
-                return cell
-
     async def _open_cell(self, tenant_id: str, *, create: bool) -> bool:
         async with self._turn(tenant_id):
             if tenant_id in self._open:
                 return True
-            cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
+            try:
+                cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
+            except StoreDamaged as error:
+                self._note_damage(tenant_id, error)
+                raise
             if cell is None:
                 return False
             resting = RestingCell(cell, lambda: self._reopened(tenant_id))

@@ -337,7 +337,8 @@ class OpenCollection:
             self._state.takes_longer.set_result(None)
 
     def _become(self, state: State) -> None:
-        assert isinstance(state, MOVES[type(self._state)]), f"{state} does not follow {self._state}"
+        follows = isinstance(state, MOVES[type(self._state)])
+        assert follows, f"{type(state).__name__} does not follow {type(self._state).__name__}"
         self._state = state
 
     def _end(self, task: "asyncio.Task[None] | None") -> None:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -29,10 +30,25 @@ from unit.retrieval.worlds import (
 from vecsec_chassis.errors import RetrievalUnavailable
 from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.open_collection import OpenCollection
+from vecsec_retrieval.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
 from vecsec_retrieval.readers import SearchOrder
 from vecsec_retrieval.rows import direction
 from vecsec_retrieval.tagging import to_stored
+
+
+def test_each_state_says_what_follows_it_and_all_but_the_first_are_reached() -> None:
+    assert set(MOVES) == set(get_args(State))
+    assert {InStore} | {state for states in MOVES.values() for state in states} == set(MOVES)
+
+
+async def test_no_state_follows_but_those_that_may(store: FakeCellStore) -> None:
+    seed(store, TENANT)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        with pytest.raises(AssertionError, match="TooLarge does not follow InStore"):
+            collection._become(TooLarge())
+        collection._become(InMemory(CollectionIndex(DIMENSIONS)))
+        assert collection.index is not None
 
 
 @pytest.mark.parametrize("reading", ["head", "find_ids", "get"])
