@@ -86,9 +86,8 @@ class OpenCell:
     def may_rest(self) -> bool:
         """Whether nothing goes on that needs the store's side open."""
         is_loading = any(collection.is_loading for collection in self._collections.values())
-        return self.cell.is_awake and not (
-            self.leases or self.writer.locked() or is_loading or self.life is Life.DOOMED
-        )
+        is_used = self.leases or self.writer.locked() or is_loading
+        return self.life is Life.OPEN and self.cell.is_awake and not is_used
 
     async def rest(self) -> None:
         """Let go of the store's side until something needs it; what is in memory stays."""
