@@ -11,7 +11,7 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Not before: gRPC and NumPy read their environment as soon as they are imported.
     from vecsec_chassis.starting import check_or_go_on
-    from vecsec_retrieval.process_memory import keep_arenas_few
+    from vecsec_retrieval.memory_budget import keep_arenas_few
     from vecsec_retrieval.settings import RetrievalSettings
     from vecsec_retrieval.start_checks import start_checks
 

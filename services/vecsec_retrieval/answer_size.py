@@ -23,8 +23,12 @@ def refuse_oversized_answer(documents: Sequence[Document], max_bytes: int) -> No
         LimitExceeded: saying how many of the documents would fit.
     """
     total = 0
+    label_sizes: dict[int, int] = {}  # by `id()`, as documents in memory share the few labels that they have
     for count, document in enumerate(documents):
-        total += _size(document)
+        label_size = label_sizes.get(id(document.label))
+        if label_size is None:
+            label_size = label_sizes[id(document.label)] = _label_size(document.label)
+        total += label_size + _size(document)
         if total > max_bytes:
             raise LimitExceeded(
                 f"the answer would be larger than {max_bytes} bytes; the first {count} of {len(documents)} documents "
@@ -33,8 +37,8 @@ def refuse_oversized_answer(documents: Sequence[Document], max_bytes: int) -> No
 
 
 def _size(document: Document) -> int:
-    """At least the bytes of the document's message."""
-    total = _BYTES_A_DOCUMENT + _bytes(document.document_id) + _bytes(document.text) + _label_size(document.label)
+    """At least the bytes of the document's message without its label."""
+    total = _BYTES_A_DOCUMENT + _bytes(document.document_id) + _bytes(document.text)
     for key, value in document.metadata.items():
         total += _BYTES_A_VALUE + _bytes(key) + _value_size(value)
     return total + (0 if document.embedding is None else document.embedding.nbytes)

@@ -1,6 +1,5 @@
 """Composition root of the retrieval service: the only file that names concrete classes."""
 
-import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +11,7 @@ from opentelemetry.metrics import Meter
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis import wire
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.cache_metrics import show_caches
 from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.errors import StartupError
@@ -19,25 +19,21 @@ from vecsec_chassis.flag import RealRetrievalFlag, real_retrieval_flag
 from vecsec_chassis.grants import GrantVerifier
 from vecsec_chassis.keys import key_source
 from vecsec_chassis.listening import Listening
-from vecsec_chassis.server import Health, RunningService, running_server
+from vecsec_chassis.server import RunningService, running_server
 from vecsec_chassis.telemetry import running_telemetry
 from vecsec_retrieval import answer_size, tagging
 from vecsec_retrieval.cells import CellStore
-from vecsec_retrieval.deleting import Deleting
-from vecsec_retrieval.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, WordLlamaModel
+from vecsec_retrieval.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, RememberedEmbeddings, WordLlamaModel
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
 from vecsec_retrieval.heartbeat import StoreHeartbeat
+from vecsec_retrieval.hot_reader import RememberedAnswers
 from vecsec_retrieval.importing import BatchStore
 from vecsec_retrieval.listing import Listing
-from vecsec_retrieval.memory_budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells
+from vecsec_retrieval.memory_budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells, resident_bytes
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.permissions import Permissions
-from vecsec_retrieval.process_memory import resident_bytes
-from vecsec_retrieval.reading import Reading
-from vecsec_retrieval.remembered_answers import RememberedAnswers
-from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
-from vecsec_retrieval.rereading import Rereading
+from vecsec_retrieval.reading import Documents
 from vecsec_retrieval.residuals import ResidualDecisions
 from vecsec_retrieval.searching import Searching
 from vecsec_retrieval.settings import RetrievalSettings
@@ -130,7 +126,8 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         log.info("Using real vector store", kind=store.kind, location=store.location)
         heartbeat = StoreHeartbeat(store, lambda: cells.damaged, metrics)
         await heartbeat.beat(service.health)
-        await stack.enter_async_context(_running(heartbeat, service.health))
+        beating = heartbeat.run(service.health)
+        await stack.enter_async_context(running_in_background(beating, "heartbeat of the vector store"))
         yield service
 
 
@@ -165,10 +162,8 @@ def _handlers(
         permissions=permissions,
         searching=Searching(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
         batches=BatchStore(cells, models),
-        reading=Reading(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
-        deleting=Deleting(permissions, cells),
+        documents=Documents(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
         listing=Listing(permissions, cells),
-        rereading=Rereading(permissions, cells),
     )
 
 
@@ -211,13 +206,3 @@ def _models(settings: RetrievalSettings) -> EmbeddingModels:
     elif name not in models:
         raise StartupError(f"VECSEC_EMBEDDING_MODEL={name}: must be {WORDLLAMA}, or {PREFIX}<name> of ChromaDB's own")
     return EmbeddingModels(models, name)
-
-
-@asynccontextmanager
-async def _running(heartbeat: StoreHeartbeat, health: Health) -> AsyncIterator[None]:
-    task = asyncio.create_task(heartbeat.run(health), name="heartbeat of the vector store")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

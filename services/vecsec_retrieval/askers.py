@@ -6,8 +6,6 @@ must not learn from that what others asked, not even others of the same tenant.
 
 from typing import NamedTuple
 
-from vecsec_chassis.access import Grant
-
 
 class Asker(NamedTuple):
     """One caller who asks in one tenant."""
@@ -15,8 +13,3 @@ class Asker(NamedTuple):
     tenant_id: str
     caller_tenant_id: str
     subject: str
-
-    @classmethod
-    def of(cls, grant: Grant) -> "Asker":
-        """Who acts on this grant."""
-        return cls(grant.tenant_id, grant.caller_tenant_id, grant.subject)

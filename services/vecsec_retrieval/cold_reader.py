@@ -9,7 +9,7 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.roster import Roster
-from vecsec_retrieval.rows import Document
+from vecsec_retrieval.rows import Document, Vector
 from vecsec_retrieval.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visible_rows import see, visible_rows_condition
@@ -73,7 +73,7 @@ class ColdReader:
         seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
         return list(seen.visible.values())
 
-    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         return await self._search.search(order, visibility)
 
     async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:

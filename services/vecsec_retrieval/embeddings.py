@@ -1,22 +1,29 @@
-"""The models that turn texts into vectors, by the names that are recorded with collections."""
+"""The models that turn texts into vectors, by the names that are recorded with collections, and the vectors of texts
+that a caller searched for before: looked up in some µs, embedded in 40 µs and more."""
 
 import asyncio
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import wordllama
+from cachetools import LRUCache
 
+from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidRequest
-from vecsec_retrieval.rows import EXTERNAL_MODEL, Matrix, Vector
-from vecsec_retrieval.vectors import direction
+from vecsec_retrieval.askers import Asker
+from vecsec_retrieval.rows import EXTERNAL_MODEL, Matrix, Vector, direction
 
 WORDLLAMA = "wordllama"
 
 _CHARACTERS_A_PIECE = 2_000
 _CHARACTERS_A_BATCH = 64_000
+_REMEMBERED_BYTES = 8 * 1024 * 1024
+"""Some 5,000 embeddings of 256 dimensions."""
+_BYTES_OF_A_KEY = 600
 
 
 class EmbeddingModel(Protocol):
@@ -149,3 +156,39 @@ class EmbeddingModels:
     async def embed_texts(self, name: str, texts: Sequence[str]) -> Matrix:
         """Embed passages with a model that `refuse_unknown` lets pass; (texts, dimensions)."""
         return await asyncio.to_thread(self._models[name].embed, texts)
+
+
+class _Key(NamedTuple):
+    asker: Asker
+    model: str
+    text_hash: bytes
+    """Not the text: what callers ask for is nothing to keep."""
+
+
+class RememberedEmbeddings:
+    """Embeds what callers look for, each text once for each of them while there is room."""
+
+    def __init__(self, models: EmbeddingModels) -> None:
+        self._models = models
+        self._vectors: LRUCache[_Key, Vector] = LRUCache(_REMEMBERED_BYTES, getsizeof=_weight)
+        self.lookups = Lookups()
+        """How often an embedding was at hand."""
+
+    async def embed_query(self, asker: Asker, model: str, text: str) -> Vector:
+        """The embedding of a text by a collection's model; shared, and so not to be written to.
+
+        Raises:
+            InvalidRequest: as `EmbeddingModels.embed_query`, each time.
+        """
+        key = _Key(asker, model, sha256(text.encode()).digest())
+        vector = self._vectors.get(key)
+        self.lookups.count(found=vector is not None)
+        if vector is None:
+            vector = await self._models.embed_query(model, text)
+            vector.setflags(write=False)
+            self._vectors[key] = vector
+        return vector
+
+
+def _weight(vector: Vector) -> int:
+    return _BYTES_OF_A_KEY + vector.nbytes

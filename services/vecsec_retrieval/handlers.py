@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
+from vecsec_chassis.errors import DeadlineExceeded
 from vecsec_chassis.interception import Context
 from vecsec_retrieval import wire
-from vecsec_retrieval.deleting import Deleting
 from vecsec_retrieval.importing import BatchStore, ImportSession
 from vecsec_retrieval.listing import Listing
-from vecsec_retrieval.patience import patiently
 from vecsec_retrieval.permissions import Permissions
-from vecsec_retrieval.reading import Reading
-from vecsec_retrieval.rereading import Rereading
+from vecsec_retrieval.reading import Documents
 from vecsec_retrieval.searching import Searching
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
+_FIRST_MESSAGE_SECONDS = 10.0
+"""An import that never begins holds a place that others need; how long one may pause is the chassis' to say."""
 
 
 class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
@@ -28,31 +28,33 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         permissions: Permissions,
         searching: Searching,
         batches: BatchStore,
-        reading: Reading,
-        deleting: Deleting,
+        documents: Documents,
         listing: Listing,
-        rereading: Rereading,
     ) -> None:
         self._permissions = permissions
         self._searching = searching
         self._batches = batches
-        self._reading = reading
-        self._deleting = deleting
+        self._documents = documents
         self._listing = listing
-        self._rereading = rereading
 
     async def SearchDocuments(  # noqa: N802 (the contract's name)
         self, request: pb.SearchDocumentsRequest, context: Context
     ) -> pb.SearchDocumentsResponse:
         """Find the nearest visible documents."""
-        return await wire.search_response(await self._searching.search(wire.search_request(request)))
+        answer = await self._searching.search(
+            request.grant,
+            wire.collection_id(request.collection_id),
+            wire.search_order(request),
+            include_embeddings=request.include_embeddings,
+        )
+        return await wire.search_response(answer)
 
     async def ImportDocuments(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ImportDocumentsRequest], context: Context
     ) -> AsyncIterator[pb.ImportDocumentsResponse]:
         """Store batch after batch, and say of each when it is durable."""
         session = ImportSession(self._permissions, self._batches)
-        async for request in patiently(request_iterator):
+        async for request in _begun_in_time(request_iterator):
             # In a thread: to read a thousand vectors out of their message takes 30 ms.
             batch = await asyncio.to_thread(wire.import_batch, request)
             yield wire.import_response(await session.store(batch))
@@ -61,13 +63,19 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.GetDocumentsRequest, context: Context
     ) -> pb.GetDocumentsResponse:
         """Read documents by id."""
-        return wire.get_response(await self._reading.get(wire.get_request(request)))
+        documents = await self._documents.get(
+            request.grant,
+            wire.collection_id(request.collection_id),
+            request.document_ids,
+            include_embeddings=request.include_embeddings,
+        )
+        return wire.get_response(documents)
 
     async def DeleteDocuments(  # noqa: N802
         self, request: pb.DeleteDocumentsRequest, context: Context
     ) -> pb.DeleteDocumentsResponse:
         """Delete documents by id."""
-        deleted = await self._deleting.delete(
+        deleted = await self._documents.delete(
             request.grant, wire.collection_id(request.collection_id), list(request.document_ids)
         )
         return pb.DeleteDocumentsResponse(deleted_count=deleted)
@@ -103,5 +111,25 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.RereadTenantRequest, context: Context
     ) -> pb.RereadTenantResponse:
         """Read a tenant's documents from the store anew."""
-        await self._rereading.reread(request.grant)
+        await self._documents.reread(request.grant)
         return pb.RereadTenantResponse()
+
+
+async def _begun_in_time(
+    messages: AsyncIterator[pb.ImportDocumentsRequest],
+) -> AsyncIterator[pb.ImportDocumentsRequest]:
+    """The messages as they come.
+
+    Raises:
+        DeadlineExceeded: if the first does not come within 10 seconds.
+    """
+    try:
+        # Not `wait_for`, which in Python 3.11 can swallow a cancellation.
+        async with asyncio.timeout(_FIRST_MESSAGE_SECONDS):
+            first = await anext(messages, None)
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"no message came within {_FIRST_MESSAGE_SECONDS:g} s; begin a new stream") from error
+    if first is not None:
+        yield first
+    async for message in messages:
+        yield message

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from vecsec_chassis.errors import FieldViolation, InvalidRequest
 from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity
-from vecsec_retrieval.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector
-from vecsec_retrieval.vectors import has_direction
+from vecsec_retrieval.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector, has_direction
 
 
 @dataclass(frozen=True, slots=True, eq=False)

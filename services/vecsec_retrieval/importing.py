@@ -20,9 +20,8 @@ from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions
 from vecsec_retrieval.residuals import Visibility
-from vecsec_retrieval.rows import EXTERNAL_MODEL, CollectionInfo, Document
+from vecsec_retrieval.rows import EXTERNAL_MODEL, CollectionInfo, Document, has_direction
 from vecsec_retrieval.tagging import label_key, to_stored
-from vecsec_retrieval.vectors import has_direction
 
 
 @dataclass(frozen=True, slots=True)

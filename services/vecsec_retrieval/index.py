@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from vecsec_retrieval import coarse_rows
 from vecsec_retrieval.exact_scan import Mask, ScanRows
 from vecsec_retrieval.label_table import LabelTable, Visible
-from vecsec_retrieval.rows import Document
-from vecsec_retrieval.vectors import normalised
+from vecsec_retrieval.rows import Document, normalised
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from enum import Enum
 
 import structlog
 
@@ -22,17 +23,26 @@ _BYTES_AT_REST = 64 * 1024
 _FRESH_SECONDS = 1.0
 
 
+class Life(Enum):
+    """From the moment a cell is open until it is no more; a later state is never left for an earlier one."""
+
+    NEW = "lent, and not accounted for yet"
+    OPEN = "lent to whoever asks"
+    DOOMED = "the store failed, or is to be read anew: nobody borrows it any more, and it closes once nobody uses it"
+    CLOSING = "no longer among the open ones: loads are given up, and a write that has begun is waited for"
+
+
 class OpenCell:
     """One tenant's open cell. Used on the event loop."""
 
     def __init__(self, cell: RestingCell, *, threads: StoreThreads, metrics: RetrievalMetrics, warmth: Warmth) -> None:
         self.cell = cell
+        self.tenant_id = cell.tenant_id
         self.writer = asyncio.Lock()
         """Held from reading what is there until what replaces it is stored. It binds this process alone: where others
         write to the same store, theirs may come in between, each within its own grant."""
         self.leases = 0
-        self.must_close = False
-        """Set when the store failed: nobody borrows the cell any more, and the next call opens it afresh."""
+        self.life = Life.NEW
         self.closed = asyncio.Event()
         self._threads = threads
         self._metrics = metrics
@@ -40,10 +50,10 @@ class OpenCell:
         self._collections: dict[str, OpenCollection] = {}
         self._checked_at: dict[str, float] = {}
 
-    @property
-    def tenant_id(self) -> str:
-        """Whose cell this is."""
-        return self.cell.tenant_id
+    def doom(self) -> None:
+        """Nobody is to borrow the cell any more; the next call opens it afresh."""
+        if self.life is not Life.CLOSING:
+            self.life = Life.DOOMED
 
     @property
     def approximate_bytes(self) -> int:
@@ -76,7 +86,8 @@ class OpenCell:
     def may_rest(self) -> bool:
         """Whether nothing goes on that needs the store's side open."""
         is_loading = any(collection.is_loading for collection in self._collections.values())
-        return self.cell.is_awake and not (self.leases or self.writer.locked() or is_loading or self.must_close)
+        is_used = self.leases or self.writer.locked() or is_loading
+        return self.life is Life.OPEN and self.cell.is_awake and not is_used
 
     async def rest(self) -> None:
         """Let go of the store's side until something needs it; what is in memory stays."""
@@ -131,7 +142,7 @@ class OpenCell:
         finally:
             # Looked at whatever was raised: a cancellation hides what the work itself raised.
             if is_begun and not is_complete:
-                self.must_close = True
+                self.doom()
 
     async def close(self) -> None:
         """Give up loads, let a write that has begun finish, and let go of the store's side."""

@@ -1,25 +1,29 @@
 """Opens tenants' cells on demand, lends them to calls, and closes those that were not used for longest."""
 
 import asyncio
-import contextvars
 import time
+from collections import OrderedDict
+from collections.abc import Coroutine
 from types import TracebackType
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
 
+from vecsec_chassis.background import detached
 from vecsec_chassis.errors import StoreDamaged, VecSecError
 from vecsec_retrieval.cells import Cell, CellStore
-from vecsec_retrieval.memory_budget import MemoryBudget
+from vecsec_retrieval.hot_reader import RememberedAnswers
+from vecsec_retrieval.memory_budget import MemoryBudget, give_back_memory
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_cell import Life, OpenCell
 from vecsec_retrieval.open_collection import Warmth
-from vecsec_retrieval.process_memory import give_back_memory
-from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 _LOADS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
@@ -52,11 +56,12 @@ class OpenCells:
             observer=self,
             answers=answers or RememberedAnswers(0),
         )
-        self._open: dict[str, OpenCell] = {}
+        self._open: OrderedDict[str, OpenCell] = OrderedDict()
+        """By tenant; those that were not used for longest first."""
         self._awake: set[OpenCell] = set()
         """Those of the open ones for which Chroma is open."""
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._unsettled: set[OpenCell] = set()
         self._settling: asyncio.TimerHandle | None = None
         self._damaged: set[str] = set()
@@ -85,19 +90,26 @@ class OpenCells:
         Raises:
             StoreDamaged: if it cannot be opened.
         """
-        try:
-            return await self._borrow(tenant_id, create=create)
-        except StoreDamaged as error:
-            self._note_damage(tenant_id, error)
-            raise
+        while True:
+            cell = self._open.get(tenant_id)
+            if cell is None:
+                # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
+                if not await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create))):
+                    return None
+            elif cell.life is Life.DOOMED:
+                await cell.closed.wait()
+            else:
+                cell.leases += 1
+                self._open.move_to_end(tenant_id)
+                return cell
 
     def give_back(self, cell: OpenCell, *, create: bool, error: BaseException | None) -> None:
         """End a lease of a cell, which is closed if this error of its user says that it is damaged."""
         if isinstance(error, StoreDamaged):
-            cell.must_close = True
+            cell.doom()
             self._note_damage(cell.tenant_id, error)
         cell.leases -= 1
-        if create or cell.must_close or cell.tenant_id not in self._budget:
+        if create or cell.life is not Life.OPEN:
             self._settle(cell)
         else:
             self._settle_soon(cell)
@@ -106,7 +118,7 @@ class OpenCells:
         """Close a tenant's cell as soon as nobody uses it, and with it what is in memory; whoever wants it waits."""
         cell = self._open.get(tenant_id)
         if cell is not None:
-            cell.must_close = True
+            cell.doom()
             self._settle(cell)
             await cell.closed.wait()
 
@@ -141,30 +153,18 @@ class OpenCells:
         cell = self._open.get(tenant_id)
         if isinstance(error, StoreDamaged) and cell is not None:
             self._note_damage(tenant_id, error)
-            cell.must_close = True
+            cell.doom()
             self._settle(cell)
-
-    async def _borrow(self, tenant_id: str, *, create: bool) -> OpenCell | None:
-        while True:
-            cell = self._open.get(tenant_id)
-            if cell is None:
-                # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
-                opening = asyncio.create_task(self._open_cell(tenant_id, create=create), context=contextvars.Context())
-                self._keep(opening)
-                if not await asyncio.shield(opening):
-                    return None
-            elif cell.must_close:
-                await cell.closed.wait()
-            else:
-                cell.leases += 1
-                self._budget.touch(tenant_id)
-                return cell
 
     async def _open_cell(self, tenant_id: str, *, create: bool) -> bool:
         async with self._turn(tenant_id):
             if tenant_id in self._open:
                 return True
-            cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
+            try:
+                cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
+            except StoreDamaged as error:
+                self._note_damage(tenant_id, error)
+                raise
             if cell is None:
                 return False
             resting = RestingCell(cell, lambda: self._reopened(tenant_id))
@@ -185,16 +185,18 @@ class OpenCells:
 
     def _settle(self, cell: OpenCell) -> None:
         """Account for what the cell takes now, and close whatever has to go."""
-        if self._open.get(cell.tenant_id) is not cell:
+        if cell.life is Life.CLOSING:
             return
+        if cell.life is Life.NEW:
+            cell.life = Life.OPEN
         # First of all: for a cell that no room is large enough for, all others would go.
         cell.keep_within(self._budget.available_bytes)
         self._account_for(cell)
-        self._budget.touch(cell.tenant_id)
-        if cell.must_close and not cell.leases:
+        self._open.move_to_end(cell.tenant_id)
+        if cell.life is Life.DOOMED and not cell.leases:
             self._start_closing(cell)
         self._rest_some()
-        for tenant_id in self._budget.excess():
+        for tenant_id in self._budget.excess(self._open):
             candidate = self._open[tenant_id]
             if not candidate.leases:
                 self._start_closing(candidate)
@@ -211,7 +213,7 @@ class OpenCells:
                 continue
             self._awake.discard(cell)
             self._budget.resize(cell.tenant_id, cell.bytes_at_rest)
-            self._keep(asyncio.create_task(self._rest(cell), context=contextvars.Context()))
+            self._begin(self._rest(cell))
             if not self._has_too_many_awake():
                 break
 
@@ -226,7 +228,7 @@ class OpenCells:
                 await self._threads.run("give_back_memory", give_back_memory)
         except VecSecError as error:
             log.warning("closing failed", tenant_id=cell.tenant_id, detail=error.detail)
-        if self._open.get(cell.tenant_id) is cell:
+        if cell.life is not Life.CLOSING:
             self._account_for(cell)
             self._measure()
 
@@ -245,10 +247,11 @@ class OpenCells:
         return cell
 
     def _start_closing(self, cell: OpenCell) -> None:
+        cell.life = Life.CLOSING
         del self._open[cell.tenant_id]
         self._awake.discard(cell)
         self._budget.remove(cell.tenant_id)
-        self._keep(asyncio.create_task(self._close_cell(cell), context=contextvars.Context()))
+        self._begin(self._close_cell(cell))
 
     async def _close_cell(self, cell: OpenCell) -> None:
         async with self._turn(cell.tenant_id):
@@ -262,9 +265,11 @@ class OpenCells:
         """Opening and closing one tenant's cell take turns: a directory is never open twice."""
         return self._turns.setdefault(tenant_id, asyncio.Lock())
 
-    def _keep(self, task: "asyncio.Task[bool] | asyncio.Task[None]") -> None:
+    def _begin(self, work: Coroutine[object, object, Result]) -> "asyncio.Task[Result]":
+        task = detached(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _note_damage(self, tenant_id: str, error: StoreDamaged) -> None:
         if tenant_id not in self._damaged:

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from vecsec_chassis.labels import Label
 from vecsec_retrieval.filters import MetadataFilter
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.rows import Document, ScoredDocument, Vector
 
+Query = TypeVar("Query", bound=str | Vector)
+
 
 @dataclass(frozen=True, slots=True)
-class SearchOrder:
-    """What to look for in a collection."""
+class SearchOrder(Generic[Query]):
+    """What to look for in a collection: a text or a vector as callers send them; readers get a vector of the
+    collection's dimensions and length 1."""
 
-    vector: Vector
-    """Of the collection's dimensions and length 1."""
+    query: Query
     k: int
     metadata: MetadataFilter | None = None
 
@@ -65,6 +67,6 @@ class CollectionReader(Protocol):
         """The visible documents among these, in this order, without embeddings."""
         ...
 
-    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         """The k most similar visible documents that match, or all of them if they are fewer; without embeddings."""
         ...

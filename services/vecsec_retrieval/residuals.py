@@ -144,7 +144,7 @@ class Visibility:
     def __init__(self, decisions: ResidualDecisions, grant: Grant) -> None:
         self._decisions = decisions
         self._grant = grant
-        self.asker = Asker.of(grant)
+        self.asker = Asker(grant.tenant_id, grant.caller_tenant_id, grant.subject)
         """Whose eyes these are."""
         self.policy_version = grant.policy_version
         self.residual = grant.residual

@@ -1,37 +1,23 @@
 """The nearest documents among those that a grant makes visible."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.tracing import note
 from vecsec_retrieval.answer_size import refuse_oversized_answer
 from vecsec_retrieval.askers import Asker
-from vecsec_retrieval.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.embeddings import RememberedEmbeddings
+from vecsec_retrieval.filters import refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.reading import with_embeddings
-from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
 from vecsec_retrieval.residuals import Visibility
-from vecsec_retrieval.rows import ScoredDocument, Vector
+from vecsec_retrieval.rows import ScoredDocument, Vector, direction
 from vecsec_retrieval.store_search import NOTHING_VISIBLE
-from vecsec_retrieval.vectors import direction
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """What a caller looks for; exactly one of `text` and `vector` is set."""
-
-    grant: str
-    collection_id: str
-    k: int
-    text: str | None = None
-    vector: Vector | None = None
-    metadata: MetadataFilter | None = None
-    include_embeddings: bool = False
 
 
 class Searching:
@@ -52,7 +38,9 @@ class Searching:
         self._metrics = metrics
         self._max_answer_bytes = max_answer_bytes
 
-    async def search(self, request: SearchRequest) -> SearchAnswer:
+    async def search(
+        self, token: str, collection_id: str, order: SearchOrder[str | Vector], *, include_embeddings: bool
+    ) -> SearchAnswer:
         """The k most similar visible documents.
 
         Raises:
@@ -61,15 +49,17 @@ class Searching:
             InvalidRequest: naming the field of the query or filter that does not fit what the caller sees.
             LimitExceeded: if the documents are larger together than an answer may be.
         """
-        grant = await self._permissions.require_reading(request.grant, embeddings=request.include_embeddings)
-        if request.metadata is not None:
-            refuse_oversized(request.metadata)
+        grant = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        if order.metadata is not None:
+            refuse_oversized(order.metadata)
         visibility = self._permissions.visibility(grant)
         async with self._cells.lease(grant.tenant_id) as cell:
-            collection = None if cell is None else await cell.collection(request.collection_id)
-            answer = None if collection is None else await self._search_in(collection, request, visibility)
+            collection = None if cell is None else await cell.collection(collection_id)
+            answer = None if collection is None else await self._search_in(collection, order, visibility)
+            if collection is not None and answer is not None and include_embeddings:
+                answer = replace(answer, results=await _with_embeddings(collection, answer.results, visibility))
         if answer is None:
-            refuse_unseen(request.collection_id)
+            refuse_unseen(collection_id)
             answer = SearchAnswer((), NOTHING_VISIBLE)
         refuse_oversized_answer([result.document for result in answer.results], self._max_answer_bytes)
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
@@ -78,7 +68,7 @@ class Searching:
         return answer if grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
 
     async def _search_in(
-        self, collection: OpenCollection, request: SearchRequest, visibility: Visibility
+        self, collection: OpenCollection, order: SearchOrder[str | Vector], visibility: Visibility
     ) -> SearchAnswer | None:
         """What the caller finds; None if the caller sees nothing at all in the collection.
 
@@ -86,34 +76,30 @@ class Searching:
         """
         reader = await collection.prompt_reader()
         try:
-            if request.metadata is not None:
-                refuse_unknown_keys(request.metadata, await reader.metadata_keys(visibility))
-            vector = await self._vector(collection, request, visibility.asker)
+            if order.metadata is not None:
+                refuse_unknown_keys(order.metadata, await reader.metadata_keys(visibility))
+            vector = await self._vector(collection, order.query, visibility.asker)
         except InvalidRequest:
             if not await reader.has_visible(visibility):
                 return None  # what does not fit would tell of a collection that is hidden
             raise
-        answer = await reader.search(SearchOrder(vector, request.k, request.metadata), visibility)
+        answer = await reader.search(SearchOrder(vector, order.k, order.metadata), visibility)
         if not answer.results and not await reader.has_visible(visibility):
             return None
-        if request.include_embeddings:
-            return replace(answer, results=await _with_embeddings(collection, answer.results, visibility))
         return answer
 
-    async def _vector(self, collection: OpenCollection, request: SearchRequest, asker: Asker) -> Vector:
-        if request.vector is None:
-            assert request.text is not None
-            vector = await self._embeddings.embed_query(asker, collection.info.embedding_model, request.text)
+    async def _vector(self, collection: OpenCollection, query: str | Vector, asker: Asker) -> Vector:
+        if isinstance(query, str):
+            vector = await self._embeddings.embed_query(asker, collection.info.embedding_model, query)
             if not vector.any():
                 raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
             return vector
         dimensions = collection.info.dimensions
-        if len(request.vector) != dimensions:
+        if len(query) != dimensions:
             raise InvalidRequest.of(
-                "query.vector.values",
-                f"has {len(request.vector)} numbers; this collection's embeddings have {dimensions}",
+                "query.vector.values", f"has {len(query)} numbers; this collection's embeddings have {dimensions}"
             )
-        vector = direction(request.vector)
+        vector = direction(query)
         if not vector.any():
             raise InvalidRequest.of("query.vector.values", "must not be all zero: cosine similarity needs a direction")
         return vector

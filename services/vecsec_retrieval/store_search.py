@@ -22,9 +22,8 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.residuals import Visibility
 from vecsec_retrieval.roster import Roster
-from vecsec_retrieval.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
+from vecsec_retrieval.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector, normalised
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.vectors import normalised
 from vecsec_retrieval.visible_rows import see, visible_rows_condition
 
 OVERFETCH = "chroma_overfetch"
@@ -72,7 +71,7 @@ class StoreSearch:
         self._threads = threads
         self._metrics = metrics
 
-    async def search(self, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         """The k most similar visible documents that match; scores of all ways but the last are the store's own.
 
         The first ways judge each row by the label that it carries itself, and never ask which labels there are.
@@ -90,7 +89,7 @@ class StoreSearch:
                 return SearchAnswer(found[: order.k], WIDENED, filtered_rows)
         return await self._filtered(order, visibility, filtered_rows)
 
-    async def _by_cost(self, roster: Roster, order: SearchOrder, visibility: Visibility) -> SearchAnswer:
+    async def _by_cost(self, roster: Roster, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         """Where it is known how many rows are visible: over-fetch as far as their share calls for, if that is not far
         down, read them all, or search among their ids, whichever takes least."""
         visible = await visibility.in_table(roster.labels)
@@ -121,7 +120,7 @@ class StoreSearch:
         missed = sorted(set(ids) - {hit.document.document_id for hit in found})
         return SearchAnswer(await self._score_exactly(missed, found, order, visibility), EXHAUSTIVE, filtered_rows)
 
-    async def _filtered(self, order: SearchOrder, visibility: Visibility, filtered_rows: int) -> SearchAnswer:
+    async def _filtered(self, order: SearchOrder[Vector], visibility: Visibility, filtered_rows: int) -> SearchAnswer:
         """Let the store filter; whatever its approximate index then misses is scored exactly."""
         table = await self._catalogue.labels()
         condition = visible_rows_condition(table, await visibility.in_table(table), order.metadata)
@@ -138,10 +137,10 @@ class StoreSearch:
         return SearchAnswer(best, EXHAUSTIVE, filtered_rows)
 
     async def _nearest(
-        self, order: SearchOrder, count: int, condition: RowCondition, visibility: Visibility
+        self, order: SearchOrder[Vector], count: int, condition: RowCondition, visibility: Visibility
     ) -> tuple[list[ScoredDocument], int]:
         neighbours = await self._threads.run(
-            "nearest", lambda: self._cell.nearest(self._collection_id, order.vector, count, condition)
+            "nearest", lambda: self._cell.nearest(self._collection_id, order.query, count, condition)
         )
         seen = await see([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
         holds = _holds(order)
@@ -153,7 +152,7 @@ class StoreSearch:
         return _best(hits, len(hits)), seen.filtered
 
     async def _score_exactly(
-        self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder, visibility: Visibility
+        self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder[Vector], visibility: Visibility
     ) -> list[ScoredDocument]:
         best = found
         holds = _holds(order)
@@ -162,14 +161,14 @@ class StoreSearch:
             rows = await self._threads.run("read_page", lambda page=page: self._read(page))  # type: ignore[misc]
             seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
             matching = [document for document in seen.visible.values() if holds(document.metadata)]
-            best = _best([*best, *_scored(matching, order.vector)], order.k)
+            best = _best([*best, *_scored(matching, order.query)], order.k)
         return best
 
     def _read(self, ids: Sequence[str]) -> list[StoredRow]:
         return self._cell.get(self._collection_id, ids, with_embeddings=True)
 
 
-def _holds(order: SearchOrder) -> Predicate:
+def _holds(order: SearchOrder[Vector]) -> Predicate:
     return (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
 
 

@@ -31,8 +31,11 @@ async def see(rows: Sequence[StoredRow], tenant_id: str, visibility: Visibility,
     """Judge each row by the label that it carries itself, not by what is recorded elsewhere."""
     documents = [document for document in (from_stored(row, tenant_id) for row in rows) if document is not None]
     metrics.count_untagged(len(rows) - len(documents))
-    label_keys = await visibility.of({label_key(document.label): document.label for document in documents})
-    visible = {document.document_id: document for document in documents if label_key(document.label) in label_keys}
+    keys = [label_key(document.label) for document in documents]
+    visible_keys = await visibility.of({key: document.label for key, document in zip(keys, documents, strict=True)})
+    visible = {
+        document.document_id: document for key, document in zip(keys, documents, strict=True) if key in visible_keys
+    }
     return SeenRows(visible, len(documents) - len(visible))
 
 

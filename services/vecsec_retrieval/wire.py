@@ -14,31 +14,25 @@ from vecsec_retrieval.filters import MAXIMUM_CONDITIONS, MAXIMUM_DEPTH, AllOf, A
 from vecsec_retrieval.import_rules import NewDocument
 from vecsec_retrieval.importing import ImportBatch, ImportProgress
 from vecsec_retrieval.listing import LabelPage, VisibleCollection
-from vecsec_retrieval.readers import SearchAnswer
-from vecsec_retrieval.reading import GetRequest
+from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.rows import Document, MetadataValue, Vector
-from vecsec_retrieval.searching import SearchRequest
 
 _DOCUMENTS_AT_ONCE = 200
 """Some milliseconds."""
 _COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
-def search_request(message: pb.SearchDocumentsRequest) -> SearchRequest:
-    """The search.
+def search_order(message: pb.SearchDocumentsRequest) -> SearchOrder[str | Vector]:
+    """What to look for.
 
     Raises:
         InvalidRequest: if the filter is nested too deeply, has too many conditions or compares with a list.
     """
-    is_text = message.query.WhichOneof("kind") == "text"
-    return SearchRequest(
-        grant=message.grant,
-        collection_id=collection_id(message.collection_id),
-        k=message.k,
-        text=message.query.text if is_text else None,
-        vector=None if is_text else _vector(message.query.vector.values),
-        metadata=_FilterReader().read(message.filter, "filter") if message.HasField("filter") else None,
-        include_embeddings=message.include_embeddings,
+    query = message.query
+    return SearchOrder(
+        query.text if query.WhichOneof("kind") == "text" else _vector(query.vector.values),
+        message.k,
+        _FilterReader().read(message.filter, "filter") if message.HasField("filter") else None,
     )
 
 
@@ -56,15 +50,6 @@ async def search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
         if number % _DOCUMENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
     return message
-
-
-def get_request(message: pb.GetDocumentsRequest) -> GetRequest:
-    return GetRequest(
-        grant=message.grant,
-        collection_id=collection_id(message.collection_id),
-        document_ids=list(message.document_ids),
-        include_embeddings=message.include_embeddings,
-    )
 
 
 def get_response(documents: Sequence[Document]) -> pb.GetDocumentsResponse:

@@ -17,11 +17,10 @@ from vecsec_chassis.labels import Label, Sensitivity
 from vecsec_policy.principals import Caller
 from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
-from vecsec_retrieval.hot_reader import HotReader
+from vecsec_retrieval.hot_reader import HotReader, RememberedAnswers
 from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import SearchOrder
-from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.residuals import ResidualDecisions, Visibility
 from vecsec_retrieval.rows import Document
 from vecsec_retrieval.store_threads import StoreThreads

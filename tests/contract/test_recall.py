@@ -16,10 +16,9 @@ from vecsec_retrieval.filters import Equals, MetadataFilter, Range, predicate
 from vecsec_retrieval.label_catalogue import LabelCatalogue
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.readers import SearchOrder
-from vecsec_retrieval.rows import CollectionInfo, Document
+from vecsec_retrieval.rows import CollectionInfo, Document, direction
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
 
 DIMENSIONS = 24
 ROWS = 1_500

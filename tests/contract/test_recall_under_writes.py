@@ -24,11 +24,10 @@ from vecsec_retrieval.hot_reader import STRATEGY
 from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
-from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, Vector
+from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, Vector, direction
 from vecsec_retrieval.store_search import ALLOWED, EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
 
 TENANT = "tenant_a"
 DIMENSIONS = 16

@@ -7,8 +7,7 @@ import numpy as np
 from chromadb.utils.embedding_functions import config_to_embedding_function
 
 from vecsec_chassis.errors import RetrievalUnavailable, StartupError
-from vecsec_retrieval.rows import Matrix, Vector
-from vecsec_retrieval.vectors import direction
+from vecsec_retrieval.rows import Matrix, Vector, direction
 
 PREFIX = "chroma:"
 _RETRY_SECONDS = 5.0

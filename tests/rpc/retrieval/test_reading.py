@@ -27,7 +27,6 @@ from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, filter_pb2, query_pb2, value_pb2
 from vecsec_chassis.access import Action
 from vecsec_chassis.labels import Sensitivity
-from vecsec_retrieval import patience
 
 
 async def test_the_nearest_visible_documents_come_first(service: Service) -> None:
@@ -290,12 +289,12 @@ async def test_answers_that_would_be_too_large_are_refused_before_they_are_built
 async def test_an_import_that_says_nothing_ends(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_MESSAGE_SECONDS", 0.2)
-    monkeypatch.setattr(patience, "NEXT_MESSAGE_SECONDS", 2)
+    monkeypatch.setattr("vecsec_retrieval.handlers._FIRST_MESSAGE_SECONDS", 0.2)
+    monkeypatch.setattr("vecsec_chassis.interceptors._IDLE_STREAM_SECONDS", 2)
     async with running(tmp_path, signer) as service:
         call = service.stub.ImportDocuments(timeout=SECONDS)
         assert (await refusal(call.read())).reason == "DEADLINE_EXCEEDED"
-        monkeypatch.setattr(patience, "FIRST_MESSAGE_SECONDS", 60)
+        monkeypatch.setattr("vecsec_retrieval.handlers._FIRST_MESSAGE_SECONDS", 60)
         call = service.stub.ImportDocuments(timeout=SECONDS)
         await call.write(pb.ImportDocumentsRequest(grant=signer.grant(Action.WRITE), documents=[document("one")]))
         assert (await call.read()).stored_count == 1

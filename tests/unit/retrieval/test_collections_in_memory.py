@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -29,10 +30,25 @@ from unit.retrieval.worlds import (
 from vecsec_chassis.errors import RetrievalUnavailable
 from vecsec_retrieval.hot_reader import HotReader
 from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.open_collection import OpenCollection
+from vecsec_retrieval.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
 from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.rows import direction
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
+
+
+def test_each_state_says_what_follows_it_and_all_but_the_first_are_reached() -> None:
+    assert set(MOVES) == set(get_args(State))
+    assert {InStore} | {state for states in MOVES.values() for state in states} == set(MOVES)
+
+
+async def test_no_state_follows_but_those_that_may(store: FakeCellStore) -> None:
+    seed(store, TENANT)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        with pytest.raises(AssertionError, match="TooLarge does not follow InStore"):
+            collection._become(TooLarge())
+        collection._become(InMemory(CollectionIndex(DIMENSIONS)))
+        assert collection.index is not None
 
 
 @pytest.mark.parametrize("reading", ["head", "find_ids", "get"])
@@ -168,11 +184,17 @@ async def test_what_fits_once_it_is_compacted_stays(store: FakeCellStore) -> Non
         for _ in range(3):  # the same rows: one of three times is alive
             for batch in range(4):
                 await add(here, TENANT, [document(f"{batch}-{row}") for row in range(1_000)])
+                async with here.cells.lease(TENANT) as cell:
+                    collection = await collection_of(cell)
+                    await until(partial(is_at_rest, collection))
         async with here.cells.lease(TENANT) as cell:
             collection = await collection_of(cell)
-            await collection.loaded()
             assert collection.hot_rows == 4_000
             assert isinstance(collection.reader(), HotReader)
+
+
+def is_at_rest(collection: OpenCollection) -> bool:
+    return not collection.is_loading
 
 
 class HeldCompactions:
@@ -222,7 +244,7 @@ async def test_rows_that_died_during_a_compaction_are_compacted_in_turn(
         collection = await rewritten_during_compactions(here, compactions, times=1)
         compactions.permits.release()
         await collection.loaded()
-        index = collection._index
+        index = collection.index
         assert index is not None
         assert (len(index), len(index.snapshot().alive)) == (1_000, 1_000)
 
@@ -236,7 +258,7 @@ async def test_who_goes_on_writing_does_not_keep_a_collection_in_compaction(
         collection = await rewritten_during_compactions(here, compactions, times=2)
         assert collection.may_leave_memory
         assert compactions.begun == 2
-        index = collection._index
+        index = collection.index
         assert index is not None
         assert index.is_worth_compacting, "the next write sees to it"
 
@@ -296,7 +318,7 @@ async def test_arrays_that_were_moved_are_let_go_even_if_no_write_follows(store:
         collection = await collection_of(cell)
         collection.warm()
         await collection.loaded()
-        index = collection._index
+        index = collection.index
         assert index is not None
         index.snapshot()  # as a search takes it
         left = weakref.ref(index._matrix)

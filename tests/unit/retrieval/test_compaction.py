@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 from support.loop_watch import watched_loop
-from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, world
+from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, until, world
 
 from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.open_collection import OpenCollection
+from vecsec_retrieval.open_collection import InMemory, OpenCollection
 from vecsec_retrieval.rows import CollectionInfo, Document
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
@@ -55,9 +55,9 @@ async def test_writes_while_rows_are_compacted_are_kept(
     gate.set()
     await collection.loaded()
     assert await ids() == ["d9", "new"]
-    assert collection._index is not None
-    assert len(collection._index.snapshot().documents) < 10, "the dead rows are gone"
-    assert not collection.is_loading
+    assert collection.index is not None
+    assert len(collection.index.snapshot().documents) < 10, "the dead rows are gone"
+    await until(lambda: not collection.is_loading)  # also with the row that died meanwhile
 
 
 async def test_a_cell_that_closes_gives_a_compaction_up(
@@ -79,7 +79,7 @@ async def test_compacting_many_labels_does_not_hold_the_loop(collection: OpenCol
 
     index = CollectionIndex(DIMENSIONS)
     await asyncio.to_thread(index.upsert, [owned(number) for number in range(15_000)])
-    collection._index = index
+    collection._state = InMemory(index)
 
     async def delete() -> None:
         collection.apply(lambda index: index.delete([f"d{number}" for number in range(4_000)]))
@@ -89,4 +89,4 @@ async def test_compacting_many_labels_does_not_hold_the_loop(collection: OpenCol
         await collection.loaded()
     assert not watch.held, str(watch)
     assert collection.hot_rows == 11_000
-    assert collection._index is not index
+    assert collection.index is not index

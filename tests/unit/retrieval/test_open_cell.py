@@ -10,9 +10,9 @@ from contract.fake_store import FakeCellStore
 from unit.retrieval.worlds import TENANT, metrics
 
 from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
-from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.hot_reader import RememberedAnswers
+from vecsec_retrieval.open_cell import Life, OpenCell
 from vecsec_retrieval.open_collection import Warmth
-from vecsec_retrieval.remembered_answers import RememberedAnswers
 from vecsec_retrieval.resting_cell import RestingCell
 from vecsec_retrieval.store_threads import StoreThreads
 
@@ -59,7 +59,7 @@ async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
     go.set()
     await asyncio.wait([write])
     assert write.cancelled() == is_cancelled
-    assert cell.must_close == fails
+    assert (cell.life is Life.DOOMED) == fails
     assert done == ([] if fails else ["done"])
 
 
@@ -78,4 +78,4 @@ async def test_a_write_that_never_begins_leaves_the_cell_open(cell: OpenCell) ->
     await asyncio.wait([second])
     go.set()
     await first
-    assert not cell.must_close
+    assert cell.life is not Life.DOOMED

@@ -22,11 +22,11 @@ from unit.retrieval.worlds import (
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.hot_reader import HotReader
-from vecsec_retrieval.open_cell import OpenCell
+from vecsec_retrieval.open_cell import Life, OpenCell
 from vecsec_retrieval.open_cells import OpenCells
 from vecsec_retrieval.readers import SearchOrder
+from vecsec_retrieval.rows import direction
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
 
 
 async def test_many_calls_open_a_cell_once(store: FakeCellStore, recorder: Recorder) -> None:
@@ -74,6 +74,34 @@ async def test_what_a_closed_cell_held_in_memory_is_free_at_once(store: FakeCell
             gc.enable()
 
 
+async def test_what_a_cell_closed_while_it_loaded_held_in_memory_is_free_at_once(
+    store: FakeCellStore, recorder: Recorder
+) -> None:
+    seed(store, TENANT)
+    recorder.held = {"answer of head"}
+    async with world(store) as here:
+        held = await half_loaded(here.cells)
+        gc.disable()
+        try:
+            await until(lambda: "answer of head" in recorder.operations)
+            closing = asyncio.create_task(here.cells.close_one(TENANT))
+            await asyncio.sleep(0)
+            recorder.go.set()
+            await closing
+            await until(lambda: [each() for each in held] == [None] * len(held))
+        finally:
+            gc.enable()
+
+
+async def half_loaded(cells: OpenCells) -> list[weakref.ref[object]]:
+    """What a cell of which a load has begun holds in memory."""
+    async with cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        collection.warm()
+        assert collection.is_loading
+        return [weakref.ref(each) for each in (cell, collection, collection.catalogue)]
+
+
 async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
     """What a cell that was used holds in memory."""
     async with cells.lease(TENANT, create=True) as cell:
@@ -91,7 +119,7 @@ async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
             lambda: collection.apply(lambda index: index.upsert([added])),
         )
         assert collection.hot_rows == 4
-        return [weakref.ref(each) for each in (cell, collection, collection.catalogue, collection._index)]
+        return [weakref.ref(each) for each in (cell, collection, collection.catalogue, collection.index)]
 
 
 async def test_a_cell_that_is_lent_stays_open_whatever_the_budget(store: FakeCellStore) -> None:
@@ -190,7 +218,7 @@ async def test_a_cell_is_never_open_twice(store: FakeCellStore, recorder: Record
     async with world(store) as here:
         async with here.cells.lease(TENANT) as cell:
             assert cell is not None
-            cell.must_close = True
+            cell.doom()
         await until(lambda: "close" in recorder.operations)
 
         async def again() -> OpenCell | None:
@@ -215,7 +243,7 @@ async def test_a_closed_cell_is_read_anew_once_nobody_uses_it(store: FakeCellSto
             assert cell.hot_rows == 3
             before = cell
             closing = asyncio.create_task(here.cells.close_one(TENANT))
-            await until(lambda: before.must_close)
+            await until(lambda: before.life is Life.DOOMED)
             assert (await collection_of(cell)).hot_rows == 3, "a call that is under way keeps what it has"
             cell.cell.delete("documents", ["0"])  # behind our back
         await closing

@@ -19,10 +19,9 @@ from vecsec_retrieval.open_cell import OpenCell
 from vecsec_retrieval.open_collection import OpenCollection
 from vecsec_retrieval.readers import LabelCount, SearchOrder
 from vecsec_retrieval.resting_cell import RestingCell
-from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
+from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector, direction
 from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.tagging import label_key, to_stored
-from vecsec_retrieval.vectors import direction
 
 EVEN = direction(np.ones(DIMENSIONS, dtype=np.float32))
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
@@ -70,7 +69,7 @@ async def fill(cell: OpenCell, documents: list[Document]) -> OpenCollection:
 
 def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensitivity) -> list[str]:
     holds = (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
-    query = order.vector / np.linalg.norm(order.vector)
+    query = order.query / np.linalg.norm(order.query)
     scored = [
         (-round(float(each.embedding @ query / np.linalg.norm(each.embedding)), 5), each.document_id)
         for each in documents

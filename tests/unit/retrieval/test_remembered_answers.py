@@ -13,14 +13,12 @@ from unit.retrieval.worlds import DIMENSIONS, document, grant, label, up_to
 from vecsec_chassis.access import Grant
 from vecsec_chassis.labels import Sensitivity
 from vecsec_retrieval.filters import Equals, MetadataFilter
-from vecsec_retrieval.hot_reader import REMEMBERED, STRATEGY, HotReader
+from vecsec_retrieval.hot_reader import REMEMBERED, STRATEGY, AnswerKey, HotReader, RememberedAnswer, RememberedAnswers
 from vecsec_retrieval.index import CollectionIndex
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
-from vecsec_retrieval.remembered_answers import AnswerKey, RememberedAnswer, RememberedAnswers
 from vecsec_retrieval.residuals import ResidualDecisions, Visibility
-from vecsec_retrieval.rows import Document, Vector
+from vecsec_retrieval.rows import Document, Vector, direction
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.vectors import direction
 
 ALICE = grant(up_to(Sensitivity.INTERNAL))
 VALUES = (1, True, 1.0, "1")

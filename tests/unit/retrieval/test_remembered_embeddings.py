@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from vecsec_chassis.errors import InvalidRequest
-from vecsec_retrieval import remembered_embeddings
 from vecsec_retrieval.askers import Asker
-from vecsec_retrieval.embeddings import EmbeddingModels
-from vecsec_retrieval.remembered_embeddings import RememberedEmbeddings
+from vecsec_retrieval.embeddings import EmbeddingModels, RememberedEmbeddings
 from vecsec_retrieval.rows import Matrix, Vector
 
 ALICE = Asker("tenant_a", "tenant_a", "alice")
@@ -64,7 +62,7 @@ async def test_threat_10_what_one_caller_asked_is_no_sooner_answered_for_another
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered_embeddings, "_REMEMBERED_BYTES", 2_000)
+    monkeypatch.setattr("vecsec_retrieval.embeddings._REMEMBERED_BYTES", 2_000)
     one, _, embeddings = models()
     for text in ("first", "second", "third", "fourth", "fourth", "first"):
         await embeddings.embed_query(ALICE, "one", text)

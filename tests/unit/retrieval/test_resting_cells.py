@@ -13,9 +13,8 @@ from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.hot_reader import STRATEGY
 from vecsec_retrieval.readers import SearchAnswer, SearchOrder
 from vecsec_retrieval.resting_cell import RestingCell
-from vecsec_retrieval.rows import CollectionInfo
+from vecsec_retrieval.rows import CollectionInfo, direction
 from vecsec_retrieval.tagging import to_stored
-from vecsec_retrieval.vectors import direction
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
 TENANTS = [f"tenant_{number}" for number in range(6)]
