@@ -76,3 +76,17 @@ async def test_an_archive_goes_back_over_its_own_tenants_documents(stack: Stack,
     await stack.load("tenant_b", document("same", "changed since"))
     await run(stack, "tenant", "import", archive, tenant="tenant_b")
     assert await texts(stack, tenant="tenant_b") == {"same": "of b", "other": "of b too"}
+
+
+async def test_a_files_own_label_holds_against_the_option(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "payroll.md").write_text("---\nsensitivity: secret\n---\nSalaries of all.")
+    (folder / "news.md").write_text("---\ntitle: News\n---\nNews for all.")
+    (folder / "typo.md").write_text("---\nsensitivity: SECERT\n---\nSalaries of all, again.")
+    options = ("--sensitivity", "PUBLIC", "--topics", "marketing")
+    told = await run(stack, "import", str(folder), *options, exit_code=1)
+    assert "typo.md:2: sensitivity: unknown sensitivity 'SECERT'" in told.stderr
+    guest = stack.issuer.token("tenant_a", "guest", "PUBLIC", "gus")
+    assert await stack.ids(guest, "tenant_a", "salaries sensitivity secret") == ["news.md"]
+    assert await texts(stack) == {"news.md": "News for all.", "payroll.md": "Salaries of all."}
