@@ -5,8 +5,8 @@ A Markdown file's front matter is its label and metadata, for all of its passage
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
@@ -20,6 +20,7 @@ _MAX_FILE_BYTES = 16 << 20
 _MARKDOWN = frozenset({".md", ".markdown"})
 _SUFFIXES = _MARKDOWN | {".txt"}
 _OWN_METADATA = ("path", "passage")
+_PASSAGE_ID = re.compile(r"(.+\.(?:md|markdown|txt))(?:#[1-9][0-9]*)?", re.IGNORECASE)
 _BLOCK_BREAK = re.compile(r"\n(?=#{1,6} )|\n\s*\n")
 
 
@@ -29,6 +30,8 @@ class TextFolderSource:
 
     folder: Path
     defaults: Defaults
+    held_back: Mapping[str, int] = field(default_factory=dict)
+    """Files to refuse, by their path in the folder, for so many surplus passages of an earlier import that stay."""
 
     @property
     def name(self) -> str:
@@ -42,6 +45,7 @@ class TextFolderSource:
             SourceError: if the folder has no such files, or one cannot be read.
         """
         digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr(sorted(self.held_back.items())).encode("utf-8", "surrogateescape"))
         count = 0
         for path in self._files():
             count += 1
@@ -68,6 +72,13 @@ class TextFolderSource:
     def _file_records(self, path: Path, number: int) -> Iterator[Record]:
         identifier = path.relative_to(self.folder).as_posix()
         place = Place(str(path), number)
+        if identifier in self.held_back:
+            reason = (
+                f"left as it was: {self.held_back[identifier]} passages of an earlier import, which it has no more, "
+                "cannot be deleted with this token; import it with one of a role that may delete"
+            )
+            yield bad_record(place, reason, document_id=identifier)
+            return
         if not _readable_size(path):
             yield bad_record(place, f"larger than {_MAX_FILE_BYTES >> 20} MiB", document_id=identifier)
             return
@@ -108,6 +119,12 @@ class TextFolderSource:
             }
             record = record_of(fields, place, self.defaults)
             yield _at_its_line(record, front, place) if isinstance(record, BadRecord) else record
+
+
+def file_of(document_id: str) -> str | None:
+    """The file, by its path in its folder, of which this would be a passage's id; None if it could be none's."""
+    found = _PASSAGE_ID.fullmatch(document_id)
+    return None if found is None else found[1]
 
 
 def _line(place: Place, line: int) -> Place:
