@@ -1,8 +1,6 @@
 """The client for asyncio."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from collections.abc import Collection as AnyCollection
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +34,7 @@ from vecsec_client.results import (
     ViolationPage,
 )
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
+from vecsec_client.several import Several, Texts
 from vecsec_client.tokens import AsyncTokenProvider, bearer_metadata, provided, static_token
 from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
 
@@ -110,7 +109,7 @@ class AsyncVecSecClient:
 
     async def get_documents(
         self,
-        document_ids: Sequence[str],
+        document_ids: Texts,
         *,
         tenant: str | None = None,
         collection: str = "",
@@ -128,7 +127,7 @@ class AsyncVecSecClient:
 
     async def delete_documents(
         self,
-        document_ids: Sequence[str],
+        document_ids: Texts,
         *,
         tenant: str | None = None,
         collection: str = "",
@@ -194,7 +193,7 @@ class AsyncVecSecClient:
         self,
         *,
         sensitivity: Sensitivity | str,
-        topics: Sequence[str] | AbstractSet[str],
+        topics: Texts,
         action: Action | str = Action.READ,
         attributes: Mapping[str, AttributeValue | Sequence[str]] | None = None,
         tenant: str | None = None,
@@ -225,7 +224,7 @@ class AsyncVecSecClient:
     async def count_violations(
         self,
         *,
-        types: AnyCollection[ViolationType | str] = (),
+        types: Several[ViolationType | str] = (),
         start: datetime | None = None,
         end: datetime | None = None,
         tenant: str | None = None,
@@ -238,7 +237,7 @@ class AsyncVecSecClient:
     async def list_violations(
         self,
         *,
-        types: AnyCollection[ViolationType | str] = (),
+        types: Several[ViolationType | str] = (),
         start: datetime | None = None,
         end: datetime | None = None,
         page_size: int = 0,

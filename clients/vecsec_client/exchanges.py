@@ -1,8 +1,6 @@
 """Each unary call as a value: what to send and how to read the answer. Both clients carry them out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Collection as AnyCollection
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -30,6 +28,7 @@ from vecsec_client.results import (
     ViolationCounts,
     ViolationPage,
 )
+from vecsec_client.several import Several, Texts, several
 from vecsec_client.values import Action, AttributeValue, Fallback, MockReason, Provenance, Sensitivity, ViolationType
 from vecsec_client.wire_filters import filter_to_proto
 from vecsec_client.wire_values import (
@@ -96,24 +95,24 @@ def search(
 
 
 def get_documents(
-    document_ids: Sequence[str], *, tenant_id: str, collection_id: str, include_embeddings: bool
+    document_ids: Texts, *, tenant_id: str, collection_id: str, include_embeddings: bool
 ) -> Exchange[gateway_pb2.GetDocumentsResponse, DocumentsAnswer]:
     """Documents by id."""
     request = gateway_pb2.GetDocumentsRequest(include_embeddings=include_embeddings)
     _address(request, tenant_id, collection_id)
     with naming("document_ids"):
-        request.document_ids.extend(_ids(document_ids))
+        request.document_ids.extend(several(document_ids))
     return Exchange("GetDocuments", request, _documents_answer)
 
 
 def delete_documents(
-    document_ids: Sequence[str], *, tenant_id: str, collection_id: str
+    document_ids: Texts, *, tenant_id: str, collection_id: str
 ) -> Exchange[gateway_pb2.DeleteDocumentsResponse, DeleteResult]:
     """Deletion by id."""
     request = gateway_pb2.DeleteDocumentsRequest()
     _address(request, tenant_id, collection_id)
     with naming("document_ids"):
-        request.document_ids.extend(_ids(document_ids))
+        request.document_ids.extend(several(document_ids))
     return Exchange("DeleteDocuments", request, _delete_result)
 
 
@@ -162,7 +161,7 @@ def explain_access(
     action: Action | str,
     label_tenant_id: str,
     sensitivity: Sensitivity | str,
-    topics: Sequence[str] | AbstractSet[str],
+    topics: Texts,
     attributes: Mapping[str, AttributeValue | Sequence[str]],
 ) -> Exchange[gateway_pb2.ExplainAccessResponse, Explanation]:
     """A question about a row with a given label."""
@@ -186,7 +185,7 @@ class ViolationFilter:
     """Which violations are meant."""
 
     tenant_id: str
-    types: AnyCollection[ViolationType | str]
+    types: Several[ViolationType | str]
     """Empty for all."""
     start: datetime | None
     """With a time zone, or in this machine's."""
@@ -196,7 +195,9 @@ class ViolationFilter:
         """Say so in a request."""
         with naming("tenant_id"):
             request.tenant_id = self.tenant_id
-        for violation in [self.types] if isinstance(self.types, str) else self.types:
+        with naming("violation_types"):
+            types = several(self.types)
+        for violation in types:
             name = word(ViolationType, violation, "violation_types").value.upper()
             request.violation_types.append(access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{name}"))
         if self.start is not None:
@@ -250,12 +251,6 @@ def import_request(*, tenant_id: str, collection_id: str, embedding_model: str) 
     with naming("embedding_model"):
         request.embedding_model = embedding_model
     return request
-
-
-def _ids(document_ids: Sequence[str]) -> Sequence[str]:
-    if isinstance(document_ids, str):  # a sequence of its letters, which nobody means
-        raise TypeError("must be a list of ids, not one text")
-    return document_ids
 
 
 def _search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer:

@@ -5,10 +5,12 @@ Only positive conditions exist: a document that lacks the key never matches.
     all_of(equals("language", "python"), between("year", 2020, 2024))
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from vecsec_client.errors import InvalidArgument
+from vecsec_client.several import Several
 from vecsec_client.values import Scalar
 
 
@@ -61,8 +63,14 @@ def equals(key: str, value: Scalar) -> Equals:
     return Equals(key, value)
 
 
-def in_(key: str, values: Iterable[Scalar]) -> In:
-    """The key has one of these values."""
+def in_(key: str, values: Several[Scalar] | Iterator[Scalar]) -> In:
+    """The key has one of these values.
+
+    Raises:
+        InvalidArgument: if `values` is one text.
+    """
+    if isinstance(values, str):  # the letters of which `tuple` would make
+        raise InvalidArgument.of("values", f"must be a list, not the one text {values[:80]!r}; see equals()")
     return In(key, tuple(values))
 
 

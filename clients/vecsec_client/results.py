@@ -1,10 +1,10 @@
 """What calls send and answer, as immutable values."""
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vecsec_client.several import Texts
 from vecsec_client.values import Action, AttributeValue, MockReason, Provenance, Scalar, Sensitivity, SimilarityMetric
 
 
@@ -17,7 +17,7 @@ class DocumentInput:
     text: str
     sensitivity: Sensitivity | str | None = None
     """Not above the writer's effective clearance. A document without one is rejected."""
-    topics: Sequence[str] | AbstractSet[str] = ()
+    topics: Texts = ()
     """At least one; all within the writer's topic scope."""
     attributes: Mapping[str, AttributeValue | Sequence[str]] = field(default_factory=dict)
     """Further attributes of the label that the policy's schema declares."""

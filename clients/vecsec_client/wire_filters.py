@@ -3,6 +3,7 @@
 from vecsec.type.v1 import filter_pb2
 from vecsec_client.errors import InvalidArgument
 from vecsec_client.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_client.several import several
 from vecsec_client.wire_values import naming, value_to_proto
 
 _MAX_DEPTH = 32
@@ -23,7 +24,7 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
                 equals = filter_pb2.MetadataFilter.Equals(key=key, value=value_to_proto(value))
                 return filter_pb2.MetadataFilter(equals=equals)
             case In(key, values):
-                members = [value_to_proto(value) for value in values]
+                members = [value_to_proto(value) for value in several(values)]
                 # `in` is a keyword of Python, so the field is set by its name.
                 message = filter_pb2.MetadataFilter()
                 getattr(message, "in").CopyFrom(filter_pb2.MetadataFilter.In(key=key, values=members))

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 from vecsec.type.v1 import access_pb2, document_pb2, label_count_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_client.errors import InvalidArgument
 from vecsec_client.results import Document, DocumentInput, LabelCount, ScoredDocument
+from vecsec_client.several import Texts, several
 from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, Sensitivity, SimilarityMetric
 
 SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
@@ -85,7 +86,7 @@ def label_to_proto(
     *,
     tenant_id: str,
     sensitivity: Sensitivity | str,
-    topics: Sequence[str] | AbstractSet[str],
+    topics: Texts,
     attributes: Mapping[str, AttributeValue | Sequence[str]],
 ) -> label_pb2.Label:
     """A label to ask about."""
@@ -93,7 +94,7 @@ def label_to_proto(
     with naming("label.tenant_id"):
         message.tenant_id = tenant_id
     with naming("label.topics"):
-        message.topics.extend(topics)
+        message.topics.extend(several(topics))
     _fill(message.attributes, attributes, "label.attributes")
     return message
 
@@ -110,7 +111,7 @@ def document_to_proto(document: DocumentInput) -> document_pb2.DocumentInput:
     with naming("text"):
         message.text = document.text
     with naming("topics"):
-        message.topics.extend(document.topics)
+        message.topics.extend(several(document.topics))
     with naming("embedding"):
         message.embedding.extend(document.embedding)
     _fill(message.attributes, document.attributes, "attributes")

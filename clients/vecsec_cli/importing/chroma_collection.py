@@ -11,7 +11,7 @@ from typing import IO, Self
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.csv_table import Columns, split_topics
-from vecsec_cli.importing.documents import Defaults, Place, record_of
+from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
 from vecsec_cli.importing.records import Record, SourceError, Survey
 
 
@@ -90,6 +90,9 @@ class ChromaSource:
     def _record(self, line: bytes | None, place: Place) -> Record:
         row = json.loads(line or b"{}")
         metadata = dict(row.get("metadata") or {})
+        for key in filter(self.columns.is_nearly_of_a_label, metadata):
+            reason = "would become metadata, not a label; --sensitivity-column and --topics-column name the keys"
+            return bad_record(place, reason, field=f"metadata.{key}", document_id=row.get("id"))
         topics = metadata.pop(self.columns.topics, None)
         fields = {
             "id": row.get("id"),

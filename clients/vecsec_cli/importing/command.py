@@ -1,6 +1,7 @@
 """`vecsec import`: documents from files, folders and existing collections."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -17,7 +18,9 @@ from vecsec_cli.importing.import_run import ImportResult, ImportRun, earlier_res
 from vecsec_cli.importing.journal import Journal, open_journal
 from vecsec_cli.importing.progress_bar import progress_bar
 from vecsec_cli.importing.records import BadRecord, Source, SourceError
+from vecsec_cli.importing.replacing import Earlier, remove_surplus
 from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_source
+from vecsec_cli.importing.text_folder import TextFolderSource
 from vecsec_cli.options import CollectionOption, TenantOption, split_words
 from vecsec_cli.run_file import read_run_file
 from vecsec_cli.terminal_text import one_line, plain
@@ -26,6 +29,7 @@ from vecsec_client import DocumentsRejected, PermissionDenied, Sensitivity, VecS
 DEFAULT_COLLECTION = "documents"
 _SHOWN_BAD_RECORDS = 20
 _SHOWN_WIDTH = 300
+_NAMED_FILES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def import_documents(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Import from the start again.")] = False,
 ) -> None:
-    """Import documents. A document with an id that exists is replaced.
+    """Import documents. A document with an id that exists is replaced; a file of a folder, with all of its passages.
 
     Bad lines are reported with their place, the rest is imported, and the exit code is 1. An import that was cut off
     goes on where it stopped when the same command is given again.
@@ -104,15 +108,27 @@ def import_from(
         CommandFailure: if the source cannot be read.
     """
     try:
+        earlier = Earlier()
         with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
             survey = reader.survey()
-        scope = (_place_of(session), target.tenant, target.collection, target.embedding_model, reading)
-        with open_journal(session.state.imports, survey.fingerprint, *scope, start_over=restart) as journal:
+            if isinstance(reader, TextFolderSource):
+                reader, earlier = remove_surplus(
+                    session.client, reader, tenant=target.tenant, collection=target.collection
+                )
+                survey = reader.survey()
+        content = None if survey.fingerprint is None else repr((survey.fingerprint, target.embedding_model, reading))
+        scope = (_place_of(session), target.tenant, target.collection, os.path.realpath(reader.name))
+        with open_journal(session.state.imports, content, *scope, start_over=restart) as journal:
             _forget_if_gone(session.client, target, journal)
             if journal.is_finished:
                 output.note(f"{reader.name} was already imported; --restart imports it again")
-                return earlier_result(journal)
-            return _import(session.client, reader, survey.expected, target, journal)
+                result = earlier_result(journal)
+                for record in result.rejections.reported[:_SHOWN_BAD_RECORDS]:
+                    output.note(one_line(str(record), _SHOWN_WIDTH))
+            else:
+                result = _import(session.client, reader, survey.expected, target, journal)
+        refused = [each.document_id for each in result.rejections.reported]
+        return replace(result, removed=earlier.removed, staying=earlier.staying(refused))
     except SourceError as error:
         raise CommandFailure(str(error)) from error
 
@@ -206,11 +222,22 @@ def _report(session: GatewaySession, result: ImportResult) -> None:
                 "rejected_count": rejected.count,
                 "skipped": result.skipped,
                 "total": result.total,
+                "removed": result.removed,
+                "staying": dict(result.staying),
             }
         )
     else:
         skipped = f", {result.skipped:,} were already there" if result.skipped else ""
         bad = f", {rejected.count:,} rejected" if rejected.count else ""
         output.console().print(f"stored {result.stored:,} of {result.total:,} documents{skipped}{bad}")
+    if result.removed:
+        output.note(f"deleted {result.removed:,} passages of an earlier import that their files have no more")
+    if result.staying:
+        named = ", ".join(list(result.staying)[:_NAMED_FILES]) + (", …" if len(result.staying) > _NAMED_FILES else "")
+        output.note(
+            f"{sum(result.staying.values()):,} passages of earlier imports stay as they are, "
+            f"of {len(result.staying):,} files that are not in the source any more or were refused: {named}; "
+            "`vecsec delete ID…` removes passages"
+        )
     if rejected.count:
         raise typer.Exit(ExitCode.SOME_FAILED)

@@ -29,6 +29,11 @@ class Columns:
         """All four."""
         return (self.id, self.text, self.sensitivity, self.topics)
 
+    def is_nearly_of_a_label(self, name: str) -> bool:
+        """Whether a name is that of a label's column but for case and blanks, and so would become metadata."""
+        label = (self.sensitivity, self.topics)
+        return name not in self.names and name.strip().lower() in {each.lower() for each in label}
+
 
 @dataclass(frozen=True, slots=True)
 class CsvSource:
@@ -72,6 +77,8 @@ class CsvSource:
             if required not in header:
                 shown = ", ".join(header) or "none"
                 raise SourceError(f"{self.name}: no column {required!r}; columns: {shown}; {option} names another")
+        for name in filter(self.columns.is_nearly_of_a_label, header):
+            raise SourceError(f"{self.name}: the column {name!r} would become metadata, not a label; rename it")
         if len(set(header)) != len(header):
             raise SourceError(f"{self.name}: two columns have the same name")
         try:

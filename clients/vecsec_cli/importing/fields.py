@@ -65,14 +65,14 @@ def checked_text(value: object) -> str:
 
 
 def checked_sensitivity(value: object) -> Sensitivity:
-    """A sensitivity by its name.
+    """A sensitivity by its name, in any case, as options take it.
 
     Raises:
         BadField: if there is none of this name.
     """
-    if not isinstance(value, str) or value not in Sensitivity.__members__:
+    if not isinstance(value, str) or value.upper() not in Sensitivity.__members__:
         raise BadField("sensitivity", f"unknown sensitivity {_shown(value)}; known: {', '.join(Sensitivity)}")
-    return Sensitivity[value]
+    return Sensitivity[value.upper()]
 
 
 def checked_topics(value: object) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _entries(field: str, value: object, key_pattern: re.Pattern[str], limit: int
     if len(value) > limit:
         raise BadField(field, f"must have at most {limit} entries")
     for key in value:
-        if not key_pattern.fullmatch(key):
+        if not isinstance(key, str) or not key_pattern.fullmatch(key):
             raise BadField(field, f"{_shown(key)} is not a key: {key_pattern.pattern}")
     return value
 

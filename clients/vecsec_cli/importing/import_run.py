@@ -1,8 +1,8 @@
 """One import, apart from any network: what to send next, and what the answers mean for journal and report."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from vecsec_cli.importing.journal import Journal, Rejections
 from vecsec_cli.importing.records import BadRecord, Passage, Source
@@ -20,6 +20,10 @@ class ImportResult:
     """Documents that an earlier run of the same import had stored."""
     rejections: Rejections
     """Bad places of the source and documents that the services refused."""
+    removed: int = 0
+    """Passages of an earlier import that the source has no more and that were deleted."""
+    staying: Mapping[str, int] = field(default_factory=dict)
+    """How many passages of earlier imports stay, by file: files that the source has no more, or that were refused."""
 
     @property
     def total(self) -> int:

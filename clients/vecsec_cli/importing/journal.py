@@ -42,9 +42,11 @@ class Rejections:
 class Journal:
     """What is settled of one import, in the order in which the source yields passages."""
 
-    def __init__(self, stream: BinaryIO | None) -> None:
-        """Take an open file to append to; without one, nothing is remembered."""
+    def __init__(self, stream: BinaryIO | None, content: str = "") -> None:
+        """Take an open file to append to, and a name of what is imported; without a file, nothing is remembered."""
         self._stream = stream
+        self._content = content
+        self._is_of_content = False
         self.settled = 0
         """How many passages from the start of the source are stored or refused for good."""
         self.refused = Rejections()
@@ -74,14 +76,29 @@ class Journal:
         self.is_finished = False
         if self._stream:
             self._stream.truncate(0)
+            self._append({"content": self._content})
 
-    def replay(self, lines: Sequence[bytes]) -> int:
-        """Take in what an earlier run recorded; how many bytes of it are whole lines."""
+    def resume(self) -> None:
+        """Take in what an earlier run recorded, unless that was of another content.
+
+        Raises:
+            ValueError, TypeError, AttributeError, KeyError: if it is damaged.
+        """
+        assert self._stream is not None
+        self._stream.seek(0)
+        self._stream.truncate(self._replay(self._stream.readlines()))
+        if not self._is_of_content:
+            self.start_over()
+
+    def _replay(self, lines: Sequence[bytes]) -> int:
+        """How many bytes are whole lines."""
         whole = 0
         for line in lines:
             if not line.endswith(b"\n"):
                 break  # cut off while it was written
             entry = json.loads(line)
+            if "content" in entry:
+                self._is_of_content = entry["content"] == self._content
             self.settled = entry.get("settled", self.settled)
             self.is_finished = entry.get("finished", False)
             for values in entry.get("refused", ()):
@@ -103,12 +120,14 @@ def _rejections(values: Mapping[str, Any]) -> Rejections:
 
 @contextmanager
 def open_journal(folder: Path, fingerprint: str | None, *scope: str, start_over: bool = False) -> Iterator[Journal]:
-    """The journal of a source of this content in this scope (gateway, tenant, collection, options).
+    """The journal of a source in this scope (gateway, tenant, collection, the source's name).
+
+    There is one, of the latest import: what an import of another content has stored over is not taken for there.
 
     Args:
         folder: where journals lie; made if need be.
-        fingerprint: of the source's content; None gives a journal that remembers nothing.
-        scope: everything else that makes an import another one.
+        fingerprint: of the source's content and the way of reading it; None gives a journal that remembers nothing.
+        scope: what is imported and where to.
         start_over: whether to forget what earlier runs did.
 
     Raises:
@@ -118,19 +137,18 @@ def open_journal(folder: Path, fingerprint: str | None, *scope: str, start_over:
         yield Journal(None)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.blake2b(json.dumps([fingerprint, *scope]).encode(), digest_size=16).hexdigest()
+    name = hashlib.blake2b(json.dumps(scope).encode(), digest_size=16).hexdigest()
     path = folder / f"{name}.jsonl"
     with path.open("a+b") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise SourceError("another process is importing the same source just now") from error
-        journal = Journal(stream)
-        stream.seek(0)
+        journal = Journal(stream, fingerprint)
         if start_over:
-            stream.truncate()
+            stream.truncate(0)
         try:
-            stream.truncate(journal.replay(stream.readlines()))
+            journal.resume()
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise SourceError(f"the journal {path} is damaged; --restart imports from the start") from error
         yield journal

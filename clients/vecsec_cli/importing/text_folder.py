@@ -1,19 +1,26 @@
-"""A folder of `.txt` and `.md` files: a document a file, and long files in passages."""
+"""A folder of `.txt` and `.md` files: a document a file, and long files in passages.
+
+A Markdown file's front matter is its label and metadata, for all of its passages, and no part of its text.
+"""
 
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
-from vecsec_cli.importing.records import Record, SourceError, Survey
+from vecsec_cli.importing.front_matter import BadFrontMatter, FrontMatter, take_apart
+from vecsec_cli.importing.records import BadRecord, Record, SourceError, Survey
 
 PASSAGE_CHARACTERS = 2000
 """A file up to this long is one document; what is longer is split at headings and paragraphs."""
 
 _MAX_FILE_BYTES = 16 << 20
-_SUFFIXES = frozenset({".md", ".markdown", ".txt"})
+_MARKDOWN = frozenset({".md", ".markdown"})
+_SUFFIXES = _MARKDOWN | {".txt"}
+_OWN_METADATA = ("path", "passage")
+_PASSAGE_ID = re.compile(r"(.+\.(?:md|markdown|txt))(?:#[1-9][0-9]*)?", re.IGNORECASE)
 _BLOCK_BREAK = re.compile(r"\n(?=#{1,6} )|\n\s*\n")
 
 
@@ -23,6 +30,8 @@ class TextFolderSource:
 
     folder: Path
     defaults: Defaults
+    held_back: Mapping[str, int] = field(default_factory=dict)
+    """Files to refuse, by their path in the folder, for so many surplus passages of an earlier import that stay."""
 
     @property
     def name(self) -> str:
@@ -36,6 +45,7 @@ class TextFolderSource:
             SourceError: if the folder has no such files, or one cannot be read.
         """
         digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr(sorted(self.held_back.items())).encode("utf-8", "surrogateescape"))
         count = 0
         for path in self._files():
             count += 1
@@ -62,6 +72,13 @@ class TextFolderSource:
     def _file_records(self, path: Path, number: int) -> Iterator[Record]:
         identifier = path.relative_to(self.folder).as_posix()
         place = Place(str(path), number)
+        if identifier in self.held_back:
+            reason = (
+                f"left as it was: {self.held_back[identifier]} passages of an earlier import, which it has no more, "
+                "cannot be deleted with this token; import it with one of a role that may delete"
+            )
+            yield bad_record(place, reason, document_id=identifier)
+            return
         if not _readable_size(path):
             yield bad_record(place, f"larger than {_MAX_FILE_BYTES >> 20} MiB", document_id=identifier)
             return
@@ -73,15 +90,51 @@ class TextFolderSource:
         except OSError as error:
             yield bad_record(place, f"cannot be read: {error.strerror}", document_id=identifier)
             return
-        parts = passages(text)
+        try:
+            front = take_apart(text) if path.suffix.lower() in _MARKDOWN else FrontMatter(text)
+        except BadFrontMatter as bad:
+            yield bad_record(_line(place, bad.line), bad.reason, document_id=identifier)
+            return
+        records = list(self._passage_records(front, identifier, place))
+        # A file is taken whole or not at all, and what is wrong with all of its passages is said once.
+        yield from [record for record in records if isinstance(record, BadRecord)][:1] or records
+
+    def _passage_records(self, front: FrontMatter, identifier: str, place: Place) -> Iterator[Record]:
+        metadata = front.fields.get("metadata", {})
+        own = [key for key in _OWN_METADATA if isinstance(metadata, dict) and key in metadata]
+        if own:
+            reason = "says where a passage stands; give what the front matter says another name"
+            bad = bad_record(place, reason, field=f"metadata.{own[0]}", document_id=identifier)
+            yield _at_its_line(bad, front, place)
+            return
+        parts = passages(front.body)
         for index, part in enumerate(parts, start=1):
             whole = len(parts) == 1
-            fields: dict[str, object] = {
+            where = {"path": identifier} if whole else {"path": identifier, "passage": index}
+            fields = {
+                **front.fields,
                 "id": identifier if whole else f"{identifier}#{index}",
                 "text": part,
-                "metadata": {"path": identifier} if whole else {"path": identifier, "passage": index},
+                "metadata": {**metadata, **where} if isinstance(metadata, dict) else metadata,
             }
-            yield record_of(fields, place, self.defaults)
+            record = record_of(fields, place, self.defaults)
+            yield _at_its_line(record, front, place) if isinstance(record, BadRecord) else record
+
+
+def file_of(document_id: str) -> str | None:
+    """The file, by its path in its folder, of which this would be a passage's id; None if it could be none's."""
+    found = _PASSAGE_ID.fullmatch(document_id)
+    return None if found is None else found[1]
+
+
+def _line(place: Place, line: int) -> Place:
+    return Place(f"{place.shown}:{line}", place.line)
+
+
+def _at_its_line(record: BadRecord, front: FrontMatter, place: Place) -> BadRecord:
+    """The same, with the line of the front matter that is bad, if it is one."""
+    line = front.line_of(record.field)
+    return record if line is None else replace(record, place=_line(place, line).shown)
 
 
 def _readable_size(path: Path) -> bool:

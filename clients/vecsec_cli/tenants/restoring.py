@@ -8,14 +8,19 @@ import typer
 
 from vecsec_cli import output
 from vecsec_cli.exit_codes import ExitCode
+from vecsec_cli.failures import CommandFailure
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.importing.command import Target, import_from
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
+from vecsec_cli.importing.records import Passage, SourceError
 from vecsec_cli.options import TenantOption
+from vecsec_cli.stored_ids import stored_ids
 from vecsec_cli.tenants.archive import Archive
+from vecsec_client import VecSecClient
 
 _BATCH = 256
+_NAMED = 10
 _EXTERNAL = "external"
 """The model's name of collections whose callers bring all embeddings; documents with embeddings make such a one."""
 
@@ -26,14 +31,26 @@ def import_archive(
     *,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `vecsec tenant export` or `repair` wrote.")],
     tenant: TenantOption,
+    from_tenant: Annotated[
+        str, typer.Option(help="Take the archive though it is this other tenant's.", show_default=False)
+    ] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Let another tenant's archive replace documents that exist.")
+    ] = False,
 ) -> None:
     """Store the documents of an export in a tenant; those with an id that exists are replaced, others stay.
+
+    The archive of another tenant is refused without --from-tenant, and where it would replace documents without
+    --overwrite: one tenant's rows would stand in another, perhaps for the other's own.
 
     Collections keep their embedding model. Documents without an embedding, such as repairs give, are embedded anew.
     Exit code 1 means that some were refused or, of collections with embeddings of the callers' own, cannot be restored
     from a repair; the rest is stored.
     """
     archive = Archive.read(folder)
+    _check_tenant(archive, tenant, from_tenant)
+    if archive.tenant_id != tenant and not overwrite:
+        _refuse_to_replace(session.client, archive, tenant)
     stored = rejected = 0
     for each in archive.collections:
         if each.embedding_model == _EXTERNAL and not _has_embeddings(archive.file(each)):
@@ -51,6 +68,43 @@ def import_archive(
         output.print_json({"stored": stored, "rejected_count": rejected, "total": archive.document_count})
     if rejected:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _check_tenant(archive: Archive, tenant: str, from_tenant: str) -> None:
+    if from_tenant and archive.tenant_id != from_tenant:
+        raise CommandFailure(f"{archive.folder} is an archive of {archive.tenant_id!r}, not of {from_tenant!r}")
+    if archive.tenant_id != (from_tenant or tenant):
+        raise CommandFailure(
+            f"{archive.folder} is an archive of {archive.tenant_id!r}; its documents would become those of {tenant!r}",
+            hint=f"if that is meant: --from-tenant {archive.tenant_id}",
+        )
+
+
+def _refuse_to_replace(client: VecSecClient, archive: Archive, tenant: str) -> None:
+    """Compare with what the caller may read: what is hidden from it is not told apart from what does not exist."""
+    replaced = [
+        f"{each.collection_id}/{document_id}"
+        for each in archive.collections
+        for document_id in _ids_of(archive.file(each)).intersection(
+            stored_ids(client, tenant=tenant, collection=each.collection_id)
+        )
+    ]
+    if replaced:
+        names = ", ".join(sorted(replaced)[:_NAMED])
+        rest = ", …" if len(replaced) > _NAMED else ""
+        raise CommandFailure(
+            f"documents of {archive.tenant_id!r} would replace {len(replaced):,} of {tenant!r}: {names}{rest}",
+            hint="if that is meant: --overwrite",
+        )
+
+
+def _ids_of(file: Path) -> set[str]:
+    """The ids of an archived collection; lines that are no documents are reported by the import."""
+    try:
+        records = JsonLinesSource(file, Defaults()).records()
+        return {record.document.document_id for record in records if isinstance(record, Passage)}
+    except SourceError as error:
+        raise CommandFailure(str(error)) from error
 
 
 def _has_embeddings(file: Path) -> bool:

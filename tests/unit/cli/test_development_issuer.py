@@ -44,6 +44,28 @@ async def test_the_services_accept_its_tokens(vecsec: Command, state: Path) -> N
     assert identity.expires_at == pytest.approx(time.time() + 3600, abs=5)
 
 
+async def test_a_token_without_a_subject_is_for_whoever_types(vecsec: Command, state: Path) -> None:
+    """The shell turns a refusal into an empty VECSEC_TOKEN, of which the next command complains."""
+    ensure(state)
+    verifier = TokenVerifier(load_trusted_issuers(state / "issuers.json"))
+    options = ("--tenant", "tenant_a", "--role", "admin", "--clearance", "SECRET")
+    for subject in ((), ("--subject", "")):
+        token = vecsec("token", *options, *subject, LOGNAME="root").stdout.strip()
+        assert (await verifier.verify(token)).subject == "root"
+
+
+def test_a_token_is_for_nobody_where_the_machine_knows_no_name(
+    vecsec: Command, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure(state)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    refused = vecsec("token", "--tenant", "tenant_a", "--role", "admin", "--clearance", "SECRET", exit_code=2)
+    assert "--subject NAME" in refused.stderr
+    assert refused.stdout == ""
+
+
 async def test_the_services_accept_its_grant_keys(state: Path) -> None:
     ensure(state)
     grant = Grant(

@@ -42,6 +42,15 @@ def test_rows_become_documents_and_rows_without_text_are_named(database: Path) -
     assert (bad.document_id, bad.field) == ("c", "text")
 
 
+def test_a_key_that_is_nearly_the_labels_is_not_taken_for_metadata(database: Path) -> None:
+    address = ChromaAddress(str(database), "notes", False)
+    bad, good, _ = ChromaSource(address, Columns(sensitivity="Level", topics="about"), DEFAULTS, False).records()
+    assert isinstance(bad, BadRecord)
+    assert (bad.document_id, bad.field) == ("a", "metadata.level")
+    assert "would become metadata, not a label" in bad.reason
+    assert isinstance(good, Passage)
+
+
 def test_texts_are_embedded_anew_unless_asked_otherwise(database: Path) -> None:
     passages = [record for record in source(database).records() if isinstance(record, Passage)]
     assert [passage.document.embedding for passage in passages] == [(), ()]

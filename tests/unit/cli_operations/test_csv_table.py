@@ -41,6 +41,18 @@ def test_a_quoted_cell_may_hold_lines_and_places_stay_right(tmp_path: Path) -> N
     assert (second.line, second.field) == (4, "id")
 
 
+@pytest.mark.parametrize("name", ["Sensitivity", " sensitivity", "TOPICS"])
+def test_a_column_that_is_nearly_the_labels_is_not_taken_for_metadata(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SourceError, match=f"the column '{name}' would become metadata, not a label; rename it"):
+        read(f"id,text,{name}\n1,a,SECRET\n".encode(), tmp_path)
+
+
+def test_a_sensitivity_in_another_case_is_taken(tmp_path: Path) -> None:
+    (record,) = read(b"id,text,sensitivity\n1,a,secret\n", tmp_path)
+    assert isinstance(record, Passage)
+    assert record.document.sensitivity is Sensitivity.SECRET
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -11,7 +11,7 @@ from support.cli_command import Command
 from support.fake_gateway import Failure, FakeGateway
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
-from vecsec.type.v1 import document_pb2
+from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import Survey
@@ -32,7 +32,8 @@ def ids(count: int) -> list[str]:
 
 def test_documents_arrive_with_what_the_options_say(vecsec: Command, gateway: FakeGateway, tmp_path: Path) -> None:
     result = vecsec.json("import", write(ids(5), tmp_path), *OPTIONS, "--batch-size", "2")
-    assert result == {"stored": 5, "rejected": [], "rejected_count": 0, "skipped": 0, "total": 5}
+    counts = {"stored": 5, "rejected_count": 0, "skipped": 0, "total": 5, "removed": 0}
+    assert result == {**counts, "rejected": [], "staying": {}}
     assert gateway.batch_sizes == [2, 2, 1]
     assert list(gateway.stored) == ids(5)
     assert list(gateway.stored["d0"].topics) == ["rag", "retrieval"]
@@ -152,6 +153,19 @@ def test_other_options_or_another_content_are_another_import(vecsec: Command, tm
     vecsec("import", write(ids(3), tmp_path), *OPTIONS)
     assert vecsec.json("import", write(ids(3), tmp_path), *OPTIONS, "--topics", "other")["stored"] == 3
     assert vecsec.json("import", write(ids(4), tmp_path), *OPTIONS)["stored"] == 4
+
+
+def test_what_another_import_stored_over_is_not_taken_for_there(
+    vecsec: Command, gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SECRET, PUBLIC, and SECRET again: the last must not be taken for the first."""
+    source = write(ids(3), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for spelling, sensitivity in ((source, "SECRET"), ("./documents.jsonl", "PUBLIC"), ("documents.jsonl", "SECRET")):
+        arguments = ("import", spelling, "--tenant", "tenant_a", "--topics", "rag", "--sensitivity", sensitivity)
+        assert vecsec.json(*arguments)["stored"] == 3
+        assert vecsec.json(*arguments)["stored"] == 0
+    assert {document.sensitivity for document in gateway.stored.values()} == {sensitivity_pb2.SENSITIVITY_SECRET}
 
 
 def test_standard_input_is_read_once_and_remembered_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

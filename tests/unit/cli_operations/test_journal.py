@@ -31,6 +31,14 @@ def test_another_content_or_another_tenant_is_another_import(tmp_path: Path, fin
         assert journal.settled == 0
 
 
+def test_only_the_latest_content_is_believed(tmp_path: Path) -> None:
+    for content in ("f", "other", "f"):
+        with open_journal(tmp_path, content, "tenant_a") as journal:
+            assert (journal.settled, journal.is_finished) == (0, False)
+            journal.settle(4)
+            journal.finish(Rejections())
+
+
 def test_a_line_that_was_cut_off_is_forgotten_and_writing_goes_on_behind_the_last_whole_one(tmp_path: Path) -> None:
     with open_journal(tmp_path, "f") as journal:
         journal.settle(4)

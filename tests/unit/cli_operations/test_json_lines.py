@@ -62,6 +62,13 @@ def test_options_fill_what_a_line_lacks_and_only_that(tmp_path: Path, missing: o
     assert (own.document.sensitivity, own.document.topics) == (Sensitivity.PUBLIC, ("rag",))
 
 
+@pytest.mark.parametrize("word", ["secret", "Secret", "SECRET"])
+def test_a_sensitivity_in_any_case_is_taken_as_by_options(tmp_path: Path, word: str) -> None:
+    (record,) = read(line(sensitivity=word), tmp_path)
+    assert isinstance(record, Passage)
+    assert record.document.sensitivity is Sensitivity.SECRET
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "reason"),
     [
@@ -77,7 +84,7 @@ def test_options_fill_what_a_line_lacks_and_only_that(tmp_path: Path, missing: o
         ({"text": " \n"}, "text", "blank"),
         ({"text": "x" * (1 << 20) + "x"}, "text", "1 MiB"),
         ({"sensitivity": ...}, "sensitivity", "--sensitivity fills it"),
-        ({"sensitivity": "secret"}, "sensitivity", "known: PUBLIC, INTERNAL, CONFIDENTIAL, SECRET"),
+        ({"sensitivity": "secrets"}, "sensitivity", "known: PUBLIC, INTERNAL, CONFIDENTIAL, SECRET"),
         ({"sensitivity": 4}, "sensitivity", "unknown"),
         ({"sensitivity": ["PUBLIC"]}, "sensitivity", "unknown"),
         ({"topics": ...}, "topics", "--topics fills it"),

@@ -1,0 +1,213 @@
+"""Commands that import, as a user runs them, against the three real services."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.installation import vecsec_command
+from support.stack import Stack, document, running_stack
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path / "stack") as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Told:
+    stdout: str
+    stderr: str
+
+
+async def run(stack: Stack, *arguments: str, role: str = "admin", tenant: str = "tenant_a", exit_code: int = 0) -> Told:
+    """`vecsec …` of a caller at its role's highest clearance."""
+    clearance = {"guest": "PUBLIC", "analyst": "INTERNAL", "superuser": "CONFIDENTIAL", "admin": "SECRET"}[role]
+    process = await asyncio.create_subprocess_exec(
+        vecsec_command(),
+        *(*arguments, "--tenant", tenant),
+        env={
+            **os.environ,
+            "VECSEC_GATEWAY": f"localhost:{stack.gateway_service.port}",
+            "VECSEC_TOKEN": stack.issuer.token(tenant, role, clearance, role),
+            "VECSEC_STATE_DIR": str(stack.folder / "state"),
+            "COLUMNS": "200",
+        },
+        cwd=stack.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stdout, stderr = await process.communicate()
+    assert process.returncode == exit_code, stderr.decode()
+    return Told(stdout.decode(), stderr.decode())
+
+
+async def texts(stack: Stack, *ids: str, tenant: str = "tenant_a") -> dict[str, str]:
+    """Text by id of those documents that exist."""
+    got = json.loads((await run(stack, "search", "x", "--k", "100", "--json", tenant=tenant)).stdout)
+    return {each["document_id"]: each["text"] for each in got["results"] if not ids or each["document_id"] in ids}
+
+
+async def exported_by_tenant_b(stack: Stack, folder: Path) -> str:
+    await stack.load("tenant_b", document("same", "of b"), document("other", "of b too"))
+    await run(stack, "tenant", "export", str(folder), tenant="tenant_b")
+    return str(folder)
+
+
+async def test_another_tenants_archive_is_refused_unless_that_is_said(stack: Stack, tmp_path: Path) -> None:
+    await stack.load("tenant_a", document("own", "of a"))
+    archive = await exported_by_tenant_b(stack, tmp_path / "b")
+    refused = await run(stack, "tenant", "import", archive, exit_code=2)
+    assert "is an archive of 'tenant_b'; its documents would become those of 'tenant_a'" in refused.stderr
+    assert "--from-tenant tenant_b" in refused.stderr
+    assert (
+        "not of 'tenant_c'"
+        in (await run(stack, "tenant", "import", archive, "--from-tenant", "tenant_c", exit_code=2)).stderr
+    )
+    assert await texts(stack) == {"own": "of a"}
+    await run(stack, "tenant", "import", archive, "--from-tenant", "tenant_b")
+    assert await texts(stack) == {"own": "of a", "same": "of b", "other": "of b too"}
+
+
+async def test_what_another_tenants_archive_would_replace_is_named_and_kept(stack: Stack, tmp_path: Path) -> None:
+    await stack.load("tenant_a", document("same", "of a"))
+    archive = await exported_by_tenant_b(stack, tmp_path / "b")
+    arguments = ("tenant", "import", archive, "--from-tenant", "tenant_b")
+    refused = await run(stack, *arguments, exit_code=2)
+    assert "documents of 'tenant_b' would replace 1 of 'tenant_a': documents/same" in refused.stderr
+    assert await texts(stack) == {"same": "of a"}
+    await run(stack, *arguments, "--overwrite")
+    assert await texts(stack) == {"same": "of b", "other": "of b too"}
+
+
+async def test_an_archive_goes_back_over_its_own_tenants_documents(stack: Stack, tmp_path: Path) -> None:
+    archive = await exported_by_tenant_b(stack, tmp_path / "b")
+    await stack.load("tenant_b", document("same", "changed since"))
+    await run(stack, "tenant", "import", archive, tenant="tenant_b")
+    assert await texts(stack, tenant="tenant_b") == {"same": "of b", "other": "of b too"}
+
+
+async def test_a_files_own_label_holds_against_the_option(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "payroll.md").write_text("---\nsensitivity: secret\n---\nSalaries of all.")
+    (folder / "news.md").write_text("---\ntitle: News\n---\nNews for all.")
+    (folder / "typo.md").write_text("---\nsensitivity: SECERT\n---\nSalaries of all, again.")
+    options = ("--sensitivity", "PUBLIC", "--topics", "marketing")
+    told = await run(stack, "import", str(folder), *options, exit_code=1)
+    assert "typo.md:2: sensitivity: unknown sensitivity 'SECERT'" in told.stderr
+    guest = stack.issuer.token("tenant_a", "guest", "PUBLIC", "gus")
+    assert await stack.ids(guest, "tenant_a", "salaries sensitivity secret") == ["news.md"]
+    assert await texts(stack) == {"news.md": "News for all.", "payroll.md": "Salaries of all."}
+
+
+OPTIONS = ("--topics", "marketing")
+PUBLIC = (*OPTIONS, "--sensitivity", "PUBLIC")
+LONG = [f"# Part {number}\n" + f"word{number} " * 200 for number in range(4)]
+"""Each a passage of its own."""
+
+
+def write(folder: Path, files: Mapping[str, str | None]) -> str:
+    """Write files, or remove those that are None."""
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name).unlink(missing_ok=True)
+        if text is not None:
+            (folder / name).write_text(text)
+    return str(folder)
+
+
+async def import_folder(
+    stack: Stack, folder: str, *options: str, role: str = "admin", exit_code: int = 0
+) -> dict[str, Any]:
+    told = await run(stack, "import", folder, *options, "--json", role=role, exit_code=exit_code)
+    answer: dict[str, Any] = json.loads(told.stdout)
+    return answer
+
+
+async def found_by(stack: Stack, role: str, clearance: str) -> set[str]:
+    return set(await stack.ids(stack.issuer.token("tenant_a", role, clearance, "reader"), "tenant_a", "word", k=100))
+
+
+async def test_a_file_that_became_shorter_leaves_no_passage_behind(stack: Stack, tmp_path: Path) -> None:
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG), "b.md": "\n\n".join(LONG), "c.md": "short"})
+    assert (await import_folder(stack, folder, *PUBLIC))["removed"] == 0
+    write(tmp_path / "docs", {"a.md": "\n\n".join(LONG[:2]), "b.md": "short now", "c.md": "\n\n".join(LONG)})
+    again = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "SECRET")
+    assert (again["removed"], again["stored"], again["staying"]) == (2 + 4 + 1, 7, {})
+    assert await found_by(stack, "guest", "PUBLIC") == set(), "the label given anew is that of all passages"
+    expected = {"a.md#1", "a.md#2", "b.md", "c.md#1", "c.md#2", "c.md#3", "c.md#4"}
+    assert await found_by(stack, "admin", "SECRET") == expected
+
+
+async def test_what_stays_of_files_that_are_gone_or_refused_is_said(stack: Stack, tmp_path: Path) -> None:
+    folder = write(tmp_path / "docs", {"a.md": "word a", "gone.md": "\n\n".join(LONG), "b.md": "\n\n".join(LONG)})
+    await import_folder(stack, folder, *PUBLIC)
+    write(tmp_path / "docs", {"gone.md": None, "b.md": "---\nsensitivity: SECERT\n---\nword"})
+    told = await run(stack, "import", folder, *PUBLIC, exit_code=1)
+    assert "8 passages of earlier imports stay as they are, of 2 files" in told.stderr
+    assert "b.md, gone.md" in told.stderr
+    for _ in range(2):  # also where the journal says that everything was imported
+        again = await import_folder(stack, folder, *PUBLIC, exit_code=1)
+        assert (again["removed"], again["staying"]) == (0, {"b.md": 4, "gone.md": 4})
+
+
+async def test_surplus_is_asked_of_the_store_not_of_the_journal(stack: Stack, tmp_path: Path) -> None:
+    """Neither a lost journal nor one that says "finished" hides what another run left."""
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG)})
+    await import_folder(stack, folder, *PUBLIC)
+    for journal in (stack.folder / "state" / "imports").iterdir():
+        journal.unlink()
+    write(tmp_path / "docs", {"a.md": "\n\n".join(LONG[:3])})
+    assert (await import_folder(stack, folder, *PUBLIC))["removed"] == 1
+    copy = write(tmp_path / "copy", {"a.md": "\n\n".join(LONG)})
+    await import_folder(stack, copy, *PUBLIC)
+    again = await import_folder(stack, folder, *PUBLIC)
+    assert (again["removed"], again["stored"]) == (1, 0)
+    assert await found_by(stack, "guest", "PUBLIC") == {"a.md#1", "a.md#2", "a.md#3"}
+
+
+async def test_a_file_whose_surplus_may_not_be_deleted_stays_whole_and_is_named(stack: Stack, tmp_path: Path) -> None:
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG), "b.md": "word old"})
+    await import_folder(stack, folder, *PUBLIC, role="superuser")
+    before = await texts(stack)
+    write(tmp_path / "docs", {"a.md": "short now", "b.md": "word new"})
+    for _ in range(2):
+        told = await run(stack, "import", folder, *PUBLIC, role="superuser", exit_code=1)
+        assert "a.md: left as it was: 4 passages of an earlier import" in told.stderr
+        assert "4 passages of earlier imports stay as they are, of 1 files" in told.stderr
+        assert await texts(stack) == {**before, "b.md": "word new"}
+    mended = await import_folder(stack, folder, *PUBLIC)
+    assert (mended["removed"], mended["staying"], mended["rejected_count"]) == (4, {}, 0)
+    assert await texts(stack) == {"a.md": "short now", "b.md": "word new"}
+
+
+async def test_what_no_folder_stored_is_not_deleted(stack: Stack, tmp_path: Path) -> None:
+    """A row may be called as a passage is; a row of another collection or tenant is none of this import's business."""
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG)})
+    await import_folder(stack, folder, *PUBLIC, "--collection", "other")
+    await stack.load("tenant_a", document("a.md#9", "word of a table"))
+    await stack.load("tenant_b", document("a.md#9", "word of b"))
+    write(tmp_path / "docs", {"a.md": "short now"})
+    assert (await import_folder(stack, folder, *PUBLIC))["removed"] == 0
+    assert await texts(stack) == {"a.md": "short now", "a.md#9": "word of a table"}
+    assert await texts(stack, tenant="tenant_b") == {"a.md#9": "word of b"}
+    elsewhere = json.loads((await run(stack, "get", "a.md#4", "--collection", "other", "--json")).stdout)
+    assert elsewhere["missing"] == []
+
+
+async def test_an_import_that_breaks_off_leaves_no_surplus_and_goes_on(stack: Stack, tmp_path: Path) -> None:
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG)})
+    await import_folder(stack, folder, *PUBLIC)
+    write(tmp_path / "docs", {"a.md": "\n\n".join(LONG[:1]), "b.md": "word"})
+    wrong = ("--sensitivity", "SECRET", *OPTIONS, "--embedding-model", "no-such-model")
+    await run(stack, "import", folder, *wrong, exit_code=2)
+    assert await found_by(stack, "guest", "PUBLIC") <= {"a.md"}
+    again = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "SECRET")
+    assert (again["stored"], again["staying"]) == (2, {})
+    assert await found_by(stack, "guest", "PUBLIC") == set()
