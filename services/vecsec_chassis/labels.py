@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -157,17 +157,3 @@ def rule_attributes(label: Label) -> dict[str, object]:
     if label.topics:
         attributes["topics"] = sorted(label.topics)
     return attributes
-
-
-def told_apart(labels: Iterable[Label]) -> tuple[list[Label], list[int]]:
-    """The distinct labels, in the order in which they first come, and for each of the given ones its place among these.
-
-    Rows share the few labels that they have, so most are recognised by identity: to look one up as equal takes longer.
-    """
-    held = list(labels)  # so that no `id()` can come to mean another one
-    places: dict[Label, int] = {}
-    place_of_object: dict[int, int] = {}
-    for label in held:
-        if id(label) not in place_of_object:
-            place_of_object[id(label)] = places.setdefault(label, len(places))
-    return list(places), [place_of_object[id(label)] for label in held]
