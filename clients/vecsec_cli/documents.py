@@ -12,22 +12,10 @@ from vecsec_cli.exit_codes import ExitCode
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.json_shapes import attribute_fields, document_fields
 from vecsec_cli.options import CollectionOption, TenantOption
-from vecsec_cli.terminal_text import plain
-from vecsec_client import Document, Sensitivity
+from vecsec_cli.terminal_text import plain, sensitivity_style
+from vecsec_client import Document
 
 IdsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of documents, at most 1,000.")]
-
-_STYLE_OF_SENSITIVITY = {
-    Sensitivity.PUBLIC: "green",
-    Sensitivity.INTERNAL: "cyan",
-    Sensitivity.CONFIDENTIAL: "yellow",
-    Sensitivity.SECRET: "red",
-}
-
-
-def sensitivity_style(sensitivity: Sensitivity | None) -> tuple[str, str]:
-    """A sensitivity's name, and the style in which tables show it."""
-    return ("unknown", "bold red") if sensitivity is None else (sensitivity.value, _STYLE_OF_SENSITIVITY[sensitivity])
 
 
 @with_gateway

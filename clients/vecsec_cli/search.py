@@ -7,12 +7,11 @@ from rich.panel import Panel
 from rich.table import Table
 
 from vecsec_cli import output
-from vecsec_cli.documents import sensitivity_style
 from vecsec_cli.filter_expressions import parse_filters
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.json_shapes import document_fields
 from vecsec_cli.options import CollectionOption, TenantOption
-from vecsec_cli.terminal_text import one_line, plain
+from vecsec_cli.terminal_text import one_line, plain, sensitivity_style
 from vecsec_client import Fallback, SearchAnswer
 
 _TEXT_WIDTH = 100

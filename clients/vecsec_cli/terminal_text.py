@@ -1,8 +1,10 @@
-"""Text of other people on its way to a terminal: data, never markup and never control."""
+"""How texts look on a terminal. Those of other people are data there, never markup and never control."""
 
 import unicodedata
 
 from rich.text import Text
+
+from vecsec_client import Sensitivity
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _KEPT = frozenset("\n\t")
@@ -10,6 +12,13 @@ _KEPT = frozenset("\n\t")
 _DECEPTIVE = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\u2028\u2029")
 _CATEGORIES = frozenset({"Cc", "Cs"})
 """Control characters, and halves of surrogate pairs, which no terminal can be sent."""
+
+_STYLE_OF_SENSITIVITY = {
+    Sensitivity.PUBLIC: "green",
+    Sensitivity.INTERNAL: "cyan",
+    Sensitivity.CONFIDENTIAL: "yellow",
+    Sensitivity.SECRET: "red",
+}
 
 
 def harmless(text: str) -> str:
@@ -34,3 +43,8 @@ def one_line(text: str, width: int) -> str:
 def plain(text: str, style: str = "") -> Text:
     """Text for a rich table: harmless, and its brackets are no markup."""
     return Text(harmless(text), style=style)
+
+
+def sensitivity_style(sensitivity: Sensitivity | None) -> tuple[str, str]:
+    """A sensitivity's name, and the style in which tables show it."""
+    return ("unknown", "bold red") if sensitivity is None else (sensitivity.value, _STYLE_OF_SENSITIVITY[sensitivity])
