@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from vecsec_chassis.access import Action
 from vecsec_gateway.checking import CheckedRows, RowCheck, is_real
 from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.flag_off import real_retrieval_off
+from vecsec_gateway.flag_off import require_real_retrieval
 from vecsec_gateway.peers import (
     Collection,
     Flag,
@@ -50,8 +50,7 @@ class Documents:
         """
 
         async def read(plan: Plan) -> list[Row]:
-            if not self.flag.is_on(lookup.tenant_id):
-                raise real_retrieval_off()
+            require_real_retrieval(self.flag, lookup.tenant_id)
             return await self.retrieval.get(plan.grant, lookup, deadline)
 
         wanted = set(lookup.document_ids)
@@ -102,15 +101,12 @@ class Documents:
         Raises:
             RealRetrievalOff: if the flag is off for the tenant.
         """
-        if not self.flag.is_on(page.tenant_id):
-            raise real_retrieval_off()
-        plan, ids = await self.planning.act(
-            page.tenant_id,
-            Action.READ,
-            deadline,
-            lambda plan: self.retrieval.list_document_ids(plan.grant, page, deadline),
-            anew=True,
-        )
+
+        async def read(plan: Plan) -> Page:
+            require_real_retrieval(self.flag, page.tenant_id)
+            return await self.retrieval.list_document_ids(plan.grant, page, deadline)
+
+        plan, ids = await self.planning.act(page.tenant_id, Action.READ, deadline, read, anew=True)
         return Granted(ids, plan.policy_version)
 
     async def reread(self, tenant_id: str, deadline: Deadline) -> str:

@@ -8,7 +8,7 @@ from vecsec_chassis.errors import RealRetrievalOff, RetrievalUnavailable, VecSec
 from vecsec_chassis.tracing import note
 from vecsec_gateway.checking import CheckedRows, RowCheck, is_mock, is_real
 from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.flag_off import real_retrieval_off
+from vecsec_gateway.flag_off import require_real_retrieval
 from vecsec_gateway.metrics import GatewayMetrics
 from vecsec_gateway.mock import MockReason, mock_rows
 from vecsec_gateway.peer_failures import CircuitOpen
@@ -103,8 +103,7 @@ class SearchDocuments:
         return _Found(mock_rows(search, plan.topics), reason)
 
     async def _retrieve(self, search: Search, plan: Plan, deadline: Deadline) -> FoundRows:
-        if not self._flag.is_on(search.tenant_id):
-            raise real_retrieval_off()
+        require_real_retrieval(self._flag, search.tenant_id)
         return await self._retrieval.search(plan.grant, search, deadline.with_reserve(_RESERVED_SHARE))
 
     def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
