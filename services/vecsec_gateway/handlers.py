@@ -20,7 +20,8 @@ from vecsec_chassis.wire import action_from_proto, label_from_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.peer_failures import PolicyTimedOut
+from vecsec_gateway.metrics import GatewayMetrics
+from vecsec_gateway.peer_failures import CircuitOpen, PolicyTimedOut
 from vecsec_gateway.peers import Batch, IdPageRequest, LabelPageRequest, PolicyPeer
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
@@ -55,8 +56,9 @@ class UseCases:
 class GatewayHandlers(GatewayServiceServicer):
     """The gateway service. Identity, request id and deadline come from the chassis' interceptors."""
 
-    def __init__(self, use_cases: UseCases, default_deadline_seconds: float) -> None:
+    def __init__(self, use_cases: UseCases, default_deadline_seconds: float, metrics: GatewayMetrics) -> None:
         self._use_cases = use_cases
+        self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
 
     async def SearchDocuments(  # noqa: N802
@@ -64,7 +66,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.SearchDocumentsResponse:
         """Find the nearest documents among those the caller may read."""
         mock_allowed = request.fallback != gateway_pb2.FALLBACK_NONE
-        async with self._in_time() as deadline:
+        async with self._in_time("search") as deadline:
             answer = await self._use_cases.search(
                 search_from_proto(request), mock_allowed=mock_allowed, deadline=deadline
             )
@@ -80,7 +82,7 @@ class GatewayHandlers(GatewayServiceServicer):
                 # In a thread: a thousand labels take 20 ms.
                 yield await asyncio.to_thread(batch_from_proto, request)
 
-        with _retry_advice():
+        with _retry_advice(self._metrics):
             async with aclosing(self._use_cases.store(batches())) as acknowledgements:
                 async for acknowledgement in acknowledgements:
                     yield gateway_pb2.ImportDocumentsResponse(
@@ -95,7 +97,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.GetDocumentsResponse:
         """Read documents by id."""
         lookup = lookup_from_proto(request, include_embeddings=request.include_embeddings)
-        async with self._in_time() as deadline:
+        async with self._in_time("get") as deadline:
             checked = await self._use_cases.documents.get(lookup, deadline)
         return gateway_pb2.GetDocumentsResponse(
             documents=[document_to_proto(row) for row in checked.rows], policy_version=checked.policy_version
@@ -105,7 +107,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.DeleteDocumentsRequest, _context: Context
     ) -> gateway_pb2.DeleteDocumentsResponse:
         """Delete documents by id."""
-        async with self._in_time() as deadline:
+        async with self._in_time("delete") as deadline:
             deleted = await self._use_cases.documents.delete(lookup_from_proto(request), deadline)
         return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted.result, policy_version=deleted.policy_version)
 
@@ -113,7 +115,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ListCollectionsRequest, _context: Context
     ) -> gateway_pb2.ListCollectionsResponse:
         """List a tenant's collections."""
-        async with self._in_time() as deadline:
+        async with self._in_time("list") as deadline:
             listed = await self._use_cases.documents.list_collections(request.tenant_id, deadline)
         response = gateway_pb2.ListCollectionsResponse(policy_version=listed.policy_version)
         for collection in listed.result:
@@ -126,7 +128,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ListLabelsResponse:
         """List a page of a tenant's labels."""
         wanted = LabelPageRequest(request.tenant_id, request.page_size, request.page_token)
-        async with self._in_time() as deadline:
+        async with self._in_time("list") as deadline:
             listed = await self._use_cases.documents.list_labels(wanted, deadline)
         page = listed.result
         assert isinstance(page, retrieval_pb2.ListLabelsResponse), "passed on as retrieval sent it"
@@ -139,7 +141,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ListDocumentIdsResponse:
         """List a page of the ids of documents that the caller may read."""
         wanted = IdPageRequest(request.tenant_id, collection_id_of(request), request.page_size, request.page_token)
-        async with self._in_time() as deadline:
+        async with self._in_time("list") as deadline:
             listed = await self._use_cases.documents.list_document_ids(wanted, deadline)
         page = listed.result
         assert isinstance(page, retrieval_pb2.ListDocumentIdsResponse), "passed on as retrieval sent it"
@@ -151,7 +153,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.RereadTenantRequest, _context: Context
     ) -> gateway_pb2.RereadTenantResponse:
         """Have a tenant's documents read from the store anew."""
-        async with self._in_time() as deadline:
+        async with self._in_time("reread") as deadline:
             policy_version = await self._use_cases.documents.reread(request.tenant_id, deadline)
         return gateway_pb2.RereadTenantResponse(policy_version=policy_version)
 
@@ -194,18 +196,23 @@ class GatewayHandlers(GatewayServiceServicer):
         assert isinstance(listing, policy_pb2.ListViolationsResponse), "passed on as the policy service sent it"
         return gateway_pb2.ListViolationsResponse(listing=listing)
 
-    def _in_time(self) -> "_InTime":
-        """Bounds a unary call by its caller's deadline or by the default one; the chassis reports what is late."""
+    def _in_time(self, operation: str = "") -> "_InTime":
+        """Bounds a unary call by its caller's deadline or by the default one; the chassis reports what is late.
+
+        `operation` is what retrieval is asked for, if it is.
+        """
         remaining = time_remaining()
-        return _InTime(self._default_deadline_seconds if remaining is None else remaining)
+        return _InTime(self._default_deadline_seconds if remaining is None else remaining, operation, self._metrics)
 
 
 class _InTime:
     """The time that a unary call may take; written out, for context managers made of generators cost 20 µs a call."""
 
-    __slots__ = ("_deadline", "_timeout")
+    __slots__ = ("_deadline", "_metrics", "_operation", "_timeout")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, operation: str, metrics: GatewayMetrics) -> None:
+        self._operation = operation
+        self._metrics = metrics
         self._deadline = Deadline.after(seconds)
         self._timeout = asyncio.timeout(seconds)
 
@@ -217,6 +224,8 @@ class _InTime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _advise(error)
+        if isinstance(error, CircuitOpen):
+            self._metrics.retrieval_left_alone(self._operation)
         await self._timeout.__aexit__(kind, error, traceback)
         if isinstance(error, PolicyTimedOut) and self._deadline.remaining() < _NO_TIME_SECONDS:
             # The policy service is not to blame for a call that had no time for it.
@@ -224,13 +233,16 @@ class _InTime:
 
 
 @contextmanager
-def _retry_advice() -> Iterator[None]:
-    """Says when to come back where a peer is out of reach and has not said so itself."""
+def _retry_advice(metrics: GatewayMetrics) -> Iterator[None]:
+    """Says when to come back where a peer is out of reach and has not said so itself; counts how the import ended."""
     try:
         yield
     except (PolicyUnavailable, RetrievalUnavailable) as error:
         _advise(error)
+        if isinstance(error, RetrievalUnavailable):
+            metrics.import_failed(error.reason)
         raise
+    metrics.import_answered()
 
 
 def _advise(error: BaseException | None) -> None:

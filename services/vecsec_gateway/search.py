@@ -108,6 +108,8 @@ class SearchDocuments:
 
     def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
         self._metrics.mocked(reason.value)
+        if reason is MockReason.CIRCUIT_OPEN:
+            self._metrics.retrieval_left_alone("search")
         if reason is MockReason.FLAG_OFF:
             log.info("Real vector retrieval is off, answering with the mock", tenant_id=tenant_id)
         else:
