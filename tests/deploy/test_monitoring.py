@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from support.certificates import Authority
 from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, rules
 from support.site import RANGE, Site, add_prometheus, running_site
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
-
-PATIENCE_SECONDS = 60
 
 
 class Pager(HTTPServer):
@@ -89,13 +87,6 @@ def exercise(site: Site) -> None:
     ):
         site.run(*command, token=token)
     assert site.run("search", "x", "--tenant", "tenant_b", token=token, check=False).returncode != 0
-
-
-def wait_until(is_so: Callable[[], object], what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.3)
 
 
 def dashboard_queries() -> dict[str, str]:

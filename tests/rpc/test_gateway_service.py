@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refuse, refusing, row
 from support.refusals import refusal
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
@@ -38,7 +39,7 @@ from vecsec_chassis.errors import (
 )
 
 NONE = gateway_pb2.FALLBACK_NONE
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
@@ -566,10 +567,13 @@ class TestHealth:
 
             assert await status("") == "SERVING"
             assert await status("vecsec.gateway.v1.GatewayService") == "SERVING"
-            await asyncio.sleep(0.3)
             # The stand-ins have no health service, so they do not count as serving.
-            assert await status("vecsec.gateway.policy") == "NOT_SERVING"
-            assert await status("vecsec.gateway.retrieval") == "NOT_SERVING"
+            for peer in ("policy", "retrieval"):
+
+                async def is_told(name: str = f"vecsec.gateway.{peer}") -> bool:
+                    return await status(name) == "NOT_SERVING"
+
+                await until(is_told)
             assert await status("") == "SERVING"
 
     async def test_the_retry_advice_is_a_duration_that_clients_understand(self, gateway: GatewayWithPeers) -> None:

@@ -1,14 +1,13 @@
 """Rules that change while everything runs: THREATS 10 (caches), 11 (fail open), 31 (blocked changes)."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.refusals import refusal
 from support.stack import Stack, bearer, document
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
@@ -16,13 +15,6 @@ from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.server import RunningService
 
 PATIENCE_SECONDS = 120
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.1)
 
 
 def edit(stack: Stack, file: str, old: str, new: str) -> str:
