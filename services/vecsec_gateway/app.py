@@ -70,11 +70,19 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
         ]
         remembered = RememberedPlans(time.monotonic, seconds=settings.plan_memory_seconds)
         silent_peers: set[str] = set()
+        metrics = GatewayMetrics(telemetry.meter)
         use_cases = _use_cases(
-            settings, telemetry, flag, remembered, policy=policy, retrieval=retrieval, silent_peers=silent_peers
+            settings,
+            telemetry,
+            metrics,
+            flag,
+            remembered,
+            policy=policy,
+            retrieval=retrieval,
+            silent_peers=silent_peers,
         )
         show_caches(telemetry.meter, {"tokens": lambda: verifier.lookups, "plans": lambda: remembered.lookups})
-        handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds)
+        handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds, metrics)
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
@@ -104,6 +112,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
 def _use_cases(
     settings: GatewaySettings,
     telemetry: Telemetry,
+    metrics: GatewayMetrics,
     flag: Flag,
     remembered: RememberedPlans,
     *,
@@ -111,7 +120,6 @@ def _use_cases(
     retrieval: LaneChannel,
     silent_peers: Set[str],
 ) -> UseCases:
-    metrics = GatewayMetrics(telemetry.meter)
     circuits = CircuitBreakers(
         lambda tenant_id: CircuitBreaker(
             tenant_id,

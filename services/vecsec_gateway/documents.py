@@ -19,7 +19,7 @@ from vecsec_gateway.peers import (
     Lookup,
     Plan,
     RetrievalPeer,
-    real_retrieval_off,
+    require_real_retrieval,
 )
 from vecsec_gateway.planning import Planning
 
@@ -52,8 +52,7 @@ class Documents:
         """
 
         async def find(plan: Plan) -> Answer:
-            if not self.flag.is_on(tenant_id):
-                raise real_retrieval_off()
+            require_real_retrieval(self.flag, tenant_id)
             return await self.retrieval.get(plan, lookup, caller.deadline)
 
         wanted = set(lookup.document_ids)
@@ -100,15 +99,12 @@ class Documents:
         Raises:
             RealRetrievalOff: if the flag is off for the tenant.
         """
-        if not self.flag.is_on(tenant_id):
-            raise real_retrieval_off()
-        plan, ids = await self.planning.act(
-            caller,
-            tenant_id,
-            Action.READ,
-            lambda plan: self.retrieval.list_document_ids(plan, page, caller.deadline),
-            anew=True,
-        )
+
+        async def read(plan: Plan) -> IdPage:
+            require_real_retrieval(self.flag, tenant_id)
+            return await self.retrieval.list_document_ids(plan, page, caller.deadline)
+
+        plan, ids = await self.planning.act(caller, tenant_id, Action.READ, read, anew=True)
         return Granted(ids, plan.policy_version)
 
     async def reread(self, caller: Caller, tenant_id: str) -> str:

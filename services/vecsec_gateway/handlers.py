@@ -17,7 +17,8 @@ from vecsec_chassis.wire import action_from_proto, label_from_proto
 from vecsec_gateway.deadline import Deadline
 from vecsec_gateway.documents import Documents
 from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.peers import Batch, Caller, PolicyPeer, PolicyTimedOut
+from vecsec_gateway.metrics import GatewayMetrics
+from vecsec_gateway.peers import Batch, Caller, CircuitOpen, PolicyPeer, PolicyTimedOut
 from vecsec_gateway.search import SearchDocuments
 from vecsec_gateway.wire import (
     batch_of,
@@ -52,8 +53,9 @@ class UseCases:
 class GatewayHandlers(GatewayServiceServicer):
     """The gateway service. Identity, request id and deadline come from the chassis' interceptors."""
 
-    def __init__(self, use_cases: UseCases, default_deadline_seconds: float) -> None:
+    def __init__(self, use_cases: UseCases, default_deadline_seconds: float, metrics: GatewayMetrics) -> None:
         self._use_cases = use_cases
+        self._metrics = metrics
         self._default_deadline_seconds = default_deadline_seconds
 
     async def SearchDocuments(  # noqa: N802
@@ -61,7 +63,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.SearchDocumentsResponse:
         """Find the nearest documents among those the caller may read."""
         mock_allowed = request.fallback != gateway_pb2.FALLBACK_NONE
-        async with self._in_time() as caller:
+        async with self._in_time("search") as caller:
             answer = await self._use_cases.search(
                 caller, request.tenant_id, search_of(request), mock_allowed=mock_allowed
             )
@@ -79,7 +81,7 @@ class GatewayHandlers(GatewayServiceServicer):
 
         remaining = time_remaining()
         deadline = None if remaining is None else Deadline.after(remaining)
-        with _retry_advice():
+        with _retry_advice(self._metrics):
             async with aclosing(self._use_cases.store(current_token(), batches(), deadline)) as acknowledgements:
                 async for acknowledgement in acknowledgements:
                     yield gateway_pb2.ImportDocumentsResponse(
@@ -93,7 +95,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.GetDocumentsRequest, _context: Context
     ) -> gateway_pb2.GetDocumentsResponse:
         """Read documents by id."""
-        async with self._in_time() as caller:
+        async with self._in_time("get") as caller:
             answer = await self._use_cases.documents.get(caller, request.tenant_id, lookup_of(request))
         return gateway_pb2.GetDocumentsResponse(
             documents=[row.document for row in answer.rows], policy_version=answer.policy_version
@@ -103,7 +105,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.DeleteDocumentsRequest, _context: Context
     ) -> gateway_pb2.DeleteDocumentsResponse:
         """Delete documents by id."""
-        async with self._in_time() as caller:
+        async with self._in_time("delete") as caller:
             deleted = await self._use_cases.documents.delete(caller, request.tenant_id, deletion_of(request))
         return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted.result, policy_version=deleted.policy_version)
 
@@ -111,7 +113,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ListCollectionsRequest, _context: Context
     ) -> gateway_pb2.ListCollectionsResponse:
         """List a tenant's collections."""
-        async with self._in_time() as caller:
+        async with self._in_time("list") as caller:
             listed = await self._use_cases.documents.list_collections(caller, request.tenant_id)
         return gateway_pb2.ListCollectionsResponse(collections=listed.result, policy_version=listed.policy_version)
 
@@ -119,7 +121,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ListLabelsRequest, _context: Context
     ) -> gateway_pb2.ListLabelsResponse:
         """List a page of a tenant's labels."""
-        async with self._in_time() as caller:
+        async with self._in_time("list") as caller:
             listed = await self._use_cases.documents.list_labels(caller, request.tenant_id, label_page_of(request))
         page = listed.result
         return gateway_pb2.ListLabelsResponse(
@@ -130,7 +132,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ListDocumentIdsRequest, _context: Context
     ) -> gateway_pb2.ListDocumentIdsResponse:
         """List a page of the ids of documents that the caller may read."""
-        async with self._in_time() as caller:
+        async with self._in_time("list") as caller:
             listed = await self._use_cases.documents.list_document_ids(caller, request.tenant_id, id_page_of(request))
         page = listed.result
         return gateway_pb2.ListDocumentIdsResponse(
@@ -141,7 +143,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.RereadTenantRequest, _context: Context
     ) -> gateway_pb2.RereadTenantResponse:
         """Have a tenant's documents read from the store anew."""
-        async with self._in_time() as caller:
+        async with self._in_time("reread") as caller:
             policy_version = await self._use_cases.documents.reread(caller, request.tenant_id)
         return gateway_pb2.RereadTenantResponse(policy_version=policy_version)
 
@@ -178,20 +180,23 @@ class GatewayHandlers(GatewayServiceServicer):
             listing = await self._use_cases.policy.list_violations(caller, list_question_of(request))
         return gateway_pb2.ListViolationsResponse(listing=listing)
 
-    def _in_time(self) -> "_InTime":
+    def _in_time(self, operation: str = "") -> "_InTime":
         """The caller of a unary call, which its own deadline bounds or the default one; the chassis reports what is
-        late."""
+        late. `operation` is what retrieval is asked for, if it is."""
         remaining = time_remaining()
-        return _InTime(current_token(), self._default_deadline_seconds if remaining is None else remaining)
+        seconds = self._default_deadline_seconds if remaining is None else remaining
+        return _InTime(current_token(), seconds, operation, self._metrics)
 
 
 class _InTime:
     """A caller for as long as a unary call may take; written out, for context managers made of generators cost 20 µs a
     call."""
 
-    __slots__ = ("_caller", "_timeout")
+    __slots__ = ("_caller", "_metrics", "_operation", "_timeout")
 
-    def __init__(self, token: str, seconds: float) -> None:
+    def __init__(self, token: str, seconds: float, operation: str, metrics: GatewayMetrics) -> None:
+        self._operation = operation
+        self._metrics = metrics
         self._caller = Caller(token, Deadline.after(seconds))
         self._timeout = asyncio.timeout(seconds)
 
@@ -203,6 +208,8 @@ class _InTime:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         _advise(error)
+        if isinstance(error, CircuitOpen):
+            self._metrics.retrieval_left_alone(self._operation)
         await self._timeout.__aexit__(kind, error, traceback)
         if isinstance(error, PolicyTimedOut) and self._caller.deadline.remaining() < _NO_TIME_SECONDS:
             # The policy service is not to blame for a call that had no time for it.
@@ -210,13 +217,16 @@ class _InTime:
 
 
 @contextmanager
-def _retry_advice() -> Iterator[None]:
-    """Says when to come back where a peer is out of reach and has not said so itself."""
+def _retry_advice(metrics: GatewayMetrics) -> Iterator[None]:
+    """Says when to come back where a peer is out of reach and has not said so itself; counts how the import ended."""
     try:
         yield
     except (PolicyUnavailable, RetrievalUnavailable) as error:
         _advise(error)
+        if isinstance(error, RetrievalUnavailable):
+            metrics.import_failed(error.reason)
         raise
+    metrics.import_answered()
 
 
 def _advise(error: BaseException | None) -> None:

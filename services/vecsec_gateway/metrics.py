@@ -7,8 +7,10 @@ from vecsec_chassis.tally import Durations, Tally, show
 from vecsec_gateway.circuit_breaker import CircuitBreakers
 from vecsec_gateway.peers import MockReason
 
-OPERATIONS = ("search", "get", "delete", "list")
+OPERATIONS = ("search", "get", "delete", "list", "import")
 """What real retrieval is asked for; imports are streams, which are not timed as one call."""
+CIRCUIT_OPEN = "CIRCUIT_OPEN"
+"""Why a call failed that was not even tried: to its caller that is no difference."""
 
 
 class GatewayMetrics:
@@ -22,7 +24,7 @@ class GatewayMetrics:
         self._failures = Tally(
             meter,
             "vecsec_vector_retrieval_failures",
-            "Calls that real retrieval failed to answer, after retries; refusals are not among them.",
+            "Calls that real retrieval failed to answer, after retries or untried (CIRCUIT_OPEN); no refusals.",
             "operation",
             "reason",
         )
@@ -39,8 +41,8 @@ class GatewayMetrics:
         # A counter that is not there until the first failure hides that failure from `rate()`.
         for operation in OPERATIONS:
             self._successes.add(0, operation)
-            for reason in (Reason.RETRIEVAL_UNAVAILABLE, Reason.DEADLINE_EXCEEDED):
-                self._failures.add(0, operation, reason.value)
+            for reason in (Reason.RETRIEVAL_UNAVAILABLE.value, Reason.DEADLINE_EXCEEDED.value, CIRCUIT_OPEN):
+                self._failures.add(0, operation, reason)
         for mock_reason in MockReason:
             self._mocks.add(0, mock_reason.value)
         self._policy_retries.add(0)
@@ -64,6 +66,18 @@ class GatewayMetrics:
         """Real retrieval failed, after all retries; DEADLINE_EXCEEDED says that it took too long."""
         self._failures.add(1, operation, reason.value)
         self._duration.add(seconds, operation)
+
+    def retrieval_left_alone(self, operation: str) -> None:
+        """A call ended without real retrieval, which was not tried because the circuit is open."""
+        self._failures.add(1, operation, CIRCUIT_OPEN)
+
+    def import_answered(self) -> None:
+        """Real retrieval stored all batches of an import."""
+        self._successes.add(1, "import")
+
+    def import_failed(self, reason: Reason) -> None:
+        """Real retrieval failed in an import, which is not tried again."""
+        self._failures.add(1, "import", reason.value)
 
     def mocked(self, reason: str) -> None:
         """A search was answered by the mock."""

@@ -57,15 +57,6 @@ class CircuitOpen(RetrievalUnavailable):
     """Retrieval failed repeatedly a moment ago, and is left alone for a while."""
 
 
-def real_retrieval_off() -> RealRetrievalOff:
-    """The refusal where the shared flag is off and nothing may be made up; retrieval says the same where it sees the
-    flag first."""
-    return RealRetrievalOff(
-        "real vector retrieval is switched off for this tenant (USE_REAL_VECTOR_RETRIEVAL)",
-        retry_after=_FLAG_RETRY_AFTER_SECONDS,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
     """On whose behalf the policy service is asked."""
@@ -256,3 +247,16 @@ class Flag(Protocol):
     def is_on(self, tenant_id: str) -> bool:
         """Whether real rows may be read for this tenant."""
         ...
+
+
+def require_real_retrieval(flag: Flag, tenant_id: str) -> None:
+    """See that the flag is on for a tenant that the caller was let into: to others the flag tells of the tenant.
+
+    Raises:
+        RealRetrievalOff: if it is off; retrieval says the same where it sees the flag first.
+    """
+    if not flag.is_on(tenant_id):
+        raise RealRetrievalOff(
+            "real vector retrieval is switched off for this tenant (USE_REAL_VECTOR_RETRIEVAL)",
+            retry_after=_FLAG_RETRY_AFTER_SECONDS,
+        )

@@ -18,7 +18,7 @@ from vecsec_gateway.peers import (
     Provenance,
     RetrievalPeer,
     Search,
-    real_retrieval_off,
+    require_real_retrieval,
 )
 from vecsec_gateway.planning import Planning
 
@@ -64,8 +64,7 @@ class SearchDocuments:
         reason: MockReason
         error: VecSecError
         try:
-            if not self._flag.is_on(plan.tenant_id):
-                raise real_retrieval_off()
+            require_real_retrieval(self._flag, plan.tenant_id)
             return await self._retrieval.search(plan, search, deadline.with_reserve(_RESERVED_SHARE))
         except RealRetrievalOff as off:
             reason, error = MockReason.FLAG_OFF, off
@@ -80,6 +79,8 @@ class SearchDocuments:
 
     def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
         self._metrics.mocked(reason.value)
+        if reason is MockReason.CIRCUIT_OPEN:
+            self._metrics.retrieval_left_alone("search")
         if reason is MockReason.FLAG_OFF:
             log.info("Real vector retrieval is off, answering with the mock", tenant_id=tenant_id)
         else:

@@ -14,7 +14,6 @@ from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.labels import AttributeValue, Label
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, DecidedLabel, DecidedRows, Outcome, row_count
-from vecsec_policy.cedar_rules import LABEL_NOT_IN_SCHEMA
 from vecsec_policy.days import day_before, start_of
 from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
@@ -75,8 +74,8 @@ class RowChecker:
 
     @property
     def attributes(self) -> Mapping[tuple[str, type[AttributeValue]], AttributeValue]:
-        """The attributes of the labels that were checked since the start and fitted the schema: a value for each name
-        and type."""
+        """A value for each name and type that labels had which were allowed since the start, to callers who may write
+        such rows. Others may make labels up, and could with them block changes of the policy (see `orphans`)."""
         return self._attributes
 
     async def check(
@@ -158,14 +157,33 @@ class RowChecker:
             verdicts = engine.decide_rows(standing.caller, standing.target, standing.action, batch)
             for label, verdict in zip(batch, verdicts, strict=True):
                 decided[label] = self._verdicts[standing, label] = DecidedLabel.of(label, verdict)
-                self._note_attributes(label, verdict)
+            self._note_attributes(
+                standing, [label for label, verdict in zip(batch, verdicts, strict=True) if verdict.allowed]
+            )
         return [each for each in decided.values() if each is not None]
 
-    def _note_attributes(self, label: Label, verdict: Verdict) -> None:
-        if LABEL_NOT_IN_SCHEMA in verdict.rule_ids:
-            return  # callers may make up attributes
-        for name, value in label.attributes:
-            self._attributes.setdefault((name, type(value)), value)
+    def _note_attributes(self, standing: Standing, allowed: Sequence[Label]) -> None:
+        """Learn which attributes rows carry, from labels that the caller may do to what was asked."""
+        telling = [
+            label
+            for label in allowed
+            if any((name, type(value)) not in self._attributes for name, value in label.attributes)
+        ]
+        for label in _writable(standing, telling) if telling else ():
+            for name, value in label.attributes:
+                self._attributes.setdefault((name, type(value)), value)
+
+
+def _writable(standing: Standing, labels: Sequence[Label]) -> Sequence[Label]:
+    """Those of the labels whose rows the caller may write; all have been allowed for the action of the standing."""
+    if standing.action is Action.WRITE:
+        return labels
+    engine, caller, target = standing.policy.engine, standing.caller, standing.target
+    [entry] = engine.decide_entry(caller, target, (Action.WRITE,))
+    if not entry.allowed:
+        return ()
+    verdicts = engine.decide_rows(caller, target, Action.WRITE, labels)
+    return [label for label, verdict in zip(labels, verdicts, strict=True) if verdict.allowed]
 
 
 def _empty_memory() -> LRUCache[tuple[Standing, Label], DecidedLabel]:

@@ -1,7 +1,10 @@
 """Keeps a new schema from orphaning rows: one whose label does not fit the schema is readable by nobody.
 
-The service does not see the store. It knows the labels that it checked lately, and goes by them: an attribute that no
-caller came across since the service started can be taken away unnoticed.
+The service does not see the store. It goes by labels that were checked since it started, and believes only callers who
+may write rows so labelled: an import has its labels checked, and so has a reader every row that it finds, but whoever
+reaches this service can also have a label checked that nobody stored. A caller who may not write could so block every
+change that retires an attribute; one who may could as well store the row, and then the change is rightly held up. So an
+attribute can be taken away unnoticed that no writer has imported or come across since the start.
 """
 
 import re

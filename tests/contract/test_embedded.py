@@ -7,8 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from chromadb.api.models.Collection import Collection
 from chromadb.errors import InternalError
+from support.waiting import wait_until
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
 from vecsec_chassis.labels import Label, Sensitivity
@@ -73,13 +73,6 @@ def files_open_below(path: Path) -> list[str]:
 
 def threads() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.01)
 
 
 def test_reading_makes_no_directory(store: EmbeddedCellStore, path: Path) -> None:

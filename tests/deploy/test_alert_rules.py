@@ -17,7 +17,9 @@ EVALUATION_MINUTES = 5  # rarer than in production, where it is seconds; a day i
 GATEWAY = 'job="vecsec-gateway"'
 SEARCH = f'{GATEWAY},method="SearchDocuments"'
 FAILURES = 'vecsec_vector_retrieval_failures_total{operation="search",reason="%s"}'
-UNAVAILABLE, TIMEOUTS = FAILURES % "RETRIEVAL_UNAVAILABLE", FAILURES % "DEADLINE_EXCEEDED"
+UNAVAILABLE, TIMEOUTS, NOT_TRIED = (
+    FAILURES % reason for reason in ("RETRIEVAL_UNAVAILABLE", "DEADLINE_EXCEEDED", "CIRCUIT_OPEN")
+)
 SUCCESSES = 'vecsec_vector_retrieval_success_total{operation="search"}'
 VIOLATIONS = 'vecsec_rlsa_violations_total{violation_type="%s"}'
 ANSWERED, UNANSWERED = (f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE"))
@@ -63,6 +65,7 @@ HEALTHY = {
     SUCCESSES: counting(600),
     UNAVAILABLE: steady(0),
     TIMEOUTS: steady(0),
+    NOT_TRIED: steady(0),
     **{
         f'vecsec_mock_fallback_total{{reason="{reason}"}}': steady(0)
         for reason in ("flag_off", "retrieval_failed", "circuit_open")
@@ -106,6 +109,11 @@ AVAILABILITY = frozenset({"AvailabilityBudgetBurn"})
 CASES = [
     Case("VectorRetrievalFailure", {UNAVAILABLE: counting_meanwhile(600), SUCCESSES: counting_meanwhile(0, 600)}),
     Case("VectorRetrievalFailure", {UNAVAILABLE: counting_meanwhile(40), SUCCESSES: counting_meanwhile(560, 600)}),
+    Case(
+        "VectorRetrievalFailure",
+        {UNAVAILABLE: counting_meanwhile(2), NOT_TRIED: counting_meanwhile(598), SUCCESSES: counting_meanwhile(0, 600)},
+    ),
+    Case("VectorRetrievalFailure", {NOT_TRIED: counting_meanwhile(5), SUCCESSES: steady(0)}),
     Case("VectorRetrievalTimeout", {TIMEOUTS: counting_meanwhile(20), SUCCESSES: counting_meanwhile(580, 600)}),
     Case("VectorStoreDown", {"vecsec_vector_store_up": meanwhile("0", 1)}),
     Case("VectorStoreDown", {"vecsec_vector_store_up": meanwhile("_", 1)}),
@@ -212,6 +220,14 @@ def test_a_day_without_any_call_is_silent(tmp_path: Path) -> None:
     }
     problem = run_promtool(tmp_path, idle, {minute: frozenset() for minute in range(10, MINUTES, 60)})
     assert problem is None, problem
+
+
+def test_with_hardly_any_traffic_a_failed_search_pages_nobody(tmp_path: Path) -> None:
+    hourly = " ".join(f"{hour}x59" for hour in range(MINUTES // 60))
+    for failures in (TIMEOUTS, UNAVAILABLE, NOT_TRIED):
+        series = HEALTHY | {SUCCESSES: steady(0), failures: hourly}
+        problem = run_promtool(tmp_path, series, {minute: frozenset() for minute in range(10, MINUTES, 5)})
+        assert problem is None, problem
 
 
 def test_every_alert_has_a_case() -> None:

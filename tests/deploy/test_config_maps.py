@@ -2,28 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
 from support.certificates import Authority
 from support.config_map import MountedConfigMap
 from support.stack import document, running_stack
+from support.waiting import until
 
 from vecsec_policy.settings import PACKAGED_POLICY
-
-_SECONDS = 60
 
 
 def flags(is_on: bool) -> dict[str, str]:
     flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on" if is_on else "off"}
     return {"flags.json": json.dumps({"flags": {"use_real_vector_retrieval": flag}})}
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(_SECONDS):
-        while not await is_so():
-            await asyncio.sleep(0.1)
 
 
 async def test_the_flag_takes_effect_live(tmp_path: Path) -> None:

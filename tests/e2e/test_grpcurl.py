@@ -33,7 +33,7 @@ def grpcurl(
     if data is not None:
         command += ["-d", json.dumps(data)]
     return subprocess.run(
-        [*command, f"localhost:{port}", *arguments], capture_output=True, text=True, check=False, timeout=30
+        [*command, f"localhost:{port}", *arguments], capture_output=True, text=True, check=False, timeout=120
     )
 
 

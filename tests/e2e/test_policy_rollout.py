@@ -4,16 +4,16 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.installation import Installation, running_installation
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_SECONDS = 120
 ROWS = [
     {"id": "open", "text": "plans", "sensitivity": "PUBLIC", "topics": ["rag"]},
     {"id": "internal", "text": "plans", "sensitivity": "INTERNAL", "topics": ["rag"]},
@@ -39,12 +39,6 @@ def policy(installation: Installation) -> Iterator[Path]:
     else:
         shutil.copytree(kept, folder, dirs_exist_ok=True)
     wait_until(lambda: seen(installation) == ["internal", "open"])
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
 
 
 def seen(installation: Installation) -> list[str]:

@@ -28,7 +28,7 @@ QUERIES = (
     "vecsec_request_duration_seconds_count > 0",
     "vecsec_plan_check_divergence_total >= 0",
 )
-SCRAPE_SECONDS = 45
+SCRAPE_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def prometheus(installation: Installation, tmp_path_factory: pytest.TempPathFact
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def ask(address: str, query: str) -> list[object]:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.certificates import Authority
 from support.installation import free_ports, vecsec_command
+from support.waiting import wait_until
 
 from vecsec_client import MockReason, VecSecClient
 
@@ -42,13 +43,6 @@ class Up:
     def until_ready(self) -> None:
         wait_until(lambda: "\nready: gateway " in self.output or self.process.poll() is not None)
         assert self.process.poll() is None, self.output
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def lives(pid: int) -> bool:
@@ -120,7 +114,7 @@ def test_a_retrieval_that_hangs_is_left_alone_also_by_hurried_callers(tmp_path: 
         token = subprocess.run(asking, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
         os.kill(pids["retrieval"], signal.SIGSTOP)
         try:
-            with VecSecClient(address, token=token, default_tenant="tenant_a", timeout=2.0) as client:
+            with VecSecClient(address, token=token, default_tenant="tenant_a", timeout=4.0) as client:
                 reasons = []
                 deadline = time.monotonic() + PATIENCE_SECONDS
                 while not reasons or reasons[-1] is not MockReason.CIRCUIT_OPEN:

@@ -1,10 +1,8 @@
 """The audit log's disk is full: the service goes on and tells, or refuses, as it was told; and recovers by itself."""
 
-import asyncio
 import os
 import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.refusals import refusal
 from support.stack import Stack, document, running_stack
+from support.waiting import until
 
 from vecsec_policy.audit_log_verification import verify_log
 
@@ -67,13 +66,6 @@ async def health_of(stack: Stack, service: str) -> int:
         return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + 60
-    while not await condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
-
-
 async def test_a_service_that_refuses_decides_nothing_while_it_cannot_record(tmp_path: Path, small_disk: Path) -> None:
     async with stack_on(small_disk, tmp_path / "stack", "refuse") as (stack, token):
         assert await stack.ids(token, "tenant_a") == ["d1"]
@@ -86,7 +78,7 @@ async def test_a_service_that_refuses_decides_nothing_while_it_cannot_record(tmp
                 return True
             return False
 
-        await eventually(is_refused)
+        await until(is_refused)
         told = await refusal(stack.search(token, "tenant_a"))
         assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "AUDIT_UNAVAILABLE")
         with pytest.raises(grpc.aio.AioRpcError):
@@ -100,7 +92,7 @@ async def test_a_service_that_refuses_decides_nothing_while_it_cannot_record(tmp
         async def is_serving() -> bool:
             return await health_of(stack, "") == SERVING
 
-        await eventually(is_serving)
+        await until(is_serving)
         assert await stack.ids(token, "tenant_a") == ["d1"]
     verified = verify_log(small_disk / "audit" / "policy.jsonl")
     assert (verified.findings, verified.notes) == ([], [])
@@ -117,7 +109,7 @@ async def test_a_service_that_counts_goes_on_and_loses_nothing(tmp_path: Path, s
             searches += 1
             return stack.metrics(stack.policy_service)["vecsec_audit_recording"] == 0
 
-        await eventually(is_failing)
+        await until(is_failing)
         assert await stack.ids(token, "tenant_a") == ["d1"]
         assert await health_of(stack, "") == SERVING
         assert await health_of(stack, "vecsec.policy.audit") == NOT_SERVING
@@ -129,7 +121,7 @@ async def test_a_service_that_counts_goes_on_and_loses_nothing(tmp_path: Path, s
         async def is_recording() -> bool:
             return await health_of(stack, "vecsec.policy.audit") == SERVING
 
-        await eventually(is_recording)
+        await until(is_recording)
     log = small_disk / "audit" / "policy.jsonl"
     assert verify_log(log).findings == []
     assert log.read_text().count('"call":"check"') >= searches + 1

@@ -15,7 +15,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis.errors import AccessDenied, InvalidRequest, LimitExceeded
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])

@@ -1,8 +1,7 @@
 """Keys that sign grants: several replicas with keys of their own, and a rotation that no search notices."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.issuer import jwks, pem
 from support.refusals import refusal
 from support.stack import Stack, bearer, document, running_stack
+from support.waiting import until
 
 from vecsec.policy.v1.policy_service_pb2 import PlanAccessRequest
 from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -22,21 +22,12 @@ from vecsec_chassis.grants import thumbprint
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 
-PATIENCE_SECONDS = 120
-
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
     async with running_stack(tmp_path) as running:
         await running.load("tenant_a", document("one", "plans", "PUBLIC"))
         yield running
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.1)
 
 
 def publish(stack: Stack, *keys: Ed25519PrivateKey) -> None:

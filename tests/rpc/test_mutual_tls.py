@@ -22,7 +22,7 @@ from vecsec_gateway.rotating_channel import RotatingChannel
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 
-_SECONDS = 30
+_SECONDS = 60
 
 
 def own_channel(port: int, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:

@@ -1,11 +1,10 @@
 """The retrieval service by itself, in its production wiring, with grants signed by a key of the test."""
 
-import asyncio
 import json
 import re
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from vecsec_retrieval.app import running_retrieval
 from vecsec_retrieval.settings import RetrievalSettings
 
 PUBLIC, INTERNAL, SECRET = 1, 2, 4
-SECONDS = 20
+SECONDS = 60
 
 
 @dataclass
@@ -168,9 +167,3 @@ def document(
 
 def vector_query(*numbers: float) -> query_pb2.Query:
     return query_pb2.Query(vector=query_pb2.Vector(values=numbers))
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.05)

@@ -1,14 +1,13 @@
-"""Rules that change while everything runs: THREATS 10 (caches) and 11 (fail open)."""
+"""Rules that change while everything runs: THREATS 10 (caches), 11 (fail open), 31 (blocked changes)."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.refusals import refusal
 from support.stack import Stack, bearer, document
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
@@ -16,13 +15,6 @@ from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.server import RunningService
 
 PATIENCE_SECONDS = 120
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.1)
 
 
 def edit(stack: Stack, file: str, old: str, new: str) -> str:
@@ -38,6 +30,10 @@ async def reload_entry(service: RunningService) -> int:
     async with grpc.aio.insecure_channel(f"localhost:{service.port}") as channel:
         request = health_pb2.HealthCheckRequest(service="vecsec.policy.reload")
         return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
+
+
+async def version(stack: Stack) -> str:
+    return (await stack.search(stack.issuer.token(), "tenant_a")).policy_version
 
 
 async def test_threat_10_a_changed_rule_reaches_checks_plans_and_what_was_remembered(stack: Stack) -> None:
@@ -154,6 +150,50 @@ async def test_threat_11_a_policy_that_breaks_leaves_the_last_good_one(stack: St
 
     await until(is_well)
     assert (await stack.search(token, "tenant_a")).policy_version == before.policy_version
+
+
+@pytest.mark.parametrize(("role", "clearance"), [("guest", "PUBLIC"), ("analyst", "INTERNAL")])
+async def test_threat_31_who_may_not_write_blocks_no_change_of_the_policy(
+    stack: Stack, role: str, clearance: str
+) -> None:
+    """They ask about labels that nobody stored, at every method that takes one."""
+    made_up = label_pb2.Label(tenant_id="tenant_a", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"])
+    made_up.attributes["region"].string_value = "made-up"
+    metadata = bearer(stack.issuer.token("tenant_a", role, clearance))
+    request = policy_service_pb2.CheckDocumentsRequest(
+        tenant_id="tenant_a", action=access_pb2.ACTION_READ, labels=[made_up]
+    )
+    answer = await stack.policy.CheckDocuments(request, metadata=metadata)
+    assert answer.verdicts[0].decision == access_pb2.DECISION_ALLOW
+    request.action = access_pb2.ACTION_WRITE
+    assert (await refusal(stack.policy.CheckDocuments(request, metadata=metadata))).reason == "ACCESS_DENIED"
+    explain = policy_service_pb2.ExplainAccessRequest(
+        tenant_id="tenant_a", action=access_pb2.ACTION_READ, label=made_up
+    )
+    assert (await stack.policy.ExplainAccess(explain, metadata=metadata)).decision == access_pb2.DECISION_ALLOW
+    before = await version(stack)
+    edit(stack, "schema.cedarschema", "  region?: String,\n", "")
+
+    async def is_in_force() -> bool:
+        return await version(stack) != before
+
+    await until(is_in_force)
+    assert await reload_entry(stack.policy_service) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_threat_31_stored_rows_hold_up_a_change_that_would_hide_them(stack: Stack) -> None:
+    row = document("eu", "plans", "PUBLIC")
+    row.attributes["region"].string_value = "eu"
+    await stack.load("tenant_a", row)
+    before = await version(stack)
+    edit(stack, "schema.cedarschema", "  region?: String,\n", "")
+
+    async def is_told() -> bool:
+        return await reload_entry(stack.policy_service) == health_pb2.HealthCheckResponse.NOT_SERVING
+
+    await until(is_told)
+    assert await version(stack) == before
+    assert await stack.ids(stack.issuer.token(), "tenant_a") == ["eu"]
 
 
 async def test_versions_are_shown(stack: Stack) -> None:

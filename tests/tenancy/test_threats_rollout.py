@@ -1,22 +1,20 @@
 """Rules that are tried and promoted step by step: THREATS 10 (caches), 11 (fail open), 12 (what others can notice)."""
 
-import asyncio
 import json
 import shutil
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 from support.refusals import refusal
 from support.stack import Stack, bearer, document, running_stack
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.type.v1 import access_pb2, label_pb2
 
-PATIENCE_SECONDS = 120
 ROWS = (document("open", "plans", "PUBLIC"), document("internal", "plans", "INTERNAL"))
 
 
@@ -29,13 +27,6 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
         roles = candidate / "roles.yaml"
         roles.write_text(roles.read_text().replace("max_clearance: INTERNAL", "max_clearance: PUBLIC"))
         yield running
-
-
-async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not await is_so():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        await asyncio.sleep(0.1)
 
 
 def roll_out(stack: Stack, **what: object) -> None:

@@ -9,6 +9,7 @@ import pytest
 from chromadb.config import Settings
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
@@ -171,8 +172,13 @@ async def test_threat_12_a_tenant_is_read_anew_for_configurers_alone_and_on_reco
     await reread(stack.issuer.token("tenant_a", "superuser", "CONFIDENTIAL", "keeper"), "tenant_a")
     answer = await stack.search(stack.issuer.token(), "tenant_a")
     assert [each.document.document_id for each in answer.results] == ["a"]
-    on_record = [each for each in read_decisions(stack.audit_file) if each.subject == "keeper"]
-    assert [(each.action, each.tenant_id) for each in on_record] == [("configure", "tenant_a")]
+
+    def on_record() -> list[tuple[str, str]]:
+        decisions = read_decisions(stack.audit_file)
+        return [(each.action.value, each.tenant_id) for each in decisions if each.subject == "keeper"]
+
+    await until(on_record)
+    assert on_record() == [("configure", "tenant_a")]
 
 
 async def test_threat_12_ids_are_listed_of_readable_documents_alone_and_hidden_collections_look_absent(

@@ -11,12 +11,8 @@ from pathlib import Path
 import grpc
 import pytest
 from support.refusals import refusal
-from support.retrieval_alone import (
-    Signer,
-    document,
-    eventually,
-    running,
-)
+from support.retrieval_alone import Signer, document, running
+from support.waiting import until
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import query_pb2
@@ -25,7 +21,7 @@ from vecsec_retrieval.handlers import SERVICE_NAME
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
 
-HELD_UP_SECONDS = 20
+HELD_UP_SECONDS = 60
 
 
 async def test_with_the_flag_off_no_real_row_leaves(tmp_path: Path, signer: Signer) -> None:
@@ -56,7 +52,7 @@ async def test_the_flag_is_obeyed_live_and_per_tenant(tmp_path: Path, signer: Si
                 return True
             return False
 
-        await eventually(is_off)
+        await until(is_off)
         assert await service.ids(service.signer.grant(tenant_id="tenant_b")) == ["one"]
 
 
@@ -82,12 +78,12 @@ async def test_a_damaged_cell_is_an_error_of_its_tenant_alone(
         async def shows() -> bool:
             return not await service.is_serving("vecsec.retrieval.cells")
 
-        await eventually(shows)
+        await until(shows)
         assert await service.is_serving()
         assert await service.is_serving(SERVICE_NAME)
         shutil.copy(tmp_path / "backup", database)
         assert await service.ids() == ["one"]
-        await eventually(lambda: service.is_serving("vecsec.retrieval.cells"))
+        await until(lambda: service.is_serving("vecsec.retrieval.cells"))
 
 
 async def test_a_store_that_is_gone_shows_in_health_metric_and_log(
@@ -102,10 +98,10 @@ async def test_a_store_that_is_gone_shows_in_health_metric_and_log(
         async def is_down() -> bool:
             return not await service.is_serving()
 
-        await eventually(is_down)
+        await until(is_down)
         assert service.metric("vecsec_vector_store_up") == 0
         (tmp_path / "elsewhere").rename(tmp_path / "chroma")
-        await eventually(service.is_serving)
+        await until(service.is_serving)
     written = capsys.readouterr().out
     for line in ("Using real vector store", "Vector store connection lost", "Vector store connection restored"):
         assert line in written

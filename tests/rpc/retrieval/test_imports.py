@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.retrieval_alone import PUBLIC, SECONDS, Service, Signer, document, eventually, running, whole
+from support.retrieval_alone import PUBLIC, SECONDS, Service, Signer, document, running, whole
+from support.waiting import until
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import query_pb2
@@ -72,7 +73,7 @@ async def test_acknowledged_documents_are_there_after_a_restart_and_become_hot(
         async def is_hot() -> bool:
             return (await second.search(configurer)).strategy == "exact_scan"
 
-        await eventually(is_hot)
+        await until(is_hot)
         hot = await second.search(query=query_pb2.Query(text="passage 7"))
         for answer in (cold, hot):
             assert answer.results[0].document == expected.results[0].document

@@ -4,13 +4,13 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
+from support.waiting import until
 
 from vecsec_chassis import flag as flag_module
 from vecsec_chassis.errors import StartupError
@@ -63,12 +63,6 @@ def flags(default: str = "on", off_for: list[str] | None = None) -> str:
         "targeting": targeting,
     }
     return json.dumps({"flags": {"use_real_vector_retrieval": flag}})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from vecsec_chassis.supervisor import READY, STOPPING, notify
 def test_states_go_to_the_socket_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(str(tmp_path / "notify"))
-        supervisor.settimeout(5)
+        supervisor.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         notify(READY)
         notify(STOPPING)
@@ -22,7 +22,7 @@ def test_an_abstract_socket_is_reached_too(tmp_path: Path, monkeypatch: pytest.M
     name = f"vecsec-{tmp_path.name}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
         supervisor.bind(f"\0{name}")
-        supervisor.settimeout(5)
+        supervisor.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
         notify(READY)
         assert supervisor.recv(64) == b"READY=1"

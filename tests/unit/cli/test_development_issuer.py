@@ -121,13 +121,15 @@ def test_many_processes_at_once_end_up_with_the_same_keys(tmp_path: Path) -> Non
     script = (
         "import sys; from pathlib import Path; from vecsec_cli import development_issuer; "
         "from vecsec_cli.state_directory import StateDirectory; "
-        "sys.stdin.read(); development_issuer.ensure(StateDirectory(Path(sys.argv[1])))"
+        "print(flush=True); sys.stdin.read(); development_issuer.ensure(StateDirectory(Path(sys.argv[1])))"
     )
     for attempt in range(2):
         root = tmp_path / str(attempt)
         command = [sys.executable, "-c", script, str(root)]
-        processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(4)]
-        time.sleep(0.5)  # all have their imports behind them and wait
+        processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline(), "it has its imports behind it and waits"
         for process in processes:
             assert process.stdin is not None
             process.stdin.close()

@@ -292,7 +292,7 @@ async def test_several_batches_travel_at_once(make_caller: MakeCaller) -> None:
                 yield self._acknowledgement(number, len(request.documents))
 
     with running(Collecting()) as address:
-        progress = await make_caller(address=address).store(documents(50), batch_size=10, timeout=5)
+        progress = await make_caller(address=address).store(documents(50), batch_size=10, timeout=60)
     assert progress[-1].stored_count == 50
 
 
@@ -373,7 +373,7 @@ async def test_an_import_that_is_cancelled_as_its_stream_fails_is_not_taken_up_a
 
         importing = asyncio.create_task(store())
         assert await channel.cancelled is importing
-        await asyncio.wait([importing], timeout=20)
+        await asyncio.wait([importing], timeout=60)
         assert importing.cancelled()
     assert gateway.streams == 1 + listens_first
 
@@ -390,5 +390,5 @@ async def test_an_import_whose_stream_is_still_being_opened_ends_with_its_client
         importing = asyncio.create_task(store())
         await asyncio.wait([importing], timeout=0.3)
         await client.close()
-        await asyncio.wait([importing], timeout=20)
+        await asyncio.wait([importing], timeout=60)
     assert importing.cancelled()

@@ -1,21 +1,15 @@
 """The gateway's channels to its peers."""
 
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from support.installation import free_ports
 
 from vecsec_gateway.channels import peer_channel
 from vecsec_gateway.lane_channel import LaneChannel
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
 
 
 @asynccontextmanager
@@ -40,7 +34,7 @@ async def ask(channel: LaneChannel) -> None:
 
 async def test_a_channel_does_not_wait_out_the_pause_of_another_one_to_the_same_address() -> None:
     """Else calls would fail for as long as some other channel, perhaps a closed one, leaves the address alone."""
-    port = free_port()
+    [port] = free_ports(1)
     async with channel_to(port) as early:
         with pytest.raises(grpc.aio.AioRpcError, match="refused"):
             await ask(early)

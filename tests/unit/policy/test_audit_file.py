@@ -5,12 +5,11 @@ import errno
 import json
 import os
 import socket
-import time
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import StartupError
@@ -35,13 +34,6 @@ def numbers(path: Path) -> list[int]:
     return [int(json.loads(line)["request_id"]) for line in path.read_text().splitlines()]
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_everything_is_on_disk_after_shutdown(tmp_path: Path, metrics: PolicyMetrics) -> None:
     path = tmp_path / "deep" / "audit.jsonl"
     for start in (0, 5_000):
@@ -56,7 +48,7 @@ def test_records_are_written_without_a_shutdown(tmp_path: Path, metrics: PolicyM
     path = tmp_path / "audit.jsonl"
     with running_audit_file(LogSettings(path), metrics) as trail:
         trail.append(record(1))
-        eventually(lambda: numbers(path) == [1])
+        wait_until(lambda: numbers(path) == [1])
 
 
 def test_a_file_that_cannot_be_appended_to_ends_the_start(tmp_path: Path, metrics: PolicyMetrics) -> None:
@@ -70,7 +62,7 @@ def test_a_rotated_file_is_made_anew(tmp_path: Path, metrics: PolicyMetrics) -> 
     path = tmp_path / "audit.jsonl"
     with running_audit_file(LogSettings(path), metrics) as trail:
         trail.append(record(1))
-        eventually(lambda: path.stat().st_size > 0)
+        wait_until(lambda: path.stat().st_size > 0)
         path.rename(tmp_path / "audit.jsonl.1")
         trail.append(record(2))
     assert numbers(tmp_path / "audit.jsonl.1") == [1]
@@ -97,7 +89,7 @@ def test_a_full_disk_tears_no_line_and_loses_nothing(
     with running_audit_file(LogSettings(path), metrics) as trail:
         for number in range(3):
             trail.append(record(number))
-        eventually(lambda: path.stat().st_size == 100)
+        wait_until(lambda: path.stat().st_size == 100)
         room = 1_000_000
     assert numbers(path) == [0, 1, 2]
 
@@ -128,7 +120,7 @@ async def test_who_waits_for_a_disk_that_hangs_takes_no_more_room_than_records(
     assert trail._waiting.qsize() == 2
     trail.close()
     await asyncio.to_thread(trail.write_until_closed)
-    done, waiting = await asyncio.wait(asking, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    done, waiting = await asyncio.wait(asking, timeout=60, return_when=asyncio.FIRST_COMPLETED)
     assert {task.result() for task in done} == {trail.head}
     for task in waiting:
         task.cancel()
@@ -187,5 +179,5 @@ def test_a_trail_whose_thread_has_ended_does_not_seem_to_record(tmp_path: Path, 
         recording: list[bool] = []
         trail.on_recording = recording.append
         trail.append(Unwritable(**{field.name: getattr(record(1), field.name) for field in fields(AuditRecord)}))
-        eventually(lambda: recording == [False])
+        wait_until(lambda: recording == [False])
         assert not trail.is_recording()

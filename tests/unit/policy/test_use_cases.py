@@ -33,6 +33,7 @@ def identity(role: str = "analyst", tenant_id: str = "tenant_a", clearance: str 
 
 
 ANALYST = identity()
+SUPERUSER = identity("superuser")
 ADMIN = identity("admin", clearance="SECRET")
 
 
@@ -192,7 +193,32 @@ async def test_many_rules_are_specialised_in_steps_once_for_callers_alike(
 
 def test_attributes_that_rows_carry_are_known_made_up_ones_are_not(service: Service) -> None:
     carried, made_up = (replace(VISIBLE, attributes=((name, "eu"),)) for name in ("region", "nonsense"))
-    service.check(ANALYST, carried, made_up)
+    service.check(SUPERUSER, carried, made_up)
+    assert service.checker.attributes == {("region", str): "eu"}
+
+
+def test_who_may_not_write_a_row_says_nothing_of_what_rows_carry(service: Service) -> None:
+    """They may read it, or write in another place: anybody can make up a label."""
+    region = (("region", "made-up"),)
+    assert service.check(ANALYST, replace(VISIBLE, attributes=region)) == [True]
+    assert service.check(identity("guest"), replace(VISIBLE, sensitivity=Sensitivity.PUBLIC, attributes=region)) == [
+        True
+    ]
+    assert service.check(ADMIN, replace(FOREIGN, attributes=region), tenant_id="tenant_b") == [True]
+    assert service.check(SUPERUSER, replace(TOO_SENSITIVE, attributes=region)) == [False]
+    assert service.checker.attributes == {}
+
+
+def test_what_a_writer_imports_tells_what_rows_carry(service: Service) -> None:
+    labels = [replace(each, attributes=(("region", "eu"),)) for each in (TOO_SENSITIVE, VISIBLE)]
+
+    async def write(label: Label) -> list[bool]:
+        checked = await service.checker.check(SUPERUSER, "tenant_a", Action.WRITE, {label: 1}, planned_policy_version="")
+        return [verdict.allowed for verdict in checked.verdicts]
+
+    assert asyncio.run(write(labels[0])) == [False]
+    assert service.checker.attributes == {}
+    assert asyncio.run(write(labels[1])) == [True]
     assert service.checker.attributes == {("region", str): "eu"}
 
 

@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
+from support.waiting import until
 from unit.retrieval.worlds import (
     DIMENSIONS,
     INFO,
@@ -23,7 +24,6 @@ from unit.retrieval.worlds import (
     eyes,
     permit,
     seed,
-    until,
     world,
 )
 
@@ -210,7 +210,7 @@ class HeldCompactions:
 
             def compacted() -> CollectionIndex:
                 self.begun += 1
-                assert self.permits.acquire(timeout=10)
+                assert self.permits.acquire(timeout=60)
                 return work()
 
             return compacted
@@ -295,7 +295,7 @@ async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
 
     def make_room(_index: CollectionIndex, _more: int) -> None:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(60)
 
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)

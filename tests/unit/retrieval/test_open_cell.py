@@ -47,7 +47,7 @@ async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
 
     def work() -> None:
         begun.set()
-        go.wait(10)
+        go.wait(60)
         if fails:
             raise RetrievalUnavailable("gone")
 
@@ -68,7 +68,7 @@ async def test_a_write_that_never_begins_leaves_the_cell_open(cell: OpenCell) ->
 
     def wait() -> None:
         begun.set()
-        go.wait(10)
+        go.wait(60)
 
     first = asyncio.create_task(cell.write("first", wait, lambda: None))
     await asyncio.to_thread(begun.wait, 10)

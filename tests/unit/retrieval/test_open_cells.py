@@ -7,18 +7,8 @@ import weakref
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
-from unit.retrieval.worlds import (
-    DIMENSIONS,
-    TENANT,
-    Recorder,
-    collection_of,
-    document,
-    eyes,
-    permit,
-    seed,
-    until,
-    world,
-)
+from support.waiting import until
+from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, collection_of, document, eyes, permit, seed, world
 
 from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.hot_reader import HotReader

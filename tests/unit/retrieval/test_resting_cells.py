@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from contract.fake_store import FakeCell, FakeCellStore
-from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, until, world
+from support.waiting import until
+from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, world
 
 from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.hot_reader import STRATEGY
@@ -163,7 +164,7 @@ async def test_a_call_in_the_store_keeps_it_open() -> None:
     def before(operation: str) -> None:
         if operation == "collections":
             begun.set()
-            assert go.wait(10)
+            assert go.wait(60)
 
     fake = FakeCell(TENANT, before)
     cell = RestingCell(fake, lambda: fake)
@@ -184,7 +185,7 @@ async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
     def before(operation: str) -> None:
         if operation == "collections":
             begun.set()
-            assert go.wait(10)
+            assert go.wait(60)
 
     fake = FakeCell(TENANT, before)
     cell = RestingCell(fake, lambda: fake)
@@ -210,7 +211,7 @@ async def test_a_call_in_the_store_that_never_ends_does_not_hold_its_tenant_up(
     def before(operation: str) -> None:
         if operation == "collections":
             begun.set()
-            assert go.wait(10)
+            assert go.wait(60)
 
     fake = FakeCell(TENANT, before)
     cell = RestingCell(fake, lambda: fake)

@@ -32,7 +32,7 @@ class Gate:
 
     def __call__(self) -> None:
         self.begun.set()
-        self.open.wait(10)
+        self.open.wait(60)
 
     async def wait_until_begun(self) -> None:
         await asyncio.to_thread(self.begun.wait, 10)

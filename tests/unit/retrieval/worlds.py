@@ -1,6 +1,5 @@
 """Small worlds for the tests of retrieval: labels, documents, grants, and a store in memory."""
 
-import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Iterable
@@ -123,13 +122,6 @@ async def world(
             await cells.aclose()
 
 
-async def until(condition: Any, seconds: float = 60) -> None:
-    """Wait until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 class Recorder:
     """Notes what a fake store is asked, and can hold an operation up or fail it."""
 
@@ -144,7 +136,7 @@ class Recorder:
         if operation in self.failures:
             raise self.failures[operation]
         if operation in self.held:
-            assert self.go.wait(10)
+            assert self.go.wait(60)
 
 
 def seed(store: FakeCellStore, *tenant_ids: str, rows: int = 3) -> None:
