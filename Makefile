@@ -2,12 +2,13 @@
 
 BIN := .venv/bin
 SERVICES := .venv/installed-services
-DEVELOPMENT := .venv/installed-dev
+DEVELOPMENT := .venv/installed-development
+LOCKS := deploy/development
 COMPOSE := docker compose --file deploy/compose/compose.yaml
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test lint format protos bench bench-quick clean
+.PHONY: help run up down test test-newest lint format protos lock bench bench-quick clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
@@ -27,6 +28,9 @@ down: ## stop the containers of `make up`; data stays (ARGS=--volumes: also remo
 test: $(DEVELOPMENT) ## run the tests (ARGS=tests/unit: some of them)
 	$(BIN)/pytest $(ARGS)
 
+test-newest: $(DEVELOPMENT) ## run them with the newest versions that pyproject.toml allows, and say which differ (ARGS as above)
+	$(BIN)/python deploy/development/newest.py $(ARGS)
+
 lint: $(DEVELOPMENT) ## check style, types, layers and contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,6 +46,9 @@ format: $(DEVELOPMENT) ## format code and contracts
 protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
 
+lock: $(DEVELOPMENT) ## renew all lock files after a change of pyproject.toml (ARGS=--upgrade: with newer versions)
+	$(BIN)/python deploy/development/lock.py $(ARGS)
+
 bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into BENCHMARKS.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
@@ -49,11 +56,8 @@ bench-quick: $(DEVELOPMENT) ## the same with little data, in two minutes
 	PYTHONPATH=tests $(BIN)/python -m bench --quick $(ARGS)
 
 clean: ## remove the environment and caches; .vecsec, with your data, stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(SERVICES): pyproject.toml deploy/development/environment
-	@deploy/development/environment services
-
-$(DEVELOPMENT): pyproject.toml deploy/development/environment
-	@deploy/development/environment services,dev
+.venv/installed-%: pyproject.toml $(LOCKS)/environment $(LOCKS)/requirements-build.txt $(LOCKS)/requirements-%.txt
+	@$(LOCKS)/environment $*

@@ -1,11 +1,7 @@
-"""What the images are made of, as far as files tell it: locks are current, tight and name nobody's host."""
+"""What the images are made of, as far as files tell it; their locks are tested with all others, in `test_locks.py`."""
 
-import importlib.util
 import re
-from pathlib import Path
-from types import ModuleType
 
-import pytest
 from support.manifests import KUBERNETES
 
 IMAGES = KUBERNETES.parent / "images"
@@ -13,37 +9,9 @@ SERVICES = ("gateway", "policy", "retrieval")
 FOR_RETRIEVAL_ALONE = {"chromadb", "onnxruntime", "wordllama", "numpy"}
 
 
-@pytest.fixture(scope="module")
-def lock() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("lock", IMAGES / "lock.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def pins(service: str) -> dict[str, str]:
     text = (IMAGES / f"requirements-{service}.txt").read_text()
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, flags=re.MULTILINE))
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_the_lock_is_current(lock: ModuleType, service: str) -> None:
-    path: Path = lock.lock_file(service)
-    assert path.read_text().startswith(lock.fingerprint(service)), "run: python deploy/images/lock.py"
-    for requirement in lock.wanted(service):
-        name = re.match(r"[\w.-]+", requirement)
-        assert name is not None
-        assert name[0].lower().replace("_", "-") in pins(service)
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_every_pin_has_hashes_and_no_place_is_named(service: str) -> None:
-    lines = (IMAGES / f"requirements-{service}.txt").read_text().splitlines()[1:]
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        assert re.fullmatch(r"(\S+==\S+( ; [^/]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?)", line), line
-        assert line.startswith("    ") or following.startswith("    --hash=")
 
 
 def test_chromadb_is_in_retrievals_image_alone() -> None:

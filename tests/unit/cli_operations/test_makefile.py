@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TARGETS = {"help", "run", "up", "down", "test", "lint", "format", "protos", "bench", "bench-quick", "clean"}
+TARGETS = {
+    *("help", "run", "up", "down", "test", "test-newest", "lint", "format", "protos", "lock"),
+    *("bench", "bench-quick", "clean"),
+}
+LOCKS = [f"deploy/development/requirements-{name}.txt" for name in ("build", "services", "development")]
 
 OUTER_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON"}
 """What `make test` hands down to the tests; a make below it would speak otherwise than one that somebody types."""
@@ -31,7 +35,7 @@ def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """What make needs of a clone, without an environment."""
-    for name in ("Makefile", "pyproject.toml", "deploy/development/environment"):
+    for name in ("Makefile", "pyproject.toml", "deploy/development/environment", *LOCKS):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

@@ -213,8 +213,10 @@ def test_what_a_writer_imports_tells_what_rows_carry(service: Service) -> None:
     labels = [replace(each, attributes=(("region", "eu"),)) for each in (TOO_SENSITIVE, VISIBLE)]
 
     async def write(label: Label) -> list[bool]:
-        checked = await service.checker.check(SUPERUSER, "tenant_a", Action.WRITE, {label: 1}, planned_policy_version="")
-        return [verdict.allowed for verdict in checked.verdicts]
+        checked = await service.checker.check(
+            SUPERUSER, "tenant_a", Action.WRITE, {label: 1}, planned_policy_version=""
+        )
+        return [verdict.allowed for verdict in checked.verdicts.values()]
 
     assert asyncio.run(write(labels[0])) == [False]
     assert service.checker.attributes == {}
