@@ -1,11 +1,14 @@
 """What the three services are told by `vecsec up`: defaults from the state directory, under whatever is already set."""
 
+import io
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecsec_cli.dotenv_file import read_dotenv
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.state_directory import StateDirectory
 
@@ -119,3 +122,25 @@ def _port(settings: Mapping[str, str], name: str, default: int) -> int:
     if not value.isdecimal():
         raise CommandFailure(f"{name}={value!r} is not a port")
     return int(value)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """The settings of a file; none, if there is no file.
+
+    Raises:
+        CommandFailure: naming the line that is not one.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise CommandFailure(f"{path.absolute()}: {reason}", hint="correct it, or take it away") from error
+    for line in parse_stream(io.StringIO(text)):
+        if line.error or (line.key and line.value is None):
+            raise CommandFailure(
+                f"{path.absolute()}:{line.original.line}: not NAME=value, or half of it",
+                hint="write the whole line again",
+            )
+    return {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value is not None}

@@ -16,7 +16,7 @@ from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.case_files import SourcedCase
-from vecsec_workbench.label_words import in_words
+from vecsec_workbench.decisions import in_words
 
 _UNTAGGED = "NONE"
 _NOT_COUNTED = "none"

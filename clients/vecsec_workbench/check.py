@@ -14,8 +14,7 @@ from vecsec_cli.options import JsonOption
 from vecsec_cli.terminal_text import plain
 from vecsec_policy.policy_files import Problems
 from vecsec_policy.snapshot import survey_policy
-from vecsec_workbench.findings import Finding, Severity, count
-from vecsec_workbench.lint import lint
+from vecsec_workbench.lint import Finding, Severity, count, lint
 from vecsec_workbench.policy_folder import PACKAGED
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}

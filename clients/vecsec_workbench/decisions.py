@@ -1,11 +1,12 @@
 """One decision as one policy makes it, whoever is asked about: refusals of any kind are decisions, too."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
-from vecsec_chassis.labels import Label
+from vecsec_chassis.labels import AttributeValue, Label
 from vecsec_policy.audit import Outcome
 from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.rules import Verdict
@@ -60,3 +61,18 @@ def word(*, allowed: bool) -> str:
 def _refused(outcome: Outcome, reason: str, count: int) -> Decision:
     verdict = Verdict(allowed=False, rule_ids=(reason,))
     return Decision(outcome, verdict, [verdict] * count)
+
+
+def in_words(label: Label) -> str:
+    """Such as: tenant_a, INTERNAL, topics rag and marketing, owner "alice"."""
+    parts = [
+        label.tenant_id or "no tenant",
+        "no sensitivity" if label.sensitivity is None else label.sensitivity.name,
+        f"topics {' and '.join(sorted(label.topics))}" if label.topics else "no topics",
+        *(f"{name} {_value(value)}" for name, value in label.attributes),
+    ]
+    return ", ".join(parts)
+
+
+def _value(value: AttributeValue) -> str:
+    return json.dumps(sorted(value) if isinstance(value, frozenset) else value)

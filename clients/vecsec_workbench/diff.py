@@ -17,8 +17,8 @@ from vecsec_policy.audit_reading import RecordedDecision
 from vecsec_workbench.audit_log import AuditLogOption, Unreadable, recorded_decisions
 from vecsec_workbench.comparison import Difference, Group, compare, compare_recorded
 from vecsec_workbench.decision_space import SOMEBODY
+from vecsec_workbench.decisions import in_words
 from vecsec_workbench.existing_labels import ExistingLabel, read_from_file, read_from_gateway
-from vecsec_workbench.label_words import in_words
 from vecsec_workbench.policy_folder import load
 
 

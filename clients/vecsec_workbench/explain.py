@@ -24,7 +24,7 @@ from vecsec_policy.deciding import decide_entry, decide_rows
 from vecsec_policy.explaining import explained
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.audit_log import AuditLogOption, identity_of, recorded_decisions
-from vecsec_workbench.label_words import in_words
+from vecsec_workbench.decisions import in_words
 from vecsec_workbench.policy_folder import PACKAGED, PolicyOption, load
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from vecsec_workbench import check, diff, explain, labels, policy_status, replay, rollout, run_tests
+from vecsec_workbench import check, diff, existing_labels, explain, policy_status, replay, rollout, run_tests
 
 app = typer.Typer(
     name="policy",
@@ -20,7 +20,7 @@ def policy() -> None:
 app.command("check")(check.check)
 app.command("diff")(diff.diff)
 app.command("explain")(explain.explain)
-app.command("labels")(labels.labels)
+app.command("labels")(existing_labels.labels)
 app.command("replay")(replay.replay)
 app.command("test")(run_tests.run_tests)
 app.command("promote")(rollout.promote)

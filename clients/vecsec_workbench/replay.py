@@ -21,8 +21,7 @@ from vecsec_policy.audit_reading import RecordedDecision, RecordedRows
 from vecsec_policy.rules import Verdict
 from vecsec_policy.snapshot import PolicySnapshot
 from vecsec_workbench.audit_log import AuditLogOption, Unreadable, identity_of, recorded_decisions
-from vecsec_workbench.decisions import UNKNOWN_ROLE, Decision, decide, reasons, word
-from vecsec_workbench.label_words import in_words
+from vecsec_workbench.decisions import UNKNOWN_ROLE, Decision, decide, in_words, reasons, word
 from vecsec_workbench.policy_folder import load
 
 _SHOWN = 50

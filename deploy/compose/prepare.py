@@ -14,8 +14,8 @@ from pathlib import Path
 import certificates
 
 from vecsec_cli import installation, state_files
-from vecsec_cli.dotenv_file import read_dotenv
 from vecsec_cli.failures import CommandFailure
+from vecsec_cli.service_settings import read_dotenv
 from vecsec_cli.state_directory import StateDirectory
 
 HERE = Path(__file__).resolve().parent

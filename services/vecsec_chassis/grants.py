@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt import PyJWK
 
 from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidGrant, StartupError
-from vecsec_chassis.identifiers import is_tenant_id
+from vecsec_chassis.identifiers import is_tenant_id, unique_id
 from vecsec_chassis.keys import KeySource
-from vecsec_chassis.unique_ids import unique_id
+from vecsec_chassis.tally import Lookups
 
 ISSUER = "vecsec-policy"
 AUDIENCE = "vecsec-retrieval"

@@ -1,6 +1,8 @@
 """Grammar of the ids that users choose. Ids are rejected or taken as they are, never folded into one another."""
 
+import random
 import re
+import secrets
 
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
@@ -23,3 +25,11 @@ def is_tenant_id(value: str) -> bool:
 def is_collection_id(value: str) -> bool:
     """Whether `value` can be a collection's id."""
     return COLLECTION_ID.fullmatch(value) is not None
+
+
+_generator = random.Random(secrets.randbits(256))  # noqa: S311 (no secret)
+
+
+def unique_id() -> str:
+    """128 random bits in hexadecimal digits."""
+    return f"{_generator.getrandbits(128):032x}"

@@ -18,6 +18,7 @@ from opentelemetry.trace import get_current_span
 from vecsec_chassis import calls
 from vecsec_chassis.error_status import STATUS_OF_REASON, error_status, shortened
 from vecsec_chassis.errors import DeadlineExceeded, InvalidToken, ShuttingDown, VecSecError
+from vecsec_chassis.identifiers import unique_id
 from vecsec_chassis.interception import (
     INFRASTRUCTURE_PREFIXES,
     AroundInterceptor,
@@ -34,7 +35,6 @@ from vecsec_chassis.tally import Durations, Level, Tally
 from vecsec_chassis.telemetry import Telemetry
 from vecsec_chassis.tokens import TokenVerifier
 from vecsec_chassis.tracing import Timed
-from vecsec_chassis.unique_ids import unique_id
 
 log = structlog.get_logger()
 

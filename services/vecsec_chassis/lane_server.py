@@ -14,8 +14,8 @@ from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.carried_context import CarriedContext, as_context
 from vecsec_chassis.carried_methods import CarriedMethods
+from vecsec_chassis.identifiers import unique_id
 from vecsec_chassis.interception import Context
-from vecsec_chassis.unique_ids import unique_id
 
 log = structlog.get_logger()
 

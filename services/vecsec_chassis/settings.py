@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
+from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -13,8 +14,32 @@ from vecsec_chassis.certificates import (
     KEY_SETTING,
     CertificateFiles,
 )
-from vecsec_chassis.dotenv_file import DOTENV, demand_whole_dotenv
 from vecsec_chassis.errors import StartupError
+
+DOTENV = ".env"
+
+
+def demand_whole_dotenv(path: Path) -> None:
+    """Refuse a file of which some setting would be silently left out. No file is fine.
+
+    Raises:
+        StartupError: naming the line.
+    """
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8") as stream:
+            broken = next(
+                (each for each in parse_stream(stream) if each.error or (each.key and each.value is None)), None
+            )
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise StartupError(f"{path.absolute()}: {reason}; correct it, or take it away") from error
+    if broken is not None:
+        raise StartupError(
+            f"{path.absolute()}:{broken.original.line}: not NAME=value, or half of it; write the whole line again"
+        )
+
 
 _OURS = "Value error, "
 """What pydantic writes before our own words."""

@@ -15,9 +15,8 @@ from typing import TypeVar
 import structlog
 
 from vecsec_chassis import logs
-from vecsec_chassis.dotenv_file import DOTENV, demand_whole_dotenv
 from vecsec_chassis.errors import StartupError
-from vecsec_chassis.settings import ServiceSettings, load_settings
+from vecsec_chassis.settings import DOTENV, ServiceSettings, demand_whole_dotenv, load_settings
 
 log = structlog.get_logger()
 

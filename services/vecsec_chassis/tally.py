@@ -1,7 +1,9 @@
 """Counts and times for the path of every call: they cost a fraction of a microsecond, the SDK's own ten and more."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -90,3 +92,48 @@ def show(meter: Meter, name: str, description: str, read: Callable[[], float]) -
         yield Observation(read())
 
     meter.create_observable_gauge(name, callbacks=[observe], description=description)
+
+
+class CacheUse(Protocol):
+    """How a cache was used so far; `cache_info()` of `functools` and `cachetools` gives one."""
+
+    @property
+    def hits(self) -> int:
+        """How often it had what was asked for."""
+        ...
+
+    @property
+    def misses(self) -> int:
+        """How often it had not."""
+        ...
+
+
+@dataclass(slots=True)
+class Lookups:
+    """How a cache was used so far."""
+
+    hits: int = 0
+    misses: int = 0
+
+    def count(self, *, found: bool) -> None:
+        """One more look into the cache."""
+        if found:
+            self.hits += 1
+        else:
+            self.misses += 1
+
+
+def show_caches(meter: Meter, caches: Mapping[str, Callable[[], CacheUse]]) -> None:
+    """Show how caches are used, by their names in the metric; a cache that is made anew counts from 0 again."""
+
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        for cache, read in caches.items():
+            use = read()
+            yield Observation(use.hits, {"cache": cache, "result": "hit"})
+            yield Observation(use.misses, {"cache": cache, "result": "miss"})
+
+    meter.create_observable_counter(
+        "vecsec_cache_requests",
+        callbacks=[observe],
+        description="Look-ups in caches, by cache and by result: hit or miss.",
+    )

@@ -14,11 +14,11 @@ from jwt import PyJWK
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vecsec_chassis.access import Identity
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidToken, StartupError
 from vecsec_chassis.identifiers import is_tenant_id
 from vecsec_chassis.keys import KeySource, key_source
 from vecsec_chassis.labels import Sensitivity
+from vecsec_chassis.tally import Lookups
 
 ALLOWED_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES384", "RS256", "RS384", "PS256"})
 """Asymmetric algorithms only: with a shared secret every verifier could mint tokens."""

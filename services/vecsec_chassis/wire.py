@@ -7,9 +7,9 @@ from cachetools import LRUCache, cached
 
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.access import Action, ViolationType
-from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.errors import InvalidRequest
 from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.tally import CacheUse
 
 Scalar = str | int | float | bool
 ActionNumber: TypeAlias = "access_pb2.Action.ValueType"

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
-from vecsec_chassis.cache_metrics import show_caches
 from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.flag import real_retrieval_flag
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
+from vecsec_chassis.tally import show_caches
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_gateway.channels import peer_channel

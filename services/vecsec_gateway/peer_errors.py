@@ -2,8 +2,8 @@
 
 import grpc
 
+from vecsec_chassis.error_status import error_from_rpc
 from vecsec_chassis.errors import LimitExceeded, PolicyUnavailable, Reason, RetrievalUnavailable, VecSecError
-from vecsec_chassis.status_error import error_from_rpc
 from vecsec_gateway.peers import PolicyTimedOut, RetrievalTimedOut
 
 _TRANSPORT_FAILURES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})

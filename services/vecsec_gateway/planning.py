@@ -11,8 +11,8 @@ import structlog
 from cachetools import TTLCache
 
 from vecsec_chassis.access import Action
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import CollectionNotFound, InvalidGrant, VecSecError
+from vecsec_chassis.tally import Lookups
 from vecsec_gateway.peers import Answer, Caller, Plan, PolicyPeer
 
 log = structlog.get_logger()

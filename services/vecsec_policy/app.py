@@ -10,11 +10,11 @@ import structlog
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec_chassis import wire
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.cache_metrics import CacheUse, show_caches
 from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.clock_watch import ClockWatch
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
+from vecsec_chassis.tally import CacheUse, show_caches
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy.audit import Auditor

@@ -11,8 +11,8 @@ from typing import Protocol, TypeAlias
 from vecsec_chassis.access import Action, Identity, ViolationType
 from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AuditUnavailable
+from vecsec_chassis.identifiers import unique_id
 from vecsec_chassis.labels import Label, rule_attributes
-from vecsec_chassis.unique_ids import unique_id
 from vecsec_policy.rules import Verdict
 
 DECISION = "decision"

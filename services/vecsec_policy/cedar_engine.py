@@ -14,9 +14,9 @@ import cedarpy
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action
-from vecsec_chassis.cache_metrics import CacheUse, Lookups
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.labels import Label
+from vecsec_chassis.tally import CacheUse, Lookups
 from vecsec_policy import cedar_bounds, cedar_entities, residual_json
 from vecsec_policy.cedar_rules import (
     LABEL_NOT_IN_SCHEMA,

@@ -10,8 +10,8 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity, ViolationType
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.labels import AttributeValue, Label
+from vecsec_chassis.tally import Lookups
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, DecidedLabel, DecidedRows, Outcome, row_count
 from vecsec_policy.days import day_before, start_of

@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 
 from cachetools import LRUCache
 
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.labels import AttributeValue, Label, Sensitivity
+from vecsec_chassis.tally import Lookups
 
 _REMEMBERED_SHAPES = 1_000
 """Callers may make up attributes."""

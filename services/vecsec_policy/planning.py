@@ -9,7 +9,7 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant, Identity, ViolationType
-from vecsec_chassis.cache_metrics import Lookups
+from vecsec_chassis.tally import Lookups
 from vecsec_chassis.tracing import note
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.days import end_of

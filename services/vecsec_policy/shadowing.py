@@ -13,10 +13,10 @@ import structlog
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.labels import Label
+from vecsec_chassis.tally import Lookups
 from vecsec_policy.audit import AuditTrail
 from vecsec_policy.deciding import Standing, decide_entry, decide_rows
 from vecsec_policy.rules import Verdict

@@ -7,8 +7,8 @@ from typing import TypeAlias
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import AccessDenied, UnknownTenant
+from vecsec_chassis.tally import Lookups
 from vecsec_policy.audit import AuditedCall, Auditor, Outcome
 from vecsec_policy.deciding import Standing, decide_entry
 from vecsec_policy.snapshot import PolicyInForce

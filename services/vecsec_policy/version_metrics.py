@@ -8,7 +8,7 @@ from functools import partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from vecsec_chassis.cache_metrics import CacheUse, Lookups
+from vecsec_chassis.tally import CacheUse, Lookups
 from vecsec_policy.snapshot import PolicyInForce, PolicySnapshot
 
 

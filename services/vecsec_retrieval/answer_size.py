@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.errors import LimitExceeded
 from vecsec_chassis.labels import AttributeValue, Label
+from vecsec_chassis.tally import CacheUse
 from vecsec_retrieval.rows import Document, MetadataValue
 
 _BYTES_A_DOCUMENT = 64

@@ -12,7 +12,6 @@ from opentelemetry.metrics import Meter
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis import wire
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.cache_metrics import show_caches
 from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.flag import RealRetrievalFlag, real_retrieval_flag
@@ -20,6 +19,7 @@ from vecsec_chassis.grants import GrantVerifier
 from vecsec_chassis.keys import key_source
 from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import RunningService, running_server
+from vecsec_chassis.tally import show_caches
 from vecsec_chassis.telemetry import running_telemetry
 from vecsec_retrieval import answer_size, tagging
 from vecsec_retrieval.cells import CellStore

@@ -12,8 +12,8 @@ import numpy as np
 import wordllama
 from cachetools import LRUCache
 
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.tally import Lookups
 from vecsec_retrieval.askers import Asker
 from vecsec_retrieval.rows import EXTERNAL_MODEL, Matrix, Vector, direction
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from cachetools import LRUCache
 
-from vecsec_chassis.cache_metrics import Lookups
+from vecsec_chassis.tally import Lookups
 from vecsec_chassis.tracing import Timed
 from vecsec_retrieval.askers import Asker
 from vecsec_retrieval.exact_scan import Mask, top_k

@@ -10,9 +10,9 @@ import numpy as np
 from cachetools import LRUCache
 
 from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.cache_metrics import Lookups
 from vecsec_chassis.errors import InvalidGrant
 from vecsec_chassis.labels import Label, rule_attributes
+from vecsec_chassis.tally import Lookups
 from vecsec_retrieval.askers import Asker
 from vecsec_retrieval.label_classes import LabelClasses, Signature, is_readable
 from vecsec_retrieval.label_table import LabelTable, Visible

@@ -8,8 +8,8 @@ metadata keys carry a prefix, so that no reserved key can be reached by one.
 import functools
 from collections.abc import Callable, Iterable, Mapping
 
-from vecsec_chassis.cache_metrics import CacheUse
 from vecsec_chassis.labels import Label
+from vecsec_chassis.tally import CacheUse
 from vecsec_retrieval.rows import Document, Metadata, MetadataValue, StoredRow
 
 TENANT_KEY = "vs_tenant"

@@ -23,9 +23,8 @@ from vecsec_chassis.starting import EXIT_CANNOT_START, check_or_go_on
 from vecsec_cli import installation
 from vecsec_cli.checks.finding import State
 from vecsec_cli.checks.start import check_start
-from vecsec_cli.dotenv_file import read_dotenv
 from vecsec_cli.failures import CommandFailure
-from vecsec_cli.service_settings import service_environment, services_of
+from vecsec_cli.service_settings import read_dotenv, service_environment, services_of
 from vecsec_cli.state_directory import StateDirectory
 from vecsec_gateway import app as gateway_app
 from vecsec_gateway import start_checks as gateway_checks
