@@ -9,12 +9,12 @@ from typing import Annotated, Concatenate, ParamSpec
 
 import typer
 
-from vecsec_cli.exit_codes import ExitCode
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.local.run_file import read_run_file
+from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
-from vecsec_cli.run_file import read_run_file
-from vecsec_cli.service_errors import MINT_TOKEN
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.service_errors import MINT_TOKEN
 from vecsec_client import RetryPolicy, VecSecClient
 
 DEFAULT_ADDRESS = "localhost:50051"

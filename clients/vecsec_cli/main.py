@@ -4,10 +4,13 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli import doctor, documents, exit_codes, explain, flags, output, search, tokens, up, violations
-from vecsec_cli.command_group import CommandGroup
+from vecsec_cli.commands import doctor, documents, explain, search, up, violations
+from vecsec_cli.commands import flag as flags
+from vecsec_cli.commands import token as tokens
 from vecsec_cli.importing.command import import_documents
 from vecsec_cli.tenants import command as tenants
+from vecsec_cli.terminal import exit_codes, output
+from vecsec_cli.terminal.command_group import CommandGroup
 from vecsec_client import __version__
 
 app = typer.Typer(

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.output import OutputMode
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.output import OutputMode
 from vecsec_client import Scalar
 
 DEFAULT_STATE_DIRECTORY = Path(".vecsec")

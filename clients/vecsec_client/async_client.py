@@ -10,15 +10,12 @@ import grpc
 from tenacity import AsyncRetrying
 
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from vecsec_client import exchanges
-from vecsec_client.async_import import ImportStream, batches_of, run_import
 from vecsec_client.channels import Endpoint
 from vecsec_client.connection import CallDefaults, new_request_id
-from vecsec_client.error_details import from_rpc_error
-from vecsec_client.exchanges import Exchange, ResponseT, ResultT
 from vecsec_client.filters import MetadataFilter
-from vecsec_client.import_batches import Batcher
-from vecsec_client.import_session import ImportSession
+from vecsec_client.importing.async_import import ImportStream, batches_of, run_import
+from vecsec_client.importing.batches import Batcher
+from vecsec_client.importing.session import ImportSession
 from vecsec_client.results import (
     Collection,
     DeleteResult,
@@ -37,6 +34,9 @@ from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
 from vecsec_client.several import Several, Texts
 from vecsec_client.tokens import AsyncTokenProvider, bearer_metadata, provided, static_token
 from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
+from vecsec_client.wire import exchanges
+from vecsec_client.wire.error_details import from_rpc_error
+from vecsec_client.wire.exchanges import Exchange, ResponseT, ResultT
 
 if TYPE_CHECKING:
     from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub

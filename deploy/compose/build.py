@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.service_settings import read_dotenv
+from vecsec_cli.local.service_settings import read_dotenv
+from vecsec_cli.terminal.failures import CommandFailure
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = ("BASE_IMAGE", "PIP_ARGUMENTS", "VECSEC_VERSION")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from vecsec_cli import state_files
+from vecsec_cli.local import state_files
 
 NAMES = {"gateway": "vecsec-agent", "policy": "policy", "retrieval": "retrieval"}
 """What services are called in the network, by what they are."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import certificates
 
-from vecsec_cli import installation, state_files
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.service_settings import read_dotenv
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import installation, state_files
+from vecsec_cli.local.service_settings import read_dotenv
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 
 HERE = Path(__file__).resolve().parent
 STORAGES = ("remote", "embedded")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import Span
 
-from vecsec_chassis.access import Identity
-from vecsec_chassis.errors import InvalidToken
+from vecsec_chassis.domain.access import Identity
+from vecsec_chassis.domain.errors import InvalidToken
 
 
 @dataclass(slots=True)

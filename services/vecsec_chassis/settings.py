@@ -7,14 +7,14 @@ from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from vecsec_chassis.allowed_peers import AllowedPeers
-from vecsec_chassis.certificates import (
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.tls.allowed_peers import AllowedPeers
+from vecsec_chassis.tls.certificates import (
     AUTHORITY_SETTING,
     CERTIFICATE_SETTING,
     KEY_SETTING,
     CertificateFiles,
 )
-from vecsec_chassis.errors import StartupError
 
 DOTENV = ".env"
 

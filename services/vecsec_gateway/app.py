@@ -6,29 +6,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
-from vecsec_chassis.certificate_watch import running_certificates
-from vecsec_chassis.flag import real_retrieval_flag
-from vecsec_chassis.listening import Listening
-from vecsec_chassis.server import RunningService, running_server
-from vecsec_chassis.tally import show_caches
-from vecsec_chassis.telemetry import Telemetry, running_telemetry
-from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_gateway.channels import peer_channel
-from vecsec_gateway.checking import RowCheck
-from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers
-from vecsec_gateway.documents import Documents
+from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.flag.flag import real_retrieval_flag
+from vecsec_chassis.rpc.listening import Listening
+from vecsec_chassis.rpc.server import RunningService, running_server
+from vecsec_chassis.telemetry.metrics import show_caches
+from vecsec_chassis.telemetry.telemetry import Telemetry, running_telemetry
+from vecsec_chassis.tls.watch import running_certificates
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
-from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.lane_channel import LaneChannel
-from vecsec_gateway.metrics import GatewayMetrics
-from vecsec_gateway.peer_health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
-from vecsec_gateway.peers import Flag
-from vecsec_gateway.planning import Planning, RememberedPlans
-from vecsec_gateway.policy_client import PolicyClient
-from vecsec_gateway.retries import RetryBudget
-from vecsec_gateway.retrieval_client import RetrievalClient
-from vecsec_gateway.search import SearchDocuments
+from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers
+from vecsec_gateway.peers.contract import Flag
+from vecsec_gateway.peers.health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
+from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.peers.policy import PolicyClient
+from vecsec_gateway.peers.retries import RetryBudget
+from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.settings import GatewaySettings
+from vecsec_gateway.transport.channels import peer_channel
+from vecsec_gateway.transport.lane_channel import LaneChannel
+from vecsec_gateway.use_cases.documents import Documents
+from vecsec_gateway.use_cases.import_documents import ImportDocuments
+from vecsec_gateway.use_cases.planning import Planning, RememberedPlans
+from vecsec_gateway.use_cases.row_check import RowCheck
+from vecsec_gateway.use_cases.search_documents import SearchDocuments
 
 SERVICE_NAME = DESCRIPTOR.services_by_name["GatewayService"].full_name
 

@@ -12,14 +12,14 @@ import grpc
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from vecsec_chassis.calls import current_request_id, current_token, time_remaining
-from vecsec_chassis.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
-from vecsec_chassis.wire import action_from_proto, label_from_proto
-from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.documents import Documents
-from vecsec_gateway.importing import ImportDocuments
-from vecsec_gateway.metrics import GatewayMetrics
-from vecsec_gateway.peers import Batch, Caller, CircuitOpen, PolicyPeer, PolicyTimedOut
-from vecsec_gateway.search import SearchDocuments
+from vecsec_chassis.domain.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
+from vecsec_chassis.rpc.wire import action_from_proto, label_from_proto
+from vecsec_gateway.peers.contract import Batch, Caller, CircuitOpen, PolicyPeer, PolicyTimedOut
+from vecsec_gateway.peers.deadline import Deadline
+from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.use_cases.documents import Documents
+from vecsec_gateway.use_cases.import_documents import ImportDocuments
+from vecsec_gateway.use_cases.search_documents import SearchDocuments
 from vecsec_gateway.wire import (
     batch_of,
     count_question_of,

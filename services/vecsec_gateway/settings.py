@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from vecsec_chassis.allowed_peers import ANY_PEER, AllowedPeers
-from vecsec_chassis.certificates import CERTIFICATE_SETTING, CertificateFiles
-from vecsec_chassis.flag import FlagSettings
+from vecsec_chassis.flag.flag import FlagSettings
 from vecsec_chassis.settings import OptionalPath, OptionalPort, PeerList, Port
+from vecsec_chassis.tls.allowed_peers import ANY_PEER, AllowedPeers
+from vecsec_chassis.tls.certificates import CERTIFICATE_SETTING, CertificateFiles
 
 _CLIENT_CA_SETTING = "VECSEC_GATEWAY_CLIENT_CA_FILE"
 

@@ -1,11 +1,11 @@
-"""What must be right for the gateway to start: see `vecsec_chassis.starting`."""
+"""What must be right for the gateway to start: see `vecsec_chassis.process.starting`."""
 
 from collections.abc import Sequence
 
-from vecsec_chassis.certificate_watch import demand_usable_certificates
-from vecsec_chassis.flag import demand_usable_flag_file
-from vecsec_chassis.starting import Check
-from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.flag.flag import demand_usable_flag_file
+from vecsec_chassis.process.starting import Check
+from vecsec_chassis.tls.watch import demand_usable_certificates
 from vecsec_gateway.settings import GatewaySettings
 
 

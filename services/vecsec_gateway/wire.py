@@ -4,10 +4,10 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import document_pb2
-from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
-from vecsec_chassis.labels import Label
-from vecsec_chassis.wire import attributes_from_proto, label_to_proto, sensitivity_from_proto
-from vecsec_gateway.peers import (
+from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.rpc.wire import attributes_from_proto, label_to_proto, sensitivity_from_proto
+from vecsec_gateway.peers.contract import (
     Answer,
     Batch,
     CountQuestion,

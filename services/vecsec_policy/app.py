@@ -8,37 +8,37 @@ from functools import partial
 import structlog
 
 from vecsec.policy.v1 import policy_service_pb2_grpc
-from vecsec_chassis import wire
+from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
-from vecsec_chassis.clock_watch import ClockWatch
-from vecsec_chassis.listening import Listening
-from vecsec_chassis.server import RunningService, running_server
-from vecsec_chassis.tally import CacheUse, show_caches
-from vecsec_chassis.telemetry import Telemetry, running_telemetry
-from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_policy.audit import Auditor
-from vecsec_policy.audit_file import AuditFile, running_audit_file
-from vecsec_policy.audit_health import running_audit_health
-from vecsec_policy.checking import RowChecker
-from vecsec_policy.counting import ViolationReports
-from vecsec_policy.explaining import AccessExplainer
+from vecsec_chassis.rpc import wire
+from vecsec_chassis.rpc.listening import Listening
+from vecsec_chassis.rpc.server import RunningService, running_server
+from vecsec_chassis.telemetry.clock_watch import ClockWatch
+from vecsec_chassis.telemetry.metrics import CacheUse, show_caches
+from vecsec_chassis.telemetry.telemetry import Telemetry, running_telemetry
+from vecsec_chassis.tls.watch import WatchedCertificates, running_certificates
+from vecsec_policy.audit.health import running_audit_health
+from vecsec_policy.audit.records import Auditor
+from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
+from vecsec_policy.in_force.metrics import VersionMetrics, engine_caches
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.orphans import OrphanGuard
-from vecsec_policy.planning import AccessPlanner
-from vecsec_policy.recent_plans import RecentPlans
-from vecsec_policy.reload_report import ReloadReport
-from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
+from vecsec_policy.reload.grant_signing import RotatingSigner
+from vecsec_policy.reload.orphaned_attributes import OrphanGuard
+from vecsec_policy.reload.recent_plans import RecentPlans
+from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
+from vecsec_policy.reload.report import ReloadReport
 from vecsec_policy.settings import AuditFailure, PolicySettings
-from vecsec_policy.shadow_counts import ShadowCounts
-from vecsec_policy.shadowing import Shadow
-from vecsec_policy.signing import RotatingSigner
-from vecsec_policy.standing import EntryGate
-from vecsec_policy.status import StatusReader
-from vecsec_policy.version_metrics import VersionMetrics, engine_caches
-from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
-from vecsec_policy.violations import ViolationLedger
+from vecsec_policy.shadow.counts import ShadowCounts
+from vecsec_policy.shadow.shadow import Shadow
+from vecsec_policy.use_cases.check_documents import RowChecker
+from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.explain_access import AccessExplainer
+from vecsec_policy.use_cases.plan_access import AccessPlanner
+from vecsec_policy.use_cases.policy_status import StatusReader
+from vecsec_policy.use_cases.violation_reports import ViolationReports
+from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
+from vecsec_policy.violations.ledger import ViolationLedger
 
 log = structlog.get_logger()
 

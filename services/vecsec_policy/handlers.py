@@ -7,20 +7,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.type.v1 import access_pb2
-from vecsec_chassis import wire
 from vecsec_chassis.calls import current_identity
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.interception import Context
-from vecsec_chassis.labels import Label
-from vecsec_policy.checking import RowChecker
-from vecsec_policy.counting import ViolationReports
-from vecsec_policy.explaining import AccessExplainer
-from vecsec_policy.planning import AccessPlanner
-from vecsec_policy.remedies import Change
-from vecsec_policy.rules import Verdict
-from vecsec_policy.shadow_counts import Difference, Question
-from vecsec_policy.status import StatusReader
-from vecsec_policy.violation_queries import ListedViolation, ViolationFilter
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.rpc import wire
+from vecsec_chassis.rpc.interception import Context
+from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.shadow.counts import Difference, Question
+from vecsec_policy.use_cases.check_documents import RowChecker
+from vecsec_policy.use_cases.explain_access import AccessExplainer
+from vecsec_policy.use_cases.plan_access import AccessPlanner
+from vecsec_policy.use_cases.policy_status import StatusReader
+from vecsec_policy.use_cases.smallest_changes import Change
+from vecsec_policy.use_cases.violation_reports import ViolationReports
+from vecsec_policy.violations.queries import ListedViolation, ViolationFilter
 
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 

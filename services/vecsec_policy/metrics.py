@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from vecsec_chassis.access import Action, ViolationType
-from vecsec_chassis.tally import Tally
+from vecsec_chassis.domain.access import Action, ViolationType
+from vecsec_chassis.telemetry.metrics import Tally
 
 
 class PolicyMetrics:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_chassis.settings import OptionalPort, PeerList, Port, ServiceSettings
-from vecsec_policy.audit_log import LogSettings
+from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
+from vecsec_policy.audit.log import LogSettings
 
 PACKAGED_POLICY = Path(__file__).with_name("default_policy")
 

@@ -1,14 +1,14 @@
-"""What must be right for the policy service to start: see `vecsec_chassis.starting`."""
+"""What must be right for the policy service to start: see `vecsec_chassis.process.starting`."""
 
 from collections.abc import Sequence
 
-from vecsec_chassis.certificate_watch import demand_usable_certificates
-from vecsec_chassis.starting import Check
-from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_policy.audit_log import demand_appendable
-from vecsec_policy.reloading import first_rollout, first_snapshot
+from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.process.starting import Check
+from vecsec_chassis.tls.watch import demand_usable_certificates
+from vecsec_policy.audit.log import demand_appendable
+from vecsec_policy.reload.grant_signing import grant_signer
+from vecsec_policy.reload.reloading import first_rollout, first_snapshot
 from vecsec_policy.settings import PolicySettings
-from vecsec_policy.signing import grant_signer
 
 
 def start_checks(settings: PolicySettings) -> Sequence[Check]:

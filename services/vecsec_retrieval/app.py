@@ -10,37 +10,44 @@ import structlog
 from opentelemetry.metrics import Meter
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
-from vecsec_chassis import wire
+from vecsec_chassis.auth.grants import GrantVerifier
+from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.flag import RealRetrievalFlag, real_retrieval_flag
-from vecsec_chassis.grants import GrantVerifier
-from vecsec_chassis.keys import key_source
-from vecsec_chassis.listening import Listening
-from vecsec_chassis.server import RunningService, running_server
-from vecsec_chassis.tally import show_caches
-from vecsec_chassis.telemetry import running_telemetry
-from vecsec_retrieval import answer_size, tagging
-from vecsec_retrieval.cells import CellStore
-from vecsec_retrieval.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, RememberedEmbeddings, WordLlamaModel
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
+from vecsec_chassis.rpc import wire
+from vecsec_chassis.rpc.listening import Listening
+from vecsec_chassis.rpc.server import RunningService, running_server
+from vecsec_chassis.telemetry.metrics import show_caches
+from vecsec_chassis.telemetry.telemetry import running_telemetry
+from vecsec_chassis.tls.watch import WatchedCertificates, running_certificates
+from vecsec_retrieval.cells.heartbeat import StoreHeartbeat
+from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
-from vecsec_retrieval.heartbeat import StoreHeartbeat
-from vecsec_retrieval.hot_reader import RememberedAnswers
-from vecsec_retrieval.importing import BatchStore
-from vecsec_retrieval.listing import Listing
-from vecsec_retrieval.memory_budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells, resident_bytes
+from vecsec_retrieval.memory.budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells, resident_bytes
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.open_cells import OpenCells
-from vecsec_retrieval.permissions import Permissions
-from vecsec_retrieval.reading import Documents
-from vecsec_retrieval.residuals import ResidualDecisions
-from vecsec_retrieval.searching import Searching
+from vecsec_retrieval.model import answer_size
+from vecsec_retrieval.model.embeddings import (
+    WORDLLAMA,
+    EmbeddingModel,
+    EmbeddingModels,
+    RememberedEmbeddings,
+    WordLlamaModel,
+)
+from vecsec_retrieval.model.store import CellStore
+from vecsec_retrieval.search.memory_reader import RememberedAnswers
 from vecsec_retrieval.settings import RetrievalSettings
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
+from vecsec_retrieval.use_cases.documents import Documents
+from vecsec_retrieval.use_cases.import_documents import BatchStore
+from vecsec_retrieval.use_cases.listing import Listing
+from vecsec_retrieval.use_cases.permissions import Permissions
+from vecsec_retrieval.use_cases.search_documents import Searching
+from vecsec_retrieval.visibility import tagging
+from vecsec_retrieval.visibility.residuals import ResidualDecisions
 
 log = structlog.get_logger()
 

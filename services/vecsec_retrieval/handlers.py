@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
-from vecsec_chassis.errors import DeadlineExceeded
-from vecsec_chassis.interception import Context
+from vecsec_chassis.domain.errors import DeadlineExceeded
+from vecsec_chassis.rpc.interception import Context
 from vecsec_retrieval import wire
-from vecsec_retrieval.importing import BatchStore, ImportSession
-from vecsec_retrieval.listing import Listing
-from vecsec_retrieval.permissions import Permissions
-from vecsec_retrieval.reading import Documents
-from vecsec_retrieval.searching import Searching
+from vecsec_retrieval.use_cases.documents import Documents
+from vecsec_retrieval.use_cases.import_documents import BatchStore, ImportSession
+from vecsec_retrieval.use_cases.listing import Listing
+from vecsec_retrieval.use_cases.permissions import Permissions
+from vecsec_retrieval.use_cases.search_documents import Searching
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _FIRST_MESSAGE_SECONDS = 10.0

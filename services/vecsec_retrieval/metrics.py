@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.tally import Durations, Tally, show
+from vecsec_chassis.telemetry.metrics import Durations, Tally, show
 
 
 class RetrievalMetrics:

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
-from vecsec_chassis.flag import FlagSettings
+from vecsec_chassis.flag.flag import FlagSettings
 from vecsec_chassis.settings import OptionalPort, PeerList, Port
-from vecsec_retrieval.embeddings import WORDLLAMA
-from vecsec_retrieval.memory_budget import parse_size
+from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
+from vecsec_retrieval.memory.budget import parse_size
+from vecsec_retrieval.model.embeddings import WORDLLAMA
 
 
 def _size(value: object) -> object:

@@ -1,14 +1,14 @@
-"""What must be right for the retrieval service to start: see `vecsec_chassis.starting`."""
+"""What must be right for the retrieval service to start: see `vecsec_chassis.process.starting`."""
 
 import contextlib
 from collections.abc import Sequence
 
-from vecsec_chassis.certificate_watch import demand_usable_certificates
-from vecsec_chassis.errors import RetrievalUnavailable, StartupError
-from vecsec_chassis.flag import demand_usable_flag_file
-from vecsec_chassis.keys import key_source
-from vecsec_chassis.places import demand_writable
-from vecsec_chassis.starting import Check
+from vecsec_chassis.auth.keys import key_source
+from vecsec_chassis.domain.errors import RetrievalUnavailable, StartupError
+from vecsec_chassis.flag.flag import demand_usable_flag_file
+from vecsec_chassis.process.starting import Check
+from vecsec_chassis.process.writable_folders import demand_writable
+from vecsec_chassis.tls.watch import demand_usable_certificates
 from vecsec_retrieval.settings import RetrievalSettings
 
 

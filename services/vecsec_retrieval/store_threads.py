@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from vecsec_chassis.calls import time_remaining
-from vecsec_chassis.errors import DeadlineExceeded, RetrievalUnavailable
+from vecsec_chassis.domain.errors import DeadlineExceeded, RetrievalUnavailable
 
 Answer = TypeVar("Answer")
 

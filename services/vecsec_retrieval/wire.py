@@ -7,15 +7,24 @@ import numpy as np
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
-from vecsec_chassis import wire
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.identifiers import DEFAULT_COLLECTION_ID
-from vecsec_retrieval.filters import MAXIMUM_CONDITIONS, MAXIMUM_DEPTH, AllOf, AnyOf, Equals, In, MetadataFilter, Range
-from vecsec_retrieval.import_rules import NewDocument
-from vecsec_retrieval.importing import ImportBatch, ImportProgress
-from vecsec_retrieval.listing import LabelPage, VisibleCollection
-from vecsec_retrieval.readers import SearchAnswer, SearchOrder
-from vecsec_retrieval.rows import Document, MetadataValue, Vector
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_chassis.rpc import wire
+from vecsec_retrieval.model.filters import (
+    MAXIMUM_CONDITIONS,
+    MAXIMUM_DEPTH,
+    AllOf,
+    AnyOf,
+    Equals,
+    In,
+    MetadataFilter,
+    Range,
+)
+from vecsec_retrieval.model.rows import Document, MetadataValue, Vector
+from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.use_cases.import_documents import ImportBatch, ImportProgress
+from vecsec_retrieval.use_cases.import_rules import NewDocument
+from vecsec_retrieval.use_cases.listing import LabelPage, VisibleCollection
 
 _DOCUMENTS_AT_ONCE = 200
 """Some milliseconds."""

@@ -1,6 +1,6 @@
 """`python -m bench`: what `make bench` runs."""
 
-from vecsec_chassis.grpc_polling import poll_directly
+from vecsec_chassis.rpc.grpc_polling import poll_directly
 
 if __name__ == "__main__":
     poll_directly()  # as the README advises callers; before gRPC is imported

@@ -16,7 +16,7 @@ from bench.findings import Figure, Findings, Task
 from bench.floor_server import SERVICE
 from bench.latencies import latency
 from bench.processes import cpu_seconds
-from vecsec_chassis import grpc_polling
+from vecsec_chassis.rpc import grpc_polling
 
 CALLERS = 8
 _REQUEST = bytes(1024)

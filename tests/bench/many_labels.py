@@ -12,18 +12,18 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from bench.corpus import DIMENSIONS
 from bench.findings import Figure, Findings, Task
-from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.principals import Caller
+from vecsec_chassis.domain.access import Action, Grant
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.folder.principals import Caller
+from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
-from vecsec_retrieval.hot_reader import HotReader, RememberedAnswers
-from vecsec_retrieval.index import CollectionIndex
+from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.readers import SearchOrder
-from vecsec_retrieval.residuals import ResidualDecisions, Visibility
-from vecsec_retrieval.rows import Document
+from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.search.memory_reader import HotReader, RememberedAnswers
+from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
 
 TENANT = "tenant_a"
 K = 10

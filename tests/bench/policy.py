@@ -15,20 +15,20 @@ from opentelemetry.sdk.metrics import MeterProvider
 from support.issuer import Issuer
 
 from bench.findings import Figure, Findings, Task
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.grants import GrantSigner
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.audit import Auditor
-from vecsec_policy.audit_file import running_audit_file
-from vecsec_policy.audit_log import LogSettings
-from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.checking import RowChecker
+from vecsec_chassis.auth.grants import GrantSigner
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.log import LogSettings
+from vecsec_policy.audit.records import Auditor
+from vecsec_policy.audit.writer import running_audit_file
+from vecsec_policy.cedar.engine import CedarEngine
+from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.planning import AccessPlanner
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import Arrangement, PolicyInForce, load_snapshot
-from vecsec_policy.standing import EntryGate
-from vecsec_policy.violations import ViolationLedger
+from vecsec_policy.use_cases.check_documents import RowChecker
+from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.plan_access import AccessPlanner
+from vecsec_policy.violations.ledger import ViolationLedger
 
 INTRODUCTION = (
     "Planning and checking inside the policy service, without the wire: the packaged policy, real signatures, the "

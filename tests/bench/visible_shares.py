@@ -15,7 +15,7 @@ from bench.findings import Figure, Findings, Task
 from bench.latencies import latency
 from bench.passages import Passage, add
 from bench.secured import Secured, running
-from vecsec_chassis.labels import Sensitivity
+from vecsec_chassis.domain.labels import Sensitivity
 
 TENANT = "bench_large"
 K = 10

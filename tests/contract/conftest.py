@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from contract.fake_store import FakeCellStore
 
-from vecsec_chassis.errors import RetrievalUnavailable
-from vecsec_retrieval.cells import CellStore
+from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vecsec_chassis.errors import RetrievalUnavailable
-from vecsec_retrieval.cells import RowCondition
-from vecsec_retrieval.filters import predicate
-from vecsec_retrieval.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.tagging import LABEL_KEY, caller_metadata
+from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_retrieval.model.filters import predicate
+from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
+from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata
 
 BeforeCall = Callable[[str], None]
 """Is called with the operation's name before each operation, in its thread; may wait or raise."""
@@ -18,7 +18,7 @@ BeforeCall = Callable[[str], None]
 
 @dataclass
 class FakeCell:
-    """See `vecsec_retrieval.cells.Cell`."""
+    """See `vecsec_retrieval.model.store.Cell`."""
 
     tenant_id: str
     before: BeforeCall
@@ -105,7 +105,7 @@ class FakeCell:
 
 
 class FakeCellStore:
-    """See `vecsec_retrieval.cells.CellStore`."""
+    """See `vecsec_retrieval.model.store.CellStore`."""
 
     kind = "fake"
     location = "memory"

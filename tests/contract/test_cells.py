@@ -7,11 +7,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_retrieval.cells import Cell, CellStore, RowCondition
-from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
-from vecsec_retrieval.rows import CollectionInfo, Document, Metadata, Vector
-from vecsec_retrieval.tagging import from_stored, to_stored
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
+from vecsec_retrieval.model.store import Cell, CellStore, RowCondition
+from vecsec_retrieval.visibility.tagging import from_stored, to_stored
 
 DIMENSIONS = 8
 INFO = CollectionInfo("documents", "external", DIMENSIONS)

@@ -17,7 +17,7 @@ ROWS = 1_100
 
 def dump(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "vecsec_retrieval.dump", *arguments]
+    command = [sys.executable, "-m", "vecsec_retrieval.repair.dump", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 

@@ -18,14 +18,15 @@ from chromadb.api.models.Collection import Collection
 from chromadb.errors import InternalError
 from support.waiting import wait_until
 
-from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_retrieval.cells import RowCondition
-from vecsec_retrieval.rows import CollectionInfo, Document, StoredRow
-from vecsec_retrieval.stores import embedded, error_doors
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
+from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.stores import embedded
+from vecsec_retrieval.stores import error_translation as error_doors
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
-from vecsec_retrieval.tagging import label_key, to_stored
+from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
 ENOUGH_FOR_AN_INDEX_ON_DISK = 1_200
@@ -118,10 +119,10 @@ def test_acknowledged_writes_survive_kill_9(path: Path) -> None:
         import sys
         from pathlib import Path
         import numpy as np
-        from vecsec_chassis.labels import Label, Sensitivity
-        from vecsec_retrieval.rows import CollectionInfo, Document
+        from vecsec_chassis.domain.labels import Label, Sensitivity
+        from vecsec_retrieval.model.rows import CollectionInfo, Document
         from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-        from vecsec_retrieval.tagging import to_stored
+        from vecsec_retrieval.visibility.tagging import to_stored
 
         cell = EmbeddedCellStore(Path(sys.argv[1])).open("tenant_a", create=True)
         cell.create_collection(CollectionInfo("documents", "external", 16))

@@ -9,16 +9,16 @@ import pytest
 from opentelemetry.metrics import NoOpMeter
 from unit.retrieval.worlds import eyes, up_to
 
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_retrieval.cells import CellStore
-from vecsec_retrieval.cold_reader import ColdReader
-from vecsec_retrieval.filters import Equals, MetadataFilter, Range, predicate
-from vecsec_retrieval.label_catalogue import LabelCatalogue
+from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.readers import SearchOrder
-from vecsec_retrieval.rows import CollectionInfo, Document, direction
+from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.rows import CollectionInfo, Document, direction
+from vecsec_retrieval.model.store import CellStore
+from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.reader import SearchOrder
+from vecsec_retrieval.search.store_reader import ColdReader
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.visibility.tagging import to_stored
 
 DIMENSIONS = 24
 ROWS = 1_500

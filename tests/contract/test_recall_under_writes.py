@@ -18,16 +18,16 @@ import pytest
 from contract.fake_store import FakeCell, FakeCellStore
 from unit.retrieval.worlds import World, eyes, up_to, world
 
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_retrieval.cells import CellStore, RowCondition
-from vecsec_retrieval.hot_reader import STRATEGY
-from vecsec_retrieval.open_cell import OpenCell
-from vecsec_retrieval.open_collection import OpenCollection
-from vecsec_retrieval.readers import SearchAnswer, SearchOrder
-from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, Vector, direction
-from vecsec_retrieval.store_search import ALLOWED, EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_retrieval.cells.open_cell import OpenCell
+from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, Vector, direction
+from vecsec_retrieval.model.store import CellStore, RowCondition
+from vecsec_retrieval.search.memory_reader import STRATEGY
+from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.search.store_search import ALLOWED, EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.visibility.tagging import to_stored
 
 TENANT = "tenant_a"
 DIMENSIONS = 16
@@ -197,9 +197,9 @@ async def test_nothing_wrong_is_found_and_nothing_lasting_is_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, limit_bytes: int, expected: set[str]
 ) -> None:
     if ALLOWED in expected:  # in larger collections it is cheaper than to read all rows
-        monkeypatch.setattr("vecsec_retrieval.store_search._MILLISECONDS_A_READ_ROW", 1e9)
-        monkeypatch.setattr("vecsec_retrieval.store_search._MILLISECONDS_AMONG_IDS", 0.0)
-        monkeypatch.setattr("vecsec_retrieval.store_search._MILLISECONDS_AMONG_ONE_ID", 100.0)
+        monkeypatch.setattr("vecsec_retrieval.search.store_search._MILLISECONDS_A_READ_ROW", 1e9)
+        monkeypatch.setattr("vecsec_retrieval.search.store_search._MILLISECONDS_AMONG_IDS", 0.0)
+        monkeypatch.setattr("vecsec_retrieval.search.store_search._MILLISECONDS_AMONG_ONE_ID", 100.0)
     stores: dict[str, type[FakeCellStore]] = {"fake": FakeCellStore, "forgetful": ForgetfulStore}
     store: CellStore = EmbeddedCellStore(tmp_path) if kind == "embedded" else stores[kind]()
     with closing(store):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from contract.conftest import ChromaServer
 
-from vecsec_chassis.errors import RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.errors import RetrievalUnavailable, StartupError
 from vecsec_retrieval.stores import remote
 from vecsec_retrieval.stores.remote import RemoteCellStore
 

@@ -11,12 +11,12 @@ import pytest
 from support.manifests import KUBERNETES, OVERLAYS, Manifest, of_kind, rendered, rendered_text, services, workloads
 from support.parts import find_checkov
 
-from vecsec_chassis.flag_file import parse_document
-from vecsec_chassis.server import LIVENESS
+from vecsec_chassis.flag.flag_file import parse_document
+from vecsec_chassis.rpc.server import LIVENESS
 from vecsec_chassis.settings import ServiceSettings
 from vecsec_gateway.settings import GatewaySettings
+from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_policy.settings import PolicySettings
-from vecsec_policy.snapshot import load_snapshot
 from vecsec_retrieval.settings import RetrievalSettings
 
 pytestmark = [pytest.mark.kubectl, pytest.mark.parametrize("overlay", OVERLAYS)]

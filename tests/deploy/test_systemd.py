@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from support.parts import find_program
 
+from vecsec_chassis.process.starting import EXIT_CANNOT_START
 from vecsec_chassis.settings import ServiceSettings
-from vecsec_chassis.starting import EXIT_CANNOT_START
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_policy.settings import PolicySettings
 from vecsec_retrieval.settings import RetrievalSettings

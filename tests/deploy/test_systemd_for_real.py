@@ -106,7 +106,13 @@ def test_the_target_starts_all_three_and_they_serve(machine: Machine) -> None:
     for service in SERVICES:
         machine.until(service, "active")
         assert machine.state(service, "StatusErrno") == "0"
-    python = ("/usr/bin/env", "PYTHONPATH=/opt/vecsec/source", "/opt/vecsec/bin/python", "-m", "vecsec_chassis.probe")
+    python = (
+        "/usr/bin/env",
+        "PYTHONPATH=/opt/vecsec/source",
+        "/opt/vecsec/bin/python",
+        "-m",
+        "vecsec_chassis.rpc.probe",
+    )
     for part in ("", "vecsec.gateway.policy", "vecsec.gateway.retrieval"):
         deadline = time.monotonic() + 90
         while _fails(machine, *python, "127.0.0.1:50051", part):

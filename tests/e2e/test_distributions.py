@@ -113,8 +113,8 @@ OURS = "import vecsec.gateway.v1.gateway_service_pb2"
 VALIDATION = """
 import vecsec_client
 from vecsec.gateway.v1.gateway_service_pb2 import ListCollectionsRequest
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.request_rules import decode
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.rpc.request_rules import decode
 
 try:
     decode(ListCollectionsRequest, ListCollectionsRequest(tenant_id="Not A Tenant").SerializeToString(), max_bytes=1000)

@@ -13,7 +13,7 @@ from support.refusals import refusal
 from support.stack import Stack, document, running_stack
 from support.waiting import until
 
-from vecsec_policy.audit_log_verification import verify_log
+from vecsec_policy.audit.verification import verify_log
 
 DISK_BYTES = 512 * 1024
 SERVING = health_pb2.HealthCheckResponse.SERVING

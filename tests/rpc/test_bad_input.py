@@ -18,14 +18,15 @@ import pytest
 from structlog.testing import capture_logs
 from support.certificates import Authority
 
-from vecsec_chassis import logs, service
-from vecsec_chassis.starting import EXIT_CANNOT_START, check_or_go_on
-from vecsec_cli import installation
+from vecsec_chassis.process import service
+from vecsec_chassis.process.starting import EXIT_CANNOT_START, check_or_go_on
+from vecsec_chassis.telemetry import logs
 from vecsec_cli.checks.finding import State
 from vecsec_cli.checks.start import check_start
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.service_settings import read_dotenv, service_environment, services_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import installation
+from vecsec_cli.local.service_settings import read_dotenv, service_environment, services_of
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_gateway import app as gateway_app
 from vecsec_gateway import start_checks as gateway_checks
 from vecsec_gateway.settings import GatewaySettings

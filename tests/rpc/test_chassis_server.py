@@ -16,12 +16,13 @@ from support.refusals import refusal
 
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
-from vecsec_chassis import calls, interceptors
-from vecsec_chassis.errors import AccessDenied, RetrievalUnavailable, StartupError
-from vecsec_chassis.listening import Listening
-from vecsec_chassis.server import RunningService, running_server
+from vecsec_chassis import calls
+from vecsec_chassis.domain.errors import AccessDenied, RetrievalUnavailable, StartupError
+from vecsec_chassis.rpc import interceptors
+from vecsec_chassis.rpc.listening import Listening
+from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.settings import ServiceSettings
-from vecsec_chassis.telemetry import running_telemetry
+from vecsec_chassis.telemetry.telemetry import running_telemetry
 
 SERVICE = "vecsec.retrieval.v1.RetrievalService"
 Request = retrieval_service_pb2.ListCollectionsRequest

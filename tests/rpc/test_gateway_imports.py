@@ -13,7 +13,7 @@ from support.stack import bearer
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
-from vecsec_chassis.errors import AccessDenied, InvalidRequest, LimitExceeded
+from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded
 
 PATIENCE_SECONDS = 60
 

@@ -23,7 +23,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, query_pb2, sensitivity_pb2
-from vecsec_chassis.errors import (
+from vecsec_chassis.domain.errors import (
     AccessDenied,
     CollectionNotFound,
     InvalidGrant,
@@ -290,7 +290,7 @@ class TestPolicyTrouble:
     async def test_what_policy_refuses_is_refused_with_the_same_bytes_after_one_call(
         self, gateway: GatewayWithPeers, error: VecSecError
     ) -> None:
-        from vecsec_chassis.error_status import error_status
+        from vecsec_chassis.rpc.error_status import error_status
 
         gateway.policy.scripts["PlanAccess"] = refusing(error)
         refused = await refusal(search(gateway))
@@ -357,7 +357,7 @@ class TestRetrievalTrouble:
     async def test_what_retrieval_refuses_is_refused_with_the_same_bytes_after_one_call(
         self, gateway: GatewayWithPeers, error: VecSecError
     ) -> None:
-        from vecsec_chassis.error_status import error_status
+        from vecsec_chassis.rpc.error_status import error_status
 
         gateway.retrieval.scripts["SearchDocuments"] = refusing(error)
         refused = await refusal(search(gateway))

@@ -18,7 +18,7 @@ from vecsec.policy.v1.policy_service_pb2 import PlanAccessRequest
 from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import access_pb2, query_pb2
-from vecsec_chassis.grants import thumbprint
+from vecsec_chassis.auth.grants import thumbprint
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 

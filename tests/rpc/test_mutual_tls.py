@@ -16,9 +16,9 @@ from support.stack import Stack, bearer, document, running_stack
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2
-from vecsec_chassis.errors import StartupError
-from vecsec_gateway import rotating_channel
-from vecsec_gateway.rotating_channel import RotatingChannel
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_gateway.transport import rotating_channel
+from vecsec_gateway.transport.rotating_channel import RotatingChannel
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 

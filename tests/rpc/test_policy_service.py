@@ -18,10 +18,10 @@ from support.issuer import Issuer
 
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
-from vecsec_chassis.access import Action
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.grants import GrantVerifier
-from vecsec_chassis.keys import FileKeySource
+from vecsec_chassis.auth.grants import GrantVerifier
+from vecsec_chassis.auth.keys import FileKeySource
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import StartupError
 from vecsec_policy.app import running_policy
 from vecsec_policy.handlers import SERVICE_NAME
 from vecsec_policy.settings import PACKAGED_POLICY, PolicySettings

@@ -9,7 +9,7 @@ from pathlib import Path
 from support.installation import free_ports
 from support.stack import Stack, document, running_stack
 
-from vecsec_chassis.server import RunningService
+from vecsec_chassis.rpc.server import RunningService
 from vecsec_client import AsyncVecSecClient, DocumentInput, Fallback, RetryPolicy, SearchAnswer, Unavailable
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings

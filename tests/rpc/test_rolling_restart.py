@@ -11,10 +11,10 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.type.v1 import query_pb2
-from vecsec_chassis.server import RunningService
-from vecsec_gateway import lane_channel
+from vecsec_chassis.rpc.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
+from vecsec_gateway.transport import lane_channel
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 

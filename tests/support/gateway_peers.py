@@ -24,11 +24,11 @@ from vecsec.policy.v1 import policy_service_pb2_grpc as policy_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2
-from vecsec_chassis.carried_methods import CarriedMethods
-from vecsec_chassis.error_status import error_status
-from vecsec_chassis.errors import VecSecError
-from vecsec_chassis.lane_server import LaneServicer
-from vecsec_chassis.server import RunningService
+from vecsec_chassis.domain.errors import VecSecError
+from vecsec_chassis.rpc.error_status import error_status
+from vecsec_chassis.rpc.lane_methods import CarriedMethods
+from vecsec_chassis.rpc.lane_server import LaneServicer
+from vecsec_chassis.rpc.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
 

@@ -11,7 +11,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from vecsec_chassis.grants import thumbprint
+from vecsec_chassis.auth.grants import thumbprint
 
 AUDIENCE = "vecsec"
 

@@ -18,8 +18,8 @@ from unit.retrieval.worlds import permit
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, query_pb2, value_pb2
-from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.grants import GrantSigner, thumbprint
+from vecsec_chassis.auth.grants import GrantSigner, thumbprint
+from vecsec_chassis.domain.access import Action, Grant
 from vecsec_retrieval.app import running_retrieval
 from vecsec_retrieval.settings import RetrievalSettings
 

@@ -21,9 +21,9 @@ from support.installation import free_ports, vecsec_command
 from support.monitoring import MONITORING, RULE_FILES
 from support.parts import find_program
 from support.units import Unit, Units
-from vecsec_cli import installation
-from vecsec_cli.service_settings import service_environment, services_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import installation
+from vecsec_cli.local.service_settings import service_environment, services_of
+from vecsec_cli.local.state_directory import StateDirectory
 
 SERVICES = ("policy", "retrieval", "gateway")
 JOBS = tuple(f"vecsec-{service}" for service in SERVICES)

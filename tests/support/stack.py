@@ -17,7 +17,7 @@ from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2, document_pb2, query_pb2, sensitivity_pb2
-from vecsec_chassis.server import RunningService
+from vecsec_chassis.rpc.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_policy.app import running_policy

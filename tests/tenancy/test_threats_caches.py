@@ -13,7 +13,7 @@ from support.stack import Stack, bearer, document, running_stack
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import query_pb2
-from vecsec_chassis.server import RunningService
+from vecsec_chassis.rpc.server import RunningService
 
 SERIES = re.compile(r'vecsec_cache_requests_total\{cache="([a-z_]+)",result="(hit|miss)"\}')
 

@@ -14,7 +14,7 @@ from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, label_pb2, sensitivity_pb2
-from vecsec_chassis.errors import StartupError
+from vecsec_chassis.domain.errors import StartupError
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 

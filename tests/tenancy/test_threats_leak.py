@@ -29,7 +29,7 @@ async def panic(stack: Stack, *arguments: str) -> dict[str, object]:
         "VECSEC_TOKEN": stack.issuer.token("tenant_a", "admin", "SECRET", "operator"),
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from vecsec_workbench.panic import app; app()", *arguments, "--json"),
+        *(sys.executable, "-c", "from vecsec_workbench.leak_response.app import app; app()", *arguments, "--json"),
         env=os.environ | environment,
         stdout=asyncio.subprocess.PIPE,
     )

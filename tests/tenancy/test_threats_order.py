@@ -13,8 +13,8 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
-from vecsec_policy.audit import Outcome
-from vecsec_policy.audit_reading import read_decisions
+from vecsec_policy.audit.reading import read_decisions
+from vecsec_policy.audit.records import Outcome
 
 FOREIGN, ABSENT = "tenant_a", "absent_a"
 """Equally long, so that answers can be compared byte by byte once the one name is put in place of the other."""

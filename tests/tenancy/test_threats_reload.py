@@ -12,7 +12,7 @@ from support.waiting import until
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2
-from vecsec_chassis.server import RunningService
+from vecsec_chassis.rpc.server import RunningService
 
 PATIENCE_SECONDS = 120
 

@@ -14,7 +14,7 @@ from support.waiting import until
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import query_pb2
-from vecsec_policy.audit_reading import read_decisions
+from vecsec_policy.audit.reading import read_decisions
 
 
 async def test_threat_01_forbidden_rows_never_crowd_out_permitted_ones(stack: Stack) -> None:

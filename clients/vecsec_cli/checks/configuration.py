@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vecsec_cli.checks.finding import Finding, fail, ok, warn
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.flag_file import read_setting
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local.flag_file import read_setting
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 
 _SHOWN_TENANTS = 5
 

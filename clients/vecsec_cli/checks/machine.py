@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from vecsec_cli import preflight
 from vecsec_cli.checks.finding import Finding, fail, ok, warn
-from vecsec_cli.failures import INSTALL_SERVICES
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import preflight
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import INSTALL_SERVICES
 
 _COMFORTABLE_BYTES = 1 << 30
 _EARLIEST = datetime(2025, 1, 1, tzinfo=UTC).timestamp()

@@ -8,13 +8,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from vecsec_cli.checks.finding import Finding, fail, ok, warn
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.run_file import RunFile, RunningProcess, read_run_file
-from vecsec_cli.service_channels import service_credentials
-from vecsec_cli.service_settings import reachable_host, services_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local.run_file import RunFile, RunningProcess, read_run_file
+from vecsec_cli.local.service_channels import service_credentials
+from vecsec_cli.local.service_settings import reachable_host, services_of
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_client import NotFound, VecSecError
-from vecsec_client.error_details import from_rpc_error
+from vecsec_client.wire.error_details import from_rpc_error
 
 CELLS = "vecsec.retrieval.cells"
 """The health service's name for the cells: NOT_SERVING while one is damaged."""

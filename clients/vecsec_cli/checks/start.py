@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 
 from vecsec_cli.checks.finding import Finding, fail, ok
-from vecsec_cli.preflight import SERVICE_MODULES, missing_packages
-from vecsec_cli.service_settings import service_environment, services_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local.preflight import SERVICE_MODULES, missing_packages
+from vecsec_cli.local.service_settings import service_environment, services_of
+from vecsec_cli.local.state_directory import StateDirectory
 
 _LONGEST_SECONDS = 60.0
 _CHECK = "settings and files"

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vecsec_cli.checks.finding import Finding, fail, ok, warn
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local.state_directory import StateDirectory
 
 _DATABASE = "chroma.sqlite3"
 _WAIT_SECONDS = 5.0

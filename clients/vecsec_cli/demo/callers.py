@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from vecsec_cli import development_issuer
-from vecsec_cli.service_channels import root_certificates
-from vecsec_cli.service_settings import operator_settings
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import development_issuer
+from vecsec_cli.local.service_channels import root_certificates
+from vecsec_cli.local.service_settings import operator_settings
+from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_client import AsyncVecSecClient, Sensitivity
 
 _LIFETIME_SECONDS = 900

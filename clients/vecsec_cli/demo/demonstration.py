@@ -4,16 +4,16 @@ import time
 
 from rich.console import Console
 
-from vecsec_cli import output
 from vecsec_cli.demo import search_table
 from vecsec_cli.demo.callers import administrator
 from vecsec_cli.demo.comparison import compare
 from vecsec_cli.demo.guided_searches import GUIDED_SEARCHES, GuidedSearch
 from vecsec_cli.demo.loading import load
-from vecsec_cli.failures import CommandFailure
 from vecsec_cli.importing.records import SourceError
-from vecsec_cli.service_errors import hint_for, message_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.service_errors import hint_for, message_of
 from vecsec_client import PermissionDenied, SearchAnswer, VecSecError
 
 _K = 5

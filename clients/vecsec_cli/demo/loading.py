@@ -1,6 +1,5 @@
 """Imports the demonstration's corpora, each once."""
 
-from vecsec_cli import output
 from vecsec_cli.demo.callers import administrator
 from vecsec_cli.demo.corpus import StandardLibraryCorpus, StandardLibrarySource, hand_written_source
 from vecsec_cli.demo.spread import TENANTS
@@ -8,8 +7,9 @@ from vecsec_cli.importing.import_run import ImportRun
 from vecsec_cli.importing.journal import Journal, open_journal
 from vecsec_cli.importing.progress_bar import progress_bar
 from vecsec_cli.importing.records import BadRecord, Source
-from vecsec_cli.state_directory import StateDirectory
-from vecsec_cli.terminal_text import plain
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.text import plain
 from vecsec_client import AsyncVecSecClient
 
 HAND_WRITTEN_TENANTS = ("tenant_a", "tenant_b")

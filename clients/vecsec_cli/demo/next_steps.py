@@ -4,10 +4,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from vecsec_cli import output
-from vecsec_cli.run_file import RunFile
-from vecsec_cli.state_directory import StateDirectory
-from vecsec_cli.terminal_text import plain
+from vecsec_cli.local.run_file import RunFile
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.text import plain
 
 _METHOD = "vecsec.gateway.v1.GatewayService/SearchDocuments"
 _ASK = '{"tenant_id": "tenant_a", "query": {"text": "spring campaign"}, "k": 3}'

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from vecsec_cli.demo.comparison import ComparedRow
 from vecsec_cli.demo.guided_searches import GuidedSearch
-from vecsec_cli.terminal_text import one_line, plain, sensitivity_style
+from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
 from vecsec_client import SearchAnswer, Sensitivity, VecSecError
 
 _TEXT_WIDTH = 60

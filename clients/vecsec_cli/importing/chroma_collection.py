@@ -72,7 +72,14 @@ class ChromaSource:
 
     def _lines(self) -> Iterator[tuple[int, bytes | None]]:
         where = ["--url" if self.address.is_remote else "--path", self.address.location]
-        command = [sys.executable, "-m", "vecsec_retrieval.dump", *where, "--collection", self.address.collection]
+        command = [
+            sys.executable,
+            "-m",
+            "vecsec_retrieval.repair.dump",
+            *where,
+            "--collection",
+            self.address.collection,
+        ]
         with (
             tempfile.TemporaryFile() as complaints,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process,  # noqa: S603 (our own module)

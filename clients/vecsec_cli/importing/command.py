@@ -7,9 +7,6 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from vecsec_cli import output
-from vecsec_cli.exit_codes import ExitCode
-from vecsec_cli.failures import CommandFailure
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.importing.csv_table import Columns
 from vecsec_cli.importing.documents import Defaults
@@ -21,9 +18,12 @@ from vecsec_cli.importing.records import BadRecord, Source, SourceError
 from vecsec_cli.importing.replacing import Earlier, remove_surplus
 from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_source
 from vecsec_cli.importing.text_folder import TextFolderSource
+from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.options import CollectionOption, TenantOption, split_words
-from vecsec_cli.run_file import read_run_file
-from vecsec_cli.terminal_text import one_line, plain
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.text import one_line, plain
 from vecsec_client import DocumentsRejected, PermissionDenied, Sensitivity, VecSecClient, VecSecError
 
 DEFAULT_COLLECTION = "documents"

@@ -3,7 +3,7 @@
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from vecsec_cli import output
+from vecsec_cli.terminal import output
 
 
 class RateColumn(ProgressColumn):

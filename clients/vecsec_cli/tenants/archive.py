@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from vecsec_cli import state_files
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.local import state_files
+from vecsec_cli.terminal.failures import CommandFailure
 
 MANIFEST = "tenant.json"
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")

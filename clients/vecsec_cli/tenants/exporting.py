@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli import output
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.json_shapes import document_fields
 from vecsec_cli.options import TenantOption
 from vecsec_cli.tenants.archive import Archive, writing_archive
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.json_shapes import document_fields
 from vecsec_client import Collection, Document, ResourceExhausted, VecSecClient
 
 _IDS_A_PAGE = 200

@@ -16,14 +16,14 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli import output
 from vecsec_cli.checks.store import cell_problem, cells_in
-from vecsec_cli.exit_codes import ExitCode
-from vecsec_cli.failures import CommandFailure
+from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.options import JsonOption, StateDirectoryOption, TenantOption, state_directory
-from vecsec_cli.service_settings import operator_settings
 from vecsec_cli.tenants.archive import Archive, ArchiveWriter, writing_archive
 from vecsec_cli.tenants.exporting import report
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.failures import CommandFailure
 
 ASIDE = ".aside"
 """Below CHROMA_PATH; no tenant can be called so."""
@@ -86,7 +86,7 @@ def _salvage(cell: Path, tenant: str, writer: ArchiveWriter) -> tuple[Archive, i
     Raises:
         CommandFailure: if nothing can.
     """
-    command = [sys.executable, "-m", "vecsec_retrieval.salvage", str(cell), tenant]
+    command = [sys.executable, "-m", "vecsec_retrieval.repair.salvage", str(cell), tenant]
     lost = 0
     with (
         tempfile.TemporaryFile("w+") as complaints,

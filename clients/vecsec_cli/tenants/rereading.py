@@ -1,8 +1,8 @@
 """`vecsec tenant reread`: what retrieval keeps in memory of a tenant, read from the store anew."""
 
-from vecsec_cli import output
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import TenantOption
+from vecsec_cli.terminal import output
 
 
 @with_gateway

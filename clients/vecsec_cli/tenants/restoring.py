@@ -6,9 +6,6 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli import output
-from vecsec_cli.exit_codes import ExitCode
-from vecsec_cli.failures import CommandFailure
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.importing.command import Target, import_from
 from vecsec_cli.importing.documents import Defaults
@@ -17,6 +14,9 @@ from vecsec_cli.importing.records import Passage, SourceError
 from vecsec_cli.options import TenantOption
 from vecsec_cli.stored_ids import stored_ids
 from vecsec_cli.tenants.archive import Archive
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_client import VecSecClient
 
 _BATCH = 256

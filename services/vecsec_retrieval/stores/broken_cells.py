@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from vecsec_retrieval.rows import MetadataValue, StoredRow
+from vecsec_retrieval.model.rows import MetadataValue, StoredRow
 from vecsec_retrieval.stores.chroma_collections import MODEL_KEY
 from vecsec_retrieval.stores.embedded import DATABASE_FILE
 

@@ -14,9 +14,9 @@ from chromadb.api.types import GetResult, Include, Metadata, QueryResult, Where
 from chromadb.errors import InternalError, NotFoundError
 from chromadb.types import Collection as CollectionModel
 
-from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
-from vecsec_retrieval.cells import RowCondition
-from vecsec_retrieval.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
+from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
+from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores.chroma_where import wheres
 
 MODEL_KEY = "vs_embedding_model"
@@ -40,7 +40,7 @@ _ROW_PARTS: Include = ["documents", "metadatas", "embeddings"]
 
 
 class ChromaCell:
-    """One tenant's Chroma database: see `vecsec_retrieval.cells.Cell`."""
+    """One tenant's Chroma database: see `vecsec_retrieval.model.store.Cell`."""
 
     def __init__(
         self,

@@ -6,8 +6,8 @@ import httpx
 import numpy as np
 from chromadb.utils.embedding_functions import config_to_embedding_function
 
-from vecsec_chassis.errors import RetrievalUnavailable, StartupError
-from vecsec_retrieval.rows import Matrix, Vector, direction
+from vecsec_chassis.domain.errors import RetrievalUnavailable, StartupError
+from vecsec_retrieval.model.rows import Matrix, Vector, direction
 
 PREFIX = "chroma:"
 _RETRY_SECONDS = 5.0

@@ -10,10 +10,10 @@ from typing import cast
 
 from chromadb.api.types import Where
 
-from vecsec_retrieval.cells import RowCondition
-from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
-from vecsec_retrieval.rows import MetadataValue
-from vecsec_retrieval.tagging import LABEL_KEY, METADATA_PREFIX
+from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_retrieval.model.rows import MetadataValue
+from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.visibility.tagging import LABEL_KEY, METADATA_PREFIX
 
 _Clause = dict[str, object]
 _LARGEST_WHOLE_NUMBER = 2.0**63

@@ -14,12 +14,12 @@ os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
-from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
-from vecsec_chassis.identifiers import is_tenant_id
-from vecsec_chassis.places import demand_writable
-from vecsec_retrieval.rows import StoredRow
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
+from vecsec_chassis.domain.identifiers import is_tenant_id
+from vecsec_chassis.process.writable_folders import demand_writable
+from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
-from vecsec_retrieval.stores.error_doors import RETRY_SECONDS, embedded_errors
+from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, embedded_errors
 
 DATABASE_FILE = "chroma.sqlite3"
 ROOM_IN_RESERVE = 64 * 1024 * 1024
@@ -29,7 +29,7 @@ _BYTES_WRITTEN_PER_BYTE = 4
 
 
 class EmbeddedCellStore:
-    """Cells as directories below one path; see `vecsec_retrieval.cells.CellStore`. For one process at a time."""
+    """Cells as directories below one path; see `vecsec_retrieval.model.store.CellStore`. For one process at a time."""
 
     kind = "embedded"
     has_other_writers = False

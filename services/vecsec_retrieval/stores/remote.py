@@ -9,11 +9,11 @@ from chromadb.api.fastapi import FastAPI
 from chromadb.config import DEFAULT_TENANT, Settings, System
 from chromadb.errors import ChromaError, NotFoundError
 
-from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StartupError
-from vecsec_chassis.identifiers import is_tenant_id
-from vecsec_retrieval.rows import StoredRow
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.identifiers import is_tenant_id
+from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
-from vecsec_retrieval.stores.error_doors import remote_errors
+from vecsec_retrieval.stores.error_translation import remote_errors
 
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -35,7 +35,7 @@ class TimedFastAPI(FastAPI):
 
 
 class RemoteCellStore:
-    """Cells as databases of one Chroma server; see `vecsec_retrieval.cells.CellStore`."""
+    """Cells as databases of one Chroma server; see `vecsec_retrieval.model.store.CellStore`."""
 
     kind = "remote"
     has_other_writers = True

@@ -16,7 +16,7 @@ from support.waiting import until
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import query_pb2
-from vecsec_chassis.errors import StartupError
+from vecsec_chassis.domain.errors import StartupError
 from vecsec_retrieval.handlers import SERVICE_NAME
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
@@ -59,7 +59,7 @@ async def test_the_flag_is_obeyed_live_and_per_tenant(tmp_path: Path, signer: Si
 async def test_a_damaged_cell_is_an_error_of_its_tenant_alone(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.heartbeat.INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr("vecsec_retrieval.cells.heartbeat.INTERVAL_SECONDS", 0.05)
     async with running(tmp_path, signer) as first:
         for tenant_id in ("tenant_a", "tenant_b"):
             await first.load(document("one"), tenant_id=tenant_id)
@@ -89,7 +89,7 @@ async def test_a_damaged_cell_is_an_error_of_its_tenant_alone(
 async def test_a_store_that_is_gone_shows_in_health_metric_and_log(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.heartbeat.INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr("vecsec_retrieval.cells.heartbeat.INTERVAL_SECONDS", 0.05)
     async with running(tmp_path, signer) as service:
         assert await service.is_serving()
         assert service.metric("vecsec_vector_store_up") == 1

@@ -25,8 +25,8 @@ from unit.retrieval.worlds import up_to
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, filter_pb2, query_pb2, value_pb2
-from vecsec_chassis.access import Action
-from vecsec_chassis.labels import Sensitivity
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.labels import Sensitivity
 
 
 async def test_the_nearest_visible_documents_come_first(service: Service) -> None:
@@ -290,7 +290,7 @@ async def test_an_import_that_says_nothing_ends(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vecsec_retrieval.handlers._FIRST_MESSAGE_SECONDS", 0.2)
-    monkeypatch.setattr("vecsec_chassis.interceptors._IDLE_STREAM_SECONDS", 5)
+    monkeypatch.setattr("vecsec_chassis.rpc.interceptors._IDLE_STREAM_SECONDS", 5)
     async with running(tmp_path, signer) as service:
         call = service.stub.ImportDocuments(timeout=SECONDS)
         assert (await refusal(call.read())).reason == "DEADLINE_EXCEEDED"

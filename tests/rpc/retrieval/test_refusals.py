@@ -23,8 +23,8 @@ from unit.retrieval.worlds import up_to
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, filter_pb2, query_pb2, value_pb2
-from vecsec_chassis.access import Action
-from vecsec_chassis.labels import Sensitivity
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.handlers import SERVICE_NAME
 
 

@@ -3,7 +3,7 @@
 from opentelemetry.sdk.metrics import MeterProvider
 from structlog.testing import capture_logs
 
-from vecsec_chassis.clock_watch import ClockWatch
+from vecsec_chassis.telemetry.clock_watch import ClockWatch
 
 
 class Clocks:

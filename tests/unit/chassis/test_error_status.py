@@ -1,7 +1,7 @@
 """However much is wrong, an error fits into gRPC's trailers."""
 
-from vecsec_chassis.error_status import error_status
-from vecsec_chassis.errors import AccessDenied, FieldViolation, InvalidRequest
+from vecsec_chassis.domain.errors import AccessDenied, FieldViolation, InvalidRequest
+from vecsec_chassis.rpc.error_status import error_status
 
 TRAILER_BYTES = 16 * 1024
 

@@ -12,9 +12,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 from support.waiting import until
 
-from vecsec_chassis import flag as flag_module
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.flag import FlagSettings, real_retrieval_flag
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.flag import flag as flag_module
+from vecsec_chassis.flag.flag import FlagSettings, real_retrieval_flag
 from vecsec_chassis.settings import load_settings
 
 

@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.issuer import Issuer
 
-from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.errors import InvalidGrant, StartupError
-from vecsec_chassis.grants import GrantSigner, GrantVerifier, thumbprint
-from vecsec_chassis.keys import FileKeySource
+from vecsec_chassis.auth.grants import GrantSigner, GrantVerifier, thumbprint
+from vecsec_chassis.auth.keys import FileKeySource
+from vecsec_chassis.domain.access import Action, Grant
+from vecsec_chassis.domain.errors import InvalidGrant, StartupError
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, value_pb2
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes
-from vecsec_chassis.request_rules import decode
-from vecsec_chassis.wire import label_bytes, label_from_bytes, label_from_proto, label_message, label_to_proto
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, rule_attributes
+from vecsec_chassis.rpc.request_rules import decode
+from vecsec_chassis.rpc.wire import label_bytes, label_from_bytes, label_from_proto, label_message, label_to_proto
 
 
 def label(**attributes: AttributeValue) -> Label:

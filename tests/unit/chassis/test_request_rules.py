@@ -5,8 +5,8 @@ import pytest
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import document_pb2, value_pb2
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.request_rules import decode
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.rpc.request_rules import decode
 
 LIMIT = 1_000_000
 

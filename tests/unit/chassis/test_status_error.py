@@ -4,8 +4,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from vecsec_chassis.error_status import error_from_rpc, error_status
-from vecsec_chassis.errors import FieldViolation, InvalidRequest, Reason, VecSecError
+from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest, Reason, VecSecError
+from vecsec_chassis.rpc.error_status import error_from_rpc, error_status
 
 
 def rpc_error(status: status_pb2.Status | bytes) -> grpc.aio.AioRpcError:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.supervisor import READY, STOPPING, notify
+from vecsec_chassis.process.systemd_notify import READY, STOPPING, notify
 
 
 def test_states_go_to_the_socket_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers, short_name
-from vecsec_chassis.errors import StartupError
+from vecsec_chassis.domain.errors import StartupError
 from vecsec_chassis.settings import ServiceSettings, load_settings
+from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers, short_name
 from vecsec_gateway.settings import GatewaySettings
 
 TLS = {"VECSEC_TLS_CERTIFICATE_FILE": "c", "VECSEC_TLS_KEY_FILE": "k", "VECSEC_TLS_CA_FILE": "a"}

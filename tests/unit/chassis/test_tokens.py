@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.issuer import Issuer, jwks
 
-from vecsec_chassis.errors import InvalidToken, StartupError
-from vecsec_chassis.grants import thumbprint
-from vecsec_chassis.labels import Sensitivity
-from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.auth.grants import thumbprint
+from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.domain.errors import InvalidToken, StartupError
+from vecsec_chassis.domain.labels import Sensitivity
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ async def test_clock_skew_is_tolerated_within_its_bound(issuer: Issuer, verifier
 async def test_a_rotated_key_is_seen_and_the_old_one_is_dropped(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("vecsec_chassis.auth.keys._FILE_CHECK_SECONDS", 0.0)
     old_token = issuer.token(subject="before")
     new_key = Ed25519PrivateKey.generate()
     (issuer.folder / "issuer.jwks.json").write_text(jwks(new_key))
@@ -131,7 +131,7 @@ async def test_a_rotated_key_is_seen_and_the_old_one_is_dropped(
 async def test_a_withdrawn_key_takes_its_tokens_with_it(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch, withdrawal: str
 ) -> None:
-    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("vecsec_chassis.auth.keys._FILE_CHECK_SECONDS", 0.0)
     seen, unseen = issuer.token(subject="seen"), issuer.token(subject="unseen")
     assert await verifier.verify(seen)
     path = issuer.folder / "issuer.jwks.json"
@@ -147,7 +147,7 @@ async def test_a_withdrawn_key_takes_its_tokens_with_it(
 async def test_a_half_written_key_file_leaves_the_last_good_keys(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("vecsec_chassis.auth.keys._FILE_CHECK_SECONDS", 0.0)
     (issuer.folder / "issuer.jwks.json").write_text('{"keys": [')
     assert await verifier.verify(issuer.token())
 

@@ -11,14 +11,14 @@ import jwt
 import pytest
 from support.cli_command import Command
 
-from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.grants import GrantSigner, GrantVerifier
-from vecsec_chassis.keys import FileKeySource
-from vecsec_chassis.labels import Sensitivity
-from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_cli import development_issuer
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_chassis.auth.grants import GrantSigner, GrantVerifier
+from vecsec_chassis.auth.keys import FileKeySource
+from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.domain.access import Action, Grant
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_cli.local import development_issuer
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -120,7 +120,7 @@ def test_an_operators_list_of_issuers_stays(state: Path) -> None:
 def test_many_processes_at_once_end_up_with_the_same_keys(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from vecsec_cli import development_issuer; "
-        "from vecsec_cli.state_directory import StateDirectory; "
+        "from vecsec_cli.local.state_directory import StateDirectory; "
         "print(flush=True); sys.stdin.read(); development_issuer.ensure(StateDirectory(Path(sys.argv[1])))"
     )
     for attempt in range(2):

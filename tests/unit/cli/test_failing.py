@@ -11,9 +11,9 @@ from support.fake_gateway import Failure, FakeGateway
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import error_reason_pb2
-from vecsec_cli import service_errors
-from vecsec_cli.exit_codes import ExitCode
-from vecsec_cli.run_file import RunFile, RunningProcess
+from vecsec_cli.local.run_file import RunFile, RunningProcess
+from vecsec_cli.terminal import service_errors
+from vecsec_cli.terminal.exit_codes import ExitCode
 
 SEARCH = ("search", "x", "--tenant", "tenant_a")
 

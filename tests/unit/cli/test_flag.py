@@ -8,9 +8,9 @@ import pytest
 from opentelemetry.metrics import NoOpMeter
 from support.cli_command import Command
 
-from vecsec_chassis.flag import real_retrieval_flag
-from vecsec_chassis.flag_file import FLAG_KEY, TENANT_ATTRIBUTE
-from vecsec_cli import flag_file
+from vecsec_chassis.flag.flag import real_retrieval_flag
+from vecsec_chassis.flag.flag_file import FLAG_KEY, TENANT_ATTRIBUTE
+from vecsec_cli.local import flag_file
 
 OURS = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vecsec_cli.terminal_text import harmless, one_line, plain
+from vecsec_cli.terminal.text import harmless, one_line, plain
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from support.fake_gateway import Failure, FakeGateway
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2
-from vecsec_cli import violations as command
-from vecsec_cli.moments import moment
+from vecsec_cli.commands import violations as command
+from vecsec_cli.terminal.time_options import moment
 
 TOPIC = access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION
 

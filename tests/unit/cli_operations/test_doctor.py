@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from support.cli_command import Command
 
-from vecsec_cli import installation
 from vecsec_cli.checks import services
 from vecsec_cli.checks.configuration import check_configuration
 from vecsec_cli.checks.finding import Finding, State
 from vecsec_cli.checks.store import check_store
-from vecsec_cli.flag_file import FlagSetting, write_setting
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import installation
+from vecsec_cli.local.flag_file import FlagSetting, write_setting
+from vecsec_cli.local.state_directory import StateDirectory
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from support.cli_command import Command
 
-from vecsec_cli import preflight
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.service_settings import services_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import preflight
+from vecsec_cli.local.service_settings import services_of
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 
 
 @pytest.fixture

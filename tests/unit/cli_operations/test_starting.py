@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_cli import installation
-from vecsec_cli.failures import CommandFailure
-from vecsec_cli.run_file import RunFile, RunningProcess, read_run_file
-from vecsec_cli.service_settings import operator_settings, reachable_host, service_environment, services_of
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import installation
+from vecsec_cli.local.run_file import RunFile, RunningProcess, read_run_file
+from vecsec_cli.local.service_settings import operator_settings, reachable_host, service_environment, services_of
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import CommandFailure
 
 
 def test_the_state_directory_fills_what_the_operator_leaves_open(tmp_path: Path) -> None:

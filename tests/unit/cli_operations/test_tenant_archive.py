@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_cli.failures import CommandFailure
 from vecsec_cli.tenants.archive import MANIFEST, Archive, writing_archive
+from vecsec_cli.terminal.failures import CommandFailure
 
 LEADING_OUT = ["../outside", "/etc/passwd", "a/b", "..", ".", "", "a.b", None]
 

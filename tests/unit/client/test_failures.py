@@ -13,8 +13,8 @@ import vecsec_client
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import error_reason_pb2
 from vecsec_client import NO_RETRIES, RetryPolicy, VecSecError
-from vecsec_client.error_details import from_rpc_error
 from vecsec_client.retrying import Deadline, is_transient
+from vecsec_client.wire.error_details import from_rpc_error
 
 UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, reason="RETRIEVAL_UNAVAILABLE")
 

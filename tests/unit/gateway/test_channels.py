@@ -8,8 +8,8 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from support.installation import free_ports
 
-from vecsec_gateway.channels import peer_channel
-from vecsec_gateway.lane_channel import LaneChannel
+from vecsec_gateway.transport.channels import peer_channel
+from vecsec_gateway.transport.lane_channel import LaneChannel
 
 
 @asynccontextmanager

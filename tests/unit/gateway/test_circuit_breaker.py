@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 
-from vecsec_chassis.errors import AccessDenied, RetrievalUnavailable
-from vecsec_gateway.circuit_breaker import CircuitBreaker, CircuitBreakers, Outcome
-from vecsec_gateway.peers import CircuitOpen
+from vecsec_chassis.domain.errors import AccessDenied, RetrievalUnavailable
+from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers, Outcome
+from vecsec_gateway.peers.contract import CircuitOpen
 
 
 class Clock:

@@ -4,8 +4,8 @@ import pytest
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2, value_pb2
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_chassis.wire import label_from_proto
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.rpc.wire import label_from_proto
 from vecsec_gateway.wire import batch_of
 
 

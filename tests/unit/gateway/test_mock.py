@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import query_pb2
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_chassis.wire import label_from_proto
-from vecsec_gateway.mock import MAXIMUM_MOCK_ROWS, mock_answer
-from vecsec_gateway.peers import Answer, MockReason, Plan, Provenance, Row, Search
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_chassis.rpc.wire import label_from_proto
+from vecsec_gateway.peers.contract import Answer, MockReason, Plan, Provenance, Row, Search
+from vecsec_gateway.use_cases.mock import MAXIMUM_MOCK_ROWS, mock_answer
 
 TOPICS = ("rag", "langchain", "marketing")
 PLAN = Plan(tenant_id="tenant_a", grant="g", lifetime=60, policy_version="v1", topics=TOPICS)

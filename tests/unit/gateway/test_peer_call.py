@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Span, StatusCode, Tracer
 
 from vecsec_chassis.calls import Call, enter
-from vecsec_gateway.peer_call import traced
+from vecsec_gateway.peers.call import traced
 
 
 @pytest.fixture

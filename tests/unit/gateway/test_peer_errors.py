@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
-from vecsec_chassis.errors import PolicyUnavailable, Reason, RetrievalUnavailable
-from vecsec_gateway.peer_errors import policy_error, retrieval_error
+from vecsec_chassis.domain.errors import PolicyUnavailable, Reason, RetrievalUnavailable
+from vecsec_gateway.peers.status import policy_error, retrieval_error
 
 
 def failed(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:

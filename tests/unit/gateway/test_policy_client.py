@@ -10,16 +10,16 @@ from opentelemetry.trace import NoOpTracer
 
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2, document_pb2
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_chassis.wire import label_to_proto
-from vecsec_gateway.checking import RowCheck, is_real
-from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.lane_channel import LaneChannel
-from vecsec_gateway.metrics import GatewayMetrics
-from vecsec_gateway.peers import Caller, Plan, Provenance
-from vecsec_gateway.policy_client import PolicyClient
-from vecsec_gateway.retries import RetryBudget
-from vecsec_gateway.retrieval_client import found_rows
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_chassis.rpc.wire import label_to_proto
+from vecsec_gateway.peers.contract import Caller, Plan, Provenance
+from vecsec_gateway.peers.deadline import Deadline
+from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.peers.policy import PolicyClient
+from vecsec_gateway.peers.retries import RetryBudget
+from vecsec_gateway.peers.retrieval import found_rows
+from vecsec_gateway.transport.lane_channel import LaneChannel
+from vecsec_gateway.use_cases.row_check import RowCheck, is_real
 
 PUBLIC, SECRET = Sensitivity.PUBLIC, Sensitivity.SECRET
 

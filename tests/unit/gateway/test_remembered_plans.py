@@ -2,9 +2,9 @@
 
 import pytest
 
-from vecsec_chassis.access import Action
-from vecsec_gateway.peers import Plan
-from vecsec_gateway.planning import PlanKey, RememberedPlans
+from vecsec_chassis.domain.access import Action
+from vecsec_gateway.peers.contract import Plan
+from vecsec_gateway.use_cases.planning import PlanKey, RememberedPlans
 
 PLAN = Plan(tenant_id="tenant_a", grant="g", lifetime=60.0, policy_version="v1", topics=())
 KEY = PlanKey.of("token", "tenant_a", Action.READ)

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from vecsec_chassis.errors import AccessDenied, InvalidRequest, LimitExceeded, RetrievalUnavailable, VecSecError
-from vecsec_gateway.deadline import Deadline
-from vecsec_gateway.retries import RetryBudget, RetryRules, retried
+from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded, RetrievalUnavailable, VecSecError
+from vecsec_gateway.peers.deadline import Deadline
+from vecsec_gateway.peers.retries import RetryBudget, RetryRules, retried
 
 
 class Peer:

@@ -10,10 +10,10 @@ import grpc
 import pytest
 from support.installation import free_ports
 
-from vecsec_chassis.certificate_watch import WatchedCertificates
-from vecsec_chassis.certificates import Certificates
-from vecsec_gateway import rotating_channel
-from vecsec_gateway.rotating_channel import RotatingChannel
+from vecsec_chassis.tls.certificates import Certificates
+from vecsec_chassis.tls.watch import WatchedCertificates
+from vecsec_gateway.transport import rotating_channel
+from vecsec_gateway.transport.rotating_channel import RotatingChannel
 
 
 @dataclass

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecsec.type.v1 import document_pb2, label_pb2, value_pb2
-from vecsec_gateway.peers import Answer, Provenance
-from vecsec_gateway.retrieval_client import PROVENANCES, found_rows
+from vecsec_gateway.peers.contract import Answer, Provenance
+from vecsec_gateway.peers.retrieval import PROVENANCES, found_rows
 
 _VALUES = st.one_of(
     st.builds(lambda text: value_pb2.Value(string_value=text), st.sampled_from(["", "a", "b"])),

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
+from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from support.waiting import wait_until
 
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.labels import Sensitivity
-from vecsec_policy import audit_file
-from vecsec_policy.audit import AuditedCall, AuditRecord, Outcome
-from vecsec_policy.audit_file import AuditFile, running_audit_file
-from vecsec_policy.audit_log import LogSettings
-from vecsec_policy.audit_log_files import log_files
-from vecsec_policy.audit_log_verification import verify_log
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.audit import writer as audit_file
+from vecsec_policy.audit.files import log_files
+from vecsec_policy.audit.log import LogSettings
+from vecsec_policy.audit.records import AuditedCall, AuditRecord, Outcome
+from vecsec_policy.audit.verification import verify_log
+from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.metrics import PolicyMetrics
 
 

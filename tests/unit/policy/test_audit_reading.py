@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.access import Action, Identity, ViolationType
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.audit import AuditedCall, AuditRecord, DecidedLabel, Outcome
-from vecsec_policy.audit_file import running_audit_file
-from vecsec_policy.audit_log import LogSettings
-from vecsec_policy.audit_reading import RecordedRows, read_decisions
+from vecsec_chassis.domain.access import Action, Identity, ViolationType
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.log import LogSettings
+from vecsec_policy.audit.reading import RecordedRows, read_decisions
+from vecsec_policy.audit.records import AuditedCall, AuditRecord, DecidedLabel, Outcome
+from vecsec_policy.audit.writer import running_audit_file
+from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.rules import Verdict
 
 IDENTITY = Identity("zoë\n\ud800", "tenant_a", "analyst", Sensitivity.INTERNAL, "issuer", 9.0)
 PLAIN = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag", "ünïcode"}))

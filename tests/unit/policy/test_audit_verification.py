@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecsec_policy.audit_chain import Head, chained, link_of
-from vecsec_policy.audit_findings import Finding, Tampering
-from vecsec_policy.audit_log import AuditLog, LogSettings
-from vecsec_policy.audit_log_files import lines_of, log_end, log_files, rotated_file
-from vecsec_policy.audit_log_verification import VerifiedLog, verify_log
+from vecsec_policy.audit.chain import Head, chained, link_of
+from vecsec_policy.audit.files import lines_of, log_end, log_files, rotated_file
+from vecsec_policy.audit.findings import Finding, Tampering
+from vecsec_policy.audit.log import AuditLog, LogSettings
+from vecsec_policy.audit.verification import VerifiedLog, verify_log
 
 Lines = list[bytes]
 RECORDS = 12

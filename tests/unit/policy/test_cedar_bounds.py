@@ -7,9 +7,9 @@ from pathlib import Path
 import cedarpy
 import pytest
 
-from vecsec_chassis.errors import StartupError
-from vecsec_policy import cedar_bounds
-from vecsec_policy.snapshot import load_snapshot
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_policy.cedar import bounds as cedar_bounds
+from vecsec_policy.in_force.snapshot import load_snapshot
 
 HEAD = '@id("x") permit (principal, action, resource) when { '
 

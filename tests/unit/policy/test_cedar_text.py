@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vecsec_policy.cedar_text import SourcedPolicy, split_policies
+from vecsec_policy.folder.cedar_text import SourcedPolicy, split_policies
 
 PATH = Path("rules.cedar")
 

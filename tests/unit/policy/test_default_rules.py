@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from vecsec_chassis.access import Action, Identity, ViolationType
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.principals import resolve_caller
-from vecsec_policy.snapshot import PolicySnapshot
+from vecsec_chassis.domain.access import Action, Identity, ViolationType
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.folder.principals import resolve_caller
+from vecsec_policy.in_force.snapshot import PolicySnapshot
 
 OPERATIONS = {
     "guest": {"read"},

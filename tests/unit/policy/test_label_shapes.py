@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecsec_chassis.labels import Label, Sensitivity, canonical_attributes
-from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.label_shapes import LabelShapes
+from vecsec_chassis.domain.labels import Label, Sensitivity, canonical_attributes
+from vecsec_policy.cedar.engine import CedarEngine
+from vecsec_policy.cedar.label_shapes import LabelShapes
+from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import load_snapshot
 
 TYPES = (
     "String",

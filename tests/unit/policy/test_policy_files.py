@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.access import Action
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.labels import Sensitivity
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import load_snapshot
 
 ROLES = "roles:\n  guest:\n    operations: [read]\n    max_clearance: PUBLIC\n"
 TENANTS = "tenants:\n  tenant_a:\n    topics: [rag]\n"

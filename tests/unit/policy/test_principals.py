@@ -2,10 +2,10 @@
 
 import pytest
 
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.errors import AccessDenied, UnknownTenant
-from vecsec_chassis.labels import Sensitivity
-from vecsec_policy.principals import Role, Tenant, claims_more_than_role_allows, resolve_caller
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.folder.principals import Role, Tenant, claims_more_than_role_allows, resolve_caller
 
 ROLES = {"clerk": Role("clerk", frozenset({Action.READ}), Sensitivity.INTERNAL)}
 TENANTS = {"acme": Tenant("acme", frozenset({"law"}))}

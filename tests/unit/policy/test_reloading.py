@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.labels import Sensitivity
-from vecsec_policy import reloading, trial
-from vecsec_policy.deciding import decide_entry
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.folder.principals import Caller
+from vecsec_policy.in_force.evaluation import decide_entry
+from vecsec_policy.in_force.snapshot import CheckedPolicy, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.orphans import OrphanGuard
-from vecsec_policy.principals import Caller
-from vecsec_policy.recent_plans import AskedPlan, RecentPlans
-from vecsec_policy.reload_report import ReloadReport
-from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout
-from vecsec_policy.snapshot import CheckedPolicy, load_snapshot
-from vecsec_policy.trying import tried
-from vecsec_policy.watching import Fingerprint, folder_fingerprint
+from vecsec_policy.reload import candidate_worker as trial
+from vecsec_policy.reload import reloading
+from vecsec_policy.reload.candidate_check import tried
+from vecsec_policy.reload.file_watch import Fingerprint, folder_fingerprint
+from vecsec_policy.reload.orphaned_attributes import OrphanGuard
+from vecsec_policy.reload.recent_plans import AskedPlan, RecentPlans
+from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout
+from vecsec_policy.reload.report import ReloadReport
 
 WIDER = "\n  tenant_new:\n    topics: [rag]\n"
 
@@ -159,7 +160,7 @@ async def test_what_changes_while_it_is_read_is_read_again(watched: Watched, mon
     path = watched.folder / "access.cedar"
     path.write_text(path.read_text() + "\n// half of a change\n")
     half = load_snapshot(watched.folder).version
-    monkeypatch.setattr("vecsec_policy.reloading.tried", tried_while_somebody_saves)
+    monkeypatch.setattr("vecsec_policy.reload.reloading.tried", tried_while_somebody_saves)
     versions = set()
     for _ in range(8):
         await watched.look(1)
@@ -263,7 +264,7 @@ async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeyp
 
 async def test_a_trial_that_came_to_no_verdict_is_held_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     before = watched.version
-    monkeypatch.setattr("vecsec_policy.reloading._SECONDS_UNTIL_TRIED_AGAIN", 0.0)
+    monkeypatch.setattr("vecsec_policy.reload.reloading._SECONDS_UNTIL_TRIED_AGAIN", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr("sys.executable", "/nowhere/python")
         watched.add_tenant()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.deciding import Standing, decide_entry, decide_rows
-from vecsec_policy.deciding_values import deciding_values
-from vecsec_policy.remedies import Remedies, find_remedies
-from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.in_force.evaluation import Standing, decide_entry, decide_rows
+from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
+from vecsec_policy.use_cases.deciding_values import deciding_values
+from vecsec_policy.use_cases.smallest_changes import Remedies, find_remedies
 
 SECRET = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
 OPEN = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}))

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecsec_chassis.access import Action
-from vecsec_chassis.labels import Label, Sensitivity, rule_attributes
-from vecsec_policy import cedar_engine, residual_json
-from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.principals import Caller, Role, Tenant
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.labels import Label, Sensitivity, rule_attributes
+from vecsec_policy.cedar import engine as cedar_engine
+from vecsec_policy.cedar import residual as residual_json
+from vecsec_policy.cedar.engine import CedarEngine
+from vecsec_policy.folder.principals import Caller, Role, Tenant
+from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
 
 LARGEST = 2**63 - 1
 TOPICS = ("rag", "finance", "marketing", "a b", '"', "⚖")

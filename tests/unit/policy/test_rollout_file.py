@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.access import Identity
-from vecsec_chassis.errors import StartupError
-from vecsec_chassis.labels import Sensitivity
-from vecsec_policy.rollout_file import Rollout, read_rollout, rollout_text
+from vecsec_chassis.domain.access import Identity
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.in_force.rollout import Rollout, read_rollout, rollout_text
 
 
 def identity(subject: str) -> Identity:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_policy.rule_mentions import Mentions
-from vecsec_policy.snapshot import load_snapshot
+from vecsec_policy.cedar.ast import Mentions
+from vecsec_policy.in_force.snapshot import load_snapshot
 
 
 def mentions(folder: Path, condition: str) -> Mentions:

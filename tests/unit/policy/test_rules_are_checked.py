@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.errors import StartupError
-from vecsec_policy.snapshot import load_snapshot
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_policy.in_force.snapshot import load_snapshot
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy import shadowing
-from vecsec_policy.audit import Record
-from vecsec_policy.deciding import decide_entry, decide_rows
-from vecsec_policy.rollout_file import Rollout
-from vecsec_policy.shadow_counts import Difference, Question, ShadowCounts
-from vecsec_policy.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.records import Record
+from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
+from vecsec_policy.in_force.rollout import Rollout
+from vecsec_policy.in_force.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_policy.shadow import shadow as shadowing
+from vecsec_policy.shadow.counts import Difference, Question, ShadowCounts
 
 PUBLIC = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}))
 INTERNAL = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}))

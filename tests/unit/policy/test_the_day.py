@@ -9,12 +9,12 @@ import pytest
 from unit.policy.test_use_cases import Service, identity
 
 import vecsec_policy
-from vecsec_chassis.access import Action, ViolationType
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.days import day_before, day_of, end_of, start_of
+from vecsec_chassis.domain.access import Action, ViolationType
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.folder.principals import Caller
+from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
+from vecsec_policy.in_force.utc_day import day_before, day_of, end_of, start_of
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.principals import Caller
-from vecsec_policy.snapshot import PolicySnapshot, load_snapshot
 
 DEFAULT_POLICY = Path(vecsec_policy.__file__).parent / "default_policy"
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "policies" / "attributes"

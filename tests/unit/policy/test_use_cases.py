@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.access import Action, Grant, Identity, ViolationType
-from vecsec_chassis.errors import AccessDenied, UnknownTenant, VecSecError
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.audit import Auditor, AuditRecord, Outcome
-from vecsec_policy.cedar_engine import CedarEngine
-from vecsec_policy.checking import RowChecker
-from vecsec_policy.explaining import AccessExplainer, Explanation
+from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
+from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant, VecSecError
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.records import Auditor, AuditRecord, Outcome
+from vecsec_policy.cedar.engine import CedarEngine
+from vecsec_policy.cedar.residual import policy_set_json
+from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.planning import AccessPlan, AccessPlanner
-from vecsec_policy.residual_json import policy_set_json
-from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot, load_snapshot
-from vecsec_policy.standing import EntryGate
-from vecsec_policy.violations import ViolationLedger
+from vecsec_policy.use_cases.check_documents import RowChecker
+from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.explain_access import AccessExplainer, Explanation
+from vecsec_policy.use_cases.plan_access import AccessPlan, AccessPlanner
+from vecsec_policy.violations.ledger import ViolationLedger
 
 VISIBLE = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}))
 TOO_SENSITIVE = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
@@ -173,7 +173,7 @@ async def test_many_rules_are_specialised_in_steps_once_for_callers_alike(
     service = Service(load_snapshot(folder), metrics)
     made = []
     monkeypatch.setattr(
-        "vecsec_policy.residual_json.policy_set_json",
+        "vecsec_policy.cedar.residual.policy_set_json",
         lambda policies, **also: made.append(len(policies)) or policy_set_json(policies, **also),
     )
     in_order = []
@@ -339,7 +339,7 @@ def test_many_refusals_of_one_label_are_a_short_record(service: Service) -> None
 def test_remembered_verdicts_are_bounded_by_what_their_labels_weigh(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_policy.checking._REMEMBERED_VERDICTS_BYTES", 200_000)
+    monkeypatch.setattr("vecsec_policy.use_cases.check_documents._REMEMBERED_VERDICTS_BYTES", 200_000)
     asked = Service(service.snapshot, service.metrics)
     heavy = [replace(VISIBLE, attributes=(("owner", f"{number:03}" + "x" * 253),)) for number in range(300)]
     assert asked.check(ANALYST, *heavy) == [True] * 300

@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.access import Action, Identity, ViolationType
-from vecsec_chassis.errors import AccessDenied, InvalidRequest, PolicyUnavailable, VecSecError
-from vecsec_chassis.labels import Sensitivity
-from vecsec_policy import violation_index
-from vecsec_policy.audit import AuditedCall, Auditor, Outcome
-from vecsec_policy.audit_file import AuditFile, running_audit_file
-from vecsec_policy.audit_log import LogSettings
-from vecsec_policy.audit_log_files import log_files
-from vecsec_policy.audit_reading import read_decisions
-from vecsec_policy.counting import ViolationPage, ViolationReports
+from vecsec_chassis.domain.access import Action, Identity, ViolationType
+from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, PolicyUnavailable, VecSecError
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.audit.files import log_files
+from vecsec_policy.audit.log import LogSettings
+from vecsec_policy.audit.reading import read_decisions
+from vecsec_policy.audit.records import AuditedCall, Auditor, Outcome
+from vecsec_policy.audit.writer import AuditFile, running_audit_file
+from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, PolicySnapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.snapshot import Arrangement, PolicyInForce, PolicySnapshot
-from vecsec_policy.standing import EntryGate
-from vecsec_policy.violation_indexing import ViolationIndexing, running_violation_index
-from vecsec_policy.violation_queries import Cursor, PageToken, ViolationFilter
-from vecsec_policy.violations import ViolationLedger
+from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.violation_reports import ViolationPage, ViolationReports
+from vecsec_policy.violations import index as violation_index
+from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
+from vecsec_policy.violations.ledger import ViolationLedger
+from vecsec_policy.violations.queries import Cursor, PageToken, ViolationFilter
 
 NOON = 1_800_000_000.0
 TENANT_A = ViolationFilter("tenant_a")

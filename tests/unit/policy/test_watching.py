@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from vecsec_policy.watching import AtRest, Fingerprint
+from vecsec_policy.reload.file_watch import AtRest, Fingerprint
 
 
 def looks(*names: str) -> deque[Fingerprint]:

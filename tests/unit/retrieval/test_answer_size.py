@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.retrieval.worlds import document, label
 
-from vecsec_chassis.errors import LimitExceeded
+from vecsec_chassis.domain.errors import LimitExceeded
 from vecsec_retrieval import wire
-from vecsec_retrieval.answer_size import refuse_oversized_answer
-from vecsec_retrieval.rows import Document
+from vecsec_retrieval.model.answer_size import refuse_oversized_answer
+from vecsec_retrieval.model.rows import Document
 
 TEXTS = st.text(max_size=300)
 SCALARS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), TEXTS)

@@ -27,13 +27,13 @@ from unit.retrieval.worlds import (
     world,
 )
 
-from vecsec_chassis.errors import RetrievalUnavailable
-from vecsec_retrieval.hot_reader import HotReader
-from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
-from vecsec_retrieval.readers import SearchOrder
-from vecsec_retrieval.rows import direction
-from vecsec_retrieval.tagging import to_stored
+from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_retrieval.cells.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
+from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.rows import direction
+from vecsec_retrieval.search.memory_reader import HotReader
+from vecsec_retrieval.search.reader import SearchOrder
+from vecsec_retrieval.visibility.tagging import to_stored
 
 
 def test_each_state_says_what_follows_it_and_all_but_the_first_are_reached() -> None:
@@ -84,7 +84,7 @@ async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
 async def test_whoever_comes_first_waits_for_a_small_collection(
     store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.open_collection._LOAD_PATIENCE_SECONDS", 10)
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 10)
     seed(store, TENANT, rows=200)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         reader = await (await collection_of(cell)).prompt_reader()
@@ -96,7 +96,7 @@ async def test_whoever_comes_first_waits_for_a_small_collection(
 async def test_nobody_waits_until_a_large_collection_is_in_memory(
     store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.open_collection._LOAD_PATIENCE_SECONDS", 600)
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 600)
     seed(store, TENANT, rows=201)
     recorder.held = {"find_ids"}
     async with world(store) as here, here.cells.lease(TENANT) as cell:
@@ -111,7 +111,7 @@ async def test_nobody_waits_until_a_large_collection_is_in_memory(
 async def test_nobody_waits_where_others_load_first(
     store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.open_collection._LOAD_PATIENCE_SECONDS", 600)
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 600)
     seed(store, TENANT, "tenant_b", "tenant_c")
     recorder.held = {"head"}
     async with world(store) as here:

@@ -9,9 +9,9 @@ import pytest
 from support.loop_watch import watched_loop
 from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, until, world
 
-from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.open_collection import InMemory, OpenCollection
-from vecsec_retrieval.rows import CollectionInfo, Document
+from vecsec_retrieval.cells.open_collection import InMemory, OpenCollection
+from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.rows import CollectionInfo, Document
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wordllama
 
-from vecsec_retrieval.embeddings import WordLlamaModel
+from vecsec_retrieval.model.embeddings import WordLlamaModel
 
 WORDS = ["retrieval", "of", "passages", "über", "naïve", "日本語", "x=1;", "\n\n", "don't", "1.5e-3"]
 

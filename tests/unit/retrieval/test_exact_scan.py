@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecsec_retrieval.coarse_rows import coarse
-from vecsec_retrieval.exact_scan import ScanRows, top_k
-from vecsec_retrieval.rows import direction, normalised
+from vecsec_retrieval.memory.exact_scan import ScanRows, top_k
+from vecsec_retrieval.memory.quantised_rows import coarse
+from vecsec_retrieval.model.rows import direction, normalised
 
 SHAPES = st.tuples(
     st.integers(1, 900), st.integers(2, 12), st.integers(1, 20), st.floats(0, 1), st.integers(0, 2**32 - 1)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_retrieval.filters import (
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_retrieval.model.filters import (
     AllOf,
     AnyOf,
     Equals,
@@ -16,7 +16,7 @@ from vecsec_retrieval.filters import (
     refuse_oversized,
     refuse_unknown_keys,
 )
-from vecsec_retrieval.rows import MetadataValue
+from vecsec_retrieval.model.rows import MetadataValue
 
 VALUES = st.one_of(
     st.booleans(),

@@ -8,10 +8,10 @@ from contract.fake_store import FakeCellStore
 from structlog.testing import capture_logs
 from unit.retrieval.worlds import metrics
 
-from vecsec_chassis.errors import RetrievalUnavailable
-from vecsec_chassis.server import Health
-from vecsec_retrieval import heartbeat
-from vecsec_retrieval.heartbeat import CELLS, StoreHeartbeat
+from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_chassis.rpc.server import Health
+from vecsec_retrieval.cells import heartbeat
+from vecsec_retrieval.cells.heartbeat import CELLS, StoreHeartbeat
 
 
 class NotedHealth(Health):

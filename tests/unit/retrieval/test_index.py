@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.retrieval.worlds import DIMENSIONS, document, label
 
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.label_table import Visible
-from vecsec_retrieval.rows import Document
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.visibility.label_table import Visible
 
 IDS = st.sampled_from([f"d{number}" for number in range(12)])
 LABELS = [label(Sensitivity.PUBLIC), label(Sensitivity.SECRET), label(Sensitivity.PUBLIC, {"b"})]

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.retrieval.worlds import grant
 
-from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes, rule_attributes
-from vecsec_retrieval.label_classes import LabelClasses, is_readable
-from vecsec_retrieval.label_table import LabelTable
-from vecsec_retrieval.residuals import ResidualDecisions
+from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes, rule_attributes
+from vecsec_retrieval.visibility.label_classes import LabelClasses, is_readable
+from vecsec_retrieval.visibility.label_table import LabelTable
+from vecsec_retrieval.visibility.residuals import ResidualDecisions
 
 TEXTS = ["a", "b", "c", "d"]
 NUMBERS = [-1, 0, 1, 2, 3, 2**63 - 1]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vecsec_retrieval.memory_budget import MemoryBudget, most_awake_cells, parse_size, resident_bytes
+from vecsec_retrieval.memory.budget import MemoryBudget, most_awake_cells, parse_size, resident_bytes
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from contract.fake_store import FakeCellStore
 from unit.retrieval.worlds import TENANT, metrics
 
-from vecsec_chassis.errors import RetrievalUnavailable, VecSecError
-from vecsec_retrieval.hot_reader import RememberedAnswers
-from vecsec_retrieval.open_cell import Life, OpenCell
-from vecsec_retrieval.open_collection import Warmth
-from vecsec_retrieval.resting_cell import RestingCell
+from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
+from vecsec_retrieval.cells.open_cell import Life, OpenCell
+from vecsec_retrieval.cells.open_collection import Warmth
+from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.search.memory_reader import RememberedAnswers
 from vecsec_retrieval.store_threads import StoreThreads
 
 

@@ -10,13 +10,13 @@ from contract.fake_store import FakeCellStore
 from support.waiting import until
 from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, collection_of, document, eyes, permit, seed, world
 
-from vecsec_chassis.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
-from vecsec_retrieval.hot_reader import HotReader
-from vecsec_retrieval.open_cell import Life, OpenCell
-from vecsec_retrieval.open_cells import OpenCells
-from vecsec_retrieval.readers import SearchOrder
-from vecsec_retrieval.rows import direction
-from vecsec_retrieval.tagging import to_stored
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.cells.open_cell import Life, OpenCell
+from vecsec_retrieval.cells.open_cells import OpenCells
+from vecsec_retrieval.model.rows import direction
+from vecsec_retrieval.search.memory_reader import HotReader
+from vecsec_retrieval.search.reader import SearchOrder
+from vecsec_retrieval.visibility.tagging import to_stored
 
 
 async def test_many_calls_open_a_cell_once(store: FakeCellStore, recorder: Recorder) -> None:
@@ -259,7 +259,7 @@ async def test_where_others_write_nothing_is_kept_in_memory() -> None:
 async def test_a_collection_that_another_program_removed_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     store = FakeCellStore(has_other_writers=True)
     seed(store, TENANT)
-    monkeypatch.setattr("vecsec_retrieval.open_cell._FRESH_SECONDS", -1.0)
+    monkeypatch.setattr("vecsec_retrieval.cells.open_cell._FRESH_SECONDS", -1.0)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         await collection_of(cell)
         assert cell is not None

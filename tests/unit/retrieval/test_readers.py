@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, up_to, world
 
-from vecsec_chassis.labels import Sensitivity
-from vecsec_retrieval.cells import RowCondition
-from vecsec_retrieval.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
-from vecsec_retrieval.label_catalogue import LabelCatalogue
-from vecsec_retrieval.open_cell import OpenCell
-from vecsec_retrieval.open_collection import OpenCollection
-from vecsec_retrieval.readers import LabelCount, SearchOrder
-from vecsec_retrieval.resting_cell import RestingCell
-from vecsec_retrieval.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector, direction
-from vecsec_retrieval.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
-from vecsec_retrieval.tagging import label_key, to_stored
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_retrieval.cells.open_cell import OpenCell
+from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector, direction
+from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.reader import LabelCount, SearchOrder
+from vecsec_retrieval.search.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
+from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 EVEN = direction(np.ones(DIMENSIONS, dtype=np.float32))
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
@@ -223,7 +223,7 @@ async def test_labels_of_other_writers_turn_up_within_a_second(monkeypatch: pyte
         # A row that is met says itself what its label is.
         answer = await mine.reader().search(SearchOrder(EVEN, 2), eyes(permit()))
         assert {each.document.document_id for each in answer.results} == {"public", "secret"}
-        monkeypatch.setattr("vecsec_retrieval.label_catalogue._FRESH_SECONDS", -1.0)
+        monkeypatch.setattr("vecsec_retrieval.search.label_catalogue._FRESH_SECONDS", -1.0)
         assert await mine.reader().count(eyes(permit())) == 2
         assert await mine.reader().metadata_keys(eyes(permit())) == {"x"}
 
@@ -281,7 +281,7 @@ async def test_entries_of_another_tenant_or_none_that_can_be_read_are_no_labels(
 async def test_where_most_of_very_many_labels_are_visible_rows_are_found_by_metadata(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.visible_rows._MOST_LABEL_KEYS", 20)
+    monkeypatch.setattr("vecsec_retrieval.visibility.visible_rows._MOST_LABEL_KEYS", 20)
     asked: list[RowCondition] = []
 
     class WatchedCell(FakeCell):

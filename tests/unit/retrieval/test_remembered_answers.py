@@ -10,15 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.retrieval.worlds import DIMENSIONS, document, grant, label, up_to
 
-from vecsec_chassis.access import Grant
-from vecsec_chassis.labels import Sensitivity
-from vecsec_retrieval.filters import Equals, MetadataFilter
-from vecsec_retrieval.hot_reader import REMEMBERED, STRATEGY, AnswerKey, HotReader, RememberedAnswer, RememberedAnswers
-from vecsec_retrieval.index import CollectionIndex
-from vecsec_retrieval.readers import SearchAnswer, SearchOrder
-from vecsec_retrieval.residuals import ResidualDecisions, Visibility
-from vecsec_retrieval.rows import Document, Vector, direction
+from vecsec_chassis.domain.access import Grant
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.filters import Equals, MetadataFilter
+from vecsec_retrieval.model.rows import Document, Vector, direction
+from vecsec_retrieval.search.memory_reader import (
+    REMEMBERED,
+    STRATEGY,
+    AnswerKey,
+    HotReader,
+    RememberedAnswer,
+    RememberedAnswers,
+)
+from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
 
 ALICE = grant(up_to(Sensitivity.INTERNAL))
 VALUES = (1, True, 1.0, "1")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from vecsec_chassis.errors import InvalidRequest
-from vecsec_retrieval.askers import Asker
-from vecsec_retrieval.embeddings import EmbeddingModels, RememberedEmbeddings
-from vecsec_retrieval.rows import Matrix, Vector
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_retrieval.model.cache_scope import Asker
+from vecsec_retrieval.model.embeddings import EmbeddingModels, RememberedEmbeddings
+from vecsec_retrieval.model.rows import Matrix, Vector
 
 ALICE = Asker("tenant_a", "tenant_a", "alice")
 
@@ -62,7 +62,7 @@ async def test_threat_10_what_one_caller_asked_is_no_sooner_answered_for_another
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecsec_retrieval.embeddings._REMEMBERED_BYTES", 2_000)
+    monkeypatch.setattr("vecsec_retrieval.model.embeddings._REMEMBERED_BYTES", 2_000)
     one, _, embeddings = models()
     for text in ("first", "second", "third", "fourth", "fourth", "first"):
         await embeddings.embed_query(ALICE, "one", text)

@@ -3,11 +3,11 @@
 import pytest
 from unit.retrieval.worlds import attribute, grant, label, permit, up_to
 
-from vecsec_chassis.access import Action
-from vecsec_chassis.errors import InvalidGrant
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_retrieval import residuals
-from vecsec_retrieval.residuals import ResidualDecisions
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import InvalidGrant
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_retrieval.visibility import residuals
+from vecsec_retrieval.visibility.residuals import ResidualDecisions
 
 
 def by_key(*labels: Label) -> dict[str, Label]:

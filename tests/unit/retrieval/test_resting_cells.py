@@ -10,12 +10,12 @@ from contract.fake_store import FakeCell, FakeCellStore
 from support.waiting import until
 from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, world
 
-from vecsec_chassis.errors import RetrievalUnavailable, StoreDamaged
-from vecsec_retrieval.hot_reader import STRATEGY
-from vecsec_retrieval.readers import SearchAnswer, SearchOrder
-from vecsec_retrieval.resting_cell import RestingCell
-from vecsec_retrieval.rows import CollectionInfo, direction
-from vecsec_retrieval.tagging import to_stored
+from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.model.rows import CollectionInfo, direction
+from vecsec_retrieval.search.memory_reader import STRATEGY
+from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.visibility.tagging import to_stored
 
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
 TENANTS = [f"tenant_{number}" for number in range(6)]
@@ -205,7 +205,7 @@ async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
 async def test_a_call_in_the_store_that_never_ends_does_not_hold_its_tenant_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.resting_cell._CLOSING_SECONDS", 0.05)
+    monkeypatch.setattr("vecsec_retrieval.cells.resting_cell._CLOSING_SECONDS", 0.05)
     begun, go = threading.Event(), threading.Event()
 
     def before(operation: str) -> None:

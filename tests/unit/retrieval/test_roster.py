@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.retrieval.worlds import document, label
 
-from vecsec_chassis.labels import Sensitivity
-from vecsec_retrieval.roster import Roster
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_retrieval.memory.id_index import Roster
 
 STEPS = st.lists(
     st.tuples(st.dictionaries(st.integers(0, 30), st.sampled_from(Sensitivity)), st.sets(st.integers(0, 30))),

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from vecsec_chassis.calls import Call, enter
-from vecsec_chassis.errors import DeadlineExceeded, RetrievalUnavailable
+from vecsec_chassis.domain.errors import DeadlineExceeded, RetrievalUnavailable
 from vecsec_retrieval import store_threads
 from vecsec_retrieval.store_threads import StoreThreads
 

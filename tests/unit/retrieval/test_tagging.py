@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.retrieval.worlds import document, label
 
-from vecsec_chassis.labels import Label, Sensitivity, canonical_attributes
-from vecsec_retrieval.rows import MetadataValue, StoredRow
-from vecsec_retrieval.tagging import LABEL_JSON_KEY, LABEL_KEY, TENANT_KEY, from_stored, to_stored
+from vecsec_chassis.domain.labels import Label, Sensitivity, canonical_attributes
+from vecsec_retrieval.model.rows import MetadataValue, StoredRow
+from vecsec_retrieval.visibility.tagging import LABEL_JSON_KEY, LABEL_KEY, TENANT_KEY, from_stored, to_stored
 
 TEXTS = st.text(min_size=1, max_size=8)
 ATTRIBUTES = st.dictionaries(

@@ -4,9 +4,9 @@ import pytest
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import filter_pb2, value_pb2
-from vecsec_chassis.errors import InvalidRequest
+from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_retrieval import wire
-from vecsec_retrieval.filters import AllOf
+from vecsec_retrieval.model.filters import AllOf
 
 ONE = filter_pb2.MetadataFilter(
     equals=filter_pb2.MetadataFilter.Equals(key="key", value=value_pb2.Value(boolean_value=True))

@@ -11,18 +11,18 @@ import numpy as np
 from contract.fake_store import FakeCellStore
 from opentelemetry.metrics import NoOpMeter
 
-from vecsec_chassis.access import Action, Grant
-from vecsec_chassis.labels import AttributeValue, Label, Sensitivity, canonical_attributes
-from vecsec_retrieval.cells import CellStore
-from vecsec_retrieval.memory_budget import MemoryBudget
+from vecsec_chassis.domain.access import Action, Grant
+from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_retrieval.cells.open_cell import OpenCell
+from vecsec_retrieval.cells.open_cells import OpenCells
+from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.memory.budget import MemoryBudget
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.open_cell import OpenCell
-from vecsec_retrieval.open_cells import OpenCells
-from vecsec_retrieval.open_collection import OpenCollection
-from vecsec_retrieval.residuals import ResidualDecisions, Visibility
-from vecsec_retrieval.rows import CollectionInfo, Document, Metadata, Vector
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
+from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.tagging import to_stored
+from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.visibility.tagging import to_stored
 
 TENANT = "tenant_a"
 DIMENSIONS = 6

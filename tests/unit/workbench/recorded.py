@@ -8,17 +8,17 @@ from pathlib import Path
 
 from opentelemetry.sdk.metrics import MeterProvider
 
-from vecsec_chassis.access import Action, Identity
-from vecsec_chassis.errors import AccessDenied
-from vecsec_chassis.labels import Label, Sensitivity
-from vecsec_policy.audit import Auditor, AuditRecord
-from vecsec_policy.audit_log import AuditLog, LogSettings
-from vecsec_policy.checking import RowChecker
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import AccessDenied
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.log import AuditLog, LogSettings
+from vecsec_policy.audit.records import Auditor, AuditRecord
+from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import Arrangement, PolicyInForce, load_snapshot
-from vecsec_policy.standing import EntryGate
-from vecsec_policy.violations import ViolationLedger
+from vecsec_policy.use_cases.check_documents import RowChecker
+from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.violations.ledger import ViolationLedger
 
 
 @dataclass

@@ -14,14 +14,14 @@ import typer
 from support.cli_command import Command
 from unit.workbench.recorded import Recorded
 
-from vecsec_cli import development_issuer
-from vecsec_cli.command_group import CommandGroup
-from vecsec_cli.flag_file import FlagSetting, read_setting, write_setting
-from vecsec_cli.state_directory import StateDirectory
+from vecsec_cli.local import development_issuer
+from vecsec_cli.local.flag_file import FlagSetting, read_setting, write_setting
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.command_group import CommandGroup
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_workbench import grant_revocation
-from vecsec_workbench.grant_revocation import revoke_grants
-from vecsec_workbench.panic import panic
+from vecsec_workbench.leak_response import grant_revocation
+from vecsec_workbench.leak_response.app import panic
+from vecsec_workbench.leak_response.grant_revocation import revoke_grants
 
 root = typer.Typer(cls=CommandGroup)
 root.callback()(lambda: None)

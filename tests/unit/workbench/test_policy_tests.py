@@ -9,8 +9,8 @@ from support import default_suite
 from support.cli_command import Command
 
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_workbench.case_files import read_suites
-from vecsec_workbench.case_runs import _batches
+from vecsec_workbench.policy.cases.files import read_suites
+from vecsec_workbench.policy.cases.runs import _batches
 
 CASE = """\
 cases:

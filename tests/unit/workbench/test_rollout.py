@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from support.cli_command import Command
 
-from vecsec_policy.rollout_file import Rollout, read_rollout
+from vecsec_policy.in_force.rollout import Rollout, read_rollout
+from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.snapshot import load_snapshot
 
 
 class Installation:

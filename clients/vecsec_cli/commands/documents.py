@@ -1,0 +1,124 @@
+"""`vecsec get`, `vecsec delete` and `vecsec collections`."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from vecsec_cli.gateway_session import GatewaySession, with_gateway
+from vecsec_cli.options import CollectionOption, TenantOption
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.json_shapes import attribute_fields, document_fields
+from vecsec_cli.terminal.text import plain, sensitivity_style
+from vecsec_client import Document
+
+IdsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of documents, at most 1,000.")]
+
+
+@with_gateway
+def get(
+    session: GatewaySession,
+    *,
+    ids: IdsArgument,
+    tenant: TenantOption,
+    collection: CollectionOption = "",
+    include_embeddings: Annotated[
+        bool, typer.Option("--include-embeddings", help="Also the vectors; for roles that may configure.")
+    ] = False,
+) -> None:
+    """Read documents by id. Ids that do not exist or may not be read are missing alike, and the exit code says so."""
+    answer = session.client.get_documents(
+        ids, tenant=tenant, collection=collection, include_embeddings=include_embeddings
+    )
+    found = {document.document_id for document in answer.documents}
+    missing = [each for each in dict.fromkeys(ids) if each not in found]
+    if session.json:
+        documents = [document_fields(document) for document in answer.documents]
+        output.print_json({"documents": documents, "missing": missing, "policy_version": answer.policy_version})
+    else:
+        for document in answer.documents:
+            _print_document(document)
+        if missing:
+            output.note(f"not found, or not readable with this token: {', '.join(missing)}")
+    if missing:
+        raise typer.Exit(ExitCode.SOME_FAILED if found else ExitCode.NOT_FOUND)
+
+
+@with_gateway
+def delete(
+    session: GatewaySession,
+    *,
+    ids: IdsArgument,
+    tenant: TenantOption,
+    collection: CollectionOption = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete documents by id. Ids that do not exist or may not be deleted are left out alike; the exit code says so."""
+    wanted = list(dict.fromkeys(ids))
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Delete {_counted(len(wanted))} of {tenant}?", abort=True, err=True)
+    deleted = session.client.delete_documents(wanted, tenant=tenant, collection=collection).deleted_count
+    if session.json:
+        output.print_json({"deleted_count": deleted, "requested_count": len(wanted)})
+    else:
+        output.say(f"deleted {deleted} of {_counted(len(wanted))}")
+    if deleted < len(wanted):
+        raise typer.Exit(ExitCode.SOME_FAILED if deleted else ExitCode.NOT_FOUND)
+
+
+@with_gateway
+def collections(session: GatewaySession, tenant: TenantOption) -> None:
+    """List a tenant's collections, with the number of documents that the caller may read."""
+    found = session.client.list_collections(tenant=tenant)
+    if session.json:
+        shapes = [
+            {
+                "collection_id": each.collection_id,
+                "document_count": each.document_count,
+                "embedding_model": each.embedding_model,
+                "dimensions": each.dimensions,
+                "metric": each.metric.value,
+            }
+            for each in found
+        ]
+        output.print_json({"collections": shapes})
+        return
+    table = Table("collection", header_style="bold")
+    table.add_column("documents you may read", justify="right")
+    table.add_column("embedding model")
+    table.add_column("dimensions", justify="right")
+    for each in found:
+        table.add_row(
+            plain(each.collection_id), f"{each.document_count:,}", plain(each.embedding_model), str(each.dimensions)
+        )
+    if found:
+        output.console().print(table)
+    else:
+        output.say(f"no collection of {tenant} holds anything that you may read")
+
+
+def _print_document(document: Document) -> None:
+    name, style = sensitivity_style(document.sensitivity)
+    output.say(plain(document.document_id, "bold") + plain("  ") + plain(name, style))
+    for title, values in (
+        ("topics", ", ".join(document.topics)),
+        ("attributes", _pairs(attribute_fields(document.attributes))),
+        ("metadata", _pairs(document.metadata)),
+    ):
+        if values:
+            output.say(plain(f"{title}: ", "dim") + plain(values))
+    output.say(document.text)
+    if document.embedding:
+        output.say(plain(f"embedding: {len(document.embedding)} numbers; --json prints them", "dim"))
+    output.say()
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
+
+
+def _counted(number: int) -> str:
+    return "1 document" if number == 1 else f"{number} documents"

@@ -1,0 +1,92 @@
+"""`vecsec explain`: may the caller touch a row with this label, and why."""
+
+from typing import Annotated
+
+import typer
+
+from vecsec_cli.gateway_session import GatewaySession, with_gateway
+from vecsec_cli.options import TenantOption, key_value_pairs, split_words
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.text import plain
+from vecsec_client import Action, AttributeValue, Explanation, Sensitivity
+
+
+@with_gateway
+def explain(
+    session: GatewaySession,
+    *,
+    tenant: TenantOption,
+    sensitivity: Annotated[Sensitivity, typer.Option(case_sensitive=False, help="The row's sensitivity.")],
+    topics: Annotated[list[str], typer.Option(help="The row's topics, with commas between them.")],
+    action: Annotated[Action, typer.Option(help="What would be done with the row.")] = Action.READ,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="A further attribute of the row's label, as key=value; may be repeated.")
+    ] = None,
+) -> None:
+    """Say whether the caller may touch a row with this label and, to those who may configure, which rules decide it.
+
+    The exit code says whether the question was answered, not whether the answer is yes.
+    """
+    attributes: dict[str, AttributeValue] = dict(key_value_pairs(attribute or (), "--attribute"))
+    explanation = session.client.explain_access(
+        tenant=tenant,
+        action=action,
+        sensitivity=sensitivity.value,
+        topics=split_words(topics),
+        attributes=attributes,
+    )
+    if session.json:
+        output.print_json(explanation_fields(explanation))
+    else:
+        print_explanation(explanation)
+
+
+def explanation_fields(explanation: Explanation) -> dict[str, object]:
+    return {
+        "allowed": explanation.allowed,
+        "incident_id": explanation.incident_id,
+        "policy_version": explanation.policy_version,
+        "determining_rules": [
+            {"rule_id": rule.rule_id, "description": rule.description, "text": rule.text}
+            for rule in explanation.determining_rules
+        ],
+        "deciding_values": {each.attribute: each.value for each in explanation.deciding_values},
+        "remedies": [
+            [{"attribute": each.attribute, "before": each.before, "after": each.after} for each in remedy]
+            for remedy in explanation.remedies
+        ],
+        "tried_changes": explanation.tried_changes,
+    }
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """Show an explanation to people."""
+    output.say(plain("allowed", "bold green") if explanation.allowed else plain("withheld", "bold red"))
+    for rule in explanation.determining_rules:
+        output.say()
+        output.say(plain(rule.rule_id, "bold") + plain(f"  {rule.description}"))
+        output.say(plain(rule.text, "dim"))
+    if explanation.deciding_values or explanation.determining_rules:
+        output.say()
+        if not explanation.determining_rules:
+            output.say("no rule allows it; those that could look at:")
+        for value in explanation.deciding_values:
+            output.say(plain(f"{value.attribute} = ", "dim") + plain(value.value))
+        _print_remedies(explanation)
+    else:
+        output.say(plain("which rules decide is told to roles that may configure"))
+    incident = f"incident {explanation.incident_id}, " if explanation.incident_id else ""
+    output.say(plain(f"{incident}policy {explanation.policy_version[:12]}", "dim"))
+
+
+def _print_remedies(explanation: Explanation) -> None:
+    if explanation.allowed:
+        return
+    output.say()
+    if not explanation.remedies:
+        output.say(f"neither one change nor two together would allow it; {explanation.tried_changes:,} were tried")
+        return
+    output.say(plain("it would be allowed with", "bold"))
+    for remedy in explanation.remedies:
+        changes = (f"{each.attribute}: {each.before} → {each.after}" for each in remedy)
+        output.say(plain("  " + "  and  ".join(changes)))

@@ -1,0 +1,160 @@
+"""`vecsec violations`: how often rules were broken, by whom, and as it happens."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from vecsec_cli.gateway_session import GatewaySession, with_gateway
+from vecsec_cli.options import TenantOption, split_words
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.text import plain
+from vecsec_cli.terminal.time_options import SinceOption, UntilOption, moment
+from vecsec_client import Unavailable, VecSecClient, Violation, ViolationCounts
+
+_FOLLOWED_PAGE = 500
+
+
+@with_gateway
+def violations(
+    session: GatewaySession,
+    *,
+    tenant: TenantOption,
+    violation_type: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only this kind of violation, such as topic_violation; may be repeated."),
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[
+        int, typer.Option("--list", min=0, max=1000, metavar="N", help="List the newest N violations too.")
+    ] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Print violations as they happen, from --since on, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.1, help="With --follow: seconds between two looks.")
+    ] = 2.0,
+) -> None:
+    """Count violations and refused calls of a tenant's callers, list them or follow them; for callers who may
+    configure the tenant.
+
+    What is known comes from the audit log of the policy service, so it survives restarts. Rows that a plan simply left
+    out are neither: they were filtered.
+    """
+    types = split_words(violation_type or [])
+    start, end = moment(since, "--since"), moment(until, "--until")
+    if follow:
+        if until is not None:
+            raise CommandFailure("--follow and --until contradict each other")
+        for violation in _followed(session.client, tenant, types, start or datetime.now(UTC), interval):
+            _print_followed(violation, as_json=session.json)
+        return
+    counts = session.client.count_violations(tenant=tenant, types=types, start=start, end=end)
+    listed: tuple[Violation, ...] = ()
+    if limit:
+        page = session.client.list_violations(
+            tenant=tenant, types=types, start=start, end=end, page_size=limit, newest_first=True
+        )
+        listed = page.violations
+    if session.json:
+        output.print_json(_document(tenant, counts) | ({"newest": [_fields(each) for each in listed]} if limit else {}))
+        return
+    _print_counts(counts)
+    if limit:
+        _print_list(listed)
+
+
+def _followed(
+    client: VecSecClient, tenant: str, types: list[str], start: datetime, interval: float
+) -> Iterator[Violation]:
+    token = ""
+    is_away = False
+    while True:
+        try:
+            page = client.list_violations(
+                tenant=tenant, types=types, start=start, page_size=_FOLLOWED_PAGE, page_token=token
+            )
+        except Unavailable as error:
+            if not is_away:
+                output.note(f"{error.message}; still following")
+            is_away = True
+            time.sleep(interval)
+            continue
+        is_away = False
+        yield from page.violations
+        token = page.next_page_token
+        if not page.has_more:
+            time.sleep(interval)
+
+
+def _print_followed(violation: Violation, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(_fields(violation)))  # a document a line, for there is no end
+        return
+    output.say(
+        plain(f"{violation.time:%Y-%m-%d %H:%M:%S}  ", "dim")
+        + plain(f"{violation.violation_type} x{violation.count}", "bold red")
+        + plain(f"  {violation.subject} ({violation.role})  {_wish(violation)}  ")
+        + plain(f"incident {violation.incident_id}", "dim")
+    )
+
+
+def _document(tenant: str, counts: ViolationCounts) -> dict[str, object]:
+    return {
+        "tenant_id": tenant,
+        "violations": dict(counts.counts),
+        "denied_count": counts.denied_count,
+        "since": counts.since.isoformat(),
+        "replica_id": counts.replica_id,
+    }
+
+
+def _fields(violation: Violation) -> dict[str, object]:
+    return {
+        "violation_type": violation.violation_type,
+        "count": violation.count,
+        "time": violation.time.isoformat(),
+        "incident_id": violation.incident_id,
+        "request_id": violation.request_id,
+        "subject": violation.subject,
+        "role": violation.role,
+        "requested_tenant_id": violation.requested_tenant_id,
+        "action": None if violation.action is None else violation.action.value,
+        "policy_version": violation.policy_version,
+    }
+
+
+def _print_counts(counts: ViolationCounts) -> None:
+    table = Table("violation", header_style="bold")
+    table.add_column("count", justify="right")
+    for name, count in counts.counts.items():
+        table.add_row(plain(name, "bold red" if count else ""), f"{count:,}")
+    table.add_section()
+    table.add_row("calls refused", f"{counts.denied_count:,}")
+    output.console().print(table)
+    output.say(plain(f"the audit log of {counts.replica_id} begins at {counts.since:%Y-%m-%d %H:%M:%S} UTC", "dim"))
+
+
+def _print_list(listed: tuple[Violation, ...]) -> None:
+    table = Table("time (UTC)", "violation", "caller", "role", "wanted", header_style="bold")
+    table.add_column("incident", overflow="fold")  # whole, whatever the width: it is what one searches by
+    for each in listed:
+        table.add_row(
+            f"{each.time:%Y-%m-%d %H:%M:%S}",
+            plain(f"{each.violation_type} x{each.count}"),
+            plain(each.subject),
+            plain(each.role),
+            plain(_wish(each)),
+            plain(each.incident_id),
+        )
+    output.console().print(table)
+
+
+def _wish(violation: Violation) -> str:
+    return f"{violation.action or 'something'} in {violation.requested_tenant_id}"

@@ -1,0 +1,47 @@
+"""Fills a state directory at the first start: keys, rules, flag file, folders."""
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from vecsec_cli.local import development_issuer, state_files
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.failures import INSTALL_SERVICES, CommandFailure
+
+_EMPTY_FLAGS = {"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": {}}
+"""No rule: the environment's USE_REAL_VECTOR_RETRIEVAL counts until the operator writes one (`vecsec flag set`)."""
+
+
+def prepare(state: StateDirectory, settings: Mapping[str, str]) -> None:
+    """Make what is missing; what is there stays as it is.
+
+    Raises:
+        CommandFailure: if a file cannot be written.
+    """
+    try:
+        development_issuer.ensure(state)
+        for folder in (state.chroma, state.audit_file.parent, state.logs, state.imports):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        if not settings.get("VECSEC_POLICY_DIR") and not state.policy.exists():
+            _copy_whole(packaged_policy(), state.policy)
+        state_files.create(state.flags_file, f"{json.dumps(_EMPTY_FLAGS, indent=2)}\n".encode())
+    except OSError as error:
+        raise CommandFailure(f"cannot write {error.filename or state.root}: {error.strerror}") from error
+
+
+def packaged_policy() -> Path:
+    """The rules that come with the policy service, found without importing it."""
+    specification = importlib.util.find_spec("vecsec_policy")
+    if specification is None or not specification.submodule_search_locations:
+        raise CommandFailure("the policy service is not installed", hint=INSTALL_SERVICES)
+    return Path(specification.submodule_search_locations[0]) / "default_policy"
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copy a folder so that it is there as a whole or not at all."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("__pycache__"))
+    partial.rename(target)

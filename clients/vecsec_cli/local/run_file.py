@@ -1,0 +1,49 @@
+"""`run.json`: what a running `vecsec up` tells the other commands."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vecsec_cli.local import state_files
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProcess:
+    """One service process."""
+
+    pid: int
+    address: str
+    """Where it answers gRPC, as `host:port`."""
+    metrics_url: str
+    """Where it answers Prometheus."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """The processes of a running `vecsec up`."""
+
+    pid: int
+    services: dict[str, RunningProcess]
+    """By short name: gateway, retrieval, policy."""
+
+    @property
+    def gateway_address(self) -> str:
+        """Where callers connect."""
+        return self.services["gateway"].address
+
+    def write(self, path: Path) -> None:
+        """Replace the file at once, so that nobody reads half of it."""
+        state_files.replace(path, f"{json.dumps(asdict(self), indent=2)}\n".encode())
+
+
+def read_run_file(path: Path) -> RunFile | None:
+    """The running `vecsec up`, or None if there is none: no file, not readable as one, or its process is gone."""
+    try:
+        values = json.loads(path.read_text())
+        services = {name: RunningProcess(**service) for name, service in values["services"].items()}
+        run = RunFile(pid=values["pid"], services=services)
+        os.kill(run.pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return run if "gateway" in run.services else None

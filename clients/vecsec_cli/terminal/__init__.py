@@ -1,0 +1,1 @@
+"""How commands speak with a person or a script: tables, JSON, errors, exit codes, words for time."""

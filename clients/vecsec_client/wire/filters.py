@@ -1,0 +1,54 @@
+"""Metadata filters as protobuf."""
+
+from vecsec.type.v1 import filter_pb2
+from vecsec_client.errors import InvalidArgument
+from vecsec_client.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_client.several import several
+from vecsec_client.wire.values import naming, value_to_proto
+
+_MAX_DEPTH = 32
+"""Well beyond what the services take (8): it only keeps a runaway nesting from exhausting the stack here."""
+
+
+def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int = 1) -> filter_pb2.MetadataFilter:
+    """A condition as protobuf; `field` is its path in the request.
+
+    Raises:
+        InvalidArgument: naming the field that cannot be sent.
+    """
+    if depth > _MAX_DEPTH:
+        raise InvalidArgument.of("filter", f"nested deeper than {_MAX_DEPTH} levels")
+    with naming(field):
+        match condition:
+            case Equals(key, value):
+                equals = filter_pb2.MetadataFilter.Equals(key=key, value=value_to_proto(value))
+                return filter_pb2.MetadataFilter(equals=equals)
+            case In(key, values):
+                members = [value_to_proto(value) for value in several(values)]
+                # `in` is a keyword of Python, so the field is set by its name.
+                message = filter_pb2.MetadataFilter()
+                getattr(message, "in").CopyFrom(filter_pb2.MetadataFilter.In(key=key, values=members))
+                return message
+            case Range():
+                return filter_pb2.MetadataFilter(range=_range(condition))
+            case AllOf(filters):
+                parts = _parts(filters, f"{field}.all_of", depth)
+                return filter_pb2.MetadataFilter(all_of=filter_pb2.MetadataFilter.AllOf(filters=parts))
+            case AnyOf(filters):
+                parts = _parts(filters, f"{field}.any_of", depth)
+                return filter_pb2.MetadataFilter(any_of=filter_pb2.MetadataFilter.AnyOf(filters=parts))
+    raise InvalidArgument.of(field, f"not a filter: {type(condition).__name__}; build one with vecsec_client.filters")
+
+
+def _range(condition: Range) -> filter_pb2.MetadataFilter.Range:
+    return filter_pb2.MetadataFilter.Range(
+        key=condition.key,
+        at_least=condition.at_least,
+        more_than=condition.more_than,
+        at_most=condition.at_most,
+        less_than=condition.less_than,
+    )
+
+
+def _parts(filters: tuple[MetadataFilter, ...], field: str, depth: int) -> list[filter_pb2.MetadataFilter]:
+    return [filter_to_proto(part, f"{field}.filters[{position}]", depth + 1) for position, part in enumerate(filters)]

@@ -1,0 +1,1 @@
+"""`vecsec audit`: searches, counts and verifies the policy service's log."""

@@ -1,0 +1,92 @@
+"""`vecsec audit search`: find records by who, what and when."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from vecsec_cli.options import JsonOption, StateDirectoryOption
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.text import plain
+from vecsec_cli.terminal.time_options import SinceOption, UntilOption, moment
+from vecsec_workbench.audit.records import FileOption, LoggedRecord, RecordFilter, audit_log, records
+
+
+def search(
+    *,
+    file: FileOption = None,
+    state_dir: StateDirectoryOption = None,
+    tenant: Annotated[str | None, typer.Option(help="The tenant that was asked for, or the caller's.")] = None,
+    caller: Annotated[str | None, typer.Option(help="The subject of the caller's token.")] = None,
+    incident: Annotated[str | None, typer.Option(help="An incident id, as callers quote it.")] = None,
+    request: Annotated[str | None, typer.Option(help="A request id, as logs and answers have it.")] = None,
+    violation_type: Annotated[
+        str | None, typer.Option("--type", help="A kind of violation, such as topic_violation.")
+    ] = None,
+    call: Annotated[str | None, typer.Option(help="What was asked: plan, check, explain, count, list, …")] = None,
+    outcome: Annotated[str | None, typer.Option(help="What was answered: allowed, denied, unknown_tenant.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    json: JsonOption = False,
+) -> None:
+    """Find records; they are shown the oldest first."""
+    wanted = RecordFilter(
+        tenant=tenant,
+        caller=caller,
+        incident=incident,
+        request=request,
+        violation_type=violation_type,
+        call=call,
+        outcome=outcome,
+        since=moment(since, "--since"),
+        until=moment(until, "--until"),
+    )
+    newest: deque[LoggedRecord] = deque(maxlen=limit)
+    match_count = 0
+    for record in records(audit_log(file, state_dir), wanted):
+        newest.append(record)
+        match_count += 1
+    if json:
+        output.print_json(
+            {
+                "match_count": match_count,
+                "records": [{"file": str(record.file), "line": record.line, **record.fields} for record in newest],
+            }
+        )
+        return
+    _print(newest)
+    shown = f", the newest {limit:,} are shown" if match_count > limit else ""
+    output.say(plain(f"{match_count:,} records match{shown}", "dim"))
+
+
+def _print(found: Iterable[LoggedRecord]) -> None:
+    table = Table("time (UTC)", "record", "call", "outcome", "caller", "tenant", header_style="bold")
+    for heading in ("rows", "violations"):
+        table.add_column(heading)
+    table.add_column("incident", overflow="fold")  # whole, whatever the width: it is what one searches by
+    for record in found:
+        fields = record.fields
+        table.add_row(
+            f"{record.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            plain(str(fields.get("sequence", ""))),
+            plain(str(fields.get("call") or fields.get("kind", ""))),
+            plain(str(fields.get("outcome", ""))),
+            plain(f"{fields['subject']} ({fields.get('role')})" if "subject" in fields else ""),
+            plain(str(fields.get("tenant_id", ""))),
+            plain(f"{fields['allowed_count']} of {_row_count(fields)}" if "withheld_count" in fields else ""),
+            plain(_violations(fields.get("violations"))),
+            plain(str(fields.get("incident_id", ""))),
+        )
+    output.console().print(table)
+
+
+def _row_count(fields: Mapping[str, Any]) -> int:
+    return int(fields["allowed_count"]) + int(fields["withheld_count"])
+
+
+def _violations(counts: object) -> str:
+    return ", ".join(f"{name} x{count}" for name, count in counts.items()) if isinstance(counts, dict) else ""

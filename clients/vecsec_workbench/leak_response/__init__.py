@@ -1,0 +1,1 @@
+"""`vecsec panic`: stops real answers, withdraws grants, proves both and collects evidence."""

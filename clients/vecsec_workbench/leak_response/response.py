@@ -1,0 +1,185 @@
+"""What is done about a suspected leak, step by step."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_client import VecSecError
+from vecsec_workbench.leak_response.evidence import EvidenceFolder, Scope, about, collect
+from vecsec_workbench.leak_response.grant_probe import GrantProbe, Standing, open_probe
+from vecsec_workbench.leak_response.grant_revocation import public_members, revoke_grants
+from vecsec_workbench.leak_response.kill_switch import KillSwitch
+from vecsec_workbench.leak_response.places import Places
+from vecsec_workbench.leak_response.steps import Step
+
+_PROOF_SECONDS = 10.0
+_POLL_SECONDS = 0.2
+
+
+@dataclass
+class LeakResponse:
+    """One response: its steps, and what they learn for one another."""
+
+    places: Places
+    tenants: Sequence[str]
+    """Whose real answers are stopped; empty for all."""
+    tried_tenants: Sequence[str]
+    """In which the outcome is tried."""
+    scope: Scope
+    folder: Path
+    """Where the evidence goes."""
+    token: str
+    told: list[dict[str, object]] = field(default_factory=list)
+    """What became of the steps so far."""
+    _before: dict[str, bytes] = field(default_factory=dict)
+    _probe: GrantProbe | None = None
+    _old_grant: str = ""
+
+    @classmethod
+    def prepare(
+        cls,
+        places: Places,
+        tenants: Sequence[str],
+        known: frozenset[str],
+        *,
+        since: datetime | None,
+        folder: Path | None,
+        token: str,
+    ) -> "LeakResponse":
+        """Nothing is done yet."""
+        now = datetime.now(UTC)
+        whom = "all" if not tenants else tenants[0] if len(tenants) == 1 else f"{len(tenants)}-tenants"
+        default = places.state.root / "evidence" / f"{now:%Y%m%dT%H%M%SZ}-{whom}"
+        tried = tenants or sorted(known)[:1]
+        return cls(places, tenants, tried, Scope(tenants, since), folder or default, token)
+
+    def steps(self, stack: ExitStack) -> tuple[Step, ...]:
+        """In their order: first what stops the leak. `stack` closes what they open."""
+        places, whom = self.places, ", ".join(self.tenants) or "everybody"
+        return (
+            Step(
+                "stop real answers",
+                f"switch real retrieval off for {whom} in {places.flags}",
+                self._stop,
+            ),
+            Step(
+                "revoke grants",
+                f"sign with a new key in {places.grant_key}, and take all other public keys out of {places.grant_jwks}",
+                lambda: self._revoke(stack),
+            ),
+            Step(
+                "prove it",
+                f"as a direct caller in {', '.join(self.tried_tenants) or 'some tenant'}: no real row, "
+                "grants from before refused, fresh ones accepted",
+                self._prove,
+            ),
+            Step(
+                "collect evidence",
+                f"into {self.folder}: records of {whom} from {places.audit}, its verification, {places.policy}, "
+                "the flag, public keys, versions",
+                self._collect,
+            ),
+        )
+
+    def following(self) -> Sequence[str]:
+        """What people do next."""
+        one = self.tenants[0] if self.tenants else "TENANT"
+        back = [f"vecsec panic --release --tenant {one}"]
+        if not self.tenants:
+            back += ["vecsec panic --release --share 0.1", "vecsec panic --release --all"]
+        return (
+            f"Copy {self.folder} and the services' logs to another machine, and note the hash of its manifest.",
+            "Compare the audit log with a head from those logs: vecsec audit verify --expect-head HASH",
+            "Tokens stay valid. If callers' tokens may have leaked, have their issuer withdraw its key.",
+            "Give the new grant key to other replicas of the policy service, if there are any.",
+            f"When the cause is found and repaired: {', then '.join(back)}",
+        )
+
+    def _stop(self) -> str:
+        for name, path in (
+            ("flags.before.json", self.places.flags),
+            ("grant-keys.before", Path(self.places.grant_jwks)),
+        ):
+            if path.is_file():
+                self._before[name] = path.read_bytes()
+        return KillSwitch(self.places.flags, self.places.marker).throw(self.tenants)
+
+    def _revoke(self, stack: ExitStack) -> str:
+        complaint = ""
+        try:
+            self._probe = stack.enter_context(open_probe(self.places, self.token))
+            self._old_grant = self._probe.grant(self._tried_tenant())
+        except CommandFailure as failure:
+            complaint = failure.message
+        except VecSecError as error:
+            complaint = f"{error.code.name} {error.reason}"
+        probe = self._probe
+
+        signs_with = partial(probe.signing_key, self._tried_tenant()) if probe is not None and self._old_grant else None
+        done = revoke_grants(self.places.grant_key, self.places.grant_jwks, signs_with)
+        told = f"{len(done.withdrawn)} keys withdrawn; {done.key_id} signs"
+        if done.is_adopted:
+            return told
+        raise CommandFailure(
+            f"{told}, but no grant by it was seen{f' ({complaint})' if complaint else ''}",
+            hint="see whether the policy service runs and takes it; under systemd: systemctl restart vecsec-policy",
+        )
+
+    def _prove(self) -> str:
+        probe = self._probe
+        if probe is None:
+            raise CommandFailure("nobody could be asked: see the step before")
+        for tenant in self.tried_tenants:
+            _until(partial(probe.is_off, tenant), f"real rows of {tenant} still leave retrieval")
+        if self._old_grant:
+            _until(
+                lambda: probe.standing(self._old_grant) is Standing.REFUSED,
+                "retrieval was not seen to refuse a grant from before",
+            )
+        _until(
+            lambda: probe.standing(probe.grant(self._tried_tenant())) is Standing.ACCEPTED,
+            "retrieval was not seen to accept a fresh grant",
+        )
+        old = "a grant from before is refused" if self._old_grant else "there was no grant from before to try"
+        return f"no real row of {', '.join(self.tried_tenants)} for a direct caller; {old}; a fresh one is accepted"
+
+    def _collect(self) -> str:
+        folder = EvidenceFolder(self.folder)
+        for name, content in self._before.items():
+            if name.startswith("grant-keys"):
+                folder.add_json(f"{name}.json", public_members(content))
+            else:
+                folder.add(name, content)
+        if self.places.flags.is_file():
+            folder.add("flags.after.json", self.places.flags.read_bytes())
+        count, lacking = collect(folder, self.places, self.scope)
+        folder.add_json("steps.json", self.told)
+        digest = folder.finish(**about(self.scope), lacking=list(lacking))
+        told = f"{count:,} records and more in {self.folder}; its manifest has SHA-256 {digest}"
+        if lacking:
+            raise CommandFailure(f"{told}; lacking: {'; '.join(lacking)}", hint="collect by hand what is lacking")
+        return told
+
+    def _tried_tenant(self) -> str:
+        if not self.tried_tenants:
+            raise CommandFailure("the policy lists no tenant to try it in")
+        return self.tried_tenants[0]
+
+
+def _until(is_so: Callable[[], bool], complaint: str) -> None:
+    """Wait for something that takes effect within a second or so.
+
+    Raises:
+        CommandFailure: with the complaint, if it does not.
+        VecSecError: if it cannot be found out.
+    """
+    deadline = time.monotonic() + _PROOF_SECONDS
+    while not is_so():
+        if time.monotonic() >= deadline:
+            raise CommandFailure(complaint, hint="stop the retrieval service until this is understood")
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,94 @@
+"""The steps of a leak response: each is tried, whatever became of those before it, and told with its time."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from rich.table import Table
+
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.text import plain
+from vecsec_client import VecSecError
+
+
+class Outcome(StrEnum):
+    """What became of a step."""
+
+    DONE = "done"
+    FAILED = "FAILED"
+    PLANNED = "would"
+    """In a dry run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something to do."""
+
+    name: str
+    intent: str
+    """What it would do, for a dry run."""
+    act: Callable[[], str]
+    """Does it and says what it did. Raises CommandFailure, VecSecError or OSError if it could not."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What became of a step, and when."""
+
+    name: str
+    outcome: Outcome
+    started: datetime
+    seconds: float
+    detail: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """As a document."""
+        return {
+            "step": self.name,
+            "outcome": self.outcome.name,
+            "started": self.started.isoformat(timespec="milliseconds"),
+            "seconds": round(self.seconds, 3),
+            "detail": self.detail,
+            "remedy": self.remedy,
+        }
+
+
+def take(step: Step, *, dry_run: bool) -> StepReport:
+    """Do a step; its failure is part of the report."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    if dry_run:
+        return StepReport(step.name, Outcome.PLANNED, started, 0.0, step.intent)
+    outcome, detail, remedy = Outcome.FAILED, "", ""
+    try:
+        outcome, detail = Outcome.DONE, step.act()
+    except CommandFailure as failure:
+        outcome, detail, remedy = Outcome.FAILED, failure.message, failure.hint
+    except VecSecError as error:
+        outcome, detail = Outcome.FAILED, f"{error.code.name} {error.reason}: {error.message}"
+    except OSError as error:
+        outcome, detail = Outcome.FAILED, str(error)
+    return StepReport(step.name, outcome, started, time.monotonic() - clock, detail, remedy)
+
+
+def print_steps(reports: Sequence[StepReport], following: Sequence[str]) -> None:
+    """A table of what was done, and what to do next."""
+    table = Table("", "step", "at (UTC)", "took", box=None, header_style="bold", pad_edge=False)
+    table.add_column("what", overflow="fold")
+    for each in reports:
+        style = "bold red" if each.outcome is Outcome.FAILED else "green"
+        what = f"{each.detail}\n{each.remedy}" if each.remedy else each.detail
+        table.add_row(
+            plain(each.outcome.value, style),
+            plain(each.name),
+            plain(f"{each.started:%H:%M:%S}"),
+            plain(f"{each.seconds:.1f} s"),
+            plain(what),
+        )
+    output.console().print(table)
+    output.say()
+    for number, text in enumerate(following, start=1):
+        output.say(f"{number}. {text}")

@@ -1,0 +1,1 @@
+"""`vecsec policy`: checks, tests, compares, explains and rolls out a policy folder."""

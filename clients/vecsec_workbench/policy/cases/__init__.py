@@ -1,0 +1,1 @@
+"""`vecsec policy test`: cases read from YAML, run against a policy, told."""

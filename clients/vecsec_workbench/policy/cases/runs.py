@@ -1,0 +1,147 @@
+"""Decides the cases of policy tests and compares with what was expected."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from google.protobuf import json_format
+
+from vecsec.policy.v1 import policy_test_suite_pb2 as pb
+from vecsec_chassis.domain.access import Action, Identity, ViolationType
+from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
+from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
+from vecsec_policy.in_force.snapshot import PolicySnapshot
+from vecsec_policy.in_force.utc_day import start_of
+from vecsec_workbench.policy.cases.files import SourcedCase
+from vecsec_workbench.policy.decisions import in_words
+
+_UNTAGGED = "NONE"
+_NOT_COUNTED = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One combination of a case."""
+
+    identity: Identity
+    tenant_id: str
+    action: Action
+    label: Label | None
+    """None where it is about entering the tenant."""
+
+    def __str__(self) -> str:
+        who = self.identity
+        row = "" if self.label is None else f" a row labelled {in_words(self.label)}"
+        claim = f"{who.role} {who.subject} of {who.tenant_id}, cleared for {who.clearance.name}"
+        return f"{claim}: {self.action}{row} in {self.tenant_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the policy said otherwise than expected about one combination."""
+
+    asked: Asked
+    expected: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """How a case went."""
+
+    sourced: SourcedCase
+    combinations: int
+    differences: Sequence[Difference]
+    refusal: str = ""
+    """Why the case could not be decided at all; empty if it could."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as expected."""
+        return not self.differences and not self.refusal
+
+
+def run_case(policy: PolicySnapshot, sourced: SourcedCase) -> CaseResult:
+    """Decide every combination of a case."""
+    case, count = sourced.case, 0
+    differences: list[Difference] = []
+    try:
+        now = start_of(case.day) if case.day else time.time()
+        for batch in _batches(case):
+            for asked, verdict in zip(batch, _verdicts(policy, batch, now), strict=True):
+                count += 1
+                if not _is_expected(case.expect, verdict):
+                    differences.append(Difference(asked, _expected(case.expect), _actual(policy, verdict)))
+    except (AccessDenied, UnknownTenant, ValueError) as error:
+        return CaseResult(sourced, count, (), refusal=str(error))
+    return CaseResult(sourced, count, differences)
+
+
+def _batches(case: pb.PolicyTestCase) -> Iterator[list[Asked]]:
+    """The combinations, those of the same caller, tenant and action together."""
+    callers = case.callers
+    for home, role, clearance, tenant_id, action in itertools.product(
+        callers.tenants, callers.roles, callers.clearances, case.tenants, case.actions
+    ):
+        subject = callers.subject or "somebody"
+        identity = Identity(subject, home, role, Sensitivity[clearance], "", 0.0)
+        labels: list[Label | None] = list(_labels(case.rows, tenant_id)) if case.HasField("rows") else [None]
+        yield [Asked(identity, tenant_id, Action(action), label) for label in labels]
+
+
+def _labels(rows: pb.PolicyTestRows, tenant_id: str) -> Iterator[Label]:
+    attributes = canonical_attributes(
+        {name: _attribute(name, value) for name, value in json_format.MessageToDict(rows.attributes).items()}
+    )
+    for home, sensitivity, topics in itertools.product(rows.tenants or [tenant_id], rows.sensitivities, rows.topics):
+        level = None if sensitivity == _UNTAGGED else Sensitivity[sensitivity]
+        yield Label(home, level, frozenset(topics.split()), attributes)
+
+
+def _attribute(name: str, value: object) -> AttributeValue:
+    """A value as JSON has it, where all numbers are fractions."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list) and all(isinstance(member, str) for member in value):
+        return frozenset(value)
+    if isinstance(value, str | bool):
+        return value
+    raise ValueError(f"attribute {name!r} must be a text, a whole number, a truth value or a list of texts")
+
+
+def _verdicts(policy: PolicySnapshot, batch: Sequence[Asked], now: float) -> Sequence[Verdict]:
+    first = batch[0]
+    standing = decide_entry(policy, first.identity, first.tenant_id, first.action, now=now)
+    if first.label is None:
+        return [standing.entry]
+    return decide_rows(standing, [asked.label for asked in batch if asked.label is not None])
+
+
+def _is_expected(expect: pb.PolicyTestExpectation, verdict: Verdict) -> bool:
+    counted = verdict.violation.value if verdict.violation is not None else _NOT_COUNTED
+    return (
+        verdict.allowed == (expect.decision == "ALLOW")
+        and (not expect.rules or set(expect.rules) == set(verdict.rule_ids))
+        and (not expect.no_rule or not verdict.rule_ids)
+        and (not expect.violation or expect.violation == counted)
+    )
+
+
+def _expected(expect: pb.PolicyTestExpectation) -> str:
+    parts = [expect.decision]
+    if expect.rules or expect.no_rule:
+        parts.append(f"by {', '.join(sorted(expect.rules))}" if expect.rules else "because no rule permits it")
+    if expect.violation:
+        parts.append(f"counting {expect.violation}")
+    return " ".join(parts)
+
+
+def _actual(policy: PolicySnapshot, verdict: Verdict) -> str:
+    rules = policy.engine.rules
+    placed = [f"{name} ({rules[name].source})" if name in rules else name for name in verdict.rule_ids]
+    counted: ViolationType | str = verdict.violation or _NOT_COUNTED
+    decided = f"by {', '.join(placed)}" if placed else "because no rule permits it"
+    return f"{'ALLOW' if verdict.allowed else 'WITHHOLD'} {decided} counting {counted}"

@@ -1,0 +1,116 @@
+"""`vecsec policy check`: everything wrong with a policy folder, and what is legal but hardly ever meant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecsec_chassis.domain.access import Action
+from vecsec_cli.options import JsonOption
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.text import plain
+from vecsec_policy.folder.files import Problems
+from vecsec_policy.in_force.snapshot import survey_policy
+from vecsec_workbench.policy.folder import PACKAGED
+from vecsec_workbench.policy.lint import Finding, Severity, count, lint
+
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the check found."""
+
+    findings: Sequence[Finding]
+    version: str = ""
+    """The policy's content hash; empty if it could not be read."""
+    decisions: int = 0
+    """How many decisions the warnings stand on; 0 if the policy could not decide any."""
+    is_complete: bool = False
+    crossing: Mapping[str, Sequence[Action]] = field(default_factory=dict)
+    """What each role may do in tenants that are not its caller's own; roles that may nothing there are left out."""
+    undecided: Sequence[str] = ()
+    """Rules that decided nothing of a sample; of a policy that was decided whole they are findings."""
+
+
+def check(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[DIR]", envvar="VECSEC_POLICY_DIR", help="The policy folder. Default: the packaged policy."
+        ),
+    ] = PACKAGED,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse warnings, too.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Check a policy folder without any service: errors that would keep the policy service from starting, and warnings
+    about rules that never decide, roles that may do nothing and walls with holes.
+
+    Exit code 1 means errors or, with --strict, warnings.
+    """
+    report = examine(folder)
+    if json:
+        output.print_json(_as_json(report))
+    else:
+        _print(folder, report)
+    if count(report.findings, Severity.ERROR) or (strict and report.findings):
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def examine(folder: Path) -> Report:
+    """Look at everything; the warnings only if there are no errors."""
+    problems = Problems()
+    source, policy = survey_policy(folder, problems)
+    if source is None or policy is None:
+        version = source.version if source is not None else ""
+        return Report([Finding.from_complaint(complaint) for complaint in problems.found], version)
+    findings, space, found = lint(folder, source, policy)
+    return Report(
+        findings,
+        source.version,
+        found.decisions,
+        space.is_complete and found.is_complete,
+        {role: sorted(actions) for role, actions in sorted(found.crossing.items())},
+        () if found.is_complete else sorted(policy.engine.rules.keys() - found.deciding),
+    )
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    return {
+        "policy_version": report.version,
+        "errors": count(report.findings, Severity.ERROR),
+        "warnings": count(report.findings, Severity.WARNING),
+        "findings": [finding.to_json() for finding in report.findings],
+        "decisions": report.decisions,
+        "every_combination": report.is_complete,
+        "undecided_rules": list(report.undecided),
+        "across_tenants": {role: [action.value for action in actions] for role, actions in report.crossing.items()},
+    }
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _print(folder: Path, report: Report) -> None:
+    for finding in report.findings:
+        output.say(
+            plain(f"{finding.place}: ") + plain(f"{finding.severity}: {finding.kind}", _STYLES[finding.severity])
+        )
+        output.say(plain(f"    {finding.message}"))
+    errors, warnings = (count(report.findings, severity) for severity in Severity)
+    counts = (_counted(errors, "error"), _counted(warnings, "warning"))
+    verdict = ", ".join(counts)
+    style = "bold red" if errors else "bold yellow" if warnings else "bold green"
+    output.say(plain(verdict, style) + plain(f"  {folder}, policy {report.version[:12] or 'unreadable'}"))
+    if report.decisions:
+        extent = "every combination" if report.is_complete else "a sample"
+        output.say(plain(f"{report.decisions:,} decisions tried: {extent} of what rules can tell apart", "dim"))
+        if report.undecided:
+            output.say(plain(f"{len(report.undecided)} rules decided nothing of the sample; --json names them", "dim"))
+        crossing = (f"{role} ({', '.join(actions)})" for role, actions in report.crossing.items())
+        output.say(plain(f"across tenants: {'; '.join(crossing) or 'nobody'}", "dim"))

@@ -1,0 +1,155 @@
+"""What changes for whom between two policies, over labels that really exist."""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.reading import RecordedDecision
+from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.in_force.snapshot import PolicySnapshot
+from vecsec_workbench.audit.decisions import identity_of
+from vecsec_workbench.policy.decisions import Decision, decide, reasons
+from vecsec_workbench.policy.labels import ExistingLabel
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Callers who are alike, what they want, and where."""
+
+    role: str
+    caller_tenant_id: str
+    action: Action
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row that changes hands."""
+
+    label: Label
+    clearance: Sensitivity
+    """What the caller's token claims."""
+    before_rules: str
+    after_rules: str
+
+
+@dataclass(slots=True)
+class Difference:
+    """What changes for a group."""
+
+    gained: dict[Label, int] = field(default_factory=dict)
+    """Labels whose rows some of the group may touch from now on, and how many rows bear each."""
+    lost: dict[Label, int] = field(default_factory=dict)
+    may_enter: tuple[bool, bool] | None = None
+    """Whether they may enter the tenant, before and after; None if that is the same."""
+    examples: dict[str, Example] = field(default_factory=dict)
+    """One row by `gain` and one by `loss`."""
+
+    @property
+    def gained_rows(self) -> int:
+        """How many rows the group gains."""
+        return sum(self.gained.values())
+
+    @property
+    def lost_rows(self) -> int:
+        """How many rows the group loses."""
+        return sum(self.lost.values())
+
+    @property
+    def widens(self) -> bool:
+        """Whether anybody may do more than before."""
+        return bool(self.gained) or self.may_enter == (False, True)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anybody may do less than before."""
+        return bool(self.lost) or self.may_enter == (True, False)
+
+
+def compare(
+    old: PolicySnapshot, new: PolicySnapshot, existing: Iterable[ExistingLabel], subjects: Sequence[str]
+) -> Mapping[Group, Difference]:
+    """What changes, for each group for which anything does. Rows are counted once a group, whatever the clearance."""
+    now = time.time()
+    rows: dict[str, Counter[Label]] = {}
+    for each in existing:
+        rows.setdefault(each.label.tenant_id, Counter())[each.label] += each.document_count
+    found: dict[Group, Difference] = {}
+    for tenant_id, counts in rows.items():
+        for identity, action in _callers(old, new, sorted(rows), tenant_id, subjects):
+            before = decide(old, identity, tenant_id, action, list(counts), now=now)
+            after = decide(new, identity, tenant_id, action, list(counts), now=now)
+            group = Group(identity.role, identity.tenant_id, action, tenant_id)
+            _note(found, group, identity, (before, after), counts)
+    return found
+
+
+def compare_recorded(
+    old: PolicySnapshot, new: PolicySnapshot, recorded: Iterable[RecordedDecision]
+) -> Mapping[Group, Difference]:
+    """What changes for those who really called, for what they asked; a row counts each time that it was decided."""
+    found: dict[Group, Difference] = {}
+    for each in recorded:
+        counts = Counter({rows.label: rows.row_count for rows in each.rows})
+        identity, then = identity_of(each), each.time.timestamp()
+        before = decide(old, identity, each.tenant_id, each.action, list(counts), now=then)
+        after = decide(new, identity, each.tenant_id, each.action, list(counts), now=then)
+        group = Group(each.role, each.caller_tenant_id, each.action, each.tenant_id)
+        _note(found, group, identity, (before, after), counts, each_time=True)
+    return found
+
+
+def _note(
+    found: dict[Group, Difference],
+    group: Group,
+    identity: Identity,
+    decisions: tuple[Decision, Decision],
+    counts: Counter[Label],
+    *,
+    each_time: bool = False,
+) -> None:
+    """Note what is decided otherwise. The same rows count once, or each time that they are met."""
+    before, after = decisions
+    if before.entry.allowed != after.entry.allowed:
+        found.setdefault(group, Difference()).may_enter = (before.entry.allowed, after.entry.allowed)
+    for (label, count), old, new in zip(counts.items(), before.rows, after.rows, strict=True):
+        if old.allowed != new.allowed:
+            difference = found.setdefault(group, Difference())
+            rows = difference.gained if new.allowed else difference.lost
+            rows[label] = count + (rows.get(label, 0) if each_time else 0)
+            example = Example(label, identity.clearance, _why(old), _why(new))
+            difference.examples.setdefault("gain" if new.allowed else "loss", example)
+
+
+def _why(verdict: Verdict) -> str:
+    return f"{'allowed' if verdict.allowed else 'refused'} ({reasons(verdict)})"
+
+
+def _callers(
+    old: PolicySnapshot, new: PolicySnapshot, labelled: Sequence[str], tenant_id: str, subjects: Sequence[str]
+) -> Iterator[tuple[Identity, Action]]:
+    """Every role of either policy at every clearance, in the tenant itself and in the others that count."""
+    roles = {**old.roles, **new.roles}
+    homes = sorted({tenant_id, *labelled, *_named(old), *_named(new), *_some_other(old, new, tenant_id)})
+    for home, role, clearance, subject, action in itertools.product(
+        homes, roles.values(), Sensitivity, subjects, Action
+    ):
+        highest = max(policy.roles[role.name].max_clearance for policy in (old, new) if role.name in policy.roles)
+        if clearance <= highest:  # to claim more makes no difference
+            yield Identity(subject, home, role.name, clearance, "", 0.0), action
+
+
+def _named(policy: PolicySnapshot) -> set[str]:
+    """The tenants that rules name."""
+    rules = policy.engine.rules.values()
+    return {name for rule in rules for kind, name in rule.mentions.entities if kind == "Tenant"}
+
+
+def _some_other(old: PolicySnapshot, new: PolicySnapshot, tenant_id: str) -> Sequence[str]:
+    """One more tenant, which stands for those that are neither labelled nor named."""
+    others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
+    return list(itertools.islice(others, 1))

@@ -1,0 +1,78 @@
+"""One decision as one policy makes it, whoever is asked about: refusals of any kind are decisions, too."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
+from vecsec_chassis.domain.labels import AttributeValue, Label
+from vecsec_policy.audit.records import Outcome
+from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
+from vecsec_policy.in_force.snapshot import PolicySnapshot
+
+UNKNOWN_ROLE = "unknown-role"
+"""Stands in the place of a rule where the policy does not know the caller's role."""
+UNKNOWN_TENANT = "unknown-tenant"
+"""Stands in the place of a rule where the policy does not know a tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy says to a call."""
+
+    outcome: Outcome
+    entry: Verdict
+    rows: Sequence[Verdict]
+    """One a label, in order."""
+
+
+def decide(
+    policy: PolicySnapshot,
+    identity: Identity,
+    tenant_id: str,
+    action: Action,
+    labels: Sequence[Label],
+    *,
+    now: float,
+) -> Decision:
+    """Let a policy decide a call and rows with these labels; `now` is in seconds since the epoch."""
+    try:
+        standing = decide_entry(policy, identity, tenant_id, action, now=now)
+    except UnknownTenant:
+        return _refused(Outcome.UNKNOWN_TENANT, UNKNOWN_TENANT, len(labels))
+    except AccessDenied:
+        return _refused(Outcome.DENIED, UNKNOWN_ROLE, len(labels))
+    outcome = Outcome.ALLOWED if standing.entry.allowed else Outcome.DENIED
+    return Decision(outcome, standing.entry, decide_rows(standing, labels))
+
+
+def reasons(verdict: Verdict) -> str:
+    """The determining rules for people."""
+    return ", ".join(verdict.rule_ids) or "no rule permits it"
+
+
+def word(*, allowed: bool) -> str:
+    """A decision for people."""
+    return "allow" if allowed else "refuse"
+
+
+def _refused(outcome: Outcome, reason: str, count: int) -> Decision:
+    verdict = Verdict(allowed=False, rule_ids=(reason,))
+    return Decision(outcome, verdict, [verdict] * count)
+
+
+def in_words(label: Label) -> str:
+    """Such as: tenant_a, INTERNAL, topics rag and marketing, owner "alice"."""
+    parts = [
+        label.tenant_id or "no tenant",
+        "no sensitivity" if label.sensitivity is None else label.sensitivity.name,
+        f"topics {' and '.join(sorted(label.topics))}" if label.topics else "no topics",
+        *(f"{name} {_value(value)}" for name, value in label.attributes),
+    ]
+    return ", ".join(parts)
+
+
+def _value(value: AttributeValue) -> str:
+    return json.dumps(sorted(value) if isinstance(value, frozenset) else value)

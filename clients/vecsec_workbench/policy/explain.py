@@ -1,0 +1,168 @@
+"""`vecsec policy explain`: why a policy decides as it does, for any caller and without any service."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
+from vecsec_chassis.domain.labels import Label, Sensitivity, canonical_attributes
+from vecsec_cli.commands.explain import explanation_fields, print_explanation
+from vecsec_cli.options import JsonOption, key_value_pairs, split_words
+from vecsec_cli.terminal import output
+from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.text import plain
+from vecsec_client import Change, DecidingValue, DeterminingRule, Explanation
+from vecsec_policy.audit.reading import RecordedDecision
+from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
+from vecsec_policy.in_force.snapshot import PolicySnapshot
+from vecsec_policy.use_cases.explain_access import explained
+from vecsec_workbench.audit.decisions import AuditLogOption, identity_of, recorded_decisions
+from vecsec_workbench.policy.decisions import in_words
+from vecsec_workbench.policy.folder import PACKAGED, PolicyOption, load
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who wants to do what with which row; without a label, who wants to enter the tenant."""
+
+    identity: Identity
+    tenant_id: str
+    action: Action
+    label: Label | None
+    time: float
+    """In seconds since the epoch."""
+
+
+def explain(
+    *,
+    policy: PolicyOption = PACKAGED,
+    incident: Annotated[str, typer.Option(help="Explain what the audit log has under this incident id.")] = "",
+    audit_log: AuditLogOption = None,
+    tenant: Annotated[str, typer.Option(help="The tenant that is asked for.")] = "",
+    action: Annotated[Action, typer.Option(help="What would be done.")] = Action.READ,
+    role: Annotated[str, typer.Option(help="The caller's role.")] = "",
+    clearance: Annotated[str, typer.Option(help="What the caller's token claims.")] = Sensitivity.SECRET.name,
+    caller_tenant: Annotated[str, typer.Option(help="The caller's own tenant. Default: the one asked for.")] = "",
+    subject: Annotated[str, typer.Option(help="The caller's subject.")] = "somebody",
+    sensitivity: Annotated[str, typer.Option(help="The row's sensitivity.")] = "",
+    topics: Annotated[list[str] | None, typer.Option(help="The row's topics, with commas between them.")] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="A further attribute of the row's label, as key=value; may be repeated.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say why a policy allows or refuses something: the rules and values that decide, and the smallest change that
+    would allow it. Any caller can be asked about (--role, --clearance, ...), or an incident of the audit log.
+
+    `vecsec explain` asks the running services instead, as the caller whose token it has.
+    """
+    snapshot = load(policy)
+    if incident:
+        questions = list(_of_incident(incident, audit_log or [], snapshot))
+    else:
+        if not tenant or not role:
+            raise CommandFailure("say who wants what: --tenant and --role, or --incident")
+        identity = Identity(subject, caller_tenant or tenant, role, _level(clearance, "--clearance"), "", 0.0)
+        attributes = canonical_attributes(_attributes(attribute or []))
+        level = _level(sensitivity, "--sensitivity") if sensitivity else None
+        row = Label(tenant, level, frozenset(split_words(topics or [])), attributes)
+        questions = [Question(identity, tenant, action, row, time.time())]
+    explanations = [_explain(snapshot, question, incident) for question in questions]
+    _show(questions, explanations, json=json)
+
+
+def _explain(policy: PolicySnapshot, question: Question, incident: str) -> Explanation:
+    try:
+        standing = decide_entry(policy, question.identity, question.tenant_id, question.action, now=question.time)
+    except (AccessDenied, UnknownTenant) as refusal:
+        raise CommandFailure(refusal.message) from refusal
+    verdict = standing.entry if question.label is None else decide_rows(standing, [question.label])[0]
+    found = asyncio.run(explained(standing, question.label, verdict, incident))
+    remedies = found.remedies
+    return Explanation(
+        allowed=found.allowed,
+        incident_id=found.incident_id,
+        policy_version=found.policy_version,
+        determining_rules=tuple(
+            DeterminingRule(rule_id=rule.rule_id, description=rule.description, text=rule.text) for rule in found.rules
+        ),
+        deciding_values=tuple(DecidingValue(attribute=each.attribute, value=each.value) for each in found.values),
+        remedies=tuple(
+            tuple(Change(attribute=each.subject, before=each.before, after=each.after) for each in changes)
+            for changes in (remedies.found if remedies else ())
+        ),
+        tried_changes=remedies.tried if remedies else 0,
+    )
+
+
+def _of_incident(incident: str, logs: list[Path], policy: PolicySnapshot) -> Iterator[Question]:
+    if not logs:
+        raise CommandFailure("say where the incident is recorded: --audit-log FILE")
+    decisions = (each for each in recorded_decisions(logs) if isinstance(each, RecordedDecision))
+    found = next((each for each in decisions if each.incident_id == incident), None)
+    if found is None:
+        raise CommandFailure(f"the audit log has no incident {incident!r}", exit_code=ExitCode.NOT_FOUND)
+    if found.policy_version != policy.version:
+        output.note(
+            f"decided by policy {found.policy_version[:12]}, explained by policy {policy.version[:12]}: name the "
+            "folder of that version with --policy for what was decided then"
+        )
+    yield from _questions(found)
+
+
+def _questions(decision: RecordedDecision) -> Iterator[Question]:
+    """About each label that was withheld; about entering the tenant, or every label, if none was."""
+    labels: Sequence[Label | None] = [rows.label for rows in decision.rows if not rows.allowed]
+    for label in labels or [rows.label for rows in decision.rows] or [None]:
+        yield Question(identity_of(decision), decision.tenant_id, decision.action, label, decision.time.timestamp())
+
+
+def _show(questions: Sequence[Question], explanations: Sequence[Explanation], *, json: bool) -> None:
+    if json:
+        shapes = [
+            {**_about(question), **explanation_fields(explanation)}
+            for question, explanation in zip(questions, explanations, strict=True)
+        ]
+        output.print_json({"explanations": shapes})
+        return
+    for question, explanation in zip(questions, explanations, strict=True):
+        who = question.identity
+        row = "" if question.label is None else f" a row labelled {in_words(question.label)}"
+        asked = f"{who.role} {who.subject} of {who.tenant_id}: {question.action}{row} in {question.tenant_id}"
+        output.say(plain(asked, "bold"))
+        print_explanation(explanation)
+        output.say()
+
+
+def _about(question: Question) -> dict[str, object]:
+    return {
+        "subject": question.identity.subject,
+        "caller_tenant_id": question.identity.tenant_id,
+        "role": question.identity.role,
+        "claimed_clearance": question.identity.clearance.name,
+        "tenant_id": question.tenant_id,
+        "action": question.action.value,
+        "label": None if question.label is None else question.label.to_json(),
+    }
+
+
+def _level(name: str, option: str) -> Sensitivity:
+    if name.upper() not in Sensitivity.__members__:
+        raise CommandFailure(f"{option} must be one of {', '.join(Sensitivity.__members__)}, not {name!r}")
+    return Sensitivity[name.upper()]
+
+
+def _attributes(options: list[str]) -> dict[str, str | int | bool]:
+    pairs: dict[str, str | int | bool] = {}
+    for name, value in key_value_pairs(options, "--attribute").items():
+        if isinstance(value, float):
+            raise CommandFailure(f"--attribute {name}: a label's attribute cannot be a fraction")
+        pairs[name] = value
+    return pairs

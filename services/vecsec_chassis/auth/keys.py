@@ -1,0 +1,115 @@
+"""Where verification keys come from: a JWKS in a file or behind a URL, with rotation."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Protocol
+
+import jwt
+from jwt import PyJWK, PyJWKClient, PyJWKSet
+
+from vecsec_chassis.domain.errors import StartupError
+
+_FILE_CHECK_SECONDS = 1.0
+_URL_LIFESPAN_SECONDS = 300.0
+_URL_COOLDOWN_SECONDS = 10.0
+_URL_TIMEOUT_SECONDS = 5.0
+
+
+class KeySource(Protocol):
+    """Finds the public key with a given key id."""
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        """The key, or None if the set has no such key now."""
+        ...
+
+
+class FileKeySource:
+    """A JWKS file, read again within a second of a change.
+
+    A broken file leaves the last good keys in force, for it may be half-written; an empty set, or no file, withdraws
+    them all.
+    """
+
+    def __init__(self, path: Path, setting: str) -> None:
+        """Read the file.
+
+        Raises:
+            StartupError: naming the setting, if it is missing or not a JWKS.
+        """
+        self._path = path
+        self._checked_at = time.monotonic()
+        try:
+            self._modified: tuple[int, int, int] | None = self._modification()
+            self._keys = _keys_by_id(path.read_text())
+        except OSError as error:
+            raise StartupError(
+                f"{setting}: {path}: {error.strerror}; name a file that this service may read"
+            ) from error
+        except (ValueError, jwt.PyJWTError) as error:
+            raise StartupError(
+                f"{setting}: {path}: no set of public keys (JWKS), or half of one: {error}; write the whole file again"
+            ) from error
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        if time.monotonic() - self._checked_at >= _FILE_CHECK_SECONDS:
+            self._refresh()
+        return self._keys.get(key_id)
+
+    def _modification(self) -> tuple[int, int, int]:
+        status = self._path.stat()
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _refresh(self) -> None:
+        self._checked_at = time.monotonic()
+        try:
+            modified = self._modification()
+            if modified != self._modified:
+                self._keys = _keys_by_id(self._path.read_text())
+                self._modified = modified
+        except FileNotFoundError:
+            self._keys, self._modified = {}, None
+        except (OSError, ValueError, jwt.PyJWTError):
+            return  # half-written: the last good keys stay, and the next check tries again
+
+
+class UrlKeySource:
+    """A JWKS behind a URL, cached for five minutes; an unknown key id fetches it again, at most every ten seconds."""
+
+    def __init__(self, url: str) -> None:
+        self._client = PyJWKClient(
+            url, lifespan=_URL_LIFESPAN_SECONDS, timeout=_URL_TIMEOUT_SECONDS, cooldown_duration=_URL_COOLDOWN_SECONDS
+        )
+
+    async def find(self, key_id: str) -> PyJWK | None:
+        cached = self._client.jwk_set_cache.get() if self._client.jwk_set_cache is not None else None
+        if cached is not None:
+            for key in cached.keys:
+                if key.key_id == key_id:
+                    return key
+        try:
+            return await asyncio.to_thread(self._client.get_signing_key, key_id)
+        except jwt.PyJWTError:
+            return None
+
+
+def key_source(location: str, setting: str) -> KeySource:
+    """The key source for a path or an http(s) URL, which a setting names.
+
+    Raises:
+        StartupError: if the location is a file that holds no JWKS.
+    """
+    if location.startswith(("http://", "https://")):
+        return UrlKeySource(location)
+    return FileKeySource(Path(location), setting)
+
+
+def _keys_by_id(text: str) -> dict[str, PyJWK]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("not an object")  # noqa: TRY004 (of a file, and the library's own errors are likewise)
+    if content == {"keys": []}:
+        return {}  # a set like any other, which the library takes for an error
+    keys = PyJWKSet.from_dict(content).keys
+    return {key.key_id: key for key in keys if key.key_id is not None}

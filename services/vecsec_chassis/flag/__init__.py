@@ -1,0 +1,1 @@
+"""The shared flag `USE_REAL_VECTOR_RETRIEVAL`: read from its file, told by tenant."""

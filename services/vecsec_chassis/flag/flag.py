@@ -1,0 +1,221 @@
+"""The shared flag USE_REAL_VECTOR_RETRIEVAL: the environment sets its default, a watched file overrides it, per tenant.
+
+    async with real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, meter) as flag:
+        flag.is_on("tenant_a")
+
+The file is in flagd's format, with the flag `use_real_vector_retrieval` and the context attribute `tenant_id`; on
+Kubernetes it is a ConfigMap. No file: the environment's value. A file that breaks while it is watched changes nothing.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from openfeature import api
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import Reason
+from openfeature.provider.no_op_provider import NoOpProvider
+from opentelemetry.metrics import Meter
+from pydantic import BeforeValidator, Field
+
+from vecsec_chassis.background import running_in_background
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.flag.flag_file import (
+    FLAG_KEY,
+    NO_FLAGS,
+    BrokenFlagFile,
+    FlagDocument,
+    FlagFileState,
+    PutFlagsProvider,
+    parse_document,
+    read_state,
+    tenant_context,
+)
+from vecsec_chassis.settings import OptionalPath, ServiceSettings
+from vecsec_chassis.telemetry.metrics import show
+
+log = structlog.get_logger()
+
+# The whole (small) file is read again each time and compared: that sees edits, renames, ConfigMap symlink swaps,
+# rollbacks to older files, removal, and files on mounts whose changes the kernel does not announce.
+POLL_SECONDS = 0.5
+_MAXIMUM_MEMOISED_TENANTS = 10_000
+_COMPLAINT = "VECSEC_FLAG_FILE={file}: {broken}; correct it, or put it aside: without a file the environment counts"
+_ON = frozenset({"true", "1", "on", "yes"})
+_OFF = frozenset({"false", "0", "off", "no"})
+
+
+def parse_switch(value: object) -> bool:
+    """Read a switch as people write it.
+
+    Raises:
+        ValueError: for anything else than true, false, 1, 0, on, off, yes or no.
+    """
+    word = str(value).strip().lower()
+    if word in _ON:
+        return True
+    if word in _OFF:
+        return False
+    raise ValueError("must be true, false, 1, 0, on, off, yes or no")
+
+
+class FlagSettings(ServiceSettings):
+    """Settings of the services that obey the shared flag."""
+
+    use_real_vector_retrieval: Annotated[bool, BeforeValidator(parse_switch)] = Field(
+        True, alias="USE_REAL_VECTOR_RETRIEVAL"
+    )
+    """Whether real retrieval is on where no flag file says otherwise."""
+    flag_file: OptionalPath = Field(None, alias="VECSEC_FLAG_FILE")
+    """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant."""
+
+
+class RealRetrievalFlag:
+    """Whether real vector retrieval is on for a tenant. Made by `real_retrieval_flag`; safe to ask from any thread."""
+
+    def __init__(self, default: bool, file: Path | None, meter: Meter) -> None:
+        self._default = default
+        self._file = file
+        self._provider = PutFlagsProvider(file or Path("flags.json"))
+        # A domain of its own: two services in one process (tests do that) must not share a provider.
+        self._domain = f"vecsec-{uuid.uuid4().hex}"
+        self._client = api.get_client(self._domain)
+        self._memo: dict[str, bool] = {}
+        self._state = FlagFileState()
+        self._file_errors = meter.create_counter(
+            "vecsec_feature_flag_file_errors",
+            description="Flag files that could not be taken; the last good one stays.",
+        )
+        self._file_errors.add(0)  # so that `rate()` sees the first one
+        show(
+            meter,
+            "vecsec_feature_flag",
+            "Whether real retrieval is on (1) or off (0) for tenants without a rule of their own.",
+            lambda: self.default_value,
+        )
+
+    def is_on(self, tenant_id: str) -> bool:
+        """Whether real rows may be read for this tenant."""
+        memo = self._memo  # if the file changes meanwhile, the answer goes into a memo that nobody reads any more
+        value = memo.get(tenant_id)
+        if value is None:
+            value = self._evaluate(tenant_id)
+            if len(memo) >= _MAXIMUM_MEMOISED_TENANTS:
+                memo.clear()
+            memo[tenant_id] = value
+        return value
+
+    @property
+    def default_value(self) -> bool:
+        """Whether real retrieval is on for tenants without a rule of their own."""
+        return self._client.get_boolean_value(FLAG_KEY, self._default)
+
+    def load_first(self) -> None:
+        """Take the file as it is at the start.
+
+        Raises:
+            StartupError: if it is there but broken.
+        """
+        api.set_provider_and_wait(self._provider, self._domain)
+        if self._file is None:
+            self._put(NO_FLAGS)
+            return
+        self._state = read_state(self._file)
+        try:
+            self._take(self._state)
+        except BrokenFlagFile as broken:
+            raise StartupError(_COMPLAINT.format(file=self._file, broken=broken)) from broken
+
+    async def watch(self, file: Path) -> None:
+        """Take each change of the flag's file until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            state = await asyncio.to_thread(read_state, file)
+            if state != self._state:
+                self._state = state
+                self._take_or_stay(state)
+
+    def close(self) -> None:
+        """Let the provider go."""
+        api.set_provider(NoOpProvider(), self._domain)
+
+    def _take_or_stay(self, state: FlagFileState) -> None:
+        try:
+            self._take(state)
+        except BrokenFlagFile as broken:
+            self._file_errors.add(1)
+            log.warning("Flag file is broken, the last good value stays", file=str(self._file), reason=str(broken))
+
+    def _take(self, state: FlagFileState) -> None:
+        self._put(_document(state, self._file))
+
+    def _put(self, document: FlagDocument) -> None:
+        self._provider.put(document)
+        self._memo = {}  # after the put: an answer from the old flags must not land in the new memo
+        details = self._client.get_boolean_details(FLAG_KEY, self._default)
+        from_file = details.variant is not None and details.reason != Reason.ERROR
+        log.info(
+            "Feature flag",
+            flag=FLAG_KEY,
+            value=details.value,
+            source=str(self._file) if from_file else "USE_REAL_VECTOR_RETRIEVAL",
+        )
+
+    def _evaluate(self, tenant_id: str) -> bool:
+        details = self._client.get_boolean_details(FLAG_KEY, self._default, tenant_context(tenant_id))
+        if details.error_code not in {None, ErrorCode.FLAG_NOT_FOUND}:
+            log.warning(
+                "Flag rule failed, the environment's value counts",
+                tenant_id=tenant_id,
+                value=details.value,
+                reason=details.error_message or str(details.error_code),
+            )
+        return details.value
+
+
+def demand_usable_flag_file(file: Path | None) -> None:
+    """Look at the file as `real_retrieval_flag` does at the start.
+
+    Raises:
+        StartupError: if it is there but broken.
+    """
+    state = FlagFileState() if file is None else read_state(file)
+    try:
+        _document(state, file)
+    except BrokenFlagFile as broken:
+        raise StartupError(_COMPLAINT.format(file=file, broken=broken)) from broken
+
+
+def _document(state: FlagFileState, file: Path | None) -> FlagDocument:
+    """The flags of the file; none, if there is no file.
+
+    Raises:
+        BrokenFlagFile: if it is there but broken.
+    """
+    if state.problem is not None:
+        raise BrokenFlagFile(state.problem)
+    if state.content is None:
+        return NO_FLAGS
+    return parse_document(state.content, is_yaml=file is not None and file.suffix in {".yaml", ".yml"})
+
+
+@asynccontextmanager
+async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) -> AsyncIterator[RealRetrievalFlag]:
+    """The flag, watched for as long as the context lasts.
+
+    Raises:
+        StartupError: if the file is there but broken.
+    """
+    flag = RealRetrievalFlag(default, file, meter)
+    with contextlib.closing(flag):
+        flag.load_first()
+        if file is None:
+            yield flag
+            return
+        async with running_in_background(flag.watch(file), "watch the flag file"):
+            yield flag

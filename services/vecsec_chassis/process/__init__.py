@@ -1,0 +1,1 @@
+"""A service as a process: start, checks before it, writable folders, signals, systemd."""

@@ -1,0 +1,56 @@
+"""Runs a service as a process: until SIGTERM or SIGINT, and with one clear line if it cannot start."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import uvloop
+
+from vecsec_chassis.process import systemd_notify as supervisor
+from vecsec_chassis.process.starting import complaining
+from vecsec_chassis.rpc.server import RunningService
+from vecsec_chassis.settings import ServiceSettings, load_settings
+from vecsec_chassis.telemetry import logs
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def run(
+    service: str,
+    settings_type: type[Settings],
+    running: Callable[[Settings], AbstractAsyncContextManager[RunningService]],
+) -> None:
+    """Run a service until it is told to stop, and exit with a status that a supervisor understands."""
+    logs.configure(service, "info")
+    with complaining(service):
+        settings = load_settings(settings_type)
+        logs.configure(service, settings.log_level)
+        uvloop.run(_serve(settings, running))
+
+
+async def _serve(
+    settings: Settings, running: Callable[[Settings], AbstractAsyncContextManager[RunningService]]
+) -> None:
+    _collect_garbage_less_often()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings):
+        supervisor.notify(supervisor.READY)
+        await stop.wait()
+        supervisor.notify(supervisor.STOPPING)
+
+
+def _collect_garbage_less_often() -> None:
+    """A call makes thousands of short-lived objects, hardly any of them in cycles, which is all that this looks for.
+
+    Everything waits meanwhile, a third of a microsecond for each object looked at: 3 ms for the youngest, at most 20 ms
+    when those that outlived that are looked at again, and for all of them hardly ever.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 5, 1_000)

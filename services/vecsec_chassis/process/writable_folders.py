@@ -1,0 +1,23 @@
+"""Places on the disk that a setting names."""
+
+import tempfile
+from pathlib import Path
+
+from vecsec_chassis.domain.errors import StartupError
+
+
+def demand_writable(folder: Path, setting: str) -> None:
+    """Refuse a folder that cannot be written to, or cannot be made where it is not there. Nothing is left behind.
+
+    Raises:
+        StartupError: naming the setting.
+    """
+    try:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        with tempfile.TemporaryFile(dir=there):
+            """A nameless file that could be made is a place that can be written to."""
+    except OSError as error:
+        raise StartupError(
+            f"{setting}: {folder} cannot be written to ({error.strerror}); "
+            "give it to the user of this service, or name another"
+        ) from error

@@ -1,0 +1,1 @@
+"""The gRPC server: its chain of interceptors, request rules, errors, health, and lanes."""

@@ -1,0 +1,177 @@
+"""Serves lanes: many unary calls over one long-lived stream, each with the rights of its own token or grant alone.
+
+A call costs a task here instead of a stream of its own, and calls that end together are answered together.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import grpc
+import structlog
+
+from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
+from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
+from vecsec_chassis.domain.identifiers import unique_id
+from vecsec_chassis.rpc.interception import Context
+from vecsec_chassis.rpc.lane_context import CarriedContext, as_context
+from vecsec_chassis.rpc.lane_methods import CarriedMethods
+
+log = structlog.get_logger()
+
+_MAXIMUM_UNANSWERED = 256
+"""So many calls of one lane run or wait for their answer to be taken; while they do, nothing more is read. So a client
+that reads no answers cannot make them pile up here."""
+_MESSAGE_BYTES = 1024 * 1024
+"""Answers are sent together until they are so large; what comes later need not wait for all of it."""
+_SHOWN_METHOD_CHARACTERS = 100
+
+
+class LaneServicer(lane_grpc.LaneServiceServicer):
+    """Carries calls to the server's own methods."""
+
+    def __init__(self, methods: CarriedMethods, *, life_seconds: float) -> None:
+        """A lane is ended after `life_seconds`, whatever its client does: no peer goes on calling for ever by a
+        certificate that was good when it connected."""
+        self._methods = methods
+        self._life_seconds = life_seconds
+        self._lanes: set[_Lane] = set()
+        self._is_closing = False
+        self._server_id = unique_id()
+
+    @property
+    def lane_count(self) -> int:
+        """How many lanes are open."""
+        return len(self._lanes)
+
+    async def Carry(  # type: ignore[override]  # noqa: N802 (a handler may also write for itself)
+        self, request_iterator: AsyncIterator[lane_pb2.CarryRequest], context: Context
+    ) -> None:
+        """Serve one lane until its client ends it, or its time is over."""
+        await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
+        lane = _Lane(self._methods, context)
+        if self._is_closing:
+            lane.announce_closing()
+        self._lanes.add(lane)
+        try:
+            async with asyncio.timeout(self._life_seconds):
+                await lane.serve(request_iterator)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the lane has served its time; open another")
+        finally:
+            self._lanes.discard(lane)
+
+    def close_lanes(self) -> None:
+        """Tell all clients to send no new calls, because the server is about to stop."""
+        self._is_closing = True
+        for lane in self._lanes:
+            lane.announce_closing()
+
+
+class _Lane:
+    def __init__(self, methods: CarriedMethods, context: Context) -> None:
+        self._methods = methods
+        self._context = context
+        self._running: dict[int, asyncio.Task[lane_pb2.Outcome]] = {}
+        self._unanswered = 0
+        self._has_room = asyncio.Event()
+        self._unsent: deque[lane_pb2.Outcome] = deque()
+        self._closing_unsent = False
+        self._ending = False
+        self._wake_sender = asyncio.Event()
+
+    async def serve(self, requests: AsyncIterator[lane_pb2.CarryRequest]) -> None:
+        """Serve until the client sends no more and everything is answered."""
+        sender = asyncio.create_task(self._send())
+        try:
+            async for request in requests:
+                for call_id in request.cancelled_call_ids:
+                    if call_id in self._running:
+                        self._running[call_id].cancel()
+                for call in request.calls:
+                    while self._unanswered >= _MAXIMUM_UNANSWERED:
+                        self._has_room.clear()
+                        await self._has_room.wait()
+                    await self._start(call)
+            if self._running:
+                await asyncio.wait(self._running.values())
+            self._ending = True
+            self._wake_sender.set()
+            await sender
+        finally:
+            sender.cancel()
+            for task in self._running.values():
+                task.cancel()
+
+    def announce_closing(self) -> None:
+        """Send word that no new calls are wanted."""
+        self._closing_unsent = True
+        self._wake_sender.set()
+
+    async def _start(self, call: lane_pb2.CarriedCall) -> None:
+        if call.call_id in self._running:
+            await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"call_id {call.call_id} is running already")
+        self._unanswered += 1
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._answer(call))
+        self._running[call.call_id] = task
+        timer = None
+        if call.timeout_seconds > 0:
+            timer = loop.call_later(call.timeout_seconds, task.cancel)
+        task.add_done_callback(lambda task: self._ended(call, task, timer))
+
+    def _ended(
+        self,
+        call: lane_pb2.CarriedCall,
+        task: asyncio.Task[lane_pb2.Outcome],
+        timer: asyncio.TimerHandle | None,
+    ) -> None:
+        del self._running[call.call_id]
+        if timer is not None:
+            timer.cancel()
+        if task.cancelled():  # perhaps before it ran at all
+            outcome = _failed(call.call_id, grpc.StatusCode.CANCELLED, "the call was cancelled, or its time was over")
+        elif (error := task.exception()) is not None:
+            outcome = _failed(call.call_id, grpc.StatusCode.INTERNAL, "internal error")
+            log.error("unexpected error in a carried call", method=call.method, exc_info=error)
+        else:
+            outcome = task.result()
+        self._unsent.append(outcome)
+        self._wake_sender.set()
+
+    async def _answer(self, call: lane_pb2.CarriedCall) -> lane_pb2.Outcome:
+        context = CarriedContext(call, self._context)
+        method = await self._methods.find(call.method)
+        if method is None:
+            name = call.method[:_SHOWN_METHOD_CHARACTERS]
+            return _failed(call.call_id, grpc.StatusCode.UNIMPLEMENTED, f"no unary method {name}")
+        try:
+            response = await method(call.request, as_context(context))
+        except grpc.aio.AbortError:
+            return lane_pb2.Outcome(call_id=call.call_id, failure=context.failure)
+        return lane_pb2.Outcome(call_id=call.call_id, response=response)
+
+    async def _send(self) -> None:
+        while True:
+            await self._wake_sender.wait()
+            self._wake_sender.clear()
+            while self._unsent or self._closing_unsent:
+                response = lane_pb2.CarryResponse(outcomes=self._next_outcomes(), closing=self._closing_unsent)
+                self._closing_unsent = False
+                await self._context.write(response)
+                self._unanswered -= len(response.outcomes)
+                if self._unanswered < _MAXIMUM_UNANSWERED:
+                    self._has_room.set()
+            if self._ending:
+                return
+
+    def _next_outcomes(self) -> list[lane_pb2.Outcome]:
+        outcomes, size = [], 0
+        while self._unsent and size < _MESSAGE_BYTES:
+            outcomes.append(self._unsent.popleft())
+            size += outcomes[-1].ByteSize()
+        return outcomes
+
+
+def _failed(call_id: int, code: grpc.StatusCode, message: str) -> lane_pb2.Outcome:
+    return lane_pb2.Outcome(call_id=call_id, failure=lane_pb2.Failure(code=code.value[0], message=message))

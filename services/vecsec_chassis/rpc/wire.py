@@ -1,0 +1,168 @@
+"""Shared messages to values and back: the only place where labels and enums meet protobuf."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from cachetools import LRUCache, cached
+
+from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec_chassis.domain.access import Action, ViolationType
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.telemetry.metrics import CacheUse
+
+Scalar = str | int | float | bool
+ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
+ViolationNumber: TypeAlias = "access_pb2.ViolationType.ValueType"
+SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
+
+_ACTION_OF_NUMBER = {access_pb2.Action.Value(f"ACTION_{action.name}"): action for action in Action}
+_NUMBER_OF_ACTION = {action: number for number, action in _ACTION_OF_NUMBER.items()}
+_VIOLATION_OF_NUMBER = {
+    access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{violation.value.upper()}"): violation
+    for violation in ViolationType
+}
+_NUMBER_OF_VIOLATION = {violation: number for number, violation in _VIOLATION_OF_NUMBER.items()}
+
+_SENSITIVITY_OF_NUMBER = {
+    sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}"): sensitivity for sensitivity in Sensitivity
+}
+_NUMBER_OF_SENSITIVITY = {sensitivity: number for number, sensitivity in _SENSITIVITY_OF_NUMBER.items()}
+_REMEMBERED_LABELS_BYTES = 16 * 1024 * 1024
+"""A tenant has few distinct labels and many rows; writers choose how much a label holds, so bytes are bounded."""
+
+
+def action_from_proto(number: ActionNumber) -> Action:
+    """The action; the proto's own rules have refused the unspecified one."""
+    return _ACTION_OF_NUMBER[number]
+
+
+def action_to_proto(action: Action) -> ActionNumber:
+    return _NUMBER_OF_ACTION[action]
+
+
+def violation_type_from_proto(number: ViolationNumber) -> ViolationType | None:
+    return _VIOLATION_OF_NUMBER.get(number)
+
+
+def violation_type_to_proto(violation: ViolationType | None) -> ViolationNumber:
+    return access_pb2.VIOLATION_TYPE_UNSPECIFIED if violation is None else _NUMBER_OF_VIOLATION[violation]
+
+
+def sensitivity_from_proto(number: SensitivityNumber) -> Sensitivity | None:
+    """The sensitivity, or None where the row has none."""
+    return _SENSITIVITY_OF_NUMBER[number] if number else None
+
+
+def sensitivity_to_proto(sensitivity: Sensitivity | None) -> SensitivityNumber:
+    if sensitivity is None:
+        return sensitivity_pb2.SENSITIVITY_UNSPECIFIED
+    return _NUMBER_OF_SENSITIVITY[sensitivity]
+
+
+def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
+    """The label, half-tagged if the message is; `field` is its path in the request.
+
+    Raises:
+        InvalidRequest: as `attributes_from_proto`.
+    """
+    return Label(
+        tenant_id=message.tenant_id,
+        sensitivity=sensitivity_from_proto(message.sensitivity),
+        topics=frozenset(message.topics),
+        attributes=attributes_from_proto(message.attributes, f"{field}.attributes"),
+    )
+
+
+@cached(
+    LRUCache(_REMEMBERED_LABELS_BYTES, getsizeof=lambda label: 2 * label.weight),
+    key=lambda serialized, field="label": serialized,
+    info=True,
+)
+def label_from_bytes(serialized: bytes, field: str = "label") -> Label:
+    """As `label_from_proto`, of a message's bytes and remembered by these. So equal labels are mostly one object, which
+    knows its hash and is found in tables without comparing.
+
+    Raises:
+        InvalidRequest: as `label_from_proto`.
+    """
+    return label_from_proto(label_pb2.Label.FromString(serialized), field)
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {"labels_read": label_from_bytes.cache_info}
+"""How this module's cache is used, by its name in metrics."""
+
+
+def label_bytes(label: Label) -> bytes:
+    """The label's message, serialised: made once and kept on the label. The message itself would take more memory than
+    the label."""
+    if not label.serialized:
+        object.__setattr__(label, "serialized", label_to_proto(label).SerializeToString())
+    return label.serialized
+
+
+def label_message(label: Label) -> label_pb2.Label:
+    """As `label_to_proto`, from the bytes that are kept: a fifth of the time."""
+    return label_pb2.Label.FromString(label_bytes(label))
+
+
+def label_to_proto(label: Label) -> label_pb2.Label:
+    return label_pb2.Label(
+        tenant_id=label.tenant_id,
+        sensitivity=sensitivity_to_proto(label.sensitivity),
+        topics=sorted(label.topics),
+        attributes={name: _attribute_to_proto(value) for name, value in label.attributes},
+    )
+
+
+def attributes_from_proto(
+    messages: Mapping[str, value_pb2.Value], field: str
+) -> tuple[tuple[str, AttributeValue], ...]:
+    """A label's attributes; `field` is their path in the request.
+
+    Raises:
+        InvalidRequest: if an attribute is a floating-point number, which Cedar has no type for, or bears the name of
+            one of the label's own parts, which it would stand in for where the label lacks it.
+    """
+    if not messages:
+        return ()
+    for name in sorted(OWN_PARTS & messages.keys()):
+        raise InvalidRequest.of(f"{field}[{name!r}]", "is a part of every label and cannot be set here")
+    return canonical_attributes(
+        {name: _attribute_from_proto(message, f"{field}[{name!r}]") for name, message in messages.items()}
+    )
+
+
+def value_from_proto(message: value_pb2.Value) -> Scalar:
+    """A metadata value; the proto's own rules have refused lists and empty values."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        raise InvalidRequest.of("value", "set exactly one kind of value")
+    scalar: Scalar = getattr(message, kind)
+    return scalar
+
+
+def value_to_proto(value: Scalar) -> value_pb2.Value:
+    if isinstance(value, bool):
+        return value_pb2.Value(boolean_value=value)
+    if isinstance(value, int):
+        return value_pb2.Value(integer_value=value)
+    if isinstance(value, float):
+        return value_pb2.Value(number_value=value)
+    return value_pb2.Value(string_value=value)
+
+
+def _attribute_from_proto(message: value_pb2.Value, field: str) -> AttributeValue:
+    kind = message.WhichOneof("kind")
+    if kind == "string_list_value":
+        return frozenset(message.string_list_value.values)
+    if kind is None or kind == "number_value":
+        raise InvalidRequest.of(field, "must be a text, a whole number, a boolean or a list of texts")
+    attribute: str | int | bool = getattr(message, kind)
+    return attribute
+
+
+def _attribute_to_proto(value: AttributeValue) -> value_pb2.Value:
+    if isinstance(value, frozenset):
+        return value_pb2.Value(string_list_value=value_pb2.StringList(values=sorted(value)))
+    return value_to_proto(value)

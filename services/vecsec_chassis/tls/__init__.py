@@ -1,0 +1,1 @@
+"""Certificates: read, watched, turned into credentials; and which peers may call."""

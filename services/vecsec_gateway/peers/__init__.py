@@ -1,0 +1,1 @@
+"""The services behind the gateway: their contract, and clients with retries, deadlines and circuit breakers."""

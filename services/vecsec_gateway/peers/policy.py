@@ -1,0 +1,153 @@
+"""The policy service over gRPC: tried again while it is unavailable, and never done without.
+
+The caller's own token goes along: the policy service trusts nobody's word for it.
+"""
+
+import time
+from collections.abc import Sequence
+
+import grpc
+from opentelemetry.trace import Tracer
+
+from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
+from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
+from vecsec.type.v1 import access_pb2
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import InvalidRequest, PolicyUnavailable, VecSecError
+from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto
+from vecsec_gateway.peers.call import Request, Response, call_unary
+from vecsec_gateway.peers.contract import (
+    Caller,
+    CountQuestion,
+    Explanation,
+    LabelMessage,
+    ListQuestion,
+    Plan,
+    PolicyStatus,
+    PolicyTimedOut,
+    Verdicts,
+    ViolationCounts,
+    ViolationListing,
+)
+from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.peers.retries import RetryBudget, RetryRules, retried
+from vecsec_gateway.peers.status import policy_error
+from vecsec_gateway.transport.lane_channel import LaneChannel
+
+
+class PolicyClient:
+    """The policy peer of the use cases."""
+
+    def __init__(
+        self,
+        channel: LaneChannel,
+        tracer: Tracer,
+        *,
+        budget: RetryBudget,
+        attempts: int,
+        timeout_seconds: float,
+        metrics: GatewayMetrics,
+    ) -> None:
+        """`timeout_seconds` is for one try, of which there are at most `attempts`."""
+        self._stub = PolicyServiceStub(channel.as_channel())
+        self._tracer = tracer
+        self._budget = budget
+        self._timeout_seconds = timeout_seconds
+        self._rules = RetryRules(attempts=attempts, may_pass=_may_pass, on_retry=metrics.policy_retried)
+
+    async def plan(self, caller: Caller, tenant_id: str, action: Action) -> Plan:
+        """Which rows the caller could touch."""
+        request = policy_pb2.PlanAccessRequest(tenant_id=tenant_id, action=action_to_proto(action))
+        response = await self._call(self._stub.PlanAccess, "PlanAccess", request, caller)
+        return Plan(
+            tenant_id=tenant_id,
+            grant=response.grant,
+            lifetime=response.expire_time.ToNanoseconds() / 1e9 - time.time(),
+            policy_version=response.policy_version,
+            topics=tuple(response.topics),
+        )
+
+    async def check(
+        self,
+        caller: Caller,
+        tenant_id: str,
+        action: Action,
+        labels: Sequence[LabelMessage],
+        row_counts: Sequence[int] = (),
+        *,
+        planned_policy_version: str,
+    ) -> Verdicts:
+        """A verdict on each label; anything but a plain ALLOW is a no.
+
+        Raises:
+            VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them, or if
+                there is not one verdict a label.
+        """
+        request = policy_pb2.CheckDocumentsRequest(
+            tenant_id=tenant_id,
+            action=action_to_proto(action),
+            labels=labels,
+            row_counts=row_counts,
+            planned_policy_version=planned_policy_version,
+        )
+        try:
+            response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, caller)
+        except InvalidRequest as error:
+            raise VecSecError("internal error: rows could not be checked", detail=error.message) from error
+        if len(response.verdicts) != len(labels):
+            raise VecSecError(
+                "internal error: rows could not be checked",
+                detail=f"the policy service gave {len(response.verdicts)} verdicts on {len(labels)} labels",
+            )
+        allowed = [verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts]
+        return Verdicts(allowed, response.policy_version)
+
+    async def explain(self, caller: Caller, tenant_id: str, action: Action, label: Label) -> Explanation:
+        """Whether the caller may touch a row with this label, and why."""
+        request = policy_pb2.ExplainAccessRequest(
+            tenant_id=tenant_id, action=action_to_proto(action), label=label_to_proto(label)
+        )
+        return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, caller)
+
+    async def count_violations(self, caller: Caller, question: CountQuestion) -> ViolationCounts:
+        """How often the tenant's callers broke rules."""
+        return await self._call(self._stub.CountViolations, "CountViolations", question, caller)
+
+    async def list_violations(self, caller: Caller, question: ListQuestion) -> ViolationListing:
+        """Which rules the tenant's callers broke."""
+        return await self._call(self._stub.ListViolations, "ListViolations", question, caller)
+
+    async def status(self, caller: Caller, tenant_id: str) -> PolicyStatus:
+        """Which policy decides over a tenant's rows."""
+        request = policy_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
+        return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, caller)
+
+    async def _call(
+        self,
+        method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",
+        name: str,
+        request: Request,
+        caller: Caller,
+    ) -> Response:
+        metadata = (("authorization", f"Bearer {caller.token}"),)
+
+        async def once() -> Response:
+            try:
+                return await call_unary(
+                    method,
+                    f"vecsec.policy.v1.PolicyService/{name}",
+                    request,
+                    seconds=min(self._timeout_seconds, caller.deadline.remaining()),
+                    tracer=self._tracer,
+                    metadata=metadata,
+                )
+            except grpc.aio.AioRpcError as error:
+                raise policy_error(error) from error
+
+        return await retried(once, rules=self._rules, deadline=caller.deadline, budget=self._budget)
+
+
+def _may_pass(error: VecSecError) -> bool:
+    # A policy service that is too slow is not asked again by the same call: that would make it slower.
+    return isinstance(error, PolicyUnavailable) and not isinstance(error, PolicyTimedOut)

@@ -1,0 +1,1 @@
+"""Channels to peers: rotated with certificates, with lanes that carry unary calls."""

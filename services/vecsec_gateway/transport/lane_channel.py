@@ -1,0 +1,200 @@
+"""A channel whose unary calls go over lanes where one is open, and as calls of their own where none is."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, cast
+
+import grpc
+import structlog
+
+from vecsec.lane.v1.lane_service_pb2 import CarryResponse
+from vecsec.lane.v1.lane_service_pb2_grpc import LaneServiceStub
+from vecsec_chassis.background import running_in_background
+from vecsec_gateway.transport.lane import Lane, Metadata
+
+log = structlog.get_logger()
+
+_MAXIMUM_IN_FLIGHT = 128
+"""Of one lane; more would wait in the peer, so they become calls of their own, which other replicas may take."""
+_LIFE_SECONDS = (10.0, 20.0)
+"""A lane is replaced after a random time between these, so that replicas that came later get their share."""
+_OPENING_SECONDS = 5.0
+_TRIES = 4
+"""So many lanes are opened at most to find one to a server that has none."""
+_PAUSE_SECONDS = (0.1, 2.0)
+"""Before a lane is tried again, growing from the first to the second."""
+_SHORT_LIFE_SECONDS = 0.2
+"""A lane that does not live longer is as good as none."""
+
+
+class NoLane(Exception):
+    """There is a peer, but no lane to it."""
+
+
+class LaneChannel:
+    """What generated stubs need of a channel.
+
+    Lanes only make calls cheaper: while none is open, because the peer is down, restarting or too old to know of lanes,
+    each call goes its own way, as does a call that every lane is too full for.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, connection: Callable[[], object] | None = None) -> None:
+        """`connection` says what calls of `channel` go over now, if that changes; then lanes are opened anew."""
+        self.calls = channel
+        """The channel for calls that are to go by themselves."""
+        self._connection = connection or (lambda: channel)
+        self._lanes: list[Lane] = []
+        self._opening = asyncio.Lock()
+        self._lanes_go_over = self._connection()
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Any], bytes],
+        response_deserializer: Callable[[bytes], Any],
+        **options: Any,
+    ) -> Any:
+        """A function that makes calls of a unary method and returns an awaitable of the response."""
+        by_itself = self.calls.unary_unary(method, request_serializer, response_deserializer, **options)
+
+        async def call(
+            request: Any,
+            *,
+            timeout: float | None = None,  # noqa: ASYNC109 (gRPC's own name)
+            metadata: Metadata = (),
+        ) -> Any:
+            lane = self._free_lane()
+            if lane is None:
+                return await by_itself(request, timeout=timeout, metadata=metadata)
+            answer = await lane.call(method, request_serializer(request), seconds=timeout, metadata=metadata)
+            return response_deserializer(answer)
+
+        return call
+
+    def as_channel(self) -> grpc.aio.Channel:
+        """The same, to generated stubs."""
+        return cast("grpc.aio.Channel", self)
+
+    def __getattr__(self, name: str) -> Any:
+        """Streams and all else are the plain channel's own."""
+        return getattr(self.calls, name)
+
+    def _free_lane(self) -> Lane | None:
+        if self._connection() is not self._lanes_go_over:
+            self._leave_connection()
+        freest, fewest = None, _MAXIMUM_IN_FLIGHT
+        for lane in self._lanes:
+            # One that broke is still among them until its keeper has had its turn; nothing would answer a call on it.
+            in_flight = lane.calls_in_flight
+            if in_flight < fewest and not lane.retired.is_set():
+                freest, fewest = lane, in_flight
+        if freest is not None:
+            # To the end, so that all get their share of the calls.
+            self._lanes.remove(freest)
+            self._lanes.append(freest)
+        return freest
+
+    def _leave_connection(self) -> None:
+        self._lanes_go_over = self._connection()
+        left, self._lanes = self._lanes, []
+        for lane in left:
+            lane.retire()
+
+    @asynccontextmanager
+    async def keeping_lanes(self, count: int) -> AsyncIterator[None]:
+        """Keep so many lanes open, if the peer can be reached, until the block ends."""
+        async with AsyncExitStack() as stack:
+            for _ in range(count):
+                await stack.enter_async_context(running_in_background(self._keep_lane(), "keep a lane open"))
+            yield
+
+    async def _keep_lane(self) -> None:
+        pause = _PAUSE_SECONDS[0]
+        async with asyncio.TaskGroup() as running:
+            while True:
+                started = time.monotonic()
+                try:
+                    await self._use_one(running)
+                except (NoLane, grpc.aio.AioRpcError, TimeoutError) as error:
+                    log.debug("no lane to the peer, calls go by themselves", error=str(error))
+                if time.monotonic() - started > _SHORT_LIFE_SECONDS:
+                    pause = _PAUSE_SECONDS[0]
+                else:
+                    await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
+                    pause = min(pause * 2, _PAUSE_SECONDS[1])
+
+    async def _use_one(self, running: asyncio.TaskGroup) -> None:
+        connection = self._connection()
+        lane = await self._opened()
+        running.create_task(lane.run())
+        if connection is self._lanes_go_over:
+            await self._use(lane)
+        else:
+            lane.retire()
+
+    async def _opened(self) -> Lane:
+        """A lane to a server that no other lane goes to, if a few tries find one; else to one that few go to.
+
+        The channel hands its servers out in turn, and does not say which.
+        """
+        async with self._opening:
+            chosen = await self._open()
+            for _ in range(_TRIES - 1):
+                if not self._lanes_to(chosen.server_id):
+                    break
+                try:
+                    other = await self._open()
+                except (NoLane, grpc.aio.AioRpcError, TimeoutError):
+                    break  # one there is
+                if self._lanes_to(other.server_id) < self._lanes_to(chosen.server_id):
+                    chosen, other = other, chosen
+                other.abandon()
+        return chosen
+
+    def _lanes_to(self, server_id: str) -> int:
+        return sum(lane.server_id == server_id for lane in self._lanes)
+
+    async def _open(self) -> Lane:
+        stream = LaneServiceStub(self.calls).Carry()
+        try:
+            with _cancellation_kept():
+                async with asyncio.timeout(_OPENING_SECONDS):
+                    first = await stream.read()
+        except BaseException:
+            stream.cancel()
+            raise
+        if not isinstance(first, CarryResponse):
+            raise NoLane("the peer ended the lane as soon as it was open")
+        return Lane(stream, first.server_id)
+
+    async def _use(self, lane: Lane) -> None:
+        self._lanes.append(lane)
+        try:
+            async with asyncio.timeout(random.uniform(*_LIFE_SECONDS)):  # noqa: S311
+                await lane.retired.wait()
+        except TimeoutError:
+            lane.retire()
+        finally:
+            if lane in self._lanes:
+                self._lanes.remove(lane)
+
+
+@contextmanager
+def _cancellation_kept() -> Iterator[None]:
+    """Raise CancelledError at the end of the block if this task was cancelled in it, however the block ended.
+
+    gRPC swallows a cancellation that comes in the moment in which the call fails by itself, and raises the call's own
+    error instead (grpc/aio/_call.py, `_prepare_rpc`); a loop that goes on after errors would then never end. The SDK
+    has the same (`vecsec_client.cancellation`), for services and clients share nothing but the stubs.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "used in coroutines"
+    cancellations = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError

@@ -1,0 +1,1 @@
+"""What the gateway does with a call: plan, ask retrieval or make rows up, check, answer."""

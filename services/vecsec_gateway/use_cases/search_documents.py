@@ -1,0 +1,92 @@
+"""One search: plan, retrieve (or make up), check, answer."""
+
+import structlog
+
+from vecsec_chassis.domain.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
+from vecsec_chassis.telemetry.tracing import note
+from vecsec_gateway.peers.contract import (
+    Answer,
+    Caller,
+    CircuitOpen,
+    Flag,
+    MockReason,
+    Plan,
+    Provenance,
+    RetrievalPeer,
+    Search,
+    require_real_retrieval,
+)
+from vecsec_gateway.peers.deadline import Deadline
+from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.use_cases.mock import mock_answer
+from vecsec_gateway.use_cases.planning import Planning
+from vecsec_gateway.use_cases.row_check import RowCheck, is_mock, is_real
+
+log = structlog.get_logger()
+
+_RESERVED_SHARE = 0.25
+"""Of the time that is left, kept back from retrieval for the check, and for the mock where retrieval fails."""
+
+
+class SearchDocuments:
+    """Finds the nearest rows among those that the caller may read."""
+
+    def __init__(
+        self, planning: Planning, retrieval: RetrievalPeer, check: RowCheck, flag: Flag, metrics: GatewayMetrics
+    ) -> None:
+        self._planning = planning
+        self._retrieval = retrieval
+        self._check = check
+        self._flag = flag
+        self._metrics = metrics
+
+    async def __call__(self, caller: Caller, tenant_id: str, search: Search, *, mock_allowed: bool) -> Answer:
+        """Search; `mock_allowed` says whether made-up rows are better than none.
+
+        Raises:
+            AccessDenied, UnknownTenant, CollectionNotFound, InvalidRequest, …: the refusals of the peers, as they are.
+            PolicyUnavailable: without plan and verdicts there is no answer, not even a made-up one.
+            RetrievalUnavailable, RealRetrievalOff: if there is nothing real and no mock is wanted.
+        """
+
+        async def find(plan: Plan) -> Answer:
+            return await self._find(plan, search, mock_allowed=mock_allowed, deadline=caller.deadline)
+
+        async def check(plan: Plan, found: Answer) -> Answer:
+            is_genuine = is_real if found.mock_reason is None else is_mock
+            return await self._check.keep_allowed(caller, plan, found, is_genuine)
+
+        answer = await self._planning.read(caller, tenant_id, find, check)
+        note(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
+        return answer
+
+    async def _find(self, plan: Plan, search: Search, *, mock_allowed: bool, deadline: Deadline) -> Answer:
+        reason: MockReason
+        error: VecSecError
+        try:
+            require_real_retrieval(self._flag, plan.tenant_id)
+            return await self._retrieval.search(plan, search, deadline.with_reserve(_RESERVED_SHARE))
+        except RealRetrievalOff as off:
+            reason, error = MockReason.FLAG_OFF, off
+        except CircuitOpen as circuit_open:
+            reason, error = MockReason.CIRCUIT_OPEN, circuit_open
+        except RetrievalUnavailable as unavailable:
+            reason, error = MockReason.RETRIEVAL_FAILED, unavailable
+        if not mock_allowed:
+            raise error
+        self._report(reason, error, plan.tenant_id)
+        return mock_answer(plan, search, reason)
+
+    def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
+        self._metrics.mocked(reason.value)
+        if reason is MockReason.CIRCUIT_OPEN:
+            self._metrics.retrieval_left_alone("search")
+        if reason is MockReason.FLAG_OFF:
+            log.info("Real vector retrieval is off, answering with the mock", tenant_id=tenant_id)
+        else:
+            log.warning(
+                "Real vector retrieval failed, falling back to mock",
+                tenant_id=tenant_id,
+                reason=reason.value,
+                detail=error.detail or error.message,
+            )

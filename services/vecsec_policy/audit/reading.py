@@ -1,0 +1,141 @@
+"""Reads the audit log back: its files in order, and the decisions in them as values. Needs no service."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from vecsec_chassis.domain.access import Action, ViolationType
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.audit.files import lines_of
+from vecsec_policy.audit.records import DECISION, AuditedCall, Outcome
+
+_IS_DECISION = b'"kind":"decision"'
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRows:
+    """What was decided on the rows of one label."""
+
+    label: Label
+    row_count: int
+    allowed: bool
+    violation: ViolationType | None = None
+    rule_ids: tuple[str, ...] = ()
+    """The rules that withheld the rows; empty for rows that were allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecision:
+    """One decision, as `vecsec_policy.audit.records.AuditRecord` wrote it."""
+
+    sequence: int
+    """Its number in the log, from 1."""
+    time: datetime
+    call: AuditedCall
+    outcome: Outcome
+    request_id: str
+    incident_id: str
+    subject: str
+    issuer: str
+    caller_tenant_id: str
+    role: str
+    claimed_clearance: Sensitivity
+    tenant_id: str
+    """The tenant that was asked for."""
+    action: Action
+    policy_version: str
+    rule_ids: tuple[str, ...]
+    """The rules that decided whether the caller may enter the tenant."""
+    violations: Mapping[ViolationType, int]
+    remembered: bool
+    rows: Sequence[RecordedRows]
+    """What a check or an explanation decided, once a label."""
+
+    @property
+    def allowed_count(self) -> int:
+        """How many rows were allowed."""
+        return sum(rows.row_count for rows in self.rows if rows.allowed)
+
+    @property
+    def withheld_count(self) -> int:
+        """How many rows were withheld."""
+        return sum(rows.row_count for rows in self.rows if not rows.allowed)
+
+
+def read_decisions(path: Path) -> Iterator[RecordedDecision]:
+    """The decisions of the log whose newest file is `path`, the oldest first.
+
+    Records of other kinds and lines that are none, such as one that a crash tore, are left out: verification is
+    there to tell about them.
+
+    Raises:
+        OSError: if a file cannot be read.
+        ValueError: if a record cannot have been written by this version of VecSec; names file and line.
+    """
+    for file, number, line in lines_of(path):
+        if _IS_DECISION not in line or not line.endswith(b"\n"):
+            continue
+        try:
+            decision = decision_from_line(line)
+        except ValueError as error:
+            raise ValueError(f"{file}:{number}: not a record of a decision: {error}") from error
+        if decision is not None:
+            yield decision
+
+
+def decision_from_line(line: bytes) -> RecordedDecision | None:
+    """The decision that a line records; None for other records and for lines that are no JSON object.
+
+    Raises:
+        ValueError: if it is the record of a decision, but parts of it are missing or not what they should be.
+    """
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or fields.get("kind") != DECISION:
+        return None
+    try:
+        return _decision(fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _decision(fields: Mapping[str, Any]) -> RecordedDecision:
+    return RecordedDecision(
+        sequence=fields["sequence"],
+        time=datetime.fromisoformat(fields["time"]),
+        call=AuditedCall(fields["call"]),
+        outcome=Outcome(fields["outcome"]),
+        request_id=fields["request_id"],
+        incident_id=fields["incident_id"],
+        subject=fields["subject"],
+        issuer=fields["issuer"],
+        caller_tenant_id=fields["caller_tenant_id"],
+        role=fields["role"],
+        claimed_clearance=Sensitivity[fields["claimed_clearance"]],
+        tenant_id=fields["tenant_id"],
+        action=Action(fields["action"]),
+        policy_version=fields["policy_version"],
+        rule_ids=tuple(fields["rule_ids"]),
+        violations={ViolationType(name): int(count) for name, count in fields["violations"].items()},
+        remembered=fields["remembered"],
+        rows=(
+            *(_rows(entry, allowed=True) for entry in fields["allowed"]),
+            *(_rows(entry, allowed=False) for entry in fields["withheld"]),
+        ),
+    )
+
+
+def _rows(entry: Mapping[str, Any], *, allowed: bool) -> RecordedRows:
+    violation = entry.get("violation_type")
+    return RecordedRows(
+        label=Label.from_json(json.dumps(entry["label"])),
+        row_count=int(entry["row_count"]),
+        allowed=allowed,
+        violation=None if violation is None else ViolationType(violation),
+        rule_ids=tuple(entry.get("rule_ids", ())),
+    )

@@ -1,0 +1,223 @@
+"""The audit record: one JSON object a line for each decision. It holds labels and ids, never content or tokens."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from vecsec_chassis.calls import current_request_id
+from vecsec_chassis.domain.access import Action, Identity, ViolationType
+from vecsec_chassis.domain.errors import AuditUnavailable
+from vecsec_chassis.domain.identifiers import unique_id
+from vecsec_chassis.domain.labels import Label, rule_attributes
+from vecsec_policy.cedar.rules import Verdict
+
+DECISION = "decision"
+"""The kind of the records of decisions; the log itself adds records of other kinds."""
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+"""`json.dumps` would make one for each record, which takes longer than encoding it."""
+_RETRY_AFTER_SECONDS = 1.0
+_BYTES_OF_A_DECISION = 512
+_NO_VIOLATIONS: Mapping[ViolationType, int] = {}
+
+
+class AuditedCall(StrEnum):
+    """What was asked of the policy service."""
+
+    PLAN = "plan"
+    CHECK = "check"
+    EXPLAIN = "explain"
+    COUNT = "count"
+    STATUS = "status"
+    LIST = "list"
+
+
+class Outcome(StrEnum):
+    """What it answered."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    UNKNOWN_TENANT = "unknown_tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedLabel:
+    """The rules' word on rows with one label, with the JSON that records have of it."""
+
+    label: Label
+    verdict: Verdict
+    _before_count: str
+    _behind_count: str
+
+    @classmethod
+    def of(cls, label: Label, verdict: Verdict) -> "DecidedLabel":
+        """A label decided. Its JSON is most of a record and is made here, for what is remembered is recorded often."""
+        text = json.dumps(rule_attributes(label), sort_keys=True, separators=(",", ":"))
+        reason = "" if verdict.allowed else _reason(verdict)
+        return cls(label, verdict, f'{{"label":{text},"row_count":', f"{reason}}}")
+
+    def to_json(self, row_count: int) -> str:
+        """What a record says of so many rows."""
+        return f"{self._before_count}{row_count}{self._behind_count}"
+
+    def weight(self) -> int:
+        """How many bytes of memory it takes, at most, for bounds of caches."""
+        return _BYTES_OF_A_DECISION + self.label.weight + len(self._before_count) + len(self._behind_count)
+
+
+DecidedRows: TypeAlias = tuple[DecidedLabel, int]
+"""Rows that share a label, and how many they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One decision. `request_id` leads to logs and traces, `incident_id` is what a refused caller may quote."""
+
+    time: float
+    """Seconds since the epoch."""
+    call: AuditedCall
+    outcome: Outcome
+    request_id: str
+    incident_id: str
+    identity: Identity
+    tenant_id: str
+    """The tenant that was asked for."""
+    action: Action
+    policy_version: str
+    rule_ids: Sequence[str] = ()
+    """The rules that decided whether the caller may enter the tenant."""
+    violations: Mapping[ViolationType, int] = field(default_factory=dict)
+    """What was counted, and how often."""
+    remembered: bool = False
+    """Whether a grant that was signed before was given out again."""
+    rows: Sequence[DecidedRows] = ()
+    """The rows that were allowed or withheld, each label once with their number, for a tenant has few labels. With the
+    labels the decision can be made again, under another policy."""
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        allowed = [rows for rows in self.rows if rows[0].verdict.allowed]
+        withheld = [rows for rows in self.rows if not rows[0].verdict.allowed]
+        fields = _ENCODER.encode(
+            {
+                "kind": DECISION,
+                "time": timestamp(self.time),
+                "call": self.call.value,
+                "outcome": self.outcome.value,
+                "request_id": self.request_id,
+                "incident_id": self.incident_id,
+                "subject": self.identity.subject,
+                "issuer": self.identity.issuer,
+                "caller_tenant_id": self.identity.tenant_id,
+                "role": self.identity.role,
+                "claimed_clearance": self.identity.clearance.name,
+                "tenant_id": self.tenant_id,
+                "action": self.action.value,
+                "policy_version": self.policy_version,
+                "rule_ids": list(self.rule_ids),
+                "violations": {violation.value: count for violation, count in self.violations.items()},
+                "remembered": self.remembered,
+                "allowed_count": row_count(allowed),
+                "withheld_count": row_count(withheld),
+            }
+        )
+        return f'{fields[:-1]},"allowed":[{_rows_json(allowed)}],"withheld":[{_rows_json(withheld)}]}}'
+
+
+class Record(Protocol):
+    """What can be written."""
+
+    def to_json(self) -> str:
+        """The record as one line of JSON that begins with its kind."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """Where records go."""
+
+    def append(self, record: Record) -> None:
+        """Take a record, without waiting for it to be written."""
+
+
+class Auditor:
+    """Makes the records: adds the time, the ids and nothing else."""
+
+    def __init__(
+        self,
+        trail: AuditTrail,
+        clock: Callable[[], float] = time.time,
+        *,
+        may_decide: Callable[[], bool] | None = None,
+    ) -> None:
+        """`may_decide` says whether decisions may be made now, where those that cannot be recorded may not."""
+        self._trail = trail
+        self._clock = clock
+        self._may_decide = may_decide
+
+    def require(self) -> None:
+        """Make sure that decisions may be made.
+
+        Raises:
+            AuditUnavailable: if they cannot be recorded, and none are to be made then.
+        """
+        if self._may_decide is not None and not self._may_decide():
+            raise AuditUnavailable(
+                "decisions cannot be recorded now, so none are made; try again in a moment",
+                retry_after=_RETRY_AFTER_SECONDS,
+            )
+
+    def record(
+        self,
+        call: AuditedCall,
+        outcome: Outcome,
+        *,
+        identity: Identity,
+        tenant_id: str,
+        action: Action,
+        policy_version: str,
+        rule_ids: Sequence[str] = (),
+        violations: Mapping[ViolationType, int] = _NO_VIOLATIONS,
+        remembered: bool = False,
+        rows: Sequence[DecidedRows] = (),
+    ) -> str:
+        """Record a decision and return its incident id."""
+        incident_id = unique_id()
+        record = AuditRecord(
+            time=self._clock(),
+            call=call,
+            outcome=outcome,
+            request_id=current_request_id(),
+            incident_id=incident_id,
+            identity=identity,
+            tenant_id=tenant_id,
+            action=action,
+            policy_version=policy_version,
+            rule_ids=rule_ids,
+            violations=violations,
+            remembered=remembered,
+            rows=rows,
+        )
+        self._trail.append(record)
+        return incident_id
+
+
+def timestamp(seconds: float) -> str:
+    """A time, in seconds since the epoch, as records have it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def row_count(rows: Iterable[DecidedRows]) -> int:
+    """How many rows they are altogether."""
+    return sum(count for _, count in rows)
+
+
+def _rows_json(rows: Sequence[DecidedRows]) -> str:
+    return ",".join([decided.to_json(count) for decided, count in rows])
+
+
+def _reason(verdict: Verdict) -> str:
+    violation = verdict.violation.value if verdict.violation is not None else None
+    return f',"violation_type":{json.dumps(violation)},"rule_ids":{json.dumps(verdict.rule_ids)}'

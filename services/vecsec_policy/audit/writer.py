@@ -1,0 +1,204 @@
+"""Writes the audit trail from a thread of its own, so that no decision waits for a disk."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import structlog
+
+from vecsec_policy.audit.chain import Head
+from vecsec_policy.audit.log import RECORDS_LOST, AuditLog, LogSettings
+from vecsec_policy.audit.records import Record
+from vecsec_policy.metrics import PolicyMetrics
+
+log = structlog.get_logger()
+
+_WAITING_RECORDS = 100_000
+_BATCH_RECORDS = 1_000
+_RETRY_SECONDS = 1.0
+_GATHER_SECONDS = 0.02
+"""Records of this time go to the disk together: under load one wake-up and one sync for many decisions."""
+_TELL_HEAD_SECONDS = 300.0
+"""How often the log of the service, which is usually kept elsewhere, is told the head of the chain."""
+
+Written = Callable[[Head], None]
+
+
+class AuditFile:
+    """An audit trail on disk, synced batch by batch.
+
+    What cannot be written is kept and tried again; when no more can be kept, records are given up, loudly and counted,
+    and the log itself says how many.
+    """
+
+    def __init__(self, settings: LogSettings, metrics: PolicyMetrics) -> None:
+        """Open the log.
+
+        Raises:
+            StartupError: if it cannot be made or appended to: without a record there are no decisions.
+        """
+        self._path = settings.path
+        self._metrics = metrics
+        self._log = AuditLog(settings)
+        self._waiting: queue.SimpleQueue[Record | Written | None] = queue.SimpleQueue()
+        self._when_written: list[Written] = []
+        self._closing = threading.Event()
+        self._lost = self._told_lost = 0
+        self._told_head_at = -_TELL_HEAD_SECONDS
+        self._told_head: Head | None = None
+        self._is_failing = False
+        self.on_recording: Callable[[bool], None] = lambda _recording: None
+        """Called from the writing thread when records can no longer be written, and when they can again."""
+        self.on_written: Callable[[], None] = lambda: None
+        """Called from the writing thread when more is on the disk."""
+        metrics.watch_audit(lambda: self._log.head.sequence, self.is_recording)
+
+    @property
+    def replica_id(self) -> str:
+        """Whose log it is."""
+        return self._log.replica_id
+
+    @property
+    def path(self) -> Path:
+        """Its newest file."""
+        return self._path
+
+    @property
+    def head(self) -> Head:
+        """The newest record on the disk."""
+        return self._log.head
+
+    def is_recording(self) -> bool:
+        """Whether the last attempt to write went well."""
+        return not self._is_failing
+
+    def append(self, record: Record) -> None:
+        """Take a record, without waiting for it to be written."""
+        if self._waiting.qsize() < _WAITING_RECORDS:
+            self._waiting.put(record)
+        else:
+            self._lost += 1
+            self._metrics.audit_record_lost()
+
+    async def written(self) -> Head:
+        """Wait until everything that was appended before is on the disk; the head of the log then.
+
+        Bound it by time: while no more can be kept, because the disk takes nothing, whoever asks is never told.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Head] = loop.create_future()
+
+        def tell(head: Head) -> None:
+            if not done.done():  # the caller may have gone
+                done.set_result(head)
+
+        def tell_from_thread(head: Head) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(tell, head)
+
+        if self._waiting.qsize() < _WAITING_RECORDS:  # else the disk has refused for long, and nobody can tell
+            self._waiting.put(tell_from_thread)
+        return await done
+
+    def write_until_closed(self) -> None:
+        """The writing thread's work: ends after `close`, when everything that can be written is."""
+        try:
+            self._write_stubbornly()  # what opening the log has to say
+            while self._collect():
+                self._write_stubbornly()
+        finally:
+            if not self._closing.is_set():  # whatever ended the thread, nothing is recorded any more
+                self._set_failing(failing=True)
+
+    def close(self) -> None:
+        """Tell the writing thread to finish."""
+        self._closing.set()
+        self._waiting.put(None)
+
+    def release(self) -> None:
+        """Close the file, once the writing thread has ended; says what is lost."""
+        if self._log.unwritten_bytes:
+            log.error("audit records lost at shutdown", path=str(self._path), bytes=self._log.unwritten_bytes)
+        self._tell_head(now=float("inf"))
+        self._log.close()
+
+    def _collect(self) -> bool:
+        """Wait for records and take a batch; False once the trail is closed and nothing is left."""
+        if self._closing.is_set() and self._waiting.empty():
+            return False
+        self._take(self._waiting.get())
+        self._closing.wait(_GATHER_SECONDS)
+        with contextlib.suppress(queue.Empty):
+            for _ in range(_BATCH_RECORDS):
+                self._take(self._waiting.get_nowait())
+        if self._lost > self._told_lost:
+            lost, self._told_lost = self._lost - self._told_lost, self._lost
+            log.error("audit records lost", path=str(self._path), records=lost)
+            self._log.add_note(RECORDS_LOST, count=lost)
+        return True
+
+    def _take(self, item: Record | Written | None) -> None:
+        if item is None:
+            return  # it only wakes the thread up
+        if callable(item):
+            self._when_written.append(item)
+        else:
+            self._log.add(item.to_json())
+
+    def _write_stubbornly(self) -> None:
+        # While the disk refuses, records wait in the queue, whose length is bounded.
+        while not self._write() and not self._closing.wait(_RETRY_SECONDS):
+            pass
+
+    def _write(self) -> bool:
+        """Whether everything that was collected is on the disk now."""
+        try:
+            self._log.write()
+        except OSError as error:
+            self._metrics.audit_write_failed()
+            log.error("audit file cannot be written, trying again", path=str(self._path), error=error.strerror)
+            self._set_failing(failing=True)
+            return False
+        self._set_failing(failing=False)
+        self.on_written()
+        waiting, self._when_written = self._when_written, []
+        for tell in waiting:
+            tell(self._log.head)
+        self._tell_head(time.monotonic())
+        return True
+
+    def _set_failing(self, *, failing: bool) -> None:
+        if failing != self._is_failing:
+            self._is_failing = failing
+            self.on_recording(not failing)
+            if not failing:
+                log.info("audit file can be written again", path=str(self._path))
+
+    def _tell_head(self, now: float) -> None:
+        head = self._log.head
+        if head == self._told_head or now < self._told_head_at + _TELL_HEAD_SECONDS:
+            return
+        self._told_head, self._told_head_at = head, now
+        log.info("audit head", replica=self._log.replica_id, sequence=head.sequence, hash=head.hash)
+
+
+@contextlib.contextmanager
+def running_audit_file(settings: LogSettings, metrics: PolicyMetrics) -> Iterator[AuditFile]:
+    """An audit file with its writing thread; leaving the block waits until everything is written.
+
+    Raises:
+        StartupError: if the file cannot be appended to.
+    """
+    audit_file = AuditFile(settings, metrics)
+    thread = threading.Thread(target=audit_file.write_until_closed, name="audit-file", daemon=True)
+    thread.start()
+    try:
+        yield audit_file
+    finally:
+        audit_file.close()
+        thread.join()
+        audit_file.release()

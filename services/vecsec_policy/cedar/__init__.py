@@ -1,0 +1,1 @@
+"""Rules and what follows from them: the only door to Cedar."""

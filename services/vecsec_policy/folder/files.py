@@ -1,0 +1,212 @@
+"""Reads a policy folder: rules and schema in Cedar, roles and tenants as YAML or JSON.
+
+Only the files' own form is checked here; what needs Cedar itself is checked by `cedar_engine`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.identifiers import TOPIC, is_tenant_id
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_policy.folder.cedar_text import SourcedPolicy, split_policies
+from vecsec_policy.folder.positioned_yaml import Positioned, read_text
+from vecsec_policy.folder.principals import Role, Tenant
+
+SCHEMA_FILE = "schema.cedarschema"
+_DATA_SUFFIXES = (".yaml", ".yml", ".json")
+_ROLE_FLAGS = ("reads_across_tenants", "ignores_topic_scope", "ignores_clearance")
+_ROLE_FIELDS = frozenset({"operations", "max_clearance", *_ROLE_FLAGS})
+
+
+class Problems:
+    """What is wrong with a policy folder, in the order in which it was found; each complaint is one line with file,
+    line and reason. A start names the first, `vecsec policy check` all of them.
+
+    As a context (`with problems:`) it notes a complaint that the block ends with, and what follows the block goes on.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, StartupError):
+            return False
+        self.note(str(error))
+        return True
+
+    def note(self, complaint: str) -> None:
+        """Note a complaint."""
+        self.found.append(complaint)
+
+    def raise_first(self) -> None:
+        """End here if anything is wrong.
+
+        Raises:
+            StartupError: the first complaint, and how many more there are.
+        """
+        if not self.found:
+            return
+        more = len(self.found) - 1
+        raise StartupError(self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else ""))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """Everything a policy folder says, as read at one moment."""
+
+    version: str
+    """Hash of the names and bytes of all files: two folders with the same version decide the same."""
+    schema_path: Path
+    schema_text: str
+    policies: tuple[SourcedPolicy, ...]
+    roles: Mapping[str, Role]
+    tenants: Mapping[str, Tenant]
+    places: Mapping[str, str]
+    """Where each role and tenant stands, as `file:line`, by `role/<name>` and `tenant/<id>`."""
+
+
+def folder_version(folder: Path) -> str:
+    """The version that a policy folder has, whether or not its files are correct.
+
+    Raises:
+        StartupError: if a file is missing or cannot be read.
+    """
+    return _content_hash(_texts(folder))
+
+
+def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | None:
+    """Read what can be read of a policy folder and note what is wrong with the rest; None if a whole file is missing.
+
+    Roles and tenants that are wrong are left out of the answer, so it may decide only if nothing was noted.
+    """
+    with problems:
+        texts = _texts(folder)
+        schema, *rules, roles, tenants = texts
+        places: dict[str, str] = {}
+        return PolicySource(
+            version=_content_hash(texts),
+            schema_path=schema,
+            schema_text=texts[schema],
+            policies=tuple(policy for path in rules for policy in split_policies(path, texts[path])),
+            roles=MappingProxyType(_read_roles(roles, texts[roles], problems, places)),
+            tenants=MappingProxyType(_read_tenants(tenants, texts[tenants], problems, places)),
+            places=MappingProxyType(places),
+        )
+    return None
+
+
+def _texts(folder: Path) -> dict[Path, str]:
+    """The files of a policy folder: schema, rules (one or more), roles, tenants, in this order. Each is read once, so
+    that the version is the hash of exactly what is parsed, also while somebody saves."""
+    if not folder.is_dir():
+        reason = "a file, not the folder of a policy" if folder.is_file() else "no such folder"
+        raise StartupError(f"{folder}: {reason}")
+    rules = sorted(folder.glob("*.cedar"))
+    if not rules:
+        raise StartupError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
+    paths = (folder / SCHEMA_FILE, *rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
+    return {path: read_text(path) for path in paths}
+
+
+def _data_file(folder: Path, name: str) -> Path:
+    found = [path for suffix in _DATA_SUFFIXES if (path := folder / f"{name}{suffix}").exists()]
+    if len(found) != 1:
+        wanted = " or ".join(f"{name}{suffix}" for suffix in _DATA_SUFFIXES)
+        problem = "missing" if not found else "there twice: " + ", ".join(path.name for path in found)
+        raise StartupError(f"{folder}: {wanted} is {problem}")
+    return found[0]
+
+
+def _content_hash(texts: Mapping[Path, str]) -> str:
+    digest = hashlib.sha256()
+    for path, text in texts.items():
+        content = text.encode()
+        digest.update(f"{path.name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()[:32]
+
+
+def _read_roles(path: Path, text: str, problems: Problems, places: dict[str, str]) -> dict[str, Role]:
+    roles: dict[str, Role] = {}
+    with problems:
+        root = Positioned.parse(path, text)
+        top = root.fields("the roles file", frozenset({"roles"}))
+        entries = top["roles"].entries("roles") if "roles" in top else {}
+        if not entries:
+            root.refuse("the roles file lists no role under `roles:`")
+        for name, (key, value) in entries.items():
+            places[f"role/{name}"] = key.place
+            with problems:
+                roles[name] = _read_role(name, value)
+    return roles
+
+
+def _read_role(name: str, value: Positioned) -> Role:
+    what = f"role {name!r}"
+    fields = value.fields(what, _ROLE_FIELDS)
+    for required in ("operations", "max_clearance"):
+        if required not in fields:
+            value.refuse(f"{what} lacks {required}")
+    flags = {flag: fields[flag].boolean(f"{flag} of {what}") for flag in _ROLE_FLAGS if flag in fields}
+    return Role(
+        name=name,
+        operations=frozenset(_read_operation(item) for item in fields["operations"].items(f"operations of {what}")),
+        max_clearance=_read_sensitivity(fields["max_clearance"], f"max_clearance of {what}"),
+        **flags,
+    )
+
+
+def _read_operation(item: Positioned) -> Action:
+    name = item.text("an operation")
+    if name not in {action.value for action in Action}:
+        item.refuse(f"unknown operation {name!r}; known are {', '.join(Action)}")
+    return Action(name)
+
+
+def _read_sensitivity(value: Positioned, what: str) -> Sensitivity:
+    name = value.text(what)
+    if name not in Sensitivity.__members__:
+        value.refuse(f"unknown sensitivity {name!r}; known are {', '.join(Sensitivity.__members__)}")
+    return Sensitivity[name]
+
+
+def _read_tenants(path: Path, text: str, problems: Problems, places: dict[str, str]) -> dict[str, Tenant]:
+    tenants: dict[str, Tenant] = {}
+    with problems:
+        root = Positioned.parse(path, text)
+        top = root.fields("the tenants file", frozenset({"tenants"}))
+        entries = top["tenants"].entries("tenants") if "tenants" in top else {}
+        if not entries:
+            root.refuse("the tenants file lists no tenant under `tenants:`")
+        for tenant_id, (key, value) in entries.items():
+            places[f"tenant/{tenant_id}"] = key.place
+            with problems:
+                if not is_tenant_id(tenant_id):
+                    key.refuse(
+                        f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name"
+                    )
+                tenants[tenant_id] = _read_tenant(tenant_id, value)
+    return tenants
+
+
+def _read_tenant(tenant_id: str, value: Positioned) -> Tenant:
+    what = f"tenant {tenant_id!r}"
+    fields = value.fields(what, frozenset({"topics"}))
+    topics: set[str] = set()
+    for item in fields["topics"].items(f"topics of {what}") if "topics" in fields else ():
+        topic = item.text(f"a topic of {what}")
+        if TOPIC.fullmatch(topic) is None:
+            item.refuse(f"malformed topic {topic!r} of {what}: 1 to 64 of a-z, 0-9, '_', '.', '-'")
+        topics.add(topic)
+    if not topics:
+        value.refuse(f"{what} has no topics, so its callers could see nothing; list them under `topics:`")
+    return Tenant(tenant_id, frozenset(topics))

@@ -1,0 +1,1 @@
+"""What decides now, for whom: snapshots, rollouts, and evaluation, which is pure."""

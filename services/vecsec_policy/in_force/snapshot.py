@@ -1,0 +1,132 @@
+"""The policy in force: everything that a decision needs, of one version, never half old and half new."""
+
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vecsec_policy.cedar.engine import CedarEngine, CheckedRules, PlanKey
+from vecsec_policy.folder.files import PolicySource, Problems, survey_policy_source
+from vecsec_policy.folder.principals import Role, Tenant
+from vecsec_policy.in_force.rollout import Rollout
+from vecsec_policy.in_force.utc_day import day_of
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPolicy:
+    """One version of the policy, checked. It can be sent to another process."""
+
+    version: str
+    rules: CheckedRules
+    roles: dict[str, Role]
+    tenants: dict[str, Tenant]
+    plans: dict[PlanKey, str]
+    """Plans by it that were made already."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySnapshot:
+    """One version of the policy, compiled."""
+
+    version: str
+    """The content hash of the policy files."""
+    engine: CedarEngine
+    roles: Mapping[str, Role]
+    tenants: Mapping[str, Tenant]
+    loaded_at: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
+
+    @classmethod
+    def of(cls, checked: CheckedPolicy) -> "PolicySnapshot":
+        """Compile a policy that was checked. In a thread of its own it keeps nobody waiting."""
+        return cls(checked.version, CedarEngine(checked.rules, checked.plans), checked.roles, checked.tenants)
+
+    def day(self, now: float) -> int | None:
+        """The day at a time in seconds since the epoch, if the rules ask for it: others are spared deciding everything
+        anew at midnight."""
+        return day_of(now) if self.engine.asks_for_the_day else None
+
+    @property
+    def checked(self) -> CheckedPolicy:
+        """What another process can be sent."""
+        engine = self.engine
+        return CheckedPolicy(self.version, engine.checked, dict(self.roles), dict(self.tenants), engine.plans)
+
+
+def load_snapshot(folder: Path) -> PolicySnapshot:
+    """Read, check and compile a policy folder.
+
+    Raises:
+        StartupError: in one line with file, line and reason.
+    """
+    problems = Problems()
+    _, policy = survey_policy(folder, problems)
+    problems.raise_first()
+    assert policy is not None, "nothing was wrong"
+    return policy
+
+
+def survey_policy(folder: Path, problems: Problems) -> tuple[PolicySource | None, PolicySnapshot | None]:
+    """Read, check and compile a policy folder and note all that is wrong with it: what could be read, and the policy if
+    nothing is wrong."""
+    source = survey_policy_source(folder, problems)
+    engine = None if source is None else CedarEngine.survey(source, problems)
+    if source is None or engine is None:
+        return source, None
+    return source, PolicySnapshot(source.version, engine, source.roles, source.tenants)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A policy that is being rolled out, and how far it has got."""
+
+    policy: PolicySnapshot
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Which policy decides for whom."""
+
+    current: PolicySnapshot
+    candidate: Candidate | None = None
+
+    def deciding(self, tenant_id: str) -> PolicySnapshot:
+        """The policy that decides over a tenant's rows: the candidate where the tenant is promoted to it."""
+        candidate = self.candidate
+        if candidate is not None and candidate.rollout.promotes(tenant_id):
+            return candidate.policy
+        return self.current
+
+
+Forget: TypeAlias = Callable[[], MutableMapping[Any, Any] | None]
+"""Begins to remember anew. What was remembered may be large: it is handed back, to be emptied a little at a time."""
+
+
+class PolicyInForce:
+    """Holds the arrangement that is in force. A use case asks once what decides and keeps what it got; a change is one
+    assignment, so no call ever sees two versions."""
+
+    def __init__(self, arrangement: Arrangement) -> None:
+        self._arrangement = arrangement
+        self._listeners: list[Forget] = []
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """The arrangement in force."""
+        return self._arrangement
+
+    def deciding(self, tenant_id: str) -> PolicySnapshot:
+        """The policy that decides over a tenant's rows."""
+        return self._arrangement.deciding(tenant_id)
+
+    def adopt(self, arrangement: Arrangement) -> list[MutableMapping[Any, Any]]:
+        """Put another arrangement in force, and tell those who remember what followed from the old; what that was."""
+        self._arrangement = arrangement
+        outdated = [listener() for listener in self._listeners]
+        return [each for each in outdated if each is not None]
+
+    def on_change(self, listener: Forget) -> None:
+        """Call this after each change: what is remembered is keyed by version anyway, but should not be kept."""
+        self._listeners.append(listener)

@@ -1,0 +1,133 @@
+"""`python -m vecsec_policy.reload.candidate_worker FOLDER`: tries a candidate policy in a process of its own.
+
+Parsing and checking hold the interpreter, some hundred milliseconds for a large policy, and a text that overflows the
+parser's stack ends the process. Here it ends this one. What was asked for lately comes from stdin; what was checked
+goes to stdout, ready to be compiled, with the plans that will be asked for first: in pieces, since the interpreter of
+the service is held while one is read.
+"""
+
+import gc
+import io
+import pickle
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import AccessDenied, StartupError, UnknownTenant
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.folder.principals import Caller
+from vecsec_policy.in_force.evaluation import decide_entry
+from vecsec_policy.in_force.snapshot import CheckedPolicy, PolicySnapshot, load_snapshot
+from vecsec_policy.reload.recent_plans import AskedPlan
+
+Outcome: TypeAlias = CheckedPolicy | str
+"""What was checked, or the complaint."""
+
+LONGEST_SECONDS = 60
+"""After that it ends, whatever it is at."""
+_MOST_ROLES = 50
+_SOME_DAY = 20000101
+_UNNOTICED_SECONDS = 0.9
+"""While the trial has not taken longer, plans are made: the change is in force within two seconds all the same."""
+_PLANNING_SECONDS = 0.3
+"""Where it has, they are made for so long: the change, which may take rights away, waits for them."""
+_IN_A_PIECE = (25, 150, 10)
+"""So many rules, tenants and plans: all three are read in about 2 ms."""
+_PAUSE_SECONDS = 0.002
+_STARTED = time.monotonic()
+
+
+def check(folder: Path, asked: Sequence[AskedPlan] = ()) -> Outcome:
+    """The policy, checked and tried out, with plans for what was `asked` lately; or the complaint, in one line with
+    file, line and reason."""
+    try:
+        policy = load_snapshot(folder)
+        _try_out(policy)
+        _plan_ahead(policy, asked)
+    except StartupError as complaint:
+        return str(complaint)
+    return policy.checked
+
+
+def _try_out(policy: PolicySnapshot) -> None:
+    """Decide something for each role, so that what fails only then fails here.
+
+    Raises:
+        StartupError: if no plan can be made for some role.
+    """
+    tenant = next(iter(policy.tenants.values()))
+    labels = [Label(tenant.tenant_id, Sensitivity.INTERNAL, tenant.topics), Label("", None, frozenset())]
+    for role in list(policy.roles.values())[:_MOST_ROLES]:
+        caller = Caller("trial", tenant, role, role.max_clearance, today=_SOME_DAY)
+        policy.engine.decide_entry(caller, tenant, list(Action))
+        policy.engine.decide_rows(caller, tenant, Action.READ, labels)
+        try:
+            policy.engine.plan(caller, tenant, Action.READ)
+        except ValueError as error:
+            raise StartupError(f"the rules give no plan to read for role {role.name!r}: {error}") from error
+
+
+def _plan_ahead(policy: PolicySnapshot, asked: Sequence[AskedPlan]) -> None:
+    """Make, and so remember, the plans that will be asked for first, while there is time."""
+    until = max(_STARTED + _UNNOTICED_SECONDS, time.monotonic() + _PLANNING_SECONDS)
+    for each in asked:
+        if time.monotonic() > until:
+            return
+        try:
+            standing = decide_entry(policy, each.identity, each.tenant_id, each.action, now=time.time())
+            if standing.entry.allowed:
+                policy.engine.plan(standing.caller, standing.target, each.action)
+        except (AccessDenied, UnknownTenant, ValueError):
+            continue  # whoever asks again is told
+
+
+def outcome_as_bytes(outcome: Outcome) -> bytes:
+    """The outcome, to be sent."""
+    return b"".join(map(pickle.dumps, _pieces(outcome)))
+
+
+def read_outcome(output: bytes) -> Outcome:
+    """What `outcome_as_bytes` wrote. Pauses between pieces, so it belongs into a thread of its own."""
+    stream = io.BytesIO(output)
+    outcome: Outcome = pickle.load(stream)  # noqa: S301 (our own process wrote it)
+    if isinstance(outcome, str):
+        return outcome
+    while stream.tell() < len(output):
+        time.sleep(_PAUSE_SECONDS)
+        for whole, piece in zip(_parts(outcome), pickle.load(stream), strict=True):  # noqa: S301 (as above)
+            whole.update(piece)
+    return outcome
+
+
+def _pieces(outcome: Outcome) -> Iterator[object]:
+    if isinstance(outcome, str):
+        yield outcome
+        return
+    yield replace(outcome, rules=replace(outcome.rules, rules={}), tenants={}, plans={})
+    parts = [iter(part.items()) for part in _parts(outcome)]
+    while any(piece := [dict(islice(part, size)) for part, size in zip(parts, _IN_A_PIECE, strict=True)]):
+        yield piece
+
+
+def _parts(policy: CheckedPolicy) -> tuple[dict[Any, Any], ...]:
+    """What may be large: rules, tenants and plans."""
+    return policy.rules.rules, policy.tenants, policy.plans
+
+
+def _main() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()  # a third of its time, and what it would free is freed in a moment
+    signal.alarm(LONGEST_SECONDS)  # also if whoever waits for the outcome is gone
+    asked: list[AskedPlan] = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)
+    sys.stdout.buffer.write(outcome_as_bytes(check(Path(sys.argv[1]), asked)))
+
+
+if __name__ == "__main__":
+    _main()

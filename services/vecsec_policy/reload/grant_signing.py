@@ -1,0 +1,87 @@
+"""Signs grants with a key that may be replaced while the service runs."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from vecsec_chassis.auth.grants import GrantSigner
+from vecsec_chassis.domain.access import Grant
+from vecsec_chassis.domain.errors import StartupError
+from vecsec_policy.reload.file_watch import AtRest, Fingerprint, files_fingerprint, folder_fingerprint
+from vecsec_policy.reload.report import Part, ReloadReport, ReloadResult
+
+_SUFFIX = ".pem"
+
+
+class RotatingSigner:
+    """Signs with the key of a file, or with that key of a folder whose file name sorts last; takes a new one as soon as
+    its file has come to rest. A broken one leaves the last good key in force."""
+
+    def __init__(self, path: Path, report: ReloadReport) -> None:
+        """Read the key.
+
+        Raises:
+            StartupError: if there is none, or it is not a readable Ed25519 key.
+        """
+        self._path = path
+        self._report = report
+        self._files = AtRest(self._fingerprint)
+        self._signer = grant_signer(path)
+        self._listeners: list[Callable[[], object]] = []
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that signs."""
+        return self._signer.key_id
+
+    def sign(self, grant: Grant) -> str:
+        """The grant as a compact JWS."""
+        return self._signer.sign(grant)
+
+    def on_change(self, listener: Callable[[], object]) -> None:
+        """Call this whenever another key signs."""
+        self._listeners.append(listener)
+
+    async def look(self) -> None:
+        """Take a change that has come to rest."""
+        change = await self._files.change()
+        if change is None:
+            return
+        before, complaint = self._signer, ""
+        signer = before
+        try:
+            signer = await asyncio.to_thread(grant_signer, self._path)
+        except StartupError as error:
+            complaint = str(error)
+        if not await self._files.settle(change):
+            return
+        if complaint:
+            self._report.refused(Part.GRANT_KEY, complaint)
+            return
+        is_another = signer.key_id != before.key_id
+        result = ReloadResult.ADOPTED if is_another else ReloadResult.UNCHANGED
+        self._signer = signer
+        self._report.taken(Part.GRANT_KEY, result, key_id=signer.key_id)
+        for listener in self._listeners if is_another else ():
+            listener()
+
+    def _fingerprint(self) -> Fingerprint:
+        if self._path.is_dir():
+            return folder_fingerprint(self._path, (_SUFFIX,))
+        return files_fingerprint([self._path])
+
+
+def grant_signer(path: Path) -> GrantSigner:
+    """A signer with the key of a file, or of the last file of a folder.
+
+    Raises:
+        StartupError: if there is none, or it is not a readable Ed25519 key.
+    """
+    if not path.is_dir():
+        return GrantSigner.from_file(path)
+    files = sorted(path.glob(f"*{_SUFFIX}"))
+    if not files:
+        raise StartupError(
+            f"VECSEC_GRANT_KEY_FILE={path}: the folder holds no *{_SUFFIX} file; put a private key there"
+        )
+    return GrantSigner.from_file(files[-1])

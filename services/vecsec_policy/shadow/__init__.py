@@ -1,0 +1,1 @@
+"""A candidate that decides beside the policy in force, without effect."""

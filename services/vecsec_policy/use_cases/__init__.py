@@ -1,0 +1,1 @@
+"""What the policy service does with a call: plan, check, explain, report."""

@@ -1,0 +1,87 @@
+"""The values that decided: what the determining rules look at, as it was in this decision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity
+from vecsec_policy.cedar.ast import AttributePath
+from vecsec_policy.cedar.rules import Effect, Rule, Verdict
+from vecsec_policy.folder.principals import Role, Tenant
+from vecsec_policy.in_force.evaluation import Standing
+
+ABSENT = "(absent)"
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingValue:
+    """An attribute as rules write it, such as `principal.clearance`, and what it was."""
+
+    attribute: str
+    value: str
+
+
+def deciding_values(standing: Standing, label: Label | None, verdict: Verdict) -> Sequence[DecidingValue]:
+    """What the determining rules of a verdict looked at. Where no rule permits, the rules that could have count."""
+    rules = standing.policy.engine.rules
+    determining = [rules[rule_id] for rule_id in verdict.rule_ids if rule_id in rules]
+    considered: Sequence[Rule] = determining or [rule for rule in rules.values() if rule.effect is Effect.PERMIT]
+    paths = {path for rule in considered for path in rule.mentions.attributes}
+    is_about_row = standing.entry.allowed
+    return tuple(
+        DecidingValue(".".join(path), _value(standing, label if is_about_row else None, path)) for path in sorted(paths)
+    )
+
+
+def as_text(value: object) -> str:
+    """A value for people; sets in order."""
+    if isinstance(value, frozenset):
+        return "[" + ", ".join(sorted(str(member) for member in value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.name if isinstance(value, Sensitivity) else str(value)
+
+
+def _value(standing: Standing, label: Label | None, path: AttributePath) -> str:
+    variable, *below = path
+    if variable == "action":
+        return standing.action.value
+    if variable == "principal":
+        return _of_caller(standing, below)
+    if variable == "context":
+        return str(standing.caller.today) if below == ["today"] else _of_tenant(standing.target, below[1:])
+    return _of_tenant(standing.target, below) if label is None else _of_row(label, below)
+
+
+def _of_caller(standing: Standing, below: Sequence[str]) -> str:
+    caller = standing.caller
+    match below:
+        case ["tenant", *further]:
+            return _of_tenant(caller.tenant, further)
+        case ["role", *further]:
+            return _of_role(caller.role, further)
+        case ["subject"]:
+            return caller.subject
+        case ["clearance"]:
+            return caller.clearance.name
+        case _:
+            return f"{caller.tenant.tenant_id}/{caller.subject}"
+
+
+def _of_tenant(tenant: Tenant, below: Sequence[str]) -> str:
+    return as_text(tenant.topics) if list(below) == ["topics"] else tenant.tenant_id
+
+
+def _of_role(role: Role, below: Sequence[str]) -> str:
+    return as_text(getattr(role, below[0], ABSENT)) if below else role.name
+
+
+def _of_row(label: Label, below: Sequence[str]) -> str:
+    if not below:
+        return label.to_json()
+    own: dict[str, AttributeValue | Sensitivity | None] = {
+        "tenant_id": label.tenant_id or None,
+        "sensitivity": label.sensitivity,
+        "topics": label.topics or None,
+    }
+    value = {**dict(label.attributes), **own}.get(below[0])
+    return ABSENT if value is None else as_text(value)

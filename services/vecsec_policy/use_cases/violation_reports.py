@@ -1,0 +1,130 @@
+"""Use cases: count and list violations, for whoever may configure the tenant."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_policy.audit.records import AuditedCall, Auditor, Outcome
+from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.violations.queries import (
+    Cursor,
+    ListedViolation,
+    PageToken,
+    ViolationCounts,
+    ViolationFilter,
+    ViolationQueries,
+)
+
+_DEFAULT_PAGE_SIZE = 100
+
+Answer = TypeVar("Answer")
+
+
+class ViolationSource(Protocol):
+    """What is known about violations."""
+
+    @property
+    def replica_id(self) -> str:
+        """Whose log it is known from."""
+        ...
+
+    async def ask(self, query: Callable[[ViolationQueries], Answer]) -> Answer:
+        """The answer to a query.
+
+        Raises:
+            PolicyUnavailable: if there is no answer now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationPage:
+    """Some of the violations."""
+
+    violations: Sequence[ListedViolation]
+    next_token: str
+    """Goes on behind these; empty only where there is nothing to go on from."""
+    has_more: bool
+    """Whether there are more already."""
+    policy_version: str
+    """By which the caller may ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedViolations:
+    """How often rules were broken."""
+
+    counts: ViolationCounts
+    policy_version: str
+    """By which the caller may ask."""
+
+
+class ViolationReports:
+    """Shows violations of the callers of a tenant."""
+
+    def __init__(self, gate: EntryGate, source: ViolationSource, auditor: Auditor) -> None:
+        self._gate = gate
+        self._source = source
+        self._auditor = auditor
+
+    @property
+    def replica_id(self) -> str:
+        """Whose audit log the answers are from."""
+        return self._source.replica_id
+
+    async def count(self, identity: Identity, wanted: ViolationFilter) -> CountedViolations:
+        """How often rules were broken.
+
+        Raises:
+            AccessDenied, UnknownTenant: as `EntryGate.admit`.
+            PolicyUnavailable: if nobody knows now.
+        """
+        policy_version = self._admit(AuditedCall.COUNT, identity, wanted.tenant_id)
+        return CountedViolations(await self._source.ask(lambda queries: queries.count(wanted)), policy_version)
+
+    async def page(
+        self, identity: Identity, wanted: ViolationFilter, *, size: int, token: str, newest_first: bool
+    ) -> ViolationPage:
+        """Up to `size` violations (0: the default number) behind the token's place.
+
+        Raises:
+            AccessDenied, UnknownTenant: as `EntryGate.admit`.
+            InvalidRequest: if the token is none, or the violation that it names is not known any more.
+            PolicyUnavailable: if nobody knows now.
+        """
+        policy_version = self._admit(AuditedCall.LIST, identity, wanted.tenant_id)
+        before = PageToken.parse(token)
+        cursor = before.cursors.get(self.replica_id)
+        limit = size or _DEFAULT_PAGE_SIZE
+
+        def look(queries: ViolationQueries) -> Sequence[ListedViolation]:
+            behind = None
+            if cursor is not None:
+                behind = queries.position_of(wanted.tenant_id, cursor.incident_id, cursor.type)
+                if behind is None:
+                    raise InvalidRequest.of("page_token", "names a violation that is not known any more; begin anew")
+            # One more than is wanted tells whether there are more.
+            return queries.page(wanted, behind=behind, limit=limit + 1, newest_first=newest_first)
+
+        found = await self._source.ask(look)
+        shown = found[:limit]
+        after = before
+        if shown:
+            after = before.moved(self.replica_id, Cursor(shown[-1].incident_id, shown[-1].type))
+        return ViolationPage(shown, str(after), has_more=len(found) > limit, policy_version=policy_version)
+
+    def _admit(self, call: AuditedCall, identity: Identity, tenant_id: str) -> str:
+        """Let in who may ask, and say by which policy version."""
+        standing = self._gate.admit(call, identity, tenant_id, Action.CONFIGURE)
+        self._auditor.record(
+            call,
+            Outcome.ALLOWED,
+            identity=identity,
+            tenant_id=tenant_id,
+            action=Action.CONFIGURE,
+            policy_version=standing.policy.version,
+            rule_ids=standing.entry.rule_ids,
+        )
+        return standing.policy.version

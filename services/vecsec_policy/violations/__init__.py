@@ -1,0 +1,1 @@
+"""Violations as they happen, and their index over the audit log."""

@@ -1,0 +1,394 @@
+"""A collection in use: in memory where this process alone writes to it and it fits, and in the store in any case.
+
+What is in memory of it is one of six states, and `MOVES` says which follows which. Readers get the index of `InMemory`
+and of `Compacting`, in all other states the store: never a part of a load.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol, TypeAlias
+from weakref import ref
+
+import structlog
+
+from vecsec_chassis.background import detached
+from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
+from vecsec_chassis.domain.labels import Label
+from vecsec_retrieval.memory.id_index import BYTES_PER_ROW as ROSTER_BYTES_PER_ROW
+from vecsec_retrieval.memory.id_index import Roster
+from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.memory.loading import Change, IndexLoad
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.rows import CollectionInfo, Vector
+from vecsec_retrieval.model.store import Cell
+from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.memory_reader import HotReader, RememberedAnswers
+from vecsec_retrieval.search.reader import CollectionReader
+from vecsec_retrieval.search.store_reader import ColdReader
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored
+from vecsec_retrieval.visibility.visible_rows import see
+
+_ROSTER_SHARE = 2
+"""Of all memory, half at most for ids and labels of one collection that does not fit as a whole."""
+_LOAD_PATIENCE_SECONDS = 0.06
+"""So long a searcher waits for a small collection to be in memory: to ask the store meanwhile takes 20 ms, and the
+load longer."""
+log = structlog.get_logger()
+
+_CHROMA_BYTES_PER_ROW = 256
+"""What Chroma's own vector index, once it is loaded, takes per row beside the vector (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingRow:
+    """What a writer has to know of a row that it is about to replace or remove."""
+
+    label: Label | None
+    """None if the row's tags are not whole, so that nobody may touch it."""
+    metadata_keys: frozenset[str]
+
+
+class LoadObserver(Protocol):
+    """Is told how loads and compactions end."""
+
+    def loaded(self, tenant_id: str) -> None:
+        """A collection of the tenant was read as a whole."""
+        ...
+
+    def compacted(self, tenant_id: str) -> None:
+        """A collection of the tenant in memory was made smaller, or that was tried."""
+        ...
+
+    def load_failed(self, tenant_id: str, error: VecSecError) -> None:
+        """A collection of the tenant could not be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """Whether and how collections are taken into memory."""
+
+    allowed: bool
+    """False where others write, too, for nobody would tell us."""
+    limit_bytes: int
+    loads: asyncio.Semaphore
+    """How many collections may load at the same time."""
+    observer: LoadObserver
+    answers: RememberedAnswers
+    """What searches in memory found."""
+
+
+@dataclass(frozen=True, slots=True)
+class InStore:
+    """Nothing is in memory, yet."""
+
+    is_outgrown: bool = False
+    """Whether the rows took too much memory once; then no more than ids and labels are loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The collection is being taken into memory, or waits for its turn."""
+
+    task: "asyncio.Task[None]"
+    is_outgrown: bool
+    takes_longer: "asyncio.Future[None]"
+    """Done once whoever set off the load need not wait for it."""
+    load: IndexLoad | None = None
+    """What is told of writes; None before its turn, for what is written until then will be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """All rows are in memory."""
+
+    index: CollectionIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Compacting:
+    """All rows are in memory, and an index without the dead ones is being made."""
+
+    index: CollectionIndex
+    task: "asyncio.Task[None]"
+    changes: list[Change] = field(default_factory=list)
+    """What was written since it began, to be done again."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdsInMemory:
+    """The rows did not fit: ids and labels alone are in memory."""
+
+    roster: Roster
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Not even ids and labels fit; no load is tried any more."""
+
+
+State: TypeAlias = InStore | Loading | InMemory | Compacting | IdsInMemory | TooLarge
+
+MOVES: Mapping[type[State], tuple[type[State], ...]] = {
+    InStore: (Loading, InMemory),  # at once, where it was just made
+    Loading: (Loading, InMemory, IdsInMemory, TooLarge, InStore),  # its turn has come; it fits so far; it failed
+    InMemory: (Compacting, InStore),  # it has many dead rows; it takes too much
+    Compacting: (InMemory,),
+    IdsInMemory: (TooLarge, InStore),  # even they take too much; half of the rows are gone
+    TooLarge: (),
+}
+
+
+class OpenCollection:
+    """One collection of an open cell. Used on the event loop."""
+
+    def __init__(
+        self, cell: Cell, info: CollectionInfo, *, threads: StoreThreads, metrics: RetrievalMetrics, warmth: Warmth
+    ) -> None:
+        self.info = info
+        self.catalogue = LabelCatalogue(cell, info.collection_id, threads, has_other_writers=not warmth.allowed)
+        self._state: State = InStore()
+        self._cell = cell
+        self._threads = threads
+        self._metrics = metrics
+        self._warmth = warmth
+        self._known_rows = 0
+        """How many rows there were when they were last counted, by a load."""
+        # A cycle would keep the rows of a closed cell in memory: the services hardly ever collect cycles.
+        itself = ref(self)
+        self._cold = ColdReader(
+            cell,
+            info.collection_id,
+            catalogue=self.catalogue,
+            threads=threads,
+            metrics=metrics,
+            roster=lambda: None if (collection := itself()) is None else collection.roster,
+        )
+
+    @property
+    def index(self) -> CollectionIndex | None:
+        """All rows, if they are in memory."""
+        state = self._state  # once: it is asked for from any thread
+        return state.index if isinstance(state, InMemory | Compacting) else None
+
+    @property
+    def roster(self) -> Roster | None:
+        """Ids and labels of a collection that is too large to be in memory as a whole."""
+        return self._state.roster if isinstance(self._state, IdsInMemory) else None
+
+    @property
+    def approximate_bytes(self) -> int:
+        """Memory that the collection takes here."""
+        in_memory = self.roster if self.index is None else self.index
+        return self.catalogue.approximate_bytes + (0 if in_memory is None else in_memory.approximate_bytes)
+
+    @property
+    def store_bytes(self) -> int:
+        """Memory that its vectors, once they were read, take inside Chroma while that is open."""
+        rows = self._known_rows if self.index is None else len(self.index)
+        return rows * (self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW)
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the collection is being taken into memory, or made smaller there."""
+        return isinstance(self._state, Loading | Compacting)
+
+    @property
+    def may_leave_memory(self) -> bool:
+        """Whether rows are in memory, as a whole or by id and label, and are not just being made fewer."""
+        return isinstance(self._state, InMemory | IdsInMemory)
+
+    @property
+    def hot_rows(self) -> int:
+        """How many rows are in memory: all or none."""
+        index = self.index
+        return 0 if index is None else len(index)
+
+    def reader(self) -> CollectionReader:
+        """Reads from memory if the collection is there; otherwise from the store, while it is taken into memory."""
+        self.warm()
+        return self._reader_now()
+
+    async def prompt_reader(self) -> CollectionReader:
+        """As `reader`, but whoever sets off a load waits for it until the collection proves to be large: a small one is
+        in memory before the store would have answered."""
+        loading = self.warm()
+        if loading is not None:
+            ends_the_wait = [loading.task, loading.takes_longer]
+            await asyncio.wait(ends_the_wait, timeout=_LOAD_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        # Not set off again, where it failed.
+        return self._reader_now()
+
+    def warm(self) -> Loading | None:
+        """Begin to take the collection into memory, unless it is there, on its way or must not be; the load, if so."""
+        if not isinstance(self._state, InStore) or not self._warmth.allowed:
+            return None
+        takes_longer = asyncio.get_running_loop().create_future()
+        if self._warmth.loads.locked():
+            takes_longer.set_result(None)  # others come first
+        loading = Loading(detached(self._load()), self._state.is_outgrown, takes_longer)
+        self._become(loading)
+        return loading
+
+    def begin_empty(self) -> None:
+        """The collection was just made: its index is complete at once."""
+        if self._warmth.allowed and isinstance(self._state, InStore):  # a searcher may have been quicker
+            self._become(InMemory(CollectionIndex(self.info.dimensions)))
+
+    def apply(self, change: Change) -> None:
+        """The store acknowledged a write: do it in memory, too."""
+        match self._state:
+            case InMemory(index):
+                change(index)
+                if index.is_worth_compacting:
+                    self._begin_compacting(index)
+            case Compacting(index, _, changes):
+                change(index)
+                changes.append(change)
+            case IdsInMemory(roster):
+                change(roster)
+                if len(roster) * 2 < self._known_rows:  # half of what was too much is gone: the next load tries again
+                    self._become(InStore())
+            case Loading(load=IndexLoad() as load):
+                load.note(change)
+
+    async def make_room(self, count: int) -> None:
+        """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
+        moved for that, which takes too long for the event loop."""
+        index = self.index
+        if index is not None and index.lacks_room(count):
+            # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
+            await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.let_snapshot_go)
+
+    def leave_memory(self) -> None:
+        """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
+        load brings ids and labels, if they fit."""
+        match self._state:
+            case InMemory():
+                self._become(InStore(is_outgrown=True))
+            case IdsInMemory():
+                self._become(TooLarge())
+
+    async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
+        """Those of these rows that exist, visible or not; for decisions about writes only."""
+        if (index := self.index) is not None:
+            return _existing_in_memory(index, document_ids)
+        rows = await self._threads.run(
+            "get", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=False)
+        )
+        existing = {}
+        for row in rows:
+            document = from_stored(row, self._cell.tenant_id)
+            existing[row.document_id] = ExistingRow(
+                None if document is None else document.label, frozenset(caller_metadata(row.metadata))
+            )
+        return existing
+
+    async def embeddings(self, document_ids: Sequence[str], visibility: Visibility) -> dict[str, Vector]:
+        """The embeddings of visible documents as they were stored, by id."""
+        rows = await self._threads.run(
+            "get_embeddings", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=True)
+        )
+        seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+        return {key: document.embedding for key, document in seen.visible.items() if document.embedding is not None}
+
+    async def loaded(self) -> None:
+        """Wait until a load or a compaction that goes on has ended, one way or another."""
+        if isinstance(self._state, Loading | Compacting):
+            await asyncio.wait([self._state.task])
+
+    async def stop_loading(self) -> None:
+        """Give up a load or a compaction that goes on."""
+        while isinstance(going_on := self._state, Loading | Compacting):
+            going_on.task.cancel()
+            await asyncio.wait([going_on.task])
+            self._end(going_on.task)  # where it had not even begun
+
+    async def _load(self) -> None:
+        # No name here may hold the state: a task that was cancelled holds its names, and whoever holds the task.
+        try:
+            async with self._warmth.loads:
+                assert isinstance(self._state, Loading)
+                fits = partial(self._fits, is_outgrown=self._state.is_outgrown)
+                load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._end_the_wait)
+                self._become(replace(self._state, load=load))
+                loaded = await load.run(fits, self._roster_fits, limit_bytes=self._warmth.limit_bytes)
+                match loaded:
+                    case CollectionIndex():
+                        self._become(InMemory(loaded))
+                    case Roster():
+                        self._become(IdsInMemory(loaded))
+                    case None:
+                        self._become(TooLarge())
+        except VecSecError as error:
+            # Readers go on from the store, which tells them if it is beyond that, too.
+            self._warmth.observer.load_failed(self._cell.tenant_id, error)
+        else:
+            self._warmth.observer.loaded(self._cell.tenant_id)
+        finally:
+            self._end(asyncio.current_task())
+
+    def _end_the_wait(self) -> None:
+        if isinstance(self._state, Loading) and not self._state.takes_longer.done():
+            self._state.takes_longer.set_result(None)
+
+    def _become(self, state: State) -> None:
+        follows = isinstance(state, MOVES[type(self._state)])
+        assert follows, f"{type(state).__name__} does not follow {type(self._state).__name__}"
+        self._state = state
+
+    def _end(self, task: "asyncio.Task[None] | None") -> None:
+        """A load or a compaction is over; where it brought nothing, all is as it was before."""
+        match self._state:
+            case Loading() as loading if loading.task is task:
+                self._become(InStore(loading.is_outgrown))
+            case Compacting() as compacting if compacting.task is task:
+                self._become(InMemory(compacting.index))
+
+    def _reader_now(self) -> CollectionReader:
+        index = self.index
+        return self._cold if index is None else HotReader(index, self._threads, self._warmth.answers)
+
+    def _begin_compacting(self, index: CollectionIndex, *, is_second: bool = False) -> None:
+        self._become(Compacting(index, detached(self._compact(index, is_second=is_second))))
+
+    async def _compact(self, index: CollectionIndex, *, is_second: bool) -> None:
+        """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""
+        try:
+            compacted = await self._threads.run("compact", index.compaction())
+            assert isinstance(self._state, Compacting)
+            while self._state.changes:
+                self._state.changes.pop(0)(compacted)
+                await asyncio.sleep(0)  # each may be as much as a batch holds
+            self._become(InMemory(compacted))
+            # What was written meanwhile left as many dead rows again, which would count against it now. Once only: a
+            # collection that is being compacted does not leave memory, and who goes on writing could keep it so.
+            if compacted.is_worth_compacting and not is_second:
+                self._begin_compacting(compacted, is_second=True)
+        except RetrievalUnavailable:
+            log.info("too busy to compact, the next write tries again", tenant_id=self._cell.tenant_id)
+        finally:
+            self._end(asyncio.current_task())
+        self._warmth.observer.compacted(self._cell.tenant_id)
+
+    def _roster_fits(self, rows: int) -> bool:
+        return rows * ROSTER_BYTES_PER_ROW <= self._warmth.limit_bytes // _ROSTER_SHARE
+
+    def _fits(self, rows: int, *, is_outgrown: bool) -> bool:
+        self._known_rows = rows
+        return not is_outgrown and rows * (self.info.dimensions * 9 + 2 * 1024) <= self._warmth.limit_bytes
+
+
+def _existing_in_memory(index: CollectionIndex, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
+    existing = {}
+    for document_id in document_ids:
+        document = index.find(document_id)
+        if document is not None:
+            existing[document_id] = ExistingRow(document.label, frozenset(document.metadata))
+        elif document_id in index.untagged_ids:
+            existing[document_id] = ExistingRow(None, frozenset())
+    return existing

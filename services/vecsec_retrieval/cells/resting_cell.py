@@ -1,0 +1,117 @@
+"""A cell whose side of the store is open while it is used, and can be let go in between.
+
+What an open Chroma takes, some MiB, a dozen files and a thread, is nothing that a collection in memory needs to be
+searched: so far more tenants are kept in memory than could be kept open.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
+from vecsec_retrieval.model.store import Cell, RowCondition
+
+_RETRY_SECONDS = 1.0
+_CLOSING_SECONDS = 30.0
+"""So long a cell that is to be closed is waited for; then it is left as it is, for its tenant to go on."""
+
+
+class RestingCell:
+    """See `vecsec_retrieval.model.store.Cell`; opened again by whatever needs the store."""
+
+    def __init__(self, cell: Cell, reopen: Callable[[], Cell]) -> None:
+        """Take over an open cell; `reopen` opens it anew and is called in worker threads."""
+        self._tenant_id = cell.tenant_id
+        self._reopen = reopen
+        self._cell: Cell | None = cell
+        self._users = 0
+        self._is_closed = False
+        self.used_at = time.monotonic()
+        """When the store's side was last asked for anything."""
+        self._lock = threading.Condition()
+        """Held while the cell is opened or let go: a directory is not open twice, unless a call in
+        the store never ends. Notified when nobody uses it."""
+
+    @property
+    def tenant_id(self) -> str:
+        return self._tenant_id
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether the store's side is open."""
+        return self._cell is not None
+
+    def rest(self) -> None:
+        """Let go of the store's side, unless a call is using it; blocks."""
+        with self._lock:
+            if self._cell is not None and not self._users:
+                cell, self._cell = self._cell, None
+                cell.close()
+
+    def collections(self) -> list[CollectionInfo]:
+        with self._awake() as cell:
+            return cell.collections()
+
+    def find_collection(self, collection_id: str) -> CollectionInfo | None:
+        with self._awake() as cell:
+            return cell.find_collection(collection_id)
+
+    def create_collection(self, info: CollectionInfo) -> CollectionInfo:
+        with self._awake() as cell:
+            return cell.create_collection(info)
+
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+        with self._awake() as cell:
+            cell.upsert(collection_id, rows)
+
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+        with self._awake() as cell:
+            cell.delete(collection_id, document_ids)
+
+    def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
+        with self._awake() as cell:
+            return cell.get(collection_id, document_ids, with_embeddings=with_embeddings)
+
+    def head(self, collection_id: str, count: int) -> list[StoredRow]:
+        with self._awake() as cell:
+            return cell.head(collection_id, count)
+
+    def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
+        with self._awake() as cell:
+            return cell.find_ids(collection_id, condition, limit)
+
+    def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
+        with self._awake() as cell:
+            return cell.nearest(collection_id, vector, count, condition)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            # A read that its call has given up may still go on.
+            if not self._lock.wait_for(lambda: not self._users, _CLOSING_SECONDS):
+                raise RetrievalUnavailable(
+                    "the tenant's store is busy", detail=f"a call in it did not end within {_CLOSING_SECONDS:g} s"
+                )
+            cell, self._cell = self._cell, None
+            if cell is not None:
+                cell.close()
+
+    @contextmanager
+    def _awake(self) -> Iterator[Cell]:
+        with self._lock:
+            if self._is_closed:
+                raise RetrievalUnavailable("the tenant's store is being closed; try again", retry_after=_RETRY_SECONDS)
+            if self._cell is None:
+                self._cell = self._reopen()
+            cell = self._cell
+            self._users += 1
+        try:
+            yield cell
+        finally:
+            with self._lock:
+                self._users -= 1
+                self.used_at = time.monotonic()
+                if not self._users:
+                    self._lock.notify_all()

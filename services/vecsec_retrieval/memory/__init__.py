@@ -1,0 +1,1 @@
+"""Collections in memory: rows, ids, exact scan, and the budget they share."""

@@ -1,0 +1,1 @@
+"""The values of retrieval and the contract of a store."""

@@ -1,0 +1,1 @@
+"""Readers of a collection: one in memory, one over the store."""

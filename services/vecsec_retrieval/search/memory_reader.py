@@ -1,0 +1,212 @@
+"""Reads a collection from its index in memory; nothing here touches the store.
+
+Answers are kept for who asks the same again while nothing has changed. An answer follows from the rows of the index,
+what the caller sees of them, and the question. All three are in the key: an acknowledged write or delete gives the
+index another state, and a policy that sees otherwise another residual. So is the policy's version, and who asked (see
+`askers`). What is kept are row numbers: no text, no label, no vector. Each row is judged again before it is given, so
+that a mistake in a key could cost rows, but show none.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+from cachetools import LRUCache
+
+from vecsec_chassis.telemetry.metrics import Lookups
+from vecsec_chassis.telemetry.tracing import Timed
+from vecsec_retrieval.memory.exact_scan import Mask, top_k
+from vecsec_retrieval.memory.index import CollectionIndex, IndexSnapshot
+from vecsec_retrieval.model.cache_scope import Asker
+from vecsec_retrieval.model.filters import Predicate, predicate
+from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.label_table import Visible
+from vecsec_retrieval.visibility.residuals import Visibility
+
+STRATEGY = "exact_scan"
+REMEMBERED = "remembered"
+_INLINE_ROWS = 20_000
+_INLINE_FILTERED_ROWS = 1_000
+_INLINE_K = 100
+"""Up to so many rows a scan is over before anybody would notice that others had to wait; a filter looks at each row,
+and the k best are sorted by Python."""
+_BYTES_OF_AN_ANSWER = 800
+_BYTES_OF_A_ROW = 64
+
+
+class AnswerKey(NamedTuple):
+    """What an answer follows from, and whose it is."""
+
+    index_state: int
+    """Of one collection of one tenant, between two changes; no other state of this process has the number."""
+    asker: Asker
+    policy_version: str
+    residual: str
+    question: bytes
+    """Hash of the vector, k and the filter with the types of its values: for Python, 1 and True are the same."""
+
+    @classmethod
+    def of(cls, index_state: int, visibility: Visibility, order: SearchOrder[Vector]) -> "AnswerKey":
+        """The key of a search."""
+        question = sha256(order.query.tobytes())
+        question.update(repr((order.k, order.metadata)).encode(errors="surrogatepass"))
+        return cls(index_state, visibility.asker, visibility.policy_version, visibility.residual, question.digest())
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedAnswer:
+    """Which rows were found."""
+
+    rows: Sequence[tuple[int, float]]
+    """Row numbers of the index in that state, and cosine similarities, best first."""
+    filtered_rows: int
+    """Rows met that were left out because their label is not visible."""
+
+
+class RememberedAnswers:
+    """The answers of one process, while there is room; those that were not asked for longest have to go."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        """At most so much memory; nothing is remembered if it is 0."""
+        self._limit_bytes = limit_bytes
+        self._answers: LRUCache[AnswerKey, tuple[RememberedAnswer, int]] = LRUCache(limit_bytes, getsizeof=_weight)
+        self.lookups = Lookups()
+        """How often an answer was at hand."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is remembered."""
+        return self._limit_bytes > 0
+
+    def find(self, key: AnswerKey) -> RememberedAnswer | None:
+        """The answer, if it was kept and there is still room for it."""
+        answer, _ = self._answers.get(key, (None, 0))
+        self.lookups.count(found=answer is not None)
+        return answer
+
+    def keep(self, key: AnswerKey, answer: RememberedAnswer) -> None:
+        """Remember an answer, unless it alone is more than there is room for."""
+        size = _BYTES_OF_AN_ANSWER + len(key.residual) + _BYTES_OF_A_ROW * len(answer.rows)
+        if size <= self._limit_bytes:
+            self._answers[key] = answer, size
+
+
+class HotReader:
+    """See `readers.CollectionReader`."""
+
+    def __init__(self, index: CollectionIndex, threads: StoreThreads, answers: RememberedAnswers) -> None:
+        self._index = index
+        self._threads = threads
+        self._answers = answers
+
+    async def has_visible(self, visibility: Visibility) -> bool:
+        _, mask = await self._visible_rows(visibility)
+        return bool(mask.any())
+
+    async def count(self, visibility: Visibility) -> int:
+        _, mask = await self._visible_rows(visibility)
+        return int(np.count_nonzero(mask))
+
+    async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
+        snapshot, mask = await self._visible_rows(visibility)
+        table = self._index.labels
+        counts = np.bincount(snapshot.label_codes[mask])
+        bearing = counts > 0
+        codes = await self._threads.run(
+            "list_labels", lambda: table.in_key_order(bearing, after_key=after_key, limit=limit)
+        )
+        return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
+
+    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+        snapshot, mask = await self._visible_rows(visibility)
+
+        def first() -> list[str]:
+            ids = (snapshot.documents[row].document_id for row in np.flatnonzero(mask).tolist())
+            return heapq.nsmallest(limit, (document_id for document_id in ids if document_id > after_id))
+
+        return await self._threads.run("list_ids", first)
+
+    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+        snapshot, mask = await self._visible_rows(visibility)
+        return snapshot.metadata_keys(mask)
+
+    async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
+        snapshot, mask = await self._visible_rows(visibility)
+        rows = (self._index.row(document_id) for document_id in document_ids)
+        return [snapshot.documents[row] for row in rows if row is not None and mask[row]]
+
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
+        snapshot, visible = await self._visible_labels(visibility)
+        if not self._answers.is_on:
+            return _answer(snapshot, await self._found(snapshot, visible, order), STRATEGY)
+        key = AnswerKey.of(self._index.state, visibility, order)
+        remembered = self._answers.find(key)
+        if remembered is not None and _are_visible(snapshot, visible, remembered):
+            return _answer(snapshot, remembered, REMEMBERED)
+        found = await self._found(snapshot, visible, order)
+        self._answers.keep(key, found)
+        return _answer(snapshot, found, STRATEGY)
+
+    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder[Vector]) -> RememberedAnswer:
+        with Timed("mask"):
+            mask = snapshot.mask(visible)
+        filtered_rows = len(self._index) - int(np.count_nonzero(mask))
+        scan = _scan(snapshot, mask, order)
+        inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
+        with Timed("scan"):
+            is_short = len(mask) <= inline_rows and order.k <= _INLINE_K
+            rows = scan() if is_short else await self._threads.run("scan", scan)
+        return RememberedAnswer(rows, filtered_rows)
+
+    async def _visible_rows(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
+        """The index as it is on return, and which of its rows are visible."""
+        snapshot, visible = await self._visible_labels(visibility)
+        with Timed("mask"):
+            return snapshot, snapshot.mask(visible)
+
+    async def _visible_labels(self, visibility: Visibility) -> tuple[IndexSnapshot, Visible]:
+        """The index as it is on return, and which of its labels are visible."""
+        with Timed("mask"):
+            visible = await visibility.in_table(self._index.labels)
+            return self._index.snapshot(), visible
+
+
+def _answer(snapshot: IndexSnapshot, found: RememberedAnswer, strategy: str) -> SearchAnswer:
+    results = [ScoredDocument(snapshot.documents[row], score) for row, score in found.rows]
+    return SearchAnswer(results, strategy, found.filtered_rows)
+
+
+def _are_visible(snapshot: IndexSnapshot, visible: Visible, remembered: RememberedAnswer) -> bool:
+    """Whether every remembered row lives and is visible, by its own label: what is remembered is never trusted."""
+    rows = [row for row, _ in remembered.rows]
+    if max(rows, default=-1) >= len(snapshot.label_codes):
+        return False
+    codes = snapshot.label_codes[rows]
+    return bool((codes < len(visible)).all() and visible[codes].all() and snapshot.alive[rows].all())
+
+
+def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder[Vector]) -> Callable[[], list[tuple[int, float]]]:
+    def scan() -> list[tuple[int, float]]:
+        documents = snapshot.documents
+        if order.metadata is not None:
+            _narrow(mask, snapshot, predicate(order.metadata))
+        return top_k(
+            snapshot.scanned, mask, order.query, order.k, lambda rows: [documents[row].document_id for row in rows]
+        )
+
+    return scan
+
+
+def _narrow(mask: Mask, snapshot: IndexSnapshot, holds: Predicate) -> None:
+    for row in mask.nonzero()[0].tolist():
+        if not holds(snapshot.documents[row].metadata):
+            mask[row] = False
+
+
+def _weight(entry: tuple[RememberedAnswer, int]) -> int:
+    return entry[1]

@@ -1,0 +1,72 @@
+"""What use cases ask of a collection that they read, whether it is in memory or not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from vecsec_chassis.domain.labels import Label
+from vecsec_retrieval.model.filters import MetadataFilter
+from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.visibility.residuals import Visibility
+
+Query = TypeVar("Query", bound=str | Vector)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOrder(Generic[Query]):
+    """What to look for in a collection: a text or a vector as callers send them; readers get a vector of the
+    collection's dimensions and length 1."""
+
+    query: Query
+    k: int
+    metadata: MetadataFilter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """What was found, best first, and how."""
+
+    results: Sequence[ScoredDocument]
+    strategy: str
+    filtered_rows: int = 0
+    """Rows met that were left out because their label is not visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """A label and how many documents bear it; none if its last one is gone."""
+
+    label: Label
+    document_count: int
+
+
+class CollectionReader(Protocol):
+    """Reads one collection through a grant's eyes; nothing that it returns is invisible to the grant."""
+
+    async def has_visible(self, visibility: Visibility) -> bool:
+        """Whether any document is visible."""
+        ...
+
+    async def count(self, visibility: Visibility) -> int:
+        """How many documents are visible."""
+        ...
+
+    async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
+        """The visible labels by their keys, from the first behind `after_key`: fewer than `limit` only at the end."""
+        ...
+
+    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+        """The ids of visible documents in ascending order, from the first behind `after_id`."""
+        ...
+
+    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+        """The metadata keys of visible documents."""
+        ...
+
+    async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
+        """The visible documents among these, in this order, without embeddings."""
+        ...
+
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
+        """The k most similar visible documents that match, or all of them if they are fewer; without embeddings."""
+        ...

@@ -1,0 +1,85 @@
+"""Reads a collection straight from the store, where it is not or must not be in memory."""
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from vecsec_retrieval.memory.id_index import Roster
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.rows import Document, Vector
+from vecsec_retrieval.model.store import Cell, RowCondition
+from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
+from vecsec_retrieval.search.store_search import StoreSearch
+from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.visible_rows import see, visible_rows_condition
+
+
+class ColdReader:
+    """See `readers.CollectionReader`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        collection_id: str,
+        *,
+        catalogue: LabelCatalogue,
+        threads: StoreThreads,
+        metrics: RetrievalMetrics,
+        roster: Callable[[], Roster | None] = lambda: None,
+    ) -> None:
+        """`roster` gives the ids and labels of all rows, if they are in memory."""
+        self._cell = cell
+        self._collection_id = collection_id
+        self._catalogue = catalogue
+        self._threads = threads
+        self._metrics = metrics
+        self._search = StoreSearch(
+            cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics, roster=roster
+        )
+
+    async def has_visible(self, visibility: Visibility) -> bool:
+        return bool(await self._visible_ids(visibility, limit=1))
+
+    async def count(self, visibility: Visibility) -> int:
+        return len(await self._visible_ids(visibility, limit=None))
+
+    async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
+        table = await self._catalogue.labels()
+        visible = await visibility.in_table(table)
+        codes = await self._threads.run(
+            "list_labels", lambda: table.in_key_order(visible, after_key=after_key, limit=limit)
+        )
+        return [
+            LabelCount(
+                table.labels[code], len(await self._ids(RowCondition(frozenset({table.keys[code]})), limit=None))
+            )
+            for code in codes
+        ]
+
+    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+        ids = await self._visible_ids(visibility, limit=None)
+        return await self._threads.run(
+            "list_ids", lambda: heapq.nsmallest(limit, (each for each in ids if each > after_id))
+        )
+
+    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+        return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))
+
+    async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
+        rows = await self._threads.run(
+            "get", lambda: self._cell.get(self._collection_id, document_ids, with_embeddings=False)
+        )
+        seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+        return list(seen.visible.values())
+
+    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
+        return await self._search.search(order, visibility)
+
+    async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:
+        table = await self._catalogue.labels()
+        condition = visible_rows_condition(table, await visibility.in_table(table))
+        return [] if condition is None else await self._ids(condition, limit=limit)
+
+    async def _ids(self, condition: RowCondition, *, limit: int | None) -> list[str]:
+        return await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition, limit))

@@ -1,0 +1,92 @@
+"""Chroma's exceptions, turned into typed errors where they come in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+from chromadb.errors import (
+    AuthorizationError,
+    ChromaAuthError,
+    ChromaError,
+    InvalidArgumentError,
+    NotFoundError,
+    QuotaError,
+    RateLimitError,
+)
+
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged, VecSecError
+
+RETRY_SECONDS = 1.0
+
+_DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
+_TOO_MUCH_AT_ONCE = ("too many sql variables",)
+_WHO_ARE_YOU = frozenset({401, 403})
+_BUSY = ("(code: 5)", "(code: 6)", "database is locked", "(code: 14)", "too many open files")
+
+
+@contextmanager
+def embedded_errors(tenant_id: str, disk_is_full: Callable[[], bool]) -> Iterator[None]:
+    """Around calls into the embedded store of one tenant.
+
+    A panic of its Rust core arrives as a BaseException of a class that cannot be imported; it means damage, too.
+    """
+    try:
+        yield
+    except (NotFoundError, InvalidArgumentError):
+        raise  # the first is handled by the caller, the second is a fault of ours
+    except (ChromaError, OSError) as error:
+        raise _embedded_error(tenant_id, error, disk_is_full) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _embedded_error(tenant_id, error, disk_is_full) from error
+
+
+@contextmanager
+def remote_errors() -> Iterator[None]:
+    """Around calls to a Chroma server."""
+    try:
+        yield
+    except (NotFoundError, InvalidArgumentError):
+        raise
+    except (RateLimitError, QuotaError) as error:
+        raise LimitExceeded(
+            "the vector store refuses more for now", detail=str(error), retry_after=RETRY_SECONDS
+        ) from error
+    except (AuthorizationError, ChromaAuthError) as error:
+        raise _key_refused(error) from error
+    except (ChromaError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unavailable(f"{type(error).__name__}: {error}; start the server, or correct its address") from error
+    except Exception as error:
+        # The client raises bare exceptions for answers that are not Chroma's own, such as a proxy's 502.
+        if type(error) is not Exception:
+            raise
+        answer = error.__context__
+        if isinstance(answer, httpx.HTTPStatusError) and answer.response.status_code in _WHO_ARE_YOU:
+            raise _key_refused(answer) from error
+        raise _unavailable(f"unexpected answer: {error}; is this the address of a ChromaDB server?") from error
+
+
+def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable[[], bool]) -> VecSecError:
+    text = str(error).lower()
+    detail = f"{type(error).__name__}: {error}"
+    if any(mark in text for mark in _DISK_IS_FULL) or disk_is_full():
+        return LimitExceeded("there is no room left on the disk of the vector store", detail=detail)
+    if any(mark in text for mark in _TOO_MUCH_AT_ONCE):
+        return LimitExceeded("this asks too much of the vector store at once; narrow it down", detail=detail)
+    if any(mark in text for mark in _BUSY):
+        return _unavailable(detail)
+    return StoreDamaged(
+        f"the store of tenant {tenant_id!r} is damaged and cannot be read; nothing was deleted; "
+        "restore its directory from a backup",
+        detail=detail,
+    )
+
+
+def _key_refused(error: Exception) -> RetrievalUnavailable:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return _unavailable(f"the server refuses CHROMA_API_KEY ({reason}); set the right one")
+
+
+def _unavailable(detail: str) -> RetrievalUnavailable:
+    return RetrievalUnavailable("the vector store does not answer", detail=detail, retry_after=RETRY_SECONDS)

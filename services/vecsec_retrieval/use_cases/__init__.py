@@ -1,0 +1,1 @@
+"""What retrieval does with a call, each under a grant."""

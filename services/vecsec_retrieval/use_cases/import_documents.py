@@ -1,0 +1,201 @@
+"""Stores batches of documents that a grant may write, each batch whole or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vecsec_chassis.domain.access import Action, Grant
+from vecsec_chassis.domain.errors import AccessDenied, FieldViolation, InvalidGrant, InvalidRequest
+from vecsec_chassis.domain.labels import Label
+from vecsec_retrieval.cells.open_cell import OpenCell
+from vecsec_retrieval.cells.open_cells import OpenCells
+from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.model.embeddings import EmbeddingModels
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, has_direction
+from vecsec_retrieval.use_cases.import_rules import (
+    NewDocument,
+    chosen_model,
+    labelled,
+    refuse_missing_embeddings,
+    refuse_other_model,
+    refuse_unfit_embeddings,
+)
+from vecsec_retrieval.use_cases.permissions import Permissions
+from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.tagging import label_key, to_stored
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBatch:
+    """Documents to store together."""
+
+    grant: str
+    """May be empty after the first batch of a session."""
+    collection_id: str
+    documents: Sequence[NewDocument]
+    embedding_model: str = ""
+    """The model of a collection that is to be made; empty means the service's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """What a session has stored."""
+
+    batch_number: int
+    """Which batch of the session this was, counted from 1."""
+    stored_count: int
+    total_stored_count: int
+
+
+class ImportSession:
+    """The batches of one caller, one after the other."""
+
+    def __init__(self, permissions: Permissions, batches: "BatchStore") -> None:
+        self._permissions = permissions
+        self._batches = batches
+        self._token = ""
+        self._first_grant: Grant | None = None
+        self._batch_number = 0
+        self._total = 0
+
+    async def store(self, batch: ImportBatch) -> ImportProgress:
+        """Store a batch; it is durable on return. The grant is verified again for each.
+
+        Raises:
+            InvalidGrant: if there is none, it has expired, or it is another caller's or tenant's than the first.
+            InvalidRequest, AccessDenied: as `BatchStore.store` does.
+        """
+        self._token = batch.grant or self._token
+        grant = await self._permissions.require(self._token, Action.WRITE)
+        first = self._first_grant = self._first_grant or grant
+        if (grant.subject, grant.caller_tenant_id, grant.tenant_id) != (
+            first.subject,
+            first.caller_tenant_id,
+            first.tenant_id,
+        ):
+            raise InvalidGrant("the grant is not of the caller and tenant that this import began with")
+        stored = await self._batches.store(batch, grant.tenant_id, self._permissions.visibility(grant))
+        self._batch_number += 1
+        self._total += stored
+        return ImportProgress(self._batch_number, stored, self._total)
+
+
+class BatchStore:
+    """Stores single batches."""
+
+    def __init__(self, cells: OpenCells, models: EmbeddingModels) -> None:
+        self._cells = cells
+        self._models = models
+
+    async def store(self, batch: ImportBatch, tenant_id: str, writable: Visibility) -> int:
+        """How many documents were stored: all of the batch.
+
+        Raises:
+            InvalidRequest: naming the fields that do not fit each other or the collection.
+            AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written.
+        """
+        if batch.embedding_model:
+            self._models.refuse_unknown(batch.embedding_model)  # before anything that depends on the collection
+        documents = labelled(batch.documents, tenant_id)
+        await _require_writable({number: document.label for number, document in enumerate(documents)}, writable)
+        async with self._cells.lease(tenant_id) as cell:
+            collection = None if cell is None else await cell.collection(batch.collection_id)
+            info = None if collection is None else collection.info
+            if collection is not None and batch.embedding_model not in {"", collection.info.embedding_model}:
+                is_visible = await collection.reader().has_visible(writable)
+                refuse_other_model(collection.info, batch.embedding_model, is_visible=is_visible)
+        model = chosen_model(info, batch.embedding_model, self._models.default_name, documents)
+        documents = await self._embedded(documents, model, known_dimensions=None if info is None else info.dimensions)
+        assert documents[0].embedding is not None
+        info = info or CollectionInfo(batch.collection_id, model, len(documents[0].embedding))
+        async with self._cells.lease(tenant_id, create=True) as cell:
+            assert cell is not None
+            async with cell.writer:
+                collection = await _require_collection(cell, info)
+                await _write(cell, collection, documents, writable)
+        return len(documents)
+
+    async def _embedded(
+        self, documents: Sequence[Document], model: str, *, known_dimensions: int | None
+    ) -> list[Document]:
+        if model == EXTERNAL_MODEL:
+            refuse_missing_embeddings(documents)
+        bare = [number for number, document in enumerate(documents) if document.embedding is None]
+        filled = list(documents)
+        dimensions = known_dimensions
+        if bare:
+            self._models.refuse_unknown(model)  # that of a collection may have been loaded in the past alone
+            matrix = await self._models.embed_texts(model, [documents[number].text for number in bare])
+            dimensions = matrix.shape[1]
+            for number, vector in zip(bare, matrix, strict=True):
+                if not has_direction(vector):
+                    raise InvalidRequest.of(
+                        f"documents[{number}].text", "holds nothing that the collection's model knows"
+                    )
+                filled[number] = replace(documents[number], embedding=vector)
+        if dimensions is None:
+            first = documents[0].embedding
+            assert first is not None
+            dimensions = len(first)
+        refuse_unfit_embeddings(filled, dimensions)
+        return filled
+
+
+async def _require_collection(cell: OpenCell, info: CollectionInfo) -> OpenCollection:
+    collection = await cell.collection(info.collection_id)
+    if collection is None:
+        collection = await cell.create_collection(info)
+        collection.begin_empty()
+    if collection.info != info:
+        raise InvalidRequest.of(
+            "embedding_model",
+            f"collection {info.collection_id!r} was made meanwhile, with another model or other dimensions; try again",
+        )
+    collection.warm()
+    return collection
+
+
+async def _write(
+    cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], writable: Visibility
+) -> None:
+    existing = await collection.existing([document.document_id for document in documents])
+    await _require_writable(
+        {
+            number: existing[document.document_id].label
+            for number, document in enumerate(documents)
+            if document.document_id in existing
+        },
+        writable,
+    )
+    rows = [
+        to_stored(
+            document,
+            existing[document.document_id].metadata_keys - document.metadata.keys()
+            if document.document_id in existing
+            else (),
+        )
+        for document in documents
+    ]
+    entries = collection.catalogue.missing_entries(documents)
+    await collection.make_room(len(documents))
+
+    def store() -> None:
+        collection.catalogue.store(entries)
+        cell.cell.upsert(collection.info.collection_id, rows)
+
+    def remember() -> None:
+        collection.catalogue.add(entries)
+        collection.apply(lambda index: index.upsert(documents))
+
+    await cell.write("upsert", store, remember)
+
+
+async def _require_writable(label_of_number: dict[int, Label | None], writable: Visibility) -> None:
+    labels = {label_key(label): label for label in label_of_number.values() if label is not None}
+    permitted = await writable.of(labels)
+    violations = [
+        FieldViolation(f"documents[{number}]", "may not be written by this caller")
+        for number, label in label_of_number.items()
+        if label is None or label_key(label) not in permitted
+    ]
+    if violations:
+        raise AccessDenied("the policy does not let this caller write these documents", violations=violations)

@@ -1,0 +1,1 @@
+"""Which rows a grant sees: residuals over classes of labels, as masks over rows."""
