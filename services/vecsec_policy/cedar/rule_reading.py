@@ -1,6 +1,6 @@
 """Turns the policies of a folder into rules with a name, a meaning and a place, and into sets that decide alike.
 
-Works on Cedar's JSON policy format; `cedar_engine` does the parsing.
+Works on Cedar's JSON policy format; `engine` does the parsing.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Reads a policy folder: rules and schema in Cedar, roles and tenants as YAML or JSON.
 
-Only the files' own form is checked here; what needs Cedar itself is checked by `cedar_engine`.
+Only the files' own form is checked here; what needs Cedar itself is checked by `cedar.engine`.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Reports violations and denials as they happen: by type in metrics, and as log lines that operators grep for.
 
-Per tenant they are counted from the audit log: see `violation_index`.
+Per tenant they are counted from the audit log: see `index`.
 """
 
 import structlog
