@@ -1,7 +1,7 @@
 """Runs the tests with the newest versions that pyproject.toml's ranges allow, in `.venv-newest`.
 
-`make test-newest` runs it; arguments are pytest's. Last comes what differs from the lock, so that what broke can be
-told from what is new. The exit status is that of pytest.
+`make test-newest` runs it; arguments are those of pytest. Last comes what differs from the lock, so that what broke can
+be told from what is new. The exit status is that of pytest.
 """
 
 import subprocess
