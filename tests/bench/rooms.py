@@ -1,7 +1,8 @@
 """Prints which source files one warm search visits, in all three services: `PYTHONPATH=tests python -m bench.rooms`.
 
 A file counts if any of its functions runs in each of several searches; what beats beside them (watches, health) is left
-out that way. The services run in one process, in their production wiring.
+out that way. What only looks on (telemetry, metrics, and the composition roots' clocks) is listed apart: neither request
+nor answer goes through it. The services run in one process, in their production wiring.
 """
 
 import asyncio
@@ -61,9 +62,14 @@ async def main() -> None:
             visits = await _visits_of_searches(stack)
     rooms = set.intersection(*(set(visited) for visited in visits))
     calls = {room: sum(visited[room] for visited in visits) / len(visits) for room in rooms}
-    for room in sorted(rooms):
-        print(f"{calls[room]:6.0f} calls  {room}")
-    print(f"{len(rooms)} files, {sum(calls.values()):.0f} calls a search")
+    for room in sorted(rooms, key=lambda room: (_looks_on(room), room)):
+        print(f"{calls[room]:6.0f} calls  {room}{'  (looks on)' if _looks_on(room) else ''}")
+    on_the_way = sum(not _looks_on(room) for room in rooms)
+    print(f"{on_the_way} files on the way, {len(rooms)} in all, {sum(calls.values()):.0f} calls a search")
+
+
+def _looks_on(room: Path) -> bool:
+    return "telemetry" in room.parts or room.stem in {"metrics", "app"}
 
 
 if __name__ == "__main__":
