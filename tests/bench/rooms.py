@@ -1,8 +1,8 @@
 """Prints which source files one warm search visits, in all three services: `PYTHONPATH=tests python -m bench.rooms`.
 
 A file counts if any of its functions runs in each of several searches; what beats beside them (watches, health) is left
-out that way. What only looks on (telemetry, metrics, and the composition roots' clocks) is listed apart: neither request
-nor answer goes through it. The services run in one process, in their production wiring.
+out that way. What only looks on (telemetry, metrics, composition roots' clocks) is listed apart: neither request nor
+answer goes through it. The services run in one process, in their production wiring.
 """
 
 import asyncio
