@@ -20,8 +20,8 @@ from vecsec_chassis.errors import StartupError
 from vecsec_cli.failures import CommandFailure
 from vecsec_cli.run_file import read_run_file
 from vecsec_policy.audit_log_verification import verify_log
+from vecsec_policy.policy_files import POLICY_SUFFIXES
 from vecsec_policy.snapshot import load_snapshot
-from vecsec_policy.watching import POLICY_SUFFIXES
 from vecsec_workbench.audit_source import LoggedRecord, RecordFilter, audit_log, records
 from vecsec_workbench.audit_verify import log_document
 from vecsec_workbench.panic_places import Places

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from vecsec_chassis.access import Grant
 from vecsec_chassis.errors import StartupError
+from vecsec_chassis.file_watch import AtRest, Fingerprint, files_fingerprint, folder_fingerprint
 from vecsec_chassis.grants import GrantSigner
 from vecsec_policy.reload_report import Part, ReloadReport, ReloadResult
-from vecsec_policy.watching import AtRest, Fingerprint, files_fingerprint, folder_fingerprint
 
 _SUFFIX = ".pem"
 

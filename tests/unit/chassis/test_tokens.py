@@ -1,8 +1,10 @@
 """Tokens are accepted only as RFC 8725 wants them: THREATS.md row 13."""
 
+import asyncio
 import base64
 import functools
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from structlog.testing import capture_logs
 from support.issuer import Issuer, jwks
 
 from vecsec_chassis.errors import InvalidToken, StartupError
@@ -144,12 +147,41 @@ async def test_a_withdrawn_key_takes_its_tokens_with_it(
             await verifier.verify(token)
 
 
+async def test_a_key_file_of_the_same_size_and_age_is_seen(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
+    path = issuer.folder / "issuer.jwks.json"
+    token, before = issuer.token(), path.stat()
+    path.write_text(jwks(Ed25519PrivateKey.generate()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    with pytest.raises(InvalidToken):
+        await verifier.verify(token)
+
+
+async def test_who_comes_while_a_withdrawal_is_looked_at_waits_for_it(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
+    token = issuer.token()
+    await verifier.verify(token)
+    (issuer.folder / "issuer.jwks.json").unlink()
+    answers = await asyncio.gather(*(verifier.verify(token) for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [InvalidToken] * 3
+
+
 async def test_a_half_written_key_file_leaves_the_last_good_keys(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
     (issuer.folder / "issuer.jwks.json").write_text('{"keys": [')
-    assert await verifier.verify(issuer.token())
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert await verifier.verify(issuer.token())
+    (line,) = logs
+    assert line["reason"] == "no set of public keys (JWKS), or half of one"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from vecsec_chassis.access import Action, Identity
 from vecsec_chassis.errors import StartupError
+from vecsec_chassis.file_watch import Fingerprint, folder_fingerprint
 from vecsec_chassis.labels import Sensitivity
 from vecsec_policy import reloading, trial, trial_outcome
 from vecsec_policy.deciding import decide_entry
@@ -22,7 +23,6 @@ from vecsec_policy.reload_report import ReloadReport
 from vecsec_policy.reloading import PolicyReload, WatchedPolicy, WatchedRollout
 from vecsec_policy.snapshot import CheckedPolicy, load_snapshot
 from vecsec_policy.trying import tried
-from vecsec_policy.watching import Fingerprint, folder_fingerprint
 
 WIDER = "\n  tenant_new:\n    topics: [rag]\n"
 
@@ -65,9 +65,9 @@ async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched, monk
     before = watched.version
     watched.add_tenant()
 
-    def fingerprint_while_saving(folder: Path) -> Fingerprint:
+    def fingerprint_while_saving(folder: Path, suffixes: tuple[str, ...]) -> Fingerprint:
         (folder / "roles.yaml").touch()
-        return folder_fingerprint(folder)
+        return folder_fingerprint(folder, suffixes)
 
     with monkeypatch.context() as saving:
         saving.setattr(reloading, "folder_fingerprint", fingerprint_while_saving)
