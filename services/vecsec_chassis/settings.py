@@ -31,6 +31,7 @@ def _parsed_peers(value: object) -> object:
 Port = Annotated[int, Field(ge=0, le=65535)]
 OptionalPort = Annotated[Port | None, BeforeValidator(_absent_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
+OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
 PeerList = Annotated[AllowedPeers, NoDecode, BeforeValidator(_parsed_peers)]
 
 Settings = TypeVar("Settings", bound="ServiceSettings")
@@ -51,7 +52,7 @@ class ServiceSettings(BaseSettings):
     """How long calls in flight may take to finish when the service stops."""
     max_connection_seconds: float = Field(300.0, alias="VECSEC_MAX_CONNECTION_SECONDS", ge=1, le=86400)
     """After how long a client is sent to connect again, gently, so that new replicas get their share."""
-    otlp_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_endpoint: OptionalText = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where traces go (OTLP over gRPC); no traces are recorded without it."""
     tls_certificate_file: OptionalPath = Field(None, alias=CERTIFICATE_SETTING)
     """This service's certificate (PEM, leaf first), shown to callers and to other services; without it, no TLS."""
@@ -59,6 +60,11 @@ class ServiceSettings(BaseSettings):
     """Its private key (PEM, without a password)."""
     tls_ca_file: OptionalPath = Field(None, alias=AUTHORITY_SETTING)
     """The authority (PEM) that signs the certificates of VecSec's services."""
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable that sets a field."""
+        return cls.model_fields[field].alias or field
 
     def certificate_files(self) -> CertificateFiles | None:
         """Where the certificates are; None without TLS. Callers must show one of the services' authority."""

@@ -11,11 +11,10 @@ from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec_chassis import wire
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.cache_metrics import CacheUse, show_caches
-from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
 from vecsec_chassis.clock_watch import ClockWatch
-from vecsec_chassis.listening import Listening
+from vecsec_chassis.common_parts import running_common_parts
 from vecsec_chassis.server import RunningService, running_server
-from vecsec_chassis.telemetry import Telemetry, running_telemetry
+from vecsec_chassis.telemetry import Telemetry
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_policy import audit
 from vecsec_policy.audit import Auditor
@@ -54,17 +53,8 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     """
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
-        telemetry = stack.enter_context(
-            running_telemetry(
-                "policy",
-                address=settings.bind_address,
-                metrics_port=settings.metrics_port,
-                otlp_endpoint=settings.otlp_endpoint,
-            )
-        )
-        certificates = await stack.enter_async_context(
-            running_certificates(settings.certificate_files(), telemetry.meter)
-        )
+        parts = await stack.enter_async_context(running_common_parts("policy", settings))
+        telemetry = parts.telemetry
         metrics = PolicyMetrics(telemetry.meter)
         watched = _watched(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
@@ -76,7 +66,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=partial(policy_service_pb2_grpc.add_PolicyServiceServicer_to_server, deciding.handlers),
-                listening=_listening(settings, certificates),
+                listening=parts.listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,
@@ -177,19 +167,6 @@ def _deciding(
         "shadow_verdicts": lambda: shadow.verdict_lookups,
     }
     return _Deciding(planner, shadow, handlers, caches)
-
-
-def _listening(settings: PolicySettings, certificates: WatchedCertificates | None) -> Listening:
-    return Listening(
-        address=settings.bind_address,
-        port=settings.port,
-        port_setting="VECSEC_POLICY_PORT",
-        certificates=certificates,
-        allowed_peers=settings.allowed_peers,
-        allowed_peers_setting="VECSEC_POLICY_ALLOWED_PEERS",
-        health_port=settings.health_port,
-        health_port_setting="VECSEC_POLICY_HEALTH_PORT",
-    )
 
 
 def _log_policy(settings: PolicySettings, watched: WatchedPolicy) -> None:

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from cachetools import LRUCache
 
@@ -19,6 +18,7 @@ from vecsec_policy.days import day_before, start_of
 from vecsec_policy.deciding import Standing
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.rules import Verdict
+from vecsec_policy.shadowing import Shadow
 from vecsec_policy.standing import EntryGate
 from vecsec_policy.violations import ViolationLedger
 
@@ -46,14 +46,6 @@ class _Decided:
 
     def weight(self) -> int:
         return _BYTES_OF_A_VERDICT + self.label.weight
-
-
-class Shadow(Protocol):
-    """Sees how rows were decided, for a candidate policy to decide them too."""
-
-    def checked(self, standing: Standing, labels: Sequence[Label], verdicts: Sequence[Verdict]) -> None:
-        """Note how rows were decided; never raises, never waits."""
-        ...
 
 
 class RowChecker:

@@ -13,14 +13,12 @@ from opentelemetry.metrics import Meter
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis import wire
 from vecsec_chassis.cache_metrics import show_caches
-from vecsec_chassis.certificate_watch import WatchedCertificates, running_certificates
+from vecsec_chassis.common_parts import running_common_parts
 from vecsec_chassis.errors import StartupError
 from vecsec_chassis.flag import RealRetrievalFlag, real_retrieval_flag
 from vecsec_chassis.grants import GrantVerifier
 from vecsec_chassis.keys import key_source
-from vecsec_chassis.listening import Listening
 from vecsec_chassis.server import Health, RunningService, running_server
-from vecsec_chassis.telemetry import running_telemetry
 from vecsec_retrieval import answer_size, tagging
 from vecsec_retrieval.cells import CellStore
 from vecsec_retrieval.deleting import Deleting
@@ -62,17 +60,8 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     models = _models(settings)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(_open_store(settings))
-        telemetry = stack.enter_context(
-            running_telemetry(
-                "retrieval",
-                address=settings.bind_address,
-                metrics_port=settings.metrics_port,
-                otlp_endpoint=settings.otlp_endpoint,
-            )
-        )
-        certificates = await stack.enter_async_context(
-            running_certificates(settings.certificate_files(), telemetry.meter)
-        )
+        parts = await stack.enter_async_context(running_common_parts("retrieval", settings))
+        telemetry = parts.telemetry
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
@@ -120,7 +109,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=add_servicer,
-                listening=_listening(settings, certificates),
+                listening=parts.listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is
@@ -169,19 +158,6 @@ def _handlers(
         deleting=Deleting(permissions, cells),
         listing=Listing(permissions, cells),
         rereading=Rereading(permissions, cells),
-    )
-
-
-def _listening(settings: RetrievalSettings, certificates: WatchedCertificates | None) -> Listening:
-    return Listening(
-        address=settings.bind_address,
-        port=settings.port,
-        port_setting="VECSEC_RETRIEVAL_PORT",
-        certificates=certificates,
-        allowed_peers=settings.allowed_peers,
-        allowed_peers_setting="VECSEC_RETRIEVAL_ALLOWED_PEERS",
-        health_port=settings.health_port,
-        health_port_setting="VECSEC_RETRIEVAL_HEALTH_PORT",
     )
 
 

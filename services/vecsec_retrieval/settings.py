@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_chassis.flag import FlagSettings
-from vecsec_chassis.settings import OptionalPort, PeerList, Port
+from vecsec_chassis.settings import OptionalPort, OptionalText, PeerList, Port
 from vecsec_retrieval.embeddings import WORDLLAMA
 from vecsec_retrieval.memory_budget import parse_size
 
@@ -18,10 +18,6 @@ def _size(value: object) -> object:
 
 def _size_or_nothing(value: object) -> object:
     return 0 if value == "0" else _size(value)
-
-
-def _absent_if_empty(value: object) -> object:
-    return None if value == "" else value
 
 
 class RetrievalSettings(FlagSettings):
@@ -39,7 +35,7 @@ class RetrievalSettings(FlagSettings):
     """Path or URL of the JWKS with the policy service's grant key."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")
     """Where the embedded store keeps a directory per tenant."""
-    chroma_url: Annotated[str | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="CHROMA_CONNECTION_STRING")
+    chroma_url: OptionalText = Field(None, alias="CHROMA_CONNECTION_STRING")
     """A Chroma server (`http://host:port`) to use instead of the embedded store."""
     chroma_api_key: SecretStr | None = Field(None, alias="CHROMA_API_KEY")
     """Sent to the Chroma server as `x-chroma-token`."""

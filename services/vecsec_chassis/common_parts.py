@@ -1,0 +1,73 @@
+"""What every service begins with, from its settings: telemetry, certificates, and how it listens."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from vecsec_chassis.allowed_peers import AllowedPeers
+from vecsec_chassis.certificate_watch import running_certificates
+from vecsec_chassis.certificates import CertificateFiles
+from vecsec_chassis.listening import Listening
+from vecsec_chassis.telemetry import Telemetry, running_telemetry
+
+
+class ListeningSettings(Protocol):
+    """Settings of a service; each has variables of its own for its ports and peers."""
+
+    @property
+    def bind_address(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def metrics_port(self) -> int: ...
+
+    @property
+    def health_port(self) -> int | None: ...
+
+    @property
+    def allowed_peers(self) -> AllowedPeers: ...
+
+    @property
+    def otlp_endpoint(self) -> str | None: ...
+
+    def certificate_files(self) -> CertificateFiles | None: ...
+
+    def variable(self, field: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommonParts:
+    """What a service is seen and reached by."""
+
+    telemetry: Telemetry
+    listening: Listening
+
+
+@asynccontextmanager
+async def running_common_parts(service: str, settings: ListeningSettings) -> AsyncIterator[CommonParts]:
+    """Serve metrics, export traces and watch the certificates until the block ends.
+
+    Raises:
+        StartupError: if the metrics port cannot be listened on, or the certificates cannot be used.
+    """
+    with running_telemetry(
+        service,
+        address=settings.bind_address,
+        metrics_port=settings.metrics_port,
+        otlp_endpoint=settings.otlp_endpoint,
+    ) as telemetry:
+        async with running_certificates(settings.certificate_files(), telemetry.meter) as certificates:
+            listening = Listening(
+                address=settings.bind_address,
+                port=settings.port,
+                port_setting=settings.variable("port"),
+                certificates=certificates,
+                allowed_peers=settings.allowed_peers,
+                allowed_peers_setting=settings.variable("allowed_peers"),
+                health_port=settings.health_port,
+                health_port_setting=settings.variable("health_port"),
+            )
+            yield CommonParts(telemetry, listening)
