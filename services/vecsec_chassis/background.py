@@ -2,8 +2,9 @@
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Collection, Coroutine
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import structlog
@@ -23,6 +24,18 @@ async def running_in_background(work: Work, name: str, *, may_end: bool = False)
         yield task
     finally:
         await cancel_and_wait((task,))
+
+
+@contextmanager
+def running_in_thread(work: Callable[[], None], end: Callable[[], None], name: str) -> Iterator[None]:
+    """Run this in a thread of its own until the block ends; `end` has it finish, which is waited for."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end()
+        thread.join()
 
 
 class BackgroundTasks:
