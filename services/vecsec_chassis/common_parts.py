@@ -3,39 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
-from vecsec_chassis.allowed_peers import AllowedPeers
 from vecsec_chassis.certificate_watch import running_certificates
-from vecsec_chassis.certificates import CertificateFiles
 from vecsec_chassis.listening import Listening
+from vecsec_chassis.settings import ListeningSettings
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
-
-
-class ListeningSettings(Protocol):
-    """Settings of a service; each has variables of its own for its ports and peers."""
-
-    @property
-    def bind_address(self) -> str: ...
-
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def metrics_port(self) -> int: ...
-
-    @property
-    def health_port(self) -> int | None: ...
-
-    @property
-    def allowed_peers(self) -> AllowedPeers: ...
-
-    @property
-    def otlp_endpoint(self) -> str | None: ...
-
-    def certificate_files(self) -> CertificateFiles | None: ...
-
-    def variable(self, field: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,6 @@ class ServiceSettings(BaseSettings):
     tls_ca_file: OptionalPath = Field(None, alias=AUTHORITY_SETTING)
     """The authority (PEM) that signs the certificates of VecSec's services."""
 
-    @classmethod
-    def variable(cls, field: str) -> str:
-        """The environment variable that sets a field."""
-        return cls.model_fields[field].alias or field
-
     def certificate_files(self) -> CertificateFiles | None:
         """Where the certificates are; None without TLS. Callers must show one of the services' authority."""
         if self.tls_certificate_file is None or self.tls_key_file is None or self.tls_ca_file is None:
@@ -90,6 +85,20 @@ class ServiceSettings(BaseSettings):
         if missing and len(missing) < len(chosen):
             raise ValueError(f"{' and '.join(missing)} not set; TLS needs {', '.join(chosen)}, or none of them")
         return self
+
+
+class ListeningSettings(ServiceSettings):
+    """What every service is told by variables of its own name."""
+
+    port: Port
+    metrics_port: Port
+    health_port: OptionalPort
+    allowed_peers: PeerList
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable that sets a field."""
+        return cls.model_fields[field].alias or field
 
 
 def load_settings(kind: type[Settings]) -> Settings:

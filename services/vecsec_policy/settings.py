@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
-from vecsec_chassis.settings import OptionalPath, OptionalPort, PeerList, Port, ServiceSettings
+from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
 from vecsec_policy.audit_log import LogSettings
 
 PACKAGED_POLICY = Path(__file__).with_name("default_policy")
@@ -21,7 +21,7 @@ class AuditFailure(StrEnum):
     """Decide nothing."""
 
 
-class PolicySettings(ServiceSettings):
+class PolicySettings(ListeningSettings):
     """What the policy service can be told."""
 
     port: Port = Field(50053, alias="VECSEC_POLICY_PORT")

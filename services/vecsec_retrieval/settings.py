@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from vecsec_chassis.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_chassis.flag import FlagSettings
-from vecsec_chassis.settings import OptionalPort, OptionalText, PeerList, Port
+from vecsec_chassis.settings import ListeningSettings, OptionalPort, OptionalText, PeerList, Port
 from vecsec_retrieval.embeddings import WORDLLAMA
 from vecsec_retrieval.memory_budget import parse_size
 
@@ -20,7 +20,7 @@ def _size_or_nothing(value: object) -> object:
     return 0 if value == "0" else _size(value)
 
 
-class RetrievalSettings(FlagSettings):
+class RetrievalSettings(FlagSettings, ListeningSettings):
     """What the retrieval service can be told."""
 
     port: Port = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
