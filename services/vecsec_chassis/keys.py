@@ -83,13 +83,13 @@ class FileKeySource:
             return
         try:
             self._keys = _keys_by_id(found.content or b"")
-        except (ValueError, RecursionError, jwt.PyJWTError):  # whose words may quote a key
-            problem = found.problem or "no set of public keys (JWKS), or half of one"
+        except (ValueError, RecursionError, jwt.PyJWTError) as error:
+            reason = found.problem or str(error)
             log.warning(
                 "Keys cannot be read, the last good ones stay",
                 setting=self._setting,
                 file=str(self._path),
-                reason=problem,
+                reason=reason,
             )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from support.issuer import Issuer, jwks
 
 from vecsec_chassis.errors import InvalidToken, StartupError
 from vecsec_chassis.grants import thumbprint
+from vecsec_chassis.keys import FileKeySource
 from vecsec_chassis.labels import Sensitivity
 from vecsec_chassis.tokens import TokenVerifier, load_trusted_issuers
 
@@ -162,26 +164,34 @@ async def test_a_key_file_of_the_same_size_and_age_is_seen(
 
 
 async def test_who_comes_while_a_withdrawal_is_looked_at_waits_for_it(
-    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
-    token = issuer.token()
-    await verifier.verify(token)
-    (issuer.folder / "issuer.jwks.json").unlink()
-    answers = await asyncio.gather(*(verifier.verify(token) for _ in range(3)), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [InvalidToken] * 3
+    path = issuer.folder / "issuer.jwks.json"
+    source = FileKeySource(path, "VECSEC_ISSUERS_FILE")
+    key_id = thumbprint(issuer.key)
+    monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 3600.0)
+    assert await source.find(key_id)
+    path.unlink()
+    assert await source.find(key_id), "it is not time to look yet"
+    monkeypatch.setattr(source, "_looked_at", -math.inf)
+    assert await asyncio.gather(*(source.find(key_id) for _ in range(3))) == [None] * 3
 
 
-async def test_a_half_written_key_file_leaves_the_last_good_keys(
-    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "content", ['{"keys": [', '{"keys": [{"kty": "oct", "d": "a secret", "k": 7}]}', "[" * 100_000]
+)
+async def test_a_half_written_key_file_leaves_the_last_good_keys_and_is_told_once(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch, content: str
 ) -> None:
     monkeypatch.setattr("vecsec_chassis.keys._FILE_CHECK_SECONDS", 0.0)
-    (issuer.folder / "issuer.jwks.json").write_text('{"keys": [')
+    (issuer.folder / "issuer.jwks.json").write_text(content)
     with capture_logs() as logs:
         for _ in range(3):
             assert await verifier.verify(issuer.token())
     (line,) = logs
-    assert line["reason"] == "no set of public keys (JWKS), or half of one"
+    assert line["file"].endswith("issuer.jwks.json")
+    assert line["reason"]
+    assert "a secret" not in str(line)
 
 
 @pytest.mark.parametrize(
