@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from vecsec_chassis.certificate_watch import running_certificates
 from vecsec_chassis.listening import Listening
@@ -10,16 +9,8 @@ from vecsec_chassis.settings import ListeningSettings
 from vecsec_chassis.telemetry import Telemetry, running_telemetry
 
 
-@dataclass(frozen=True, slots=True)
-class CommonParts:
-    """What a service is seen and reached by."""
-
-    telemetry: Telemetry
-    listening: Listening
-
-
 @asynccontextmanager
-async def running_common_parts(service: str, settings: ListeningSettings) -> AsyncIterator[CommonParts]:
+async def running_common_parts(service: str, settings: ListeningSettings) -> AsyncIterator[tuple[Telemetry, Listening]]:
     """Serve metrics, export traces and watch the certificates until the block ends.
 
     Raises:
@@ -42,4 +33,4 @@ async def running_common_parts(service: str, settings: ListeningSettings) -> Asy
                 health_port=settings.health_port,
                 health_port_setting=settings.variable("health_port"),
             )
-            yield CommonParts(telemetry, listening)
+            yield telemetry, listening

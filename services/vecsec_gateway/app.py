@@ -41,8 +41,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
     """
     # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(running_common_parts("gateway", settings))
-        telemetry = parts.telemetry
+        telemetry, listening = await stack.enter_async_context(running_common_parts("gateway", settings))
         verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
@@ -53,7 +52,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                     address,
                     max_message_bytes=settings.max_message_bytes,
                     lane_count=settings.peer_lanes,
-                    certificates=parts.listening.certificates,
+                    certificates=listening.certificates,
                 )
             )
             for address in (settings.policy_address, settings.retrieval_address)
@@ -69,7 +68,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
-                listening=parts.listening,
+                listening=listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,

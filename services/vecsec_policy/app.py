@@ -53,8 +53,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     """
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(running_common_parts("policy", settings))
-        telemetry = parts.telemetry
+        telemetry, listening = await stack.enter_async_context(running_common_parts("policy", settings))
         metrics = PolicyMetrics(telemetry.meter)
         watched = _watched(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
@@ -66,7 +65,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=partial(policy_service_pb2_grpc.add_PolicyServiceServicer_to_server, deciding.handlers),
-                listening=parts.listening,
+                listening=listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,

@@ -28,9 +28,8 @@ async def test_each_service_listens_as_its_own_variables_say(
         f"{own}_HEALTH_PORT": "8",
     }
     settings = kind.model_validate(told)
-    async with running_common_parts(service, settings) as parts:
-        listening = parts.listening
-        assert parts.telemetry.service == service
+    async with running_common_parts(service, settings) as (telemetry, listening):
+        assert telemetry.service == service
         assert listening.certificates is None
         assert listening.allowed_peers is settings.allowed_peers
         assert listening.allowed_peers_setting == f"{own}_ALLOWED_PEERS"
