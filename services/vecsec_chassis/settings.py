@@ -56,6 +56,7 @@ def _parsed_peers(value: object) -> object:
 Port = Annotated[int, Field(ge=0, le=65535)]
 OptionalPort = Annotated[Port | None, BeforeValidator(_absent_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
+OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
 PeerList = Annotated[AllowedPeers, NoDecode, BeforeValidator(_parsed_peers)]
 
 Settings = TypeVar("Settings", bound="ServiceSettings")
@@ -76,7 +77,7 @@ class ServiceSettings(BaseSettings):
     """How long calls in flight may take to finish when the service stops."""
     max_connection_seconds: float = Field(300.0, alias="VECSEC_MAX_CONNECTION_SECONDS", ge=1, le=86400)
     """After how long a client is sent to connect again, gently, so that new replicas get their share."""
-    otlp_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    otlp_endpoint: OptionalText = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where traces go (OTLP over gRPC); no traces are recorded without it."""
     tls_certificate_file: OptionalPath = Field(None, alias=CERTIFICATE_SETTING)
     """This service's certificate (PEM, leaf first), shown to callers and to other services; without it, no TLS."""
@@ -109,6 +110,20 @@ class ServiceSettings(BaseSettings):
         if missing and len(missing) < len(chosen):
             raise ValueError(f"{' and '.join(missing)} not set; TLS needs {', '.join(chosen)}, or none of them")
         return self
+
+
+class ListeningSettings(ServiceSettings):
+    """What every service is told by variables of its own name."""
+
+    port: Port
+    metrics_port: Port
+    health_port: OptionalPort
+    allowed_peers: PeerList
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable that sets a field."""
+        return cls.model_fields[field].alias or field
 
 
 def load_settings(kind: type[Settings]) -> Settings:

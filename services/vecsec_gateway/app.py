@@ -8,11 +8,10 @@ from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
 from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_chassis.flag.flag import real_retrieval_flag
-from vecsec_chassis.rpc.listening import Listening
+from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.metrics import show_caches
-from vecsec_chassis.telemetry.telemetry import Telemetry, running_telemetry
-from vecsec_chassis.tls.watch import running_certificates
+from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
 from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers
 from vecsec_gateway.peers.contract import Flag
@@ -42,17 +41,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
     """
     # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
     async with AsyncExitStack() as stack:
-        telemetry = stack.enter_context(
-            running_telemetry(
-                "gateway",
-                address=settings.bind_address,
-                metrics_port=settings.metrics_port,
-                otlp_endpoint=settings.otlp_endpoint,
-            )
-        )
-        certificates = await stack.enter_async_context(
-            running_certificates(settings.certificate_files(), telemetry.meter)
-        )
+        telemetry, listening = await stack.enter_async_context(running_common_parts("gateway", settings))
         verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
@@ -63,7 +52,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                     address,
                     max_message_bytes=settings.max_message_bytes,
                     lane_count=settings.peer_lanes,
-                    certificates=certificates,
+                    certificates=listening.certificates,
                 )
             )
             for address in (settings.policy_address, settings.retrieval_address)
@@ -87,16 +76,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
-                listening=Listening(
-                    address=settings.bind_address,
-                    port=settings.port,
-                    port_setting="VECSEC_GATEWAY_PORT",
-                    certificates=certificates,
-                    allowed_peers=settings.allowed_peers,
-                    allowed_peers_setting="VECSEC_GATEWAY_ALLOWED_PEERS",
-                    health_port=settings.health_port,
-                    health_port_setting="VECSEC_GATEWAY_HEALTH_PORT",
-                ),
+                listening=listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,

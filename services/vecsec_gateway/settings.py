@@ -7,14 +7,14 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from vecsec_chassis.flag.flag import FlagSettings
-from vecsec_chassis.settings import OptionalPath, OptionalPort, PeerList, Port
+from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
 from vecsec_chassis.tls.allowed_peers import ANY_PEER, AllowedPeers
 from vecsec_chassis.tls.certificates import CERTIFICATE_SETTING, CertificateFiles
 
 _CLIENT_CA_SETTING = "VECSEC_GATEWAY_CLIENT_CA_FILE"
 
 
-class GatewaySettings(FlagSettings):
+class GatewaySettings(FlagSettings, ListeningSettings):
     """Settings of the gateway."""
 
     port: Port = Field(50051, alias="VECSEC_GATEWAY_PORT")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vecsec_chassis.settings import OptionalPort, PeerList, Port, ServiceSettings
+from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_policy.audit.log import LogSettings
 
@@ -21,7 +21,7 @@ class AuditFailure(StrEnum):
     """Decide nothing."""
 
 
-class PolicySettings(ServiceSettings):
+class PolicySettings(ListeningSettings):
     """What the policy service can be told."""
 
     port: Port = Field(50053, alias="VECSEC_POLICY_PORT")
@@ -38,7 +38,7 @@ class PolicySettings(ServiceSettings):
     """The Ed25519 private key (PEM, PKCS#8) that signs grants."""
     policy_dir: Path = Field(PACKAGED_POLICY, alias="VECSEC_POLICY_DIR")
     """The folder with schema, rules, roles and tenants; changes are in force within seconds."""
-    rollout_file: Path | None = Field(None, alias="VECSEC_POLICY_ROLLOUT_FILE")
+    rollout_file: OptionalPath = Field(None, alias="VECSEC_POLICY_ROLLOUT_FILE")
     """Names a candidate policy and says for whom it is tried or decides; without the file there is none."""
     audit_file: Path = Field(alias="VECSEC_AUDIT_FILE")
     """Where decisions are recorded, one JSON object a line."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr
 
 from vecsec_chassis.flag.flag import FlagSettings
-from vecsec_chassis.settings import OptionalPort, PeerList, Port
+from vecsec_chassis.settings import ListeningSettings, OptionalPort, OptionalText, PeerList, Port
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_retrieval.memory.budget import parse_size
 from vecsec_retrieval.model.embeddings import WORDLLAMA
@@ -20,11 +20,7 @@ def _size_or_nothing(value: object) -> object:
     return 0 if value == "0" else _size(value)
 
 
-def _absent_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-class RetrievalSettings(FlagSettings):
+class RetrievalSettings(FlagSettings, ListeningSettings):
     """What the retrieval service can be told."""
 
     port: Port = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
@@ -39,7 +35,7 @@ class RetrievalSettings(FlagSettings):
     """Path or URL of the JWKS with the policy service's grant key."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")
     """Where the embedded store keeps a directory per tenant."""
-    chroma_url: Annotated[str | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="CHROMA_CONNECTION_STRING")
+    chroma_url: OptionalText = Field(None, alias="CHROMA_CONNECTION_STRING")
     """A Chroma server (`http://host:port`) to use instead of the embedded store."""
     chroma_api_key: SecretStr | None = Field(None, alias="CHROMA_API_KEY")
     """Sent to the Chroma server as `x-chroma-token`."""

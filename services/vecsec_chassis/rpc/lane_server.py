@@ -12,6 +12,7 @@ import structlog
 
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
+from vecsec_chassis.background import cancel_and_wait, running_in_background
 from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.rpc.interception import Context
 from vecsec_chassis.rpc.lane_context import CarriedContext, as_context
@@ -82,31 +83,32 @@ class _Lane:
 
     async def serve(self, requests: AsyncIterator[lane_pb2.CarryRequest]) -> None:
         """Serve until the client sends no more and everything is answered."""
-        sender = asyncio.create_task(self._send())
         try:
-            async for request in requests:
-                for call_id in request.cancelled_call_ids:
-                    if call_id in self._running:
-                        self._running[call_id].cancel()
-                for call in request.calls:
-                    while self._unanswered >= _MAXIMUM_UNANSWERED:
-                        self._has_room.clear()
-                        await self._has_room.wait()
-                    await self._start(call)
-            if self._running:
-                await asyncio.wait(self._running.values())
-            self._ending = True
-            self._wake_sender.set()
-            await sender
-        finally:
-            sender.cancel()
-            for task in self._running.values():
-                task.cancel()
+            async with running_in_background(self._send(), "answer the calls of a lane", may_end=True) as sender:
+                async for request in requests:
+                    await self._take(request)
+                if self._running:
+                    await asyncio.wait(self._running.values())
+                self._ending = True
+                self._wake_sender.set()
+                await sender
+        finally:  # nothing is sent any more: of a lane that breaks, calls may be made again
+            await cancel_and_wait(self._running.values())
 
     def announce_closing(self) -> None:
         """Send word that no new calls are wanted."""
         self._closing_unsent = True
         self._wake_sender.set()
+
+    async def _take(self, request: lane_pb2.CarryRequest) -> None:
+        for call_id in request.cancelled_call_ids:
+            if call_id in self._running:
+                self._running[call_id].cancel()
+        for call in request.calls:
+            while self._unanswered >= _MAXIMUM_UNANSWERED:
+                self._has_room.clear()
+                await self._has_room.wait()
+            await self._start(call)
 
     async def _start(self, call: lane_pb2.CarriedCall) -> None:
         if call.call_id in self._running:

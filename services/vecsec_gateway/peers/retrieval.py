@@ -14,6 +14,7 @@ from opentelemetry.trace import Tracer
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
 from vecsec.type.v1 import document_pb2
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError
 from vecsec_gateway.peers.call import Response, call_unary, traced
 from vecsec_gateway.peers.circuit_breaker import CircuitBreakers, Outcome
@@ -169,16 +170,15 @@ class RetrievalClient:
             timeout = None if deadline is None else deadline.remaining()
             call = self._stub.ImportDocuments(timeout=timeout, metadata=metadata)
             # In a task of our own: gRPC's would go on waiting for batches when the call has ended.
-            sending = asyncio.create_task(send(), name="send batches to retrieval")
-            try:
-                async for response in call:
-                    acknowledged += 1
-                    yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
-            except grpc.aio.AioRpcError as error:
-                raise retrieval_error(error) from error
-            finally:
-                sending.cancel()
-                call.cancel()  # does nothing to a call that is done
+            async with running_in_background(send(), "send batches to retrieval", may_end=True):
+                try:
+                    async for response in call:
+                        acknowledged += 1
+                        yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
+                except grpc.aio.AioRpcError as error:
+                    raise retrieval_error(error) from error
+                finally:
+                    call.cancel()  # does nothing to a call that is done
         if broken_off:
             raise broken_off[0]
         if not is_sent or acknowledged < sent:

@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
+from vecsec_chassis.background import running_in_background
 
 log = structlog.get_logger()
 
@@ -80,20 +81,19 @@ class Lane:
 
     async def run(self) -> None:
         """Carry calls until the lane is retired and empty, or breaks; calls in flight then fail as UNAVAILABLE."""
-        sender = asyncio.create_task(self._send())
-        try:
-            while isinstance(response := await self._stream.read(), lane_pb2.CarryResponse):
-                for outcome in response.outcomes:
-                    self._settle(outcome)
-                if response.closing:
-                    self.retire()
-        except grpc.aio.AioRpcError as error:
-            log.info("a lane to a peer broke", code=error.code().name, detail=error.details())
-        finally:
-            self.retired.set()
-            sender.cancel()
-            self._stream.cancel()
-            self._fail_all()
+        async with running_in_background(self._send(), "send calls over a lane", may_end=True):
+            try:
+                while isinstance(response := await self._stream.read(), lane_pb2.CarryResponse):
+                    for outcome in response.outcomes:
+                        self._settle(outcome)
+                    if response.closing:
+                        self.retire()
+            except grpc.aio.AioRpcError as error:
+                log.info("a lane to a peer broke", code=error.code().name, detail=error.details())
+            finally:
+                self.retired.set()
+                self._stream.cancel()
+                self._fail_all()
 
     async def _send(self) -> None:
         while not self.retired.is_set() or self._waiting or self._unsent_cancellations:
