@@ -7,7 +7,7 @@ COMPOSE := docker compose --file deploy/compose/compose.yaml
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test lint format protos bench bench-quick clean
+.PHONY: help run up down test lint format protos docs bench bench-quick clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
@@ -42,7 +42,10 @@ format: $(DEVELOPMENT) ## format code and contracts
 protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
 
-bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into BENCHMARKS.md
+docs: $(DEVELOPMENT) ## write docs/reference from settings, commands and metrics
+	$(BIN)/python docs/generate.py
+
+bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into docs/performance/results.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(DEVELOPMENT) ## the same with little data, in two minutes

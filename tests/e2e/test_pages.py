@@ -134,8 +134,6 @@ def _read_rollout(text: str, folder: Path) -> None:
     assert read_rollout(folder / "rollout.json") is not None
 
 
-
-
 READERS: dict[str, Callable[[str, Path], None]] = {
     "vecsec policy test": _read_cases,
     "vecsec policy check": _read_rules,
