@@ -328,8 +328,8 @@ def exit_codes() -> str:
 
 _EXIT_CODES = """# Exit codes
 
-What the exit status of `vecsec` says. The numbers are part of the interface: scripts rely on them. With `--json` a failure
-is one JSON object on stderr, and stdout stays empty.
+What the exit status of `vecsec` says. The numbers are part of the interface: scripts rely on them. With `--json` a
+failure is one JSON object on stderr, and stdout stays empty.
 
 | status | name | meaning |
 | --- | --- | --- |
@@ -349,8 +349,8 @@ def errors() -> str:
 
 _ERRORS = """# Errors
 
-Every error carries one `google.rpc.ErrorInfo` (domain `vecsec`, reason from `vecsec.type.v1.ErrorReason`). Bad fields are
-named in a `BadRequest`, and `RetryInfo` says when another try makes sense.
+Every error carries one `google.rpc.ErrorInfo` (domain `vecsec`, reason from `vecsec.type.v1.ErrorReason`). Bad fields
+are named in a `BadRequest`, and `RetryInfo` says when another try makes sense.
 
 | reason | status | meaning |
 | --- | --- | --- |
