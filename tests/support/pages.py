@@ -1,6 +1,7 @@
 """The pages that people read: their blocks of code, what is claimed about each, their links and anchors.
 
-A bash, python, yaml, json or cedar block is typed by `tests/e2e/test_pages.py`, or carries an HTML comment above it:
+A bash or python block of README and docs is typed by `tests/e2e/test_pages.py`. Any other one, and those of the deploy
+pages, which change the machine that they are typed on, carry an HTML comment above:
 
 * `not run: WHY` says why nobody can run it here;
 * `run by: TEST` names the test that does;
@@ -26,6 +27,7 @@ TESTED_PAGES = {
     ROOT / "deploy" / "grpcurl.md": "tests/deploy/test_grpcurl_cookbook.py",
 }
 """Pages whose blocks say in their own words what they are for, and which a test of their own goes through whole."""
+DEPLOY = ROOT / "deploy"
 
 _MARKER = re.compile(r"<!-- (" + "|".join(sorted(MARKERS)) + r"|[a-z ]+): (.+?) -->")
 
@@ -51,7 +53,7 @@ class CodeBlock:
     @property
     def is_claimed_elsewhere(self) -> bool:
         """Whether it is not for `test_pages.py` to run or read."""
-        return self.marker in {"not run", "run by"} or self.page in TESTED_PAGES
+        return self.marker in {"not run", "run by"} or self.page.is_relative_to(DEPLOY)
 
     @property
     def problem(self) -> str:
@@ -60,10 +62,12 @@ class CodeBlock:
             return "" if self.step in STEPS else f"unknown step {self.step!r}"
         if self.marker and self.marker not in MARKERS:
             return f"unknown marker {self.marker!r}"
-        if self.marker == "run by" and not (ROOT / self.word).is_file():
-            return f"there is no test {self.word}"
+        if self.marker == "run by" and not _reads(ROOT / self.word, self.page):
+            return f"there is no test {self.word} that reads this page"
         if self.marker == "exit status" and (self.language != "bash" or not self.word.isdigit()):
             return "an exit status is a number, below the comment comes bash"
+        if self.page.is_relative_to(DEPLOY) and self.language in TYPED and self.marker not in {"not run", "run by"}:
+            return "blocks of deploy pages are not typed on whatever machine runs the tests"
         if self.language in READ and self.marker not in {"not run", "run by", "read by"}:
             return "neither read nor run by anything"
         return "" if self.language in TYPED | READ | {"text"} else f"unknown language {self.language!r}"
@@ -78,7 +82,7 @@ class Page:
     links: tuple[str, ...]
     anchors: tuple[str, ...]
     words: int
-    """Outside of blocks of code and comments."""
+    """As `wc` counts them, blocks of code included."""
 
     def __str__(self) -> str:
         return self.path.relative_to(ROOT).as_posix()
@@ -87,6 +91,10 @@ class Page:
     def typed(self) -> list[CodeBlock]:
         """What a reader types, in the order of the page."""
         return [block for block in self.blocks if block.language in TYPED and not block.is_claimed_elsewhere]
+
+
+def _reads(test: Path, page: Path) -> bool:
+    return test.is_file() and page.name in test.read_text()
 
 
 def read_page(path: Path) -> Page:
@@ -103,7 +111,7 @@ def read_page(path: Path) -> Page:
         anchors=tuple(
             anchor(tokens[index + 1].content) for index, token in enumerate(tokens) if token.type == "heading_open"
         ),
-        words=sum(len(re.sub(r"\]\([^)]*\)", "]", token.content).split()) for token in inline),
+        words=len(text.split()),
     )
 
 

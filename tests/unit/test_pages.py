@@ -8,6 +8,7 @@ from support.pages import ROOT, CodeBlock, Page, all_pages, read_page
 
 PAGES = all_pages()
 BLOCKS = [block for page in PAGES for block in page.blocks]
+PAPERS = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md")
 WORDS = {"README.md": 900, "docs/architecture.md": 1_500}
 
 
@@ -24,7 +25,15 @@ def test_every_comment_about_a_block_stands_above_one(page: Page) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_lead_somewhere(page: Page) -> None:
-    assert [link for link in page.links if not _leads_somewhere(page.path, link)] == []
+    assert [link for link in page.links if link not in PAPERS and not _leads_somewhere(page.path, link)] == []
+
+
+@pytest.mark.skipif(not (ROOT / "LICENSE").exists(), reason="a checkout without the papers that go with a release")
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_readme_leads_to_the_papers(paper: str) -> None:
+    page = read_page(ROOT / "README.md")
+    assert paper in page.links
+    assert _leads_somewhere(page.path, paper)
 
 
 @pytest.mark.parametrize("page", WORDS)
@@ -36,10 +45,17 @@ def test_the_first_pages_stay_short(page: str) -> None:
     ("text", "problem"),
     [
         ("```bash\ntrue\n```", ""),
+        (
+            "<!-- run by: tests/unit/test_reference.py -->\n```bash\ntrue\n```",
+            "there is no test tests/unit/test_reference.py that reads this page",
+        ),
         ("<!-- not run: needs a cluster -->\n```bash\ntrue\n```", ""),
         ("<!-- not run: needs a cluster -->\n\n```yaml\na: b\n```", ""),
         ("<!-- skipped: I am tired -->\n```bash\ntrue\n```", "unknown marker 'skipped'"),
-        ("<!-- run by: tests/nowhere.py -->\n```bash\ntrue\n```", "there is no test tests/nowhere.py"),
+        (
+            "<!-- run by: tests/nowhere.py -->\n```bash\ntrue\n```",
+            "there is no test tests/nowhere.py that reads this page",
+        ),
         ("<!-- exit status: bad -->\n```bash\nfalse\n```", "an exit status is a number, below the comment comes bash"),
         ("```yaml\na: b\n```", "neither read nor run by anything"),
         ("```\ntrue\n```", "unknown language ''"),
@@ -50,6 +66,12 @@ def test_a_block_that_nobody_runs_is_found(text: str, problem: str, tmp_path: Pa
     (tmp_path / "page.md").write_text(text + "\n")
     (block,) = read_page(tmp_path / "page.md").blocks
     assert block.problem == problem
+
+
+def test_no_block_of_a_deploy_page_is_typed_here() -> None:
+    block = CodeBlock(ROOT / "deploy" / "systemd" / "README.md", 1, "bash", "", "", "", "install -d /etc/vecsec")
+    assert block.is_claimed_elsewhere
+    assert block.problem
 
 
 def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:

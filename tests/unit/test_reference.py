@@ -60,7 +60,9 @@ def test_every_metric_has_a_meaning() -> None:
 
 
 def test_every_reason_of_an_error_stands_there() -> None:
-    reasons = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
+    reasons = {
+        name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name
+    } - {"UNSPECIFIED"}
     assert {line.split("|")[1].strip() for line in _rows("errors.md")} == reasons
 
 
