@@ -60,17 +60,29 @@ class CodeBlock:
         """What is wrong with what is said about it; empty for nothing."""
         if self.page in TESTED_PAGES:
             return "" if self.step in STEPS else f"unknown step {self.step!r}"
-        if self.marker and self.marker not in MARKERS:
+        if self.language not in TYPED | READ | {"text"}:
+            return f"unknown language {self.language!r}"
+        return self._problem_of_marker() if self.marker else self._problem_without_marker()
+
+    def _problem_of_marker(self) -> str:
+        if self.marker not in MARKERS:
             return f"unknown marker {self.marker!r}"
         if self.marker == "run by" and not _reads(ROOT / self.word, self.page):
             return f"there is no test {self.word} that reads this page"
+        if self.marker == "exit status" and self.page.is_relative_to(DEPLOY):
+            return self._problem_without_marker()
         if self.marker == "exit status" and (self.language != "bash" or not self.word.isdigit()):
             return "an exit status is a number, below the comment comes bash"
-        if self.page.is_relative_to(DEPLOY) and self.language in TYPED and self.marker not in {"not run", "run by"}:
-            return "blocks of deploy pages are not typed on whatever machine runs the tests"
-        if self.language in READ and self.marker not in {"not run", "run by", "read by"}:
+        if self.marker == "read by" and self.language not in READ:
+            return "a block that is typed is not read by anything"
+        return ""
+
+    def _problem_without_marker(self) -> str:
+        if self.language in READ:
             return "neither read nor run by anything"
-        return "" if self.language in TYPED | READ | {"text"} else f"unknown language {self.language!r}"
+        if self.language in TYPED and self.page.is_relative_to(DEPLOY):
+            return "blocks of deploy pages are not typed on whatever machine runs the tests"
+        return ""
 
 
 @dataclass(frozen=True)

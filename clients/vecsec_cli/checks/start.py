@@ -27,7 +27,7 @@ def check_start(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[
             whose.setdefault(line, []).append(module.removeprefix("vecsec_"))
     for line, services in whose.items():
         detail, _, remedy = line.rpartition("; ")
-        yield fail(f"start of {', '.join(services)}", detail or line, remedy if detail else "see the README's settings")
+        yield fail(f"start of {', '.join(services)}", detail or line, remedy if detail else "see docs/reference/configuration.md")
     if not whose:
         yield ok(_CHECK, "every service could start with them")
 
