@@ -51,6 +51,16 @@ INSTRUMENTS = {
 """What makes a metric, what kind it is, and what the exporter adds to its name."""
 
 
+_OBSERVED_LABELS = {
+    "vecsec_cache_requests": ["cache", "result"],
+    "vecsec_certificate_expiry": ["certificate"],
+    "vecsec_policy_info": ["stage", "version"],
+    "vecsec_policy_loaded_timestamp": ["stage"],
+    "vecsec_policy_reload_failing": ["part"],
+}
+"""Of metrics whose labels stand only where they are observed; `tests/e2e/test_metrics_reference.py` compares."""
+
+
 def configuration() -> str:
     """All settings of the services, and those of the command line."""
     up = _set_by_up()
@@ -296,7 +306,7 @@ def _metrics_of(folder: Path) -> Iterator[str]:
                 continue
             after = texts[texts.index(name) + 1 :]
             meaning = named.get("description") or (after[0] if after else "")
-            labels = after[1:] if not named.get("description") else []
+            labels = _OBSERVED_LABELS.get(name, after[1:] if "description" not in named else [])
             kind, suffix = INSTRUMENTS[function]
             if named.get("unit") == "s" and function != "Durations":
                 suffix = "_seconds" + suffix

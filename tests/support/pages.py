@@ -29,7 +29,7 @@ TESTED_PAGES = {
 """Pages whose blocks say in their own words what they are for, and which a test of their own goes through whole."""
 DEPLOY = ROOT / "deploy"
 
-_MARKER = re.compile(r"<!-- (" + "|".join(sorted(MARKERS)) + r"|[a-z ]+): (.+?) -->")
+_MARKER = re.compile(r"<!-- ([a-z ]+): (.+?) -->")
 
 
 @dataclass(frozen=True)
