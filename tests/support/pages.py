@@ -59,7 +59,7 @@ class CodeBlock:
     def problem(self) -> str:
         """What is wrong with what is said about it; empty for nothing."""
         if self.page in TESTED_PAGES:
-            return "" if self.step in STEPS else f"unknown step {self.step!r}"
+            return "" if self.language == "bash" and self.step in STEPS else f"unknown step {self.step!r}"
         if self.language not in TYPED | READ | {"text"}:
             return f"unknown language {self.language!r}"
         return self._problem_of_marker() if self.marker else self._problem_without_marker()

@@ -43,6 +43,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "compose": lambda: _programs("docker-compose"),
     "docker": missing_engine,
     "grpcurl": lambda: _programs("grpcurl"),
+    "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,
     "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
