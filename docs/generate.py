@@ -158,8 +158,6 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, AllowedPeers):
         return next(f"`{text}`" for text in (ANY_PEER, GATEWAY_ONLY) if AllowedPeers.parse(text) == value)
-    if isinstance(value, Path) and value.is_absolute():
-        value = value.relative_to(ROOT / "services")
     if isinstance(value, float):
         return f"`{value:g}`"
     if field.alias in _BYTES:
@@ -197,7 +195,7 @@ def command_line() -> str:
     parts = [_CLI]
     for path, command in _commands(typer.main.get_command(app), "vecsec"):
         parts.append(f"## {path}\n\n{_paragraphs(command.help)}\n")
-        shown = [each for each in command.params if not getattr(each, "hidden", False)]
+        shown = [each for each in command.params if not each.hidden and each.name not in _OF_THE_SHELL]
         arguments = " ".join(_names(each) for each in shown if each.param_type_name == "argument")
         parts.append(f"```text\n{path} [OPTIONS] {arguments}".rstrip() + "\n```\n")
         rows = [_parameter(each) for each in shown]
@@ -217,13 +215,19 @@ be set by an environment variable, that is named with it; the option goes first.
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """All commands that do something, in the order of the help."""
+    """All commands that do something, in the order of the help; groups, where they have options of their own."""
     context = typer.Context(command)
     if not hasattr(command, "list_commands"):
         yield path, command
         return
+    if any(parameter.name not in _OF_THE_SHELL for parameter in command.params):
+        yield path, command
     for name in command.list_commands(context):
         yield from _commands(command.get_command(context, name), f"{path} {name}")
+
+
+_OF_THE_SHELL = frozenset({"install_completion", "show_completion"})
+"""Options of the root that typer adds; they differ from shell to shell."""
 
 
 def _parameter(parameter: Any) -> str:
@@ -265,6 +269,9 @@ def _kind(parameter: Any) -> str:
 
 
 def _word(value: object) -> str:
+    """A value as one would type it; files of ours without the place of this checkout."""
+    if isinstance(value, Path) and value.is_relative_to(ROOT):
+        return value.relative_to(ROOT / "services").as_posix()
     return str(value.value if isinstance(value, Enum) else value)
 
 

@@ -37,6 +37,11 @@ def test_the_page_is_what_the_code_says(page: str) -> None:
     assert (REFERENCE / page).read_text() == GENERATOR.NOTE + GENERATOR.PAGES[page](), "run `make docs`"
 
 
+@pytest.mark.parametrize("page", GENERATOR.PAGES)
+def test_it_does_not_name_the_place_of_this_checkout(page: str) -> None:
+    assert str(ROOT) not in (REFERENCE / page).read_text()
+
+
 def test_it_depends_on_no_terminal_and_no_setting() -> None:
     code = f"import runpy; made = runpy.run_path({str(ROOT / 'docs' / 'generate.py')!r}); print(made['command_line']())"
     surroundings = {"COLUMNS": "30", "TERM": "dumb", "VECSEC_POLICY_PORT": "1", "VECSEC_TENANT": "other"}
