@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-TARGETS = {"help", "run", "up", "down", "test", "lint", "format", "protos", "bench", "bench-quick", "clean"}
+TARGETS = {"help", "run", "up", "down", "test", "lint", "format", "protos", "docs", "bench", "bench-quick", "clean"}
 
 OUTER_MAKE = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "PYTHON"}
 """What `make test` hands down to the tests; a make below it would speak otherwise than one that somebody types."""
