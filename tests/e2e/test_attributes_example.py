@@ -1,4 +1,4 @@
-"""Attributes of one's own: the README's example, typed as it stands there, against a running installation."""
+"""Attributes of one's own: the guide's example, typed as it stands there, against a running installation."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from support.installation import Installation, running_installation, vecsec_command
+from support.pages import ROOT, read_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "examples" / "policies" / "attributes"
 PACKAGED = ROOT / "services" / "vecsec_policy" / "default_policy"
 MARK = "@@@ "
@@ -18,10 +18,9 @@ DOCUMENTS = {"handbook", "alice-notes", "eu-survey", "results-2020", "results-29
 
 
 def commands() -> str:
-    _, _, rest = (ROOT / "README.md").read_text().partition("<!-- example: attributes -->\n```bash\n")
-    block, end, _ = rest.partition("```\n<!-- end of example: attributes -->")
-    assert end
-    return block
+    page = read_page(ROOT / "docs" / "guides" / "attributes.md")
+    (block,) = (block for block in page.blocks if block.language == "bash")
+    return block.text
 
 
 def typed(installation: Installation, lines: str) -> dict[str, str]:
@@ -66,7 +65,7 @@ def found_in(output: str) -> set[str]:
     return {name for name in DOCUMENTS if name in output}
 
 
-def test_the_readme_s_example_works_as_typed(tmp_path: Path) -> None:
+def test_the_guide_s_example_works_as_typed(tmp_path: Path) -> None:
     files, wait, searches = commands().partition("sleep 3")
     assert wait
     with running_installation(tmp_path) as installation:

@@ -65,7 +65,7 @@ class FlagSettings(ServiceSettings):
     use_real_vector_retrieval: Annotated[bool, BeforeValidator(parse_switch)] = Field(
         True, alias="USE_REAL_VECTOR_RETRIEVAL"
     )
-    """Whether real retrieval is on where no flag file says otherwise."""
+    """Whether real retrieval is on where no flag file says otherwise; off, no real row leaves retrieval."""
     flag_file: OptionalPath = Field(None, alias="VECSEC_FLAG_FILE")
     """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant."""
 

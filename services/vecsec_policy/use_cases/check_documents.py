@@ -67,7 +67,7 @@ class RowChecker:
     @property
     def attributes(self) -> Mapping[tuple[str, type[AttributeValue]], AttributeValue]:
         """A value for each name and type that labels had which were allowed since the start, to callers who may write
-        such rows. Others may make labels up, and could with them block changes of the policy (see `orphaned_attributes`)."""
+        such rows. Others may make labels up, and could block changes of the policy with them: `orphaned_attributes`."""
         return self._attributes
 
     async def check(

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 TARGETS = {
-    *("help", "run", "up", "down", "test", "test-newest", "lint", "format", "protos", "lock"),
+    *("help", "run", "up", "down", "test", "test-newest", "lint", "format", "protos", "docs", "lock"),
     *("bench", "bench-quick", "clean"),
 }
 LOCKS = [f"deploy/development/requirements-{name}.txt" for name in ("build", "services", "development")]
