@@ -19,8 +19,7 @@ from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_chassis.rpc.error_status import error_from_rpc, error_status
-from vecsec_chassis.rpc.lane_methods import CarriedMethods
-from vecsec_chassis.rpc.lane_server import LaneServicer
+from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
 from vecsec_gateway.transport.lane_channel import LaneChannel
 
 METHOD = "/vecsec.gateway.v1.GatewayService/ListCollections"

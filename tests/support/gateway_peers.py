@@ -26,8 +26,7 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import VecSecError
 from vecsec_chassis.rpc.error_status import error_status
-from vecsec_chassis.rpc.lane_methods import CarriedMethods
-from vecsec_chassis.rpc.lane_server import LaneServicer
+from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
