@@ -1,42 +1,39 @@
 """The client for ordinary code."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self
 
 import grpc
 from tenacity import Retrying
 
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from vecsec_client import calls
+from vecsec_client.calls import Exchange, ResponseT, ResultT
 from vecsec_client.channels import Endpoint
 from vecsec_client.connection import CallDefaults, new_request_id
-from vecsec_client.filters import MetadataFilter
-from vecsec_client.importing.batches import Batcher
-from vecsec_client.importing.blocking_import import ImportStream, batches_of, run_import
+from vecsec_client.importing.batches import Batcher, batches_of
+from vecsec_client.importing.blocking_import import ImportStream, run_import
 from vecsec_client.importing.session import ImportSession
-from vecsec_client.results import (
-    Collection,
-    DeleteResult,
-    DocumentIdPage,
-    DocumentInput,
-    DocumentsAnswer,
-    Explanation,
-    ImportProgress,
-    LabelPage,
-    PolicyStatus,
-    SearchAnswer,
-    ViolationCounts,
-    ViolationPage,
-)
+from vecsec_client.results import DocumentInput, ImportProgress
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
-from vecsec_client.several import Several, Texts
 from vecsec_client.tokens import TokenProvider, bearer_metadata, static_token
-from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
-from vecsec_client.wire import exchanges
 from vecsec_client.wire.error_details import from_rpc_error
-from vecsec_client.wire.exchanges import Exchange, ResponseT, ResultT
+
+P = ParamSpec("P")
+
+
+def _blocking(
+    build: Callable[Concatenate[CallDefaults, P], Exchange[ResponseT, ResultT]],
+) -> "Callable[Concatenate[VecSecClient, P], ResultT]":
+    """A call as a method of the client."""
+
+    def call(self: "VecSecClient", /, *arguments: P.args, **keywords: P.kwargs) -> ResultT:
+        return self._call(build(self._defaults, *arguments, **keywords))
+
+    calls.describe(call, build)
+    return call
 
 
 class VecSecClient:
@@ -90,207 +87,17 @@ class VecSecClient:
         self._token = static_token(token) if isinstance(token, str) else token
         self._defaults = CallDefaults(default_tenant, timeout, retry_policy or RetryPolicy())
 
-    def search(
-        self,
-        query: str | Sequence[float],
-        *,
-        tenant: str | None = None,
-        k: int = 10,
-        collection: str = "",
-        filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
-        fallback: Fallback | str = Fallback.MOCK,
-        include_embeddings: bool = False,
-        timeout: float | None = None,
-    ) -> SearchAnswer:
-        """Find the nearest documents among those the caller may read.
-
-        Args:
-            query: a text, or a vector of the collection's own model.
-            tenant: the tenant to search.
-            k: how many documents to find, 1 to 1,000.
-            collection: the collection to search; empty means "documents".
-            filter: a condition on the documents' metadata.
-            fallback: what to do when real retrieval is off or out of reach; look at the answer's `provenance`.
-            include_embeddings: whether to return embeddings; only for roles that may configure.
-            timeout: seconds for the call with all its retries.
-        """
-        exchange = exchanges.search(
-            query,
-            tenant_id=self._defaults.tenant_of(tenant),
-            k=k,
-            collection_id=collection,
-            condition=filter,
-            include_embeddings=include_embeddings,
-            fallback=fallback,
-        )
-        return self._call(exchange, timeout)
-
-    def get_documents(
-        self,
-        document_ids: Texts,
-        *,
-        tenant: str | None = None,
-        collection: str = "",
-        include_embeddings: bool = False,
-        timeout: float | None = None,
-    ) -> DocumentsAnswer:
-        """Read up to 1,000 documents by id; those that do not exist or may not be read are left out alike."""
-        exchange = exchanges.get_documents(
-            document_ids,
-            tenant_id=self._defaults.tenant_of(tenant),
-            collection_id=collection,
-            include_embeddings=include_embeddings,
-        )
-        return self._call(exchange, timeout)
-
-    def delete_documents(
-        self,
-        document_ids: Texts,
-        *,
-        tenant: str | None = None,
-        collection: str = "",
-        timeout: float | None = None,
-    ) -> DeleteResult:
-        """Delete up to 1,000 documents by id; those that do not exist or may not be deleted are left out alike."""
-        exchange = exchanges.delete_documents(
-            document_ids, tenant_id=self._defaults.tenant_of(tenant), collection_id=collection
-        )
-        return self._call(exchange, timeout)
-
-    def list_collections(self, *, tenant: str | None = None, timeout: float | None = None) -> tuple[Collection, ...]:
-        """List the tenant's collections that hold at least one document the caller may read."""
-        return self._call(exchanges.list_collections(tenant_id=self._defaults.tenant_of(tenant)), timeout)
-
-    def list_labels(
-        self, *, tenant: str | None = None, page_size: int = 0, page_token: str = "", timeout: float | None = None
-    ) -> LabelPage:
-        """A page of the labels of a tenant's documents, with their numbers; for callers who may configure it.
-
-        Go on with the page's `next_page_token` until it is empty. A page may hold fewer than `page_size` labels (at
-        most 1,000; 0 leaves it to the service) though there are more.
-        """
-        exchange = exchanges.list_labels(
-            tenant_id=self._defaults.tenant_of(tenant), page_size=page_size, page_token=page_token
-        )
-        return self._call(exchange, timeout)
-
-    def reread_tenant(self, *, tenant: str | None = None, timeout: float | None = None) -> str:
-        """Have what is kept in memory of a tenant read from the store anew; for callers who may configure it.
-
-        Returns the version of the policy that allowed it.
-        """
-        return self._call(exchanges.reread_tenant(tenant_id=self._defaults.tenant_of(tenant)), timeout)
-
-    def list_document_ids(
-        self,
-        *,
-        tenant: str | None = None,
-        collection: str = "",
-        page_size: int = 0,
-        page_token: str = "",
-        timeout: float | None = None,
-    ) -> DocumentIdPage:
-        """A page of the ids of a collection's documents that the caller may read, in ascending order.
-
-        Go on with the page's `next_page_token` until it is empty. At most 1,000 ids a page; 0 leaves it to the service.
-        """
-        exchange = exchanges.list_document_ids(
-            tenant_id=self._defaults.tenant_of(tenant),
-            collection_id=collection,
-            page_size=page_size,
-            page_token=page_token,
-        )
-        return self._call(exchange, timeout)
-
-    def explain_access(
-        self,
-        *,
-        sensitivity: Sensitivity | str,
-        topics: Texts,
-        action: Action | str = Action.READ,
-        attributes: Mapping[str, AttributeValue | Sequence[str]] | None = None,
-        tenant: str | None = None,
-        label_tenant: str | None = None,
-        timeout: float | None = None,
-    ) -> Explanation:
-        """Ask whether the caller may touch a row with this label and, if it may configure the tenant, why.
-
-        Args:
-            sensitivity: the row's sensitivity.
-            topics: what the row is about.
-            action: what would be done with it.
-            attributes: further attributes of its label.
-            tenant: the tenant whose row it would be.
-            label_tenant: the tenant that the row itself is tagged with, if that is another one.
-            timeout: seconds for the call with all its retries.
-        """
-        tenant_id = self._defaults.tenant_of(tenant)
-        exchange = exchanges.explain_access(
-            tenant_id=tenant_id,
-            action=action,
-            label_tenant_id=tenant_id if label_tenant is None else label_tenant,
-            sensitivity=sensitivity,
-            topics=topics,
-            attributes=attributes or {},
-        )
-        return self._call(exchange, timeout)
-
-    def policy_status(self, *, tenant: str | None = None, timeout: float | None = None) -> PolicyStatus:
-        """Which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure
-        the tenant."""
-        return self._call(exchanges.policy_status(tenant_id=self._defaults.tenant_of(tenant)), timeout)
-
-    def count_violations(
-        self,
-        *,
-        types: Several[ViolationType | str] = (),
-        start: datetime | None = None,
-        end: datetime | None = None,
-        tenant: str | None = None,
-        timeout: float | None = None,
-    ) -> ViolationCounts:
-        """Count violations of a tenant's callers; for callers who may configure the tenant.
-
-        Args:
-            types: the kinds of rule that were broken; all, if there are none.
-            start: count from then on; a time without a zone is this machine's.
-            end: count what was before then.
-            tenant: the tenant whose callers are meant.
-            timeout: seconds for the call with all its retries.
-        """
-        wanted = exchanges.ViolationFilter(self._defaults.tenant_of(tenant), types, start, end)
-        return self._call(exchanges.count_violations(wanted), timeout)
-
-    def list_violations(
-        self,
-        *,
-        types: Several[ViolationType | str] = (),
-        start: datetime | None = None,
-        end: datetime | None = None,
-        page_size: int = 0,
-        page_token: str = "",
-        newest_first: bool = False,
-        tenant: str | None = None,
-        timeout: float | None = None,
-    ) -> ViolationPage:
-        """List violations of a tenant's callers, one by one; for callers who may configure the tenant.
-
-        Args:
-            types: the kinds of rule that were broken; all, if there are none.
-            start: list from then on; a time without a zone is this machine's.
-            end: list what was before then.
-            page_size: how many at most, up to 1,000; 0 leaves it to the service.
-            page_token: of the page before, to go on behind it, with the same other arguments. To follow what happens,
-                ask again and again with the last token.
-            newest_first: begin with the newest; such a listing cannot be followed.
-            tenant: the tenant whose callers are meant.
-            timeout: seconds for the call with all its retries.
-        """
-        wanted = exchanges.ViolationFilter(self._defaults.tenant_of(tenant), types, start, end)
-        exchange = exchanges.list_violations(
-            wanted, page_size=page_size, page_token=page_token, newest_first=newest_first
-        )
-        return self._call(exchange, timeout)
+    search = _blocking(calls.search)
+    get_documents = _blocking(calls.get_documents)
+    delete_documents = _blocking(calls.delete_documents)
+    list_collections = _blocking(calls.list_collections)
+    list_labels = _blocking(calls.list_labels)
+    reread_tenant = _blocking(calls.reread_tenant)
+    list_document_ids = _blocking(calls.list_document_ids)
+    explain_access = _blocking(calls.explain_access)
+    policy_status = _blocking(calls.policy_status)
+    count_violations = _blocking(calls.count_violations)
+    list_violations = _blocking(calls.list_violations)
 
     def import_documents(
         self,
@@ -318,7 +125,7 @@ class VecSecClient:
             strict: raise `DocumentsRejected` at the first refused document, and store nothing from its batch on.
             timeout: seconds for the whole import; without one it takes as long as it takes.
         """
-        header = exchanges.import_request(
+        header = calls.import_request(
             tenant_id=self._defaults.tenant_of(tenant), collection_id=collection, embedding_model=embedding_model
         )
         session = ImportSession(header, policy=self._defaults.retry_policy, strict=strict)
@@ -338,8 +145,8 @@ class VecSecClient:
     ) -> None:
         self.close()
 
-    def _call(self, exchange: Exchange[ResponseT, ResultT], timeout: float | None) -> ResultT:
-        deadline = self._defaults.deadline(timeout)
+    def _call(self, exchange: Exchange[ResponseT, ResultT]) -> ResultT:
+        deadline = self._defaults.deadline(exchange.timeout)
         request_id = new_request_id()
         method = getattr(self._stub, exchange.method)
 

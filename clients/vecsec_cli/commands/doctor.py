@@ -2,10 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import typer
-from rich.table import Table
 
 from vecsec_cli.checks.certificates import check_certificates
 from vecsec_cli.checks.configuration import check_configuration
@@ -30,9 +28,9 @@ def doctor(*, state_dir: StateDirectoryOption = None, json: JsonOption = False) 
     findings = list(_findings(state_directory(state_dir)))
     is_well = all(finding.state is not State.FAIL for finding in findings)
     if json:
-        output.print_json({"ok": is_well, "checks": [asdict(finding) for finding in findings]})
+        output.print_json({"ok": is_well, "checks": findings})
     else:
-        output.console().print(_table(findings))
+        _print(findings)
     if not is_well:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -51,12 +49,6 @@ def _findings(state: StateDirectory) -> Iterator[Finding]:
     yield from check_services(state, settings)
 
 
-def _table(findings: list[Finding]) -> Table:
-    table = Table("", "check", box=None, header_style="bold", pad_edge=False)
-    for title in ("found", "what to do"):
-        table.add_column(title, overflow="fold")
-    for each in findings:
-        table.add_row(
-            plain(each.state.value, _STYLE[each.state]), plain(each.check), plain(each.detail), plain(each.remedy)
-        )
-    return table
+def _print(findings: list[Finding]) -> None:
+    rows = [(plain(each.state.value, _STYLE[each.state]), each.check, each.detail, each.remedy) for each in findings]
+    output.print_table("", "check", output.folded("found"), output.folded("what to do"), rows=rows, framed=False)

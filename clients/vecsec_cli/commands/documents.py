@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import CollectionOption, TenantOption
@@ -74,28 +73,16 @@ def collections(session: GatewaySession, tenant: TenantOption) -> None:
     """List a tenant's collections, with the number of documents that the caller may read."""
     found = session.client.list_collections(tenant=tenant)
     if session.json:
-        shapes = [
-            {
-                "collection_id": each.collection_id,
-                "document_count": each.document_count,
-                "embedding_model": each.embedding_model,
-                "dimensions": each.dimensions,
-                "metric": each.metric.value,
-            }
-            for each in found
-        ]
-        output.print_json({"collections": shapes})
+        output.print_json({"collections": found})
         return
-    table = Table("collection", header_style="bold")
-    table.add_column("documents you may read", justify="right")
-    table.add_column("embedding model")
-    table.add_column("dimensions", justify="right")
-    for each in found:
-        table.add_row(
-            plain(each.collection_id), f"{each.document_count:,}", plain(each.embedding_model), str(each.dimensions)
-        )
     if found:
-        output.console().print(table)
+        output.print_table(
+            "collection",
+            output.right("documents you may read"),
+            "embedding model",
+            output.right("dimensions"),
+            rows=[(e.collection_id, f"{e.document_count:,}", e.embedding_model, str(e.dimensions)) for e in found],
+        )
     else:
         output.say(f"no collection of {tenant} holds anything that you may read")
 

@@ -7,6 +7,7 @@ import typer
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import TenantOption, key_value_pairs, split_words
 from vecsec_cli.terminal import output
+from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_client import Action, AttributeValue, Explanation, Sensitivity
 
@@ -42,21 +43,9 @@ def explain(
 
 
 def explanation_fields(explanation: Explanation) -> dict[str, object]:
-    return {
-        "allowed": explanation.allowed,
-        "incident_id": explanation.incident_id,
-        "policy_version": explanation.policy_version,
-        "determining_rules": [
-            {"rule_id": rule.rule_id, "description": rule.description, "text": rule.text}
-            for rule in explanation.determining_rules
-        ],
-        "deciding_values": {each.attribute: each.value for each in explanation.deciding_values},
-        "remedies": [
-            [{"attribute": each.attribute, "before": each.before, "after": each.after} for each in remedy]
-            for remedy in explanation.remedies
-        ],
-        "tried_changes": explanation.tried_changes,
-    }
+    """An explanation as `--json` prints it."""
+    values = {each.attribute: each.value for each in explanation.deciding_values}
+    return {**fields_of(explanation), "deciding_values": values}
 
 
 def print_explanation(explanation: Explanation) -> None:

@@ -4,15 +4,16 @@ from typing import Annotated
 
 import typer
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column
+from rich.text import Text
 
 from vecsec_cli.commands.filter_expressions import parse_filters
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import CollectionOption, TenantOption
 from vecsec_cli.terminal import output
-from vecsec_cli.terminal.json_shapes import document_fields
+from vecsec_cli.terminal.json_shapes import document_fields, fields_of
 from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
-from vecsec_client import Fallback, SearchAnswer
+from vecsec_client import Fallback, ScoredDocument, SearchAnswer
 
 _TEXT_WIDTH = 100
 
@@ -51,49 +52,34 @@ def search(
         include_embeddings=include_embeddings,
     )
     if session.json:
-        output.print_json(answer_fields(answer))
+        results = [document_fields(row) for row in answer.results]
+        output.print_json({**fields_of(answer), "strategy": answer.strategy or None, "results": results})
     else:
         _print_table(answer)
 
 
-def answer_fields(answer: SearchAnswer) -> dict[str, object]:
-    """A search's answer as `--json` prints it."""
-    return {
-        "provenance": answer.provenance.value,
-        "mock_reason": None if answer.mock_reason is None else answer.mock_reason.value,
-        "metric": answer.metric.value,
-        "policy_version": answer.policy_version,
-        "request_id": answer.request_id,
-        "strategy": answer.strategy or None,
-        "results": [
-            {"score": row.score, "provenance": row.provenance.value, **document_fields(row)} for row in answer.results
-        ],
-    }
-
-
 def _print_table(answer: SearchAnswer) -> None:
-    console = output.console()
     if not answer.is_real:
         reason = "unknown" if answer.mock_reason is None else answer.mock_reason.value
         warning = plain(f"MADE-UP ROWS, NOT YOUR DATA ({reason}). `--fallback none` refuses them.", "bold")
-        console.print(Panel(warning, style="bold white on red"))
+        output.console().print(Panel(warning, style="bold white on red"))
     if not answer.results:
         output.say("nothing that you may read matches")
         return
-    table = Table("#", "score", header_style="bold", expand=True)
-    table.add_column("document", overflow="fold", max_width=26)
-    table.add_column("sensitivity", no_wrap=True)
-    table.add_column("topics", overflow="fold", max_width=14)
-    table.add_column("text", overflow="ellipsis", no_wrap=True, ratio=1)
-    for rank, row in enumerate(answer.results, start=1):
-        table.add_row(
-            str(rank),
-            f"{row.score:.3f}",
-            plain(row.document_id),
-            plain(*sensitivity_style(row.sensitivity)),
-            plain(", ".join(row.topics)),
-            plain(one_line(row.text, _TEXT_WIDTH)),
-        )
-    console.print(table)
+    output.print_table(
+        "#",
+        "score",
+        Column("document", overflow="fold", max_width=26),
+        Column("sensitivity", no_wrap=True),
+        Column("topics", overflow="fold", max_width=14),
+        Column("text", overflow="ellipsis", no_wrap=True, ratio=1),
+        rows=[_cells(rank, row) for rank, row in enumerate(answer.results, start=1)],
+        expand=True,
+    )
     how = f", found by {answer.strategy}" if answer.strategy else ""
     output.say(plain(f"policy {answer.policy_version[:12]}, request {answer.request_id}{how}", "dim"))
+
+
+def _cells(rank: int, row: ScoredDocument) -> tuple[str | Text, ...]:
+    sensitivity, topics = plain(*sensitivity_style(row.sensitivity)), ", ".join(row.topics)
+    return str(rank), f"{row.score:.3f}", row.document_id, sensitivity, topics, one_line(row.text, _TEXT_WIDTH)

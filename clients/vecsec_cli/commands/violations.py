@@ -1,13 +1,11 @@
 """`vecsec violations`: how often rules were broken, by whom, and as it happens."""
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import TenantOption, split_words
@@ -63,7 +61,7 @@ def violations(
         )
         listed = page.violations
     if session.json:
-        output.print_json(_document(tenant, counts) | ({"newest": [_fields(each) for each in listed]} if limit else {}))
+        output.print_json(_document(tenant, counts) | ({"newest": listed} if limit else {}))
         return
     _print_counts(counts)
     if limit:
@@ -95,7 +93,7 @@ def _followed(
 
 def _print_followed(violation: Violation, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(_fields(violation)))  # a document a line, for there is no end
+        typer.echo(output.as_json(violation))  # a document a line, for there is no end
         return
     output.say(
         plain(f"{violation.time:%Y-%m-%d %H:%M:%S}  ", "dim")
@@ -108,52 +106,28 @@ def _print_followed(violation: Violation, *, as_json: bool) -> None:
 def _document(tenant: str, counts: ViolationCounts) -> dict[str, object]:
     return {
         "tenant_id": tenant,
-        "violations": dict(counts.counts),
+        "violations": counts.counts,
         "denied_count": counts.denied_count,
-        "since": counts.since.isoformat(),
+        "since": counts.since,
         "replica_id": counts.replica_id,
     }
 
 
-def _fields(violation: Violation) -> dict[str, object]:
-    return {
-        "violation_type": violation.violation_type,
-        "count": violation.count,
-        "time": violation.time.isoformat(),
-        "incident_id": violation.incident_id,
-        "request_id": violation.request_id,
-        "subject": violation.subject,
-        "role": violation.role,
-        "requested_tenant_id": violation.requested_tenant_id,
-        "action": None if violation.action is None else violation.action.value,
-        "policy_version": violation.policy_version,
-    }
-
-
 def _print_counts(counts: ViolationCounts) -> None:
-    table = Table("violation", header_style="bold")
-    table.add_column("count", justify="right")
-    for name, count in counts.counts.items():
-        table.add_row(plain(name, "bold red" if count else ""), f"{count:,}")
-    table.add_section()
-    table.add_row("calls refused", f"{counts.denied_count:,}")
-    output.console().print(table)
+    counted = [(plain(name, "bold red" if count else ""), f"{count:,}") for name, count in counts.counts.items()]
+    refused = ("calls refused", f"{counts.denied_count:,}")
+    output.print_table("violation", output.right("count"), rows=[*counted, (), refused])
     output.say(plain(f"the audit log of {counts.replica_id} begins at {counts.since:%Y-%m-%d %H:%M:%S} UTC", "dim"))
 
 
 def _print_list(listed: tuple[Violation, ...]) -> None:
-    table = Table("time (UTC)", "violation", "caller", "role", "wanted", header_style="bold")
-    table.add_column("incident", overflow="fold")  # whole, whatever the width: it is what one searches by
-    for each in listed:
-        table.add_row(
-            f"{each.time:%Y-%m-%d %H:%M:%S}",
-            plain(f"{each.violation_type} x{each.count}"),
-            plain(each.subject),
-            plain(each.role),
-            plain(_wish(each)),
-            plain(each.incident_id),
-        )
-    output.console().print(table)
+    rows = [
+        (f"{e.time:%Y-%m-%d %H:%M:%S}", f"{e.violation_type} x{e.count}", e.subject, e.role, _wish(e), e.incident_id)
+        for e in listed
+    ]
+    # The incident stays whole: it is what one searches by.
+    headings = ("time (UTC)", "violation", "caller", "role", "wanted", output.folded("incident"))
+    output.print_table(*headings, rows=rows)
 
 
 def _wish(violation: Violation) -> str:

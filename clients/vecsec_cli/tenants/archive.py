@@ -13,6 +13,7 @@ from typing import IO
 
 from vecsec_cli.local import state_files
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.json_shapes import encoded
 
 MANIFEST = "tenant.json"
 _COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -86,7 +87,7 @@ class ArchiveWriter:
             self._open[collection_id] = self._files.enter_context(path.open("w", encoding="utf-8"))
             self._models[collection_id] = embedding_model
             self._counts[collection_id] = 0
-        self._open[collection_id].write(json.dumps(document, ensure_ascii=False) + "\n")
+        self._open[collection_id].write(json.dumps(document, ensure_ascii=False, default=encoded) + "\n")
         self._counts[collection_id] += 1
 
     def finish(self) -> Archive:

@@ -1,24 +1,46 @@
 """Values of the SDK as the JSON that `--json` prints."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vecsec_client import AttributeValue, Document
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def encoded(value: object) -> object:
+    """What JSON itself has no form for: values by their fields, sets as sorted lists, times in ISO 8601, paths.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return fields_of(value)
+    if isinstance(value, AbstractSet):
+        return sorted(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def fields_of(value: "DataclassInstance") -> dict[str, object]:
+    """A value's fields by their names."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def document_fields(document: Document) -> dict[str, object]:
     """A document; its embedding only if there is one."""
-    fields: dict[str, object] = {
-        "document_id": document.document_id,
-        "text": document.text,
-        "tenant_id": document.tenant_id,
-        "sensitivity": None if document.sensitivity is None else document.sensitivity.value,
-        "topics": list(document.topics),
-        "attributes": attribute_fields(document.attributes),
-        "metadata": dict(document.metadata),
-    }
-    if document.embedding:
-        fields["embedding"] = list(document.embedding)
-    return fields
+    shape = fields_of(document)
+    if not document.embedding:
+        del shape["embedding"]
+    return shape
 
 
 def attribute_fields(attributes: Mapping[str, AttributeValue]) -> dict[str, object]:

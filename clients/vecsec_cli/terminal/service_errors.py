@@ -70,7 +70,7 @@ def as_json(error: VecSecError) -> dict[str, object]:
         "code": error.code.name,
         "reason": error.reason,
         "message": message_of(error),
-        "violations": [{"field": each.field, "description": each.description} for each in error.violations],
+        "violations": list(error.violations),
         "retry_after_seconds": error.retry_after,
         "request_id": error.request_id,
         "hint": hint_for(error),

@@ -11,7 +11,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec_client.cancellation import cancellation_kept
 from vecsec_client.connection import new_request_id
 from vecsec_client.errors import Unavailable, VecSecError
-from vecsec_client.importing.batches import Batch, Batcher
+from vecsec_client.importing.batches import Batch, Batcher, batches_of
 from vecsec_client.importing.session import ImportSession
 from vecsec_client.results import DocumentInput, ImportProgress
 from vecsec_client.retrying import Deadline
@@ -127,7 +127,7 @@ async def _open_or_ended(call: "ImportCall") -> None:
         await asyncio.gather(opening, ending, return_exceptions=True)
 
 
-async def batches_of(
+async def async_batches_of(
     documents: Iterable[DocumentInput] | AsyncIterable[DocumentInput], batcher: Batcher
 ) -> AsyncIterator[Batch]:
     """Pack documents, reading them no earlier than needed."""
@@ -136,11 +136,6 @@ async def batches_of(
             batch = batcher.add(document)
             if batch is not None:
                 yield batch
-    else:
-        for document in documents:
-            batch = batcher.add(document)
-            if batch is not None:
-                yield batch
-    rest = batcher.rest()
-    if rest is not None:
-        yield rest
+        documents = ()
+    for batch in batches_of(documents, batcher):
+        yield batch

@@ -1,5 +1,6 @@
 """Packs documents into batches, by number and by size."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vecsec.type.v1 import document_pb2
@@ -85,3 +86,14 @@ class Batcher:
         self._open = Batch(end=self._next_index)
         self._open_bytes = 0
         return batch
+
+
+def batches_of(documents: Iterable[DocumentInput], batcher: Batcher) -> Iterator[Batch]:
+    """Pack documents, reading them no earlier than needed."""
+    for document in documents:
+        batch = batcher.add(document)
+        if batch is not None:
+            yield batch
+    rest = batcher.rest()
+    if rest is not None:
+        yield rest

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import grpc
@@ -11,9 +11,9 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from vecsec_client.connection import new_request_id
 from vecsec_client.errors import Unavailable, VecSecError
-from vecsec_client.importing.batches import Batch, Batcher
+from vecsec_client.importing.batches import Batch
 from vecsec_client.importing.session import ImportSession
-from vecsec_client.results import DocumentInput, ImportProgress
+from vecsec_client.results import ImportProgress
 from vecsec_client.retrying import Deadline
 from vecsec_client.tokens import TokenProvider, bearer_metadata
 from vecsec_client.wire.error_details import from_rpc_error
@@ -103,14 +103,3 @@ class ImportStream:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-
-
-def batches_of(documents: Iterable[DocumentInput], batcher: Batcher) -> Iterator[Batch]:
-    """Pack documents, reading them no earlier than needed."""
-    for document in documents:
-        batch = batcher.add(document)
-        if batch is not None:
-            yield batch
-    rest = batcher.rest()
-    if rest is not None:
-        yield rest

@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import fields
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
 
 from vecsec.type.v1 import access_pb2, document_pb2, label_count_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_client.errors import InvalidArgument
@@ -12,9 +15,13 @@ from vecsec_client.results import Document, DocumentInput, LabelCount, ScoredDoc
 from vecsec_client.several import Texts, several
 from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, Sensitivity, SimilarityMetric
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
 ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
 Word = TypeVar("Word", bound=StrEnum)
+ResultT = TypeVar("ResultT", bound="DataclassInstance")
 
 _SENSITIVITY_OF_NUMBER: Mapping[int, Sensitivity] = {
     sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{each.name}"): each for each in Sensitivity
@@ -119,49 +126,26 @@ def document_to_proto(document: DocumentInput) -> document_pb2.DocumentInput:
     return message
 
 
+def result(kind: type[ResultT], message: Message, **read: object) -> ResultT:
+    """A result of this kind: what was read of it, and the other fields as the message has them under the same names."""
+    same = {each.name: getattr(message, each.name) for each in fields(kind) if each.name not in read}
+    return kind(**same, **read)
+
+
 def document_from_proto(message: document_pb2.Document) -> Document:
     """A document as a reader gets it."""
-    label = message.label
-    return Document(
-        document_id=message.document_id,
-        text=message.text,
-        tenant_id=label.tenant_id,
-        sensitivity=_SENSITIVITY_OF_NUMBER.get(label.sensitivity),
-        topics=tuple(label.topics),
-        attributes={name: _attribute(value) for name, value in sorted(label.attributes.items())},
-        metadata=_metadata(message.metadata),
-        embedding=tuple(message.embedding),
-    )
+    return result(Document, message, **_document_fields(message))
 
 
 def label_count_from_proto(message: label_count_pb2.LabelCount) -> LabelCount:
     """A label with its collection and the number of its documents."""
-    label = message.label
-    return LabelCount(
-        collection_id=message.collection_id,
-        tenant_id=label.tenant_id,
-        sensitivity=_SENSITIVITY_OF_NUMBER.get(label.sensitivity),
-        topics=tuple(label.topics),
-        attributes={name: _attribute(value) for name, value in sorted(label.attributes.items())},
-        document_count=message.document_count,
-    )
+    return result(LabelCount, message, **_label_fields(message.label))
 
 
 def scored_document_from_proto(message: document_pb2.ScoredDocument) -> ScoredDocument:
     """A document that a search found."""
-    document = document_from_proto(message.document)
-    return ScoredDocument(
-        document_id=document.document_id,
-        text=document.text,
-        tenant_id=document.tenant_id,
-        sensitivity=document.sensitivity,
-        topics=document.topics,
-        attributes=document.attributes,
-        metadata=document.metadata,
-        embedding=document.embedding,
-        score=message.score,
-        provenance=provenance_from_proto(message.provenance),
-    )
+    found = {"score": message.score, "provenance": provenance_from_proto(message.provenance)}
+    return result(ScoredDocument, message.document, **_document_fields(message.document), **found)
 
 
 def provenance_from_proto(number: int) -> Provenance:
@@ -181,6 +165,23 @@ def _fill(
     for name, value in values.items():
         with naming(f"{field}[{name!r}]"):
             target[name].CopyFrom(value_to_proto(value))
+
+
+def _document_fields(message: document_pb2.Document) -> dict[str, object]:
+    return {
+        **_label_fields(message.label),
+        "metadata": _metadata(message.metadata),
+        "embedding": tuple(message.embedding),
+    }
+
+
+def _label_fields(label: label_pb2.Label) -> dict[str, object]:
+    return {
+        "tenant_id": label.tenant_id,
+        "sensitivity": _SENSITIVITY_OF_NUMBER.get(label.sensitivity),
+        "topics": tuple(label.topics),
+        "attributes": {name: _attribute(value) for name, value in sorted(label.attributes.items())},
+    }
 
 
 def _metadata(messages: Mapping[str, value_pb2.Value]) -> dict[str, Scalar]:

@@ -6,7 +6,6 @@ from datetime import UTC
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
@@ -64,24 +63,24 @@ def search(
 
 
 def _print(found: Iterable[LoggedRecord]) -> None:
-    table = Table("time (UTC)", "record", "call", "outcome", "caller", "tenant", header_style="bold")
-    for heading in ("rows", "violations"):
-        table.add_column(heading)
-    table.add_column("incident", overflow="fold")  # whole, whatever the width: it is what one searches by
-    for record in found:
-        fields = record.fields
-        table.add_row(
-            f"{record.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-            plain(str(fields.get("sequence", ""))),
-            plain(str(fields.get("call") or fields.get("kind", ""))),
-            plain(str(fields.get("outcome", ""))),
-            plain(f"{fields['subject']} ({fields.get('role')})" if "subject" in fields else ""),
-            plain(str(fields.get("tenant_id", ""))),
-            plain(f"{fields['allowed_count']} of {_row_count(fields)}" if "withheld_count" in fields else ""),
-            plain(_violations(fields.get("violations"))),
-            plain(str(fields.get("incident_id", ""))),
-        )
-    output.console().print(table)
+    headings = ("time (UTC)", "record", "call", "outcome", "caller", "tenant", "rows", "violations")
+    # The incident stays whole: it is what one searches by.
+    output.print_table(*headings, output.folded("incident"), rows=[_cells(record) for record in found])
+
+
+def _cells(record: LoggedRecord) -> tuple[str, ...]:
+    fields = record.fields
+    return (
+        f"{record.time.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        str(fields.get("sequence", "")),
+        str(fields.get("call") or fields.get("kind", "")),
+        str(fields.get("outcome", "")),
+        f"{fields['subject']} ({fields.get('role')})" if "subject" in fields else "",
+        str(fields.get("tenant_id", "")),
+        f"{fields['allowed_count']} of {_row_count(fields)}" if "withheld_count" in fields else "",
+        _violations(fields.get("violations")),
+        str(fields.get("incident_id", "")),
+    )
 
 
 def _row_count(fields: Mapping[str, Any]) -> int:

@@ -3,8 +3,6 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from rich.table import Table
-
 from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.text import plain
@@ -83,23 +81,22 @@ def stats(
     if json:
         output.print_json(statistics.document())
         return
-    table = Table("what", "which", header_style="bold")
-    table.add_column("count", justify="right")
-    for (call, outcome), count in statistics.calls.most_common():
-        table.add_row("calls", plain(f"{call} {outcome}"), f"{count:,}")
+    rows: list[tuple[str, ...]] = [
+        ("calls", f"{call} {outcome}", f"{count:,}") for (call, outcome), count in statistics.calls.most_common()
+    ]
     for name, counts in (
         ("violations", statistics.violations),
         ("tenants asked for", statistics.tenants),
         ("policies", statistics.policy_versions),
         ("kinds of records", statistics.kinds),
     ):
-        table.add_section()
-        for key, count in counts.most_common():
-            table.add_row(name, plain(key), f"{count:,}")
-    table.add_section()
-    table.add_row("rows", "allowed", f"{statistics.rows_allowed:,}")
-    table.add_row("rows", "withheld", f"{statistics.rows_withheld:,}")
-    table.add_row("callers", "", f"{len(statistics.callers):,}")
-    output.console().print(table)
+        rows += [(), *((name, key, f"{count:,}") for key, count in counts.most_common())]
+    rows += [
+        (),
+        ("rows", "allowed", f"{statistics.rows_allowed:,}"),
+        ("rows", "withheld", f"{statistics.rows_withheld:,}"),
+        ("callers", "", f"{len(statistics.callers):,}"),
+    ]
+    output.print_table("what", "which", output.right("count"), rows=rows)
     window = f", {statistics.first} to {statistics.last}" if statistics.first else ""
     output.say(plain(f"{statistics.record_count:,} records{window}", "dim"))

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
@@ -98,15 +97,16 @@ def _print(log: VerifiedLog, *, has_expectation: bool) -> None:
     for note in log.notes:
         output.note(f"note: {note.place}: {note.description}" if note.place else f"note: {note.description}")
     if log.findings:
-        table = Table("what", "where", "record", "how it shows", header_style="bold")
-        for finding in log.findings:
-            table.add_row(
+        rows = [
+            (
                 plain(finding.kind.value, "bold red"),
-                plain(str(finding.place or "the log")),
+                str(finding.place or "the log"),
                 "" if finding.sequence is None else f"{finding.sequence}",
-                plain(finding.description),
+                finding.description,
             )
-        output.console().print(table)
+            for finding in log.findings
+        ]
+        output.print_table("what", "where", "record", "how it shows", rows=rows)
     verdict = plain("not whole", "bold red") if log.findings else plain("whole", "bold green")
     output.say(
         verdict + plain(f": {log.record_count:,} records of {log.replica_id or 'nobody'} in {len(log.files)} files")

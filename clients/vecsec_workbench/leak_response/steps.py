@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from rich.table import Table
-
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
@@ -76,19 +74,17 @@ def take(step: Step, *, dry_run: bool) -> StepReport:
 
 def print_steps(reports: Sequence[StepReport], following: Sequence[str]) -> None:
     """A table of what was done, and what to do next."""
-    table = Table("", "step", "at (UTC)", "took", box=None, header_style="bold", pad_edge=False)
-    table.add_column("what", overflow="fold")
-    for each in reports:
-        style = "bold red" if each.outcome is Outcome.FAILED else "green"
-        what = f"{each.detail}\n{each.remedy}" if each.remedy else each.detail
-        table.add_row(
-            plain(each.outcome.value, style),
-            plain(each.name),
-            plain(f"{each.started:%H:%M:%S}"),
-            plain(f"{each.seconds:.1f} s"),
-            plain(what),
+    rows = [
+        (
+            plain(each.outcome.value, "bold red" if each.outcome is Outcome.FAILED else "green"),
+            each.name,
+            f"{each.started:%H:%M:%S}",
+            f"{each.seconds:.1f} s",
+            f"{each.detail}\n{each.remedy}" if each.remedy else each.detail,
         )
-    output.console().print(table)
+        for each in reports
+    ]
+    output.print_table("", "step", "at (UTC)", "took", output.folded("what"), rows=rows, framed=False)
     output.say()
     for number, text in enumerate(following, start=1):
         output.say(f"{number}. {text}")

@@ -84,11 +84,11 @@ def _as_json(report: Report) -> dict[str, object]:
         "policy_version": report.version,
         "errors": count(report.findings, Severity.ERROR),
         "warnings": count(report.findings, Severity.WARNING),
-        "findings": [finding.to_json() for finding in report.findings],
+        "findings": report.findings,
         "decisions": report.decisions,
         "every_combination": report.is_complete,
-        "undecided_rules": list(report.undecided),
-        "across_tenants": {role: [action.value for action in actions] for role, actions in report.crossing.items()},
+        "undecided_rules": report.undecided,
+        "across_tenants": report.crossing,
     }
 
 

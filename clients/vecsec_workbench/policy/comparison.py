@@ -33,8 +33,9 @@ class Example:
     label: Label
     clearance: Sensitivity
     """What the caller's token claims."""
-    before_rules: str
-    after_rules: str
+    before: str
+    """What was said, and by which rules."""
+    after: str
 
 
 @dataclass(slots=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from vecsec_cli.gateway_session import GatewayOptions, open_session, with_gateway_options
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_policy.audit.reading import RecordedDecision
 from vecsec_workbench.audit.decisions import AuditLogOption, Unreadable, recorded_decisions
@@ -70,7 +70,7 @@ def diff(
                 "documents": documents,
                 "by_label": [_shape(group, each) for group, each in by_label.items()],
                 "recorded_decisions": len(decisions),
-                "not_replayed": [{"place": line.place, "reason": line.reason} for line in skipped],
+                "not_replayed": skipped,
                 "by_recorded_decision": [_shape(group, each) for group, each in by_record.items()],
             }
         )
@@ -104,24 +104,23 @@ def _print(over: str, found: Mapping[Group, Difference]) -> None:
         output.say(plain("nothing changes for anybody", "bold green") + plain(f", over {over}"))
         return
     output.say(plain(f"over {over}", "bold"))
-    table = Table("who", "wants to", "in", header_style="bold")
-    table.add_column("gain rows", justify="right")
-    table.add_column("lose rows", justify="right")
-    table.add_column("may enter")
-    for group, each in found.items():
-        table.add_row(
-            plain(f"{group.role}s of {group.caller_tenant_id}"),
+    rows = [
+        (
+            f"{group.role}s of {group.caller_tenant_id}",
             group.action.value,
-            plain(group.tenant_id),
+            group.tenant_id,
             plain(f"{each.gained_rows:,}", "bold red" if each.gained else ""),
             plain(f"{each.lost_rows:,}", "bold yellow" if each.lost else ""),
             _entering(each),
         )
-    output.console().print(table)
+        for group, each in found.items()
+    ]
+    numbers = output.right("gain rows"), output.right("lose rows")
+    output.print_table("who", "wants to", "in", *numbers, "may enter", rows=rows)
     for group, each in found.items():
         for kind, example in each.examples.items():
             row = f"for example a row labelled {in_words(example.label)}, at {example.clearance.name}"
-            rules = f"{example.before_rules} → {example.after_rules}"
+            rules = f"{example.before} → {example.after}"
             who = f"{group.role}s of {group.caller_tenant_id}, {group.action} in {group.tenant_id}"
             output.say(plain(f"{kind}: {who}: {row}: {rules}", "dim"))
 
@@ -133,21 +132,14 @@ def _entering(difference: Difference) -> str:
 
 
 def _shape(group: Group, difference: Difference) -> dict[str, object]:
+    examples = {
+        kind: {**fields_of(each), "label": each.label.to_json(), "clearance": each.clearance.name}
+        for kind, each in difference.examples.items()
+    }
     return {
-        "role": group.role,
-        "caller_tenant_id": group.caller_tenant_id,
-        "action": group.action.value,
-        "tenant_id": group.tenant_id,
+        **fields_of(group),
         "gained_rows": difference.gained_rows,
         "lost_rows": difference.lost_rows,
         "may_enter": None if difference.may_enter is None else difference.may_enter[1],
-        "examples": {
-            kind: {
-                "label": example.label.to_json(),
-                "clearance": example.clearance.name,
-                "before": example.before_rules,
-                "after": example.after_rules,
-            }
-            for kind, example in difference.examples.items()
-        },
+        "examples": examples,
     }

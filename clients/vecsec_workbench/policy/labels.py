@@ -1,20 +1,18 @@
 """The labels that documents really bear, with their numbers: from the services, or from a file saved before."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.json_shapes import attribute_fields
-from vecsec_cli.terminal.text import plain
 from vecsec_client import LabelCount, VecSecClient
 
 
@@ -57,11 +55,6 @@ def read_from_file(path: Path) -> list[ExistingLabel]:
             f"{path}: not a file of labels: {type(error).__name__}: {error}",
             hint="make one with `vecsec policy labels --tenant TENANT --json > labels.json`",
         ) from error
-
-
-def labels_document(labels: Iterable[ExistingLabel]) -> dict[str, object]:
-    """The labels as one JSON document."""
-    return {"labels": [each.to_json() for each in labels]}
 
 
 def _pages(client: VecSecClient, tenant: str) -> Iterator[LabelCount]:
@@ -114,18 +107,18 @@ def labels(
     """
     found = read_from_gateway(session.client, tenant)
     if session.json:
-        output.print_json(labels_document(found))
+        output.print_json({"labels": [each.to_json() for each in found]})
         return
-    table = Table("tenant", "collection", "sensitivity", "topics", "attributes", header_style="bold")
-    table.add_column("documents", justify="right")
-    for each in found:
-        fields = each.label
-        table.add_row(
-            plain(fields.tenant_id),
-            plain(each.collection_id),
-            "none" if fields.sensitivity is None else fields.sensitivity.name,
-            plain(", ".join(sorted(fields.topics))),
-            plain(", ".join(f"{name}={value}" for name, value in fields.attributes)),
+    rows = [
+        (
+            each.label.tenant_id,
+            each.collection_id,
+            "none" if each.label.sensitivity is None else each.label.sensitivity.name,
+            ", ".join(sorted(each.label.topics)),
+            ", ".join(f"{name}={value}" for name, value in each.label.attributes),
             f"{each.document_count:,}",
         )
-    output.console().print(table)
+        for each in found
+    ]
+    headings = ("tenant", "collection", "sensitivity", "topics", "attributes", output.right("documents"))
+    output.print_table(*headings, rows=rows)

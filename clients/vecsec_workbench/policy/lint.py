@@ -69,16 +69,6 @@ class Finding:
         """`file:line`, as editors understand it."""
         return f"{self.path}:{self.line}" if self.line else self.path
 
-    def to_json(self) -> dict[str, object]:
-        """For programs."""
-        return {
-            "severity": self.severity.value,
-            "kind": self.kind,
-            "path": self.path,
-            "line": self.line,
-            "message": self.message,
-        }
-
 
 def count(findings: Sequence[Finding], severity: Severity) -> int:
     """How many of one severity."""

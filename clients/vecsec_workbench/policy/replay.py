@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.labels import Label
@@ -15,6 +15,7 @@ from vecsec_cli.options import JsonOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_policy.audit.reading import RecordedDecision, RecordedRows
 from vecsec_policy.audit.records import Outcome
@@ -135,19 +136,8 @@ def _change(recorded: RecordedDecision, label: Label | None, before: tuple[str, 
 
 def _print(found: Replay, version: str) -> None:
     if found.changes:
-        table = Table("who", "wants to", "what", "before → after", "by", header_style="bold")
-        table.add_column("times", justify="right")
-        for change, count in found.changes.most_common(_SHOWN):
-            style = "bold red" if change.after == "allow" else "bold yellow"
-            table.add_row(
-                plain(f"{change.role} of {change.caller_tenant_id}"),
-                change.action.value,
-                plain(f"enter {change.tenant_id}" if change.label is None else in_words(change.label)),
-                plain(f"{change.before} → {change.after}", style),
-                plain(f"{change.before_rules or '-'} → {change.after_rules}"),
-                f"{count:,}",
-            )
-        output.console().print(table)
+        headings = ("who", "wants to", "what", "before → after", "by", output.right("times"))
+        output.print_table(*headings, rows=[_cells(*each) for each in found.changes.most_common(_SHOWN)])
         if len(found.changes) > _SHOWN:
             output.say(f"and {len(found.changes) - _SHOWN:,} more; --json has all")
     verdict = f"{len(found.changes):,} differences" if found.changes else "no differences"
@@ -161,26 +151,30 @@ def _print(found: Replay, version: str) -> None:
         output.note(f"{len(found.unreadable):,} lines were not replayed in all")
 
 
+def _cells(change: Change, count: int) -> tuple[str | Text, ...]:
+    return (
+        f"{change.role} of {change.caller_tenant_id}",
+        change.action.value,
+        f"enter {change.tenant_id}" if change.label is None else in_words(change.label),
+        plain(f"{change.before} → {change.after}", "bold red" if change.after == "allow" else "bold yellow"),
+        f"{change.before_rules or '-'} → {change.after_rules}",
+        f"{count:,}",
+    )
+
+
 def _as_json(found: Replay, version: str) -> dict[str, object]:
     return {
         "policy_version": version,
         "decisions": found.decisions,
         "differences": [
             {
-                "role": change.role,
-                "caller_tenant_id": change.caller_tenant_id,
-                "tenant_id": change.tenant_id,
-                "action": change.action.value,
+                **fields_of(change),
                 "label": None if change.label is None else change.label.to_json(),
-                "before": change.before,
-                "before_rules": change.before_rules,
-                "after": change.after,
-                "after_rules": change.after_rules,
                 "count": count,
                 "incident_id": found.incidents[change],
             }
             for change, count in found.changes.most_common()
         ],
-        "not_replayed": [{"place": line.place, "reason": line.reason} for line in found.unreadable],
+        "not_replayed": found.unreadable,
         "unknown_roles": dict(sorted(found.unknown_roles.items())),
     }

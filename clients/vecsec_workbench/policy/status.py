@@ -14,6 +14,7 @@ from vecsec_cli.gateway_session import GatewayOptions, open_session
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
 from vecsec_cli.terminal import output
+from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_client import PolicyStatus
 from vecsec_policy.in_force.rollout import Rollout
 from vecsec_policy.in_force.snapshot import load_snapshot
@@ -193,18 +194,11 @@ def _as_json(report: Report) -> dict[str, object]:
             "reload_failing": list(service.failing_parts),
             "disagreements": dict(service.disagreements),
         },
-        "tenants": {
-            tenant: {
-                "policy_version": told.policy_version,
-                "loaded": told.loaded.isoformat(),
-                "is_promoted": told.is_promoted,
-                "shadow_share": told.shadow_share,
-                "rows_lost": told.disagreements.rows_lost,
-                "rows_gained": told.disagreements.rows_gained,
-                "entries_lost": told.disagreements.entries_lost,
-                "entries_gained": told.disagreements.entries_gained,
-                "is_reload_failing": told.is_reload_failing,
-            }
-            for tenant, told in report.tenants.items()
-        },
+        "tenants": {tenant: _tenant_fields(told) for tenant, told in report.tenants.items()},
     }
+
+
+def _tenant_fields(told: PolicyStatus) -> dict[str, object]:
+    fields = {**fields_of(told), **fields_of(told.disagreements)}
+    del fields["disagreements"]
+    return fields

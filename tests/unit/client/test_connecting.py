@@ -1,5 +1,6 @@
 """Encryption, tokens, and what the SDK exports and needs."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,15 @@ from support.fake_gateway import FakeGateway, running
 
 import vecsec_client
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
-from vecsec_client import Unauthenticated, Unavailable, VecSecClient, token_from_environment, token_from_file
+from vecsec_client import (
+    AsyncVecSecClient,
+    LabelPage,
+    Unauthenticated,
+    Unavailable,
+    VecSecClient,
+    token_from_environment,
+    token_from_file,
+)
 from vecsec_client.channels import Endpoint, is_loopback
 from vecsec_client.retrying import NO_RETRIES
 
@@ -154,6 +163,15 @@ def test_a_token_from_a_file_is_read_anew(tmp_path: Path) -> None:
 def test_the_public_names() -> None:
     assert sorted(vecsec_client.__all__) == sorted(PUBLIC_NAMES.split())
     assert all(hasattr(vecsec_client, name) for name in vecsec_client.__all__)
+
+
+@pytest.mark.parametrize("client", [VecSecClient, AsyncVecSecClient])
+def test_calls_tell_what_they_take_and_give(client: type[VecSecClient | AsyncVecSecClient]) -> None:
+    signature = inspect.signature(client.list_labels)
+    assert list(signature.parameters) == ["self", "tenant", "page_size", "page_token", "timeout"]
+    assert signature.return_annotation is LabelPage
+    assert "Go on with the page's `next_page_token`" in (inspect.getdoc(client.list_labels) or "")
+    assert inspect.iscoroutinefunction(client.list_labels) is (client is AsyncVecSecClient)
 
 
 def test_the_sdk_needs_none_of_the_services_libraries() -> None:
