@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 
 from support.issuer import Issuer
+from support.waiting import until
 from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
@@ -232,8 +233,7 @@ async def gateway_with_peers(folder: Path, *, lanes: int = 0, **environment: obj
         ) as service,
         grpc.aio.insecure_channel(f"localhost:{service.port}") as channel,
     ):
-        while policy_lanes.lane_count + retrieval_lanes.lane_count < 2 * lanes:
-            await asyncio.sleep(0.01)
+        await until(lambda: policy_lanes.lane_count + retrieval_lanes.lane_count >= 2 * lanes)
         stub = gateway_grpc.GatewayServiceStub(channel)
         yield GatewayWithPeers(stub, channel, service, policy, retrieval, policy_server, retrieval_server, issuer)
 
