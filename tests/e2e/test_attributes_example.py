@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from support.installation import Installation, running_installation, vecsec_command
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -57,9 +57,7 @@ def until_in_force(installation: Installation) -> None:
         "--attribute",
         "embargo_until=1",
     )
-    deadline = time.monotonic() + 60
-    while "label-not-in-schema" in installation.run("explain", *question, token=token).stdout:
-        assert time.monotonic() < deadline, "the policy was not taken"
+    wait_until(lambda: "label-not-in-schema" not in installation.run("explain", *question, token=token).stdout)
 
 
 def found_in(output: str) -> set[str]:
