@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from support.installation import Installation, running_installation, vecsec_command
 from support.pages import ROOT, read_page
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -56,9 +56,7 @@ def until_in_force(installation: Installation) -> None:
         "--attribute",
         "embargo_until=1",
     )
-    deadline = time.monotonic() + 60
-    while "label-not-in-schema" in installation.run("explain", *question, token=token).stdout:
-        assert time.monotonic() < deadline, "the policy was not taken"
+    wait_until(lambda: "label-not-in-schema" not in installation.run("explain", *question, token=token).stdout)
 
 
 def found_in(output: str) -> set[str]:

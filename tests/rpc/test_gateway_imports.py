@@ -92,7 +92,7 @@ async def test_the_grant_is_renewed_in_time(gateway: GatewayWithPeers) -> None:
     async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
         for number in range(4):
             yield batch(number)
-            await until(lambda number=number: gateway.retrieval.batches_received > number)  # type: ignore[misc]
+            await until(lambda number=number: gateway.retrieval.batches_received > number)
             await asyncio.sleep(0.25)
 
     assert await Import(gateway, slowly()).finish() == [1, 2, 3, 4]

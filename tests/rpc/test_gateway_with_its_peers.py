@@ -150,7 +150,7 @@ async def test_health_tells_of_the_peers(stack: Stack) -> None:
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
         for name in ("vecsec.gateway.policy", "vecsec.gateway.retrieval"):
-            await until(lambda name=name: serves(name))  # type: ignore[misc]
+            await until(lambda name=name: serves(name))
 
 
 @pytest.mark.parametrize("role", ["guest", "analyst", "superuser"])

@@ -174,7 +174,7 @@ async def test_a_cancelled_call_never_reaches_a_busy_store(
 
         monkeypatch.setattr(ChromaCell, "upsert", slow)
         first = asyncio.create_task(service.load(*(document(f"first-{number}") for number in range(2))))
-        await asyncio.to_thread(begun.wait, HELD_UP_SECONDS)
+        assert await asyncio.to_thread(begun.wait, HELD_UP_SECONDS)
         second = asyncio.create_task(
             service.load(*(document(f"second-{number}") for number in range(3)), tenant_id="tenant_b")
         )

@@ -79,14 +79,14 @@ async def test_a_replaced_channel_serves_its_streams_until_they_end_or_all_is_cl
             old = rotating.current()
             stream = rotating.stream_stream("/test.Test/Echo")()
             changing.current = certificates()
-            await until(lambda old=old: rotating.current() is not old)  # type: ignore[misc]
+            await until(lambda old=old: rotating.current() is not old)
             await stream.write(b"still here")
             assert await stream.read() == b"still here"
             if is_ended:
                 await stream.done_writing()
             else:
                 await rotating.close()
-            await until(lambda old=old: old.get_state() is grpc.ChannelConnectivity.SHUTDOWN)  # type: ignore[misc]
+            await until(lambda old=old: old.get_state() is grpc.ChannelConnectivity.SHUTDOWN)
             assert stream.done()
 
 
