@@ -39,10 +39,10 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "retrieval": RetrievalSettings,
 }
 INSTRUMENTS = {
-    "Tally": ("counter", "_total"),
-    "Level": ("gauge", ""),
-    "Durations": ("histogram", "_seconds"),
-    "show": ("gauge", ""),
+    "LabelledCounter": ("counter", "_total"),
+    "LabelledGauge": ("gauge", ""),
+    "DurationHistogram": ("histogram", "_seconds"),
+    "observe_value": ("gauge", ""),
     "create_counter": ("counter", "_total"),
     "create_gauge": ("gauge", ""),
     "create_observable_counter": ("counter", "_total"),
@@ -315,7 +315,7 @@ def _metrics_of(folder: Path) -> Iterator[str]:
             meaning = named.get("description") or (after[0] if after else "")
             labels = _OBSERVED_LABELS.get(name, after[1:] if "description" not in named else [])
             kind, suffix = INSTRUMENTS[function]
-            if named.get("unit") == "s" and function != "Durations":
+            if named.get("unit") == "s" and function != "DurationHistogram":
                 suffix = "_seconds" + suffix
             yield f"| `{name}{suffix}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {_cell(meaning)} |"
 

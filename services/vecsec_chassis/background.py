@@ -20,7 +20,7 @@ async def running_in_background(work: Work, name: str, *, may_end: bool = False)
     """Run this until the block ends, which it does not outlive. Should it fail, or end by itself though it may not, the
     log says so at once, and why."""
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_of_failure if may_end else _tell)
+    task.add_done_callback(_tell_of_failure if may_end else _log_end)
     try:
         yield task
     finally:
@@ -67,7 +67,7 @@ async def cancel_and_wait(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 def _tell_of_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        _tell(task)
+        _log_end(task)
 
 
 def detached(work: Coroutine[object, object, Result]) -> "asyncio.Task[Result]":
@@ -75,6 +75,6 @@ def detached(work: Coroutine[object, object, Result]) -> "asyncio.Task[Result]":
     return asyncio.create_task(work, context=contextvars.Context())
 
 
-def _tell(task: asyncio.Task[None]) -> None:
+def _log_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         log.error("background work ended", work=task.get_name(), exc_info=task.exception())

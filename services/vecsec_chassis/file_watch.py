@@ -4,7 +4,7 @@ Files are looked at several times a second rather than watched by inotify: this 
 level (as Kubernetes does for ConfigMaps), folders replaced and network file systems alike, costs some microseconds a
 look, and a change must be looked at twice anyway, lest files be read while somebody saves them.
 
-What is seen of a small file is its content, of many files a fingerprint: see `AtRest`.
+What is seen of a small file is its content, of many files a fingerprint: see `SettledChanges`.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ def file_content(path: Path) -> FileContent:
         return FileContent(problem=error.strerror or type(error).__name__)
 
 
-class AtRest(Generic[Seen]):
+class SettledChanges(Generic[Seen]):
     """Tells of a change once what it looks at was the same twice in a row."""
 
     def __init__(self, look: Callable[[], Seen], *, rest_seconds: float = POLL_SECONDS) -> None:

@@ -7,7 +7,7 @@ from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.tls.allowed_peers import AllowedPeers
 from vecsec_chassis.tls.certificates import (
     AUTHORITY_SETTING,
@@ -23,7 +23,7 @@ def demand_whole_dotenv(path: Path) -> None:
     """Refuse a file of which some setting would be silently left out. No file is fine.
 
     Raises:
-        StartupError: naming the line.
+        ConfigurationError: naming the line.
     """
     if not path.is_file():
         return
@@ -34,9 +34,9 @@ def demand_whole_dotenv(path: Path) -> None:
             )
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise StartupError(f"{path.absolute()}: {reason}; correct it, or take it away") from error
+        raise ConfigurationError(f"{path.absolute()}: {reason}; correct it, or take it away") from error
     if broken is not None:
-        raise StartupError(
+        raise ConfigurationError(
             f"{path.absolute()}:{broken.original.line}: not NAME=value, or half of it; write the whole line again"
         )
 
@@ -136,7 +136,7 @@ def load_settings(kind: type[Settings]) -> Settings:
     """Read a service's settings from the environment.
 
     Raises:
-        StartupError: in one line that names each bad setting, its value and what is wrong.
+        ConfigurationError: in one line that names each bad setting, its value and what is wrong.
     """
     demand_whole_dotenv(Path(DOTENV))
     try:
@@ -146,7 +146,7 @@ def load_settings(kind: type[Settings]) -> Settings:
             _problem(".".join(str(part) for part in item["loc"]), item["type"], item.get("input"), item["msg"])
             for item in error.errors()
         )
-        raise StartupError(f"bad settings: {problems}; set it right in the environment or in {DOTENV}") from error
+        raise ConfigurationError(f"bad settings: {problems}; set it right in the environment or in {DOTENV}") from error
 
 
 def _problem(name: str, kind: str, value: object, message: str) -> str:

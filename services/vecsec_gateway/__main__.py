@@ -5,11 +5,11 @@ from vecsec_chassis.rpc.grpc_polling import poll_directly
 if __name__ == "__main__":
     poll_directly()
     # Not before: gRPC reads its environment as soon as it is imported.
-    from vecsec_chassis.process.starting import check_or_go_on
+    from vecsec_chassis.process.starting import check_if_asked
     from vecsec_gateway.settings import GatewaySettings
     from vecsec_gateway.start_checks import start_checks
 
-    check_or_go_on("gateway", GatewaySettings, start_checks)
+    check_if_asked("gateway", GatewaySettings, start_checks)
     # Not before: a check need not wait for them.
     from vecsec_chassis.process.service import run
     from vecsec_gateway.app import running_gateway

@@ -10,7 +10,7 @@ from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
 from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc.server import RunningService, running_server
-from vecsec_chassis.telemetry.metrics import show_caches
+from vecsec_chassis.telemetry.metrics import observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
 from vecsec_gateway.peers.call import RetryBudget
@@ -22,9 +22,9 @@ from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_gateway.transport.channels import peer_channel
 from vecsec_gateway.transport.lane_channel import LaneChannel
-from vecsec_gateway.use_cases.documents import Documents
+from vecsec_gateway.use_cases.documents import DocumentAccess
 from vecsec_gateway.use_cases.import_documents import ImportDocuments
-from vecsec_gateway.use_cases.planning import Planning, RememberedPlans
+from vecsec_gateway.use_cases.planning import PlanCache, Planning
 from vecsec_gateway.use_cases.search_documents import SearchDocuments
 
 SERVICE_NAME = DESCRIPTOR.services_by_name["GatewayService"].full_name
@@ -35,7 +35,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
     """A gateway that answers calls until the block ends. Its peers need not be up: it says what it cannot do.
 
     Raises:
-        StartupError: naming the setting that keeps it from starting.
+        ConfigurationError: naming the setting that keeps it from starting.
     """
     # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
     async with AsyncExitStack() as stack:
@@ -55,7 +55,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             )
             for address in (settings.policy_address, settings.retrieval_address)
         ]
-        remembered = RememberedPlans(time.monotonic, seconds=settings.plan_memory_seconds)
+        plan_cache = PlanCache(time.monotonic, seconds=settings.plan_memory_seconds)
         silent_peers: set[str] = set()
         metrics = GatewayMetrics(telemetry.meter)
         use_cases = _use_cases(
@@ -63,12 +63,12 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             telemetry,
             metrics,
             flag,
-            remembered,
+            plan_cache,
             policy=policy,
             retrieval=retrieval,
             silent_peers=silent_peers,
         )
-        show_caches(telemetry.meter, {"tokens": lambda: verifier.lookups, "plans": lambda: remembered.lookups})
+        observe_caches(telemetry.meter, {"tokens": lambda: verifier.lookups, "plans": lambda: plan_cache.lookups})
         handlers = GatewayHandlers(use_cases, settings.default_deadline_seconds, metrics)
         service = await stack.enter_async_context(
             running_server(
@@ -92,7 +92,7 @@ def _use_cases(
     telemetry: Telemetry,
     metrics: GatewayMetrics,
     flag: RealRetrievalFlag,
-    remembered: RememberedPlans,
+    plan_cache: PlanCache,
     *,
     policy: LaneChannel,
     retrieval: LaneChannel,
@@ -125,10 +125,10 @@ def _use_cases(
         is_silent=lambda: RETRIEVAL_ENTRY in silent_peers,
         metrics=metrics,
     )
-    planning = Planning(policy_client, remembered)
+    planning = Planning(policy_client, plan_cache)
     return UseCases(
         search=SearchDocuments(planning, retrieval_client, flag, metrics),
-        documents=Documents(planning, retrieval_client, flag),
+        documents=DocumentAccess(planning, retrieval_client, flag),
         store=ImportDocuments(policy_client, retrieval_client),
         policy=policy_client,
     )

@@ -29,14 +29,14 @@ from vecsec_gateway.peers.call import Deadline
 from vecsec_gateway.peers.contract import (
     Answer,
     Batch,
-    Caller,
+    CallContext,
     CircuitOpen,
     MockReason,
     PolicyTimedOut,
 )
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
-from vecsec_gateway.use_cases.documents import Documents
+from vecsec_gateway.use_cases.documents import DocumentAccess
 from vecsec_gateway.use_cases.import_documents import ImportDocuments
 from vecsec_gateway.use_cases.search_documents import SearchDocuments
 
@@ -59,7 +59,7 @@ class UseCases:
     """What the handlers hand over to."""
 
     search: SearchDocuments
-    documents: Documents
+    documents: DocumentAccess
     store: ImportDocuments
     policy: PolicyClient
 
@@ -84,7 +84,7 @@ class GatewayHandlers(GatewayServiceServicer):
             k=request.k,
             include_embeddings=request.include_embeddings,
         )
-        async with self._in_time("search") as caller:
+        async with self._call_with_deadline("search") as caller:
             answer = await self._use_cases.search(caller, request.tenant_id, search, mock_allowed=mock_allowed)
         return search_response(answer, current_request_id())
 
@@ -119,7 +119,7 @@ class GatewayHandlers(GatewayServiceServicer):
             document_ids=request.document_ids,
             include_embeddings=request.include_embeddings,
         )
-        async with self._in_time("get") as caller:
+        async with self._call_with_deadline("get") as caller:
             answer = await self._use_cases.documents.get(caller, request.tenant_id, lookup)
         return gateway_pb2.GetDocumentsResponse(
             documents=[row.document for row in answer.rows], policy_version=answer.policy_version
@@ -132,7 +132,7 @@ class GatewayHandlers(GatewayServiceServicer):
         deletion = retrieval_pb2.DeleteDocumentsRequest(
             collection_id=request.collection_id or DEFAULT_COLLECTION_ID, document_ids=request.document_ids
         )
-        async with self._in_time("delete") as caller:
+        async with self._call_with_deadline("delete") as caller:
             plan, deleted_count = await self._use_cases.documents.delete(caller, request.tenant_id, deletion)
         return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted_count, policy_version=plan.policy_version)
 
@@ -140,7 +140,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ListCollectionsRequest, _context: Context
     ) -> gateway_pb2.ListCollectionsResponse:
         """List a tenant's collections."""
-        async with self._in_time("list") as caller:
+        async with self._call_with_deadline("list") as caller:
             plan, collections = await self._use_cases.documents.list_collections(caller, request.tenant_id)
         return gateway_pb2.ListCollectionsResponse(collections=collections, policy_version=plan.policy_version)
 
@@ -149,7 +149,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ListLabelsResponse:
         """List a page of a tenant's labels."""
         wanted = retrieval_pb2.ListLabelsRequest(page_size=request.page_size, page_token=request.page_token)
-        async with self._in_time("list") as caller:
+        async with self._call_with_deadline("list") as caller:
             plan, page = await self._use_cases.documents.list_labels(caller, request.tenant_id, wanted)
         return gateway_pb2.ListLabelsResponse(
             labels=page.labels, next_page_token=page.next_page_token, policy_version=plan.policy_version
@@ -164,7 +164,7 @@ class GatewayHandlers(GatewayServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        async with self._in_time("list") as caller:
+        async with self._call_with_deadline("list") as caller:
             plan, page = await self._use_cases.documents.list_document_ids(caller, request.tenant_id, wanted)
         return gateway_pb2.ListDocumentIdsResponse(
             document_ids=page.document_ids, next_page_token=page.next_page_token, policy_version=plan.policy_version
@@ -174,7 +174,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.RereadTenantRequest, _context: Context
     ) -> gateway_pb2.RereadTenantResponse:
         """Have a tenant's documents read from the store anew."""
-        async with self._in_time("reread") as caller:
+        async with self._call_with_deadline("reread") as caller:
             policy_version = await self._use_cases.documents.reread(caller, request.tenant_id)
         return gateway_pb2.RereadTenantResponse(policy_version=policy_version)
 
@@ -183,7 +183,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ExplainAccessResponse:
         """Pass the policy service's explanation on."""
         action, label = action_from_proto(request.action), label_from_proto(request.label)
-        async with self._in_time() as caller:
+        async with self._call_with_deadline() as caller:
             explanation = await self._use_cases.policy.explain(caller, request.tenant_id, action, label)
         return gateway_pb2.ExplainAccessResponse(explanation=explanation)
 
@@ -197,7 +197,7 @@ class GatewayHandlers(GatewayServiceServicer):
             start_time=request.start_time if request.HasField("start_time") else None,
             end_time=request.end_time if request.HasField("end_time") else None,
         )
-        async with self._in_time() as caller:
+        async with self._call_with_deadline() as caller:
             counts = await self._use_cases.policy.count_violations(caller, question)
         return gateway_pb2.CountViolationsResponse(counts=counts)
 
@@ -205,7 +205,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.GetPolicyStatusRequest, _context: Context
     ) -> gateway_pb2.GetPolicyStatusResponse:
         """Pass on what the policy service says of its policies."""
-        async with self._in_time() as caller:
+        async with self._call_with_deadline() as caller:
             status = await self._use_cases.policy.status(caller, request.tenant_id)
         return gateway_pb2.GetPolicyStatusResponse(status=status)
 
@@ -222,19 +222,19 @@ class GatewayHandlers(GatewayServiceServicer):
             page_token=request.page_token,
             newest_first=request.newest_first,
         )
-        async with self._in_time() as caller:
+        async with self._call_with_deadline() as caller:
             listing = await self._use_cases.policy.list_violations(caller, question)
         return gateway_pb2.ListViolationsResponse(listing=listing)
 
-    def _in_time(self, operation: str = "") -> "_InTime":
+    def _call_with_deadline(self, operation: str = "") -> "_CallWithDeadline":
         """The caller of a unary call, which its own deadline bounds or the default one; the chassis reports what is
         late. `operation` is what retrieval is asked for, if it is."""
         remaining = time_remaining()
         seconds = self._default_deadline_seconds if remaining is None else remaining
-        return _InTime(current_token(), seconds, operation, self._metrics)
+        return _CallWithDeadline(current_token(), seconds, operation, self._metrics)
 
 
-class _InTime:
+class _CallWithDeadline:
     """A caller for as long as a unary call may take; written out, for context managers made of generators cost 20 µs a
     call."""
 
@@ -243,19 +243,19 @@ class _InTime:
     def __init__(self, token: str, seconds: float, operation: str, metrics: GatewayMetrics) -> None:
         self._operation = operation
         self._metrics = metrics
-        self._caller = Caller(token, Deadline.after(seconds))
+        self._caller = CallContext(token, Deadline.after(seconds))
         self._timeout = asyncio.timeout(seconds)
 
-    async def __aenter__(self) -> Caller:
+    async def __aenter__(self) -> CallContext:
         await self._timeout.__aenter__()
         return self._caller
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _advise(error)
+        _add_retry_advice(error)
         if isinstance(error, CircuitOpen):
-            self._metrics.retrieval_left_alone(self._operation)
+            self._metrics.retrieval_skipped(self._operation)
         await self._timeout.__aexit__(kind, error, traceback)
         if isinstance(error, PolicyTimedOut) and self._caller.deadline.remaining() < _NO_TIME_SECONDS:
             # The policy service is not to blame for a call that had no time for it.
@@ -268,14 +268,14 @@ def _retry_advice(metrics: GatewayMetrics) -> Iterator[None]:
     try:
         yield
     except (PolicyUnavailable, RetrievalUnavailable) as error:
-        _advise(error)
+        _add_retry_advice(error)
         if isinstance(error, RetrievalUnavailable):
             metrics.import_failed(error.reason)
         raise
     metrics.import_answered()
 
 
-def _advise(error: BaseException | None) -> None:
+def _add_retry_advice(error: BaseException | None) -> None:
     if isinstance(error, PolicyUnavailable | RetrievalUnavailable) and error.retry_after is None:
         error.retry_after = _RETRY_AFTER_SECONDS
 

@@ -14,7 +14,7 @@ from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.clock_watch import ClockWatch
-from vecsec_chassis.telemetry.metrics import CacheUse, show_caches
+from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
 from vecsec_policy.audit.records import Auditor
@@ -25,11 +25,11 @@ from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.grant_signing import RotatingSigner
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
 from vecsec_policy.reload.recent_plans import RecentPlans
-from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout, keep_looking
+from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout, watch_files
 from vecsec_policy.reload.report import ReloadReport
 from vecsec_policy.settings import AuditFailure, PolicySettings
 from vecsec_policy.shadow.counts import ShadowCounts
-from vecsec_policy.shadow.shadow import Shadow
+from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.check_documents import RowChecker
 from vecsec_policy.use_cases.entry_gate import EntryGate
 from vecsec_policy.use_cases.explain_access import AccessExplainer
@@ -47,18 +47,18 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     """Run the policy service until the block ends.
 
     Raises:
-        StartupError: if settings, keys, policy files or the audit file are not usable.
+        ConfigurationError: if settings, keys, policy files or the audit file are not usable.
     """
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
         telemetry, listening = await stack.enter_async_context(running_common_parts("policy", settings))
         metrics = PolicyMetrics(telemetry.meter)
-        watched = _watched(settings, telemetry, metrics)
+        watched = _reloadable_parts(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
-        audit_log = _AuditLog(audit_file, stack.enter_context(running_violation_index(audit_file, metrics)))
-        deciding = _deciding(settings, telemetry, metrics, watched, audit_log)
-        show_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
+        audit_log = _AuditParts(audit_file, stack.enter_context(running_violation_index(audit_file, metrics)))
+        deciding = _deciding_parts(settings, telemetry, metrics, watched, audit_log)
+        observe_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
@@ -71,7 +71,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             )
         )
         _log_policy(settings, watched.policy)
-        looking = keep_looking((watched.reload.look, watched.signer.look), watched.report, service.health)
+        looking = watch_files((watched.reload.look, watched.signer.look), watched.report, service.health)
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
         await stack.enter_async_context(running_in_background(deciding.shadow.run(), "let the candidate decide too"))
         watching = ClockWatch(telemetry.meter).run(on_jump=deciding.planner.forget)
@@ -83,7 +83,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
 
 
 @dataclass(frozen=True, slots=True)
-class _Watched:
+class _ReloadableParts:
     """What stands in files that may change."""
 
     report: ReloadReport
@@ -94,17 +94,17 @@ class _Watched:
     signer: RotatingSigner
 
 
-def _watched(settings: PolicySettings, telemetry: Telemetry, metrics: PolicyMetrics) -> _Watched:
+def _reloadable_parts(settings: PolicySettings, telemetry: Telemetry, metrics: PolicyMetrics) -> _ReloadableParts:
     report = ReloadReport(metrics)
     guard, recent = OrphanGuard(), RecentPlans()
     policy = WatchedPolicy(settings.policy_dir, report, recent)
     reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report, recent), guard)
     VersionMetrics(telemetry.meter, reload.in_force)
-    return _Watched(report, guard, recent, policy, reload, RotatingSigner(settings.grant_key_file, report))
+    return _ReloadableParts(report, guard, recent, policy, reload, RotatingSigner(settings.grant_key_file, report))
 
 
 @dataclass(frozen=True, slots=True)
-class _AuditLog:
+class _AuditParts:
     """The log of decisions, and what is known from it."""
 
     file: AuditFile
@@ -112,25 +112,29 @@ class _AuditLog:
 
 
 @dataclass(frozen=True, slots=True)
-class _Deciding:
+class _DecidingParts:
     """What answers by the policy in force."""
 
     planner: AccessPlanner
-    shadow: Shadow
+    shadow: ShadowEvaluator
     handlers: PolicyHandlers
     caches: dict[str, Callable[[], CacheUse]]
 
 
-def _deciding(
-    settings: PolicySettings, telemetry: Telemetry, metrics: PolicyMetrics, watched: _Watched, audit_log: _AuditLog
-) -> _Deciding:
+def _deciding_parts(
+    settings: PolicySettings,
+    telemetry: Telemetry,
+    metrics: PolicyMetrics,
+    watched: _ReloadableParts,
+    audit_log: _AuditParts,
+) -> _DecidingParts:
     in_force, signer = watched.reload.in_force, watched.signer
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
     auditor = Auditor(audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
     ledger = ViolationLedger(metrics)
     gate = EntryGate(in_force, ledger, auditor)
     shadow_counts = ShadowCounts(telemetry.meter)
-    shadow = Shadow(in_force, audit_log.file, shadow_counts)
+    shadow = ShadowEvaluator(in_force, audit_log.file, shadow_counts)
     planner = AccessPlanner(
         gate,
         signer,
@@ -162,7 +166,7 @@ def _deciding(
         "shadow_standings": lambda: shadow.standing_lookups,
         "shadow_verdicts": lambda: shadow.verdict_lookups,
     }
-    return _Deciding(planner, shadow, handlers, caches)
+    return _DecidingParts(planner, shadow, handlers, caches)
 
 
 def _log_policy(settings: PolicySettings, watched: WatchedPolicy) -> None:

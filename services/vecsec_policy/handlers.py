@@ -13,12 +13,12 @@ from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.interceptors import Context
 from vecsec_policy.cedar.rules import Verdict
-from vecsec_policy.shadow.counts import Difference, Question
+from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
 from vecsec_policy.use_cases.check_documents import RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
-from vecsec_policy.use_cases.smallest_changes import Change
+from vecsec_policy.use_cases.smallest_changes import AttributeChange
 from vecsec_policy.use_cases.violation_reports import ViolationReports
 from vecsec_policy.violations.queries import ListedViolation, ViolationFilter
 
@@ -49,18 +49,18 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
     ) -> policy_service_pb2.PlanAccessResponse:
         """Say which rows the caller could touch, as a signed grant."""
         plan = await self._planner.plan(current_identity(), request.tenant_id, wire.action_from_proto(request.action))
-        caller = plan.standing.caller
+        caller = plan.access.caller
         return policy_service_pb2.PlanAccessResponse(
             grant=plan.signed_grant,
             expire_time=_timestamp(plan.expires_at),
-            policy_version=plan.standing.policy.version,
+            policy_version=plan.access.policy.version,
             caller=policy_service_pb2.Caller(
                 subject=caller.subject,
                 tenant_id=caller.tenant.tenant_id,
                 role=caller.role.name,
                 effective_clearance=wire.sensitivity_to_proto(caller.clearance),
             ),
-            topics=sorted(plan.standing.target.topics),
+            topics=sorted(plan.access.target.topics),
         )
 
     async def CheckDocuments(  # noqa: N802
@@ -137,10 +137,10 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             is_promoted=status.is_promoted,
             shadow_share=status.shadow_share,
             disagreements=policy_service_pb2.ShadowDisagreements(
-                entries_gained=status.disagreements[Question.ENTRY, Difference.GAINED],
-                entries_lost=status.disagreements[Question.ENTRY, Difference.LOST],
-                rows_gained=status.disagreements[Question.ROW, Difference.GAINED],
-                rows_lost=status.disagreements[Question.ROW, Difference.LOST],
+                entries_gained=status.disagreements[ShadowQuestion.ENTRY, ShadowChange.GAINED],
+                entries_lost=status.disagreements[ShadowQuestion.ENTRY, ShadowChange.LOST],
+                rows_gained=status.disagreements[ShadowQuestion.ROW, ShadowChange.GAINED],
+                rows_lost=status.disagreements[ShadowQuestion.ROW, ShadowChange.LOST],
             ),
             is_reload_failing=status.is_reload_failing,
         )
@@ -230,7 +230,7 @@ def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:
     )
 
 
-def _remedy(changes: Sequence[Change]) -> policy_service_pb2.Remedy:
+def _remedy(changes: Sequence[AttributeChange]) -> policy_service_pb2.Remedy:
     return policy_service_pb2.Remedy(
         changes=[
             policy_service_pb2.Change(attribute=change.subject, before=change.before, after=change.after)

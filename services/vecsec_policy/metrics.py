@@ -5,7 +5,7 @@ from collections.abc import Callable
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from vecsec_chassis.domain.access import Action, ViolationType
-from vecsec_chassis.telemetry.metrics import Tally
+from vecsec_chassis.telemetry.metrics import LabelledCounter
 
 
 class PolicyMetrics:
@@ -13,27 +13,27 @@ class PolicyMetrics:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._violations = Tally(
+        self._violations = LabelledCounter(
             meter,
             "vecsec_rlsa_violations",
             "Violations of row-level security, by violation_type.",
             "violation_type",
         )
-        self._divergence = Tally(
+        self._divergence = LabelledCounter(
             meter,
             "vecsec_plan_check_divergence",
             "Rows that the check refused though the plan of the same policy version had let them through.",
         )
-        self._denials = Tally(meter, "vecsec_denials", "Calls that the policy refused, by action.", "action")
-        self._grants = Tally(meter, "vecsec_grants_issued", "Grants signed, by action.", "action")
-        self._decisions = Tally(meter, "vecsec_decisions", "Rows decided, by decision.", "decision")
-        self._audit_failures = Tally(
+        self._denials = LabelledCounter(meter, "vecsec_denials", "Calls that the policy refused, by action.", "action")
+        self._grants = LabelledCounter(meter, "vecsec_grants_issued", "Grants signed, by action.", "action")
+        self._decisions = LabelledCounter(meter, "vecsec_decisions", "Rows decided, by decision.", "decision")
+        self._audit_failures = LabelledCounter(
             meter, "vecsec_audit_write_failures", "Failed attempts to write the audit file; they are repeated."
         )
-        self._audit_lost = Tally(
+        self._audit_lost = LabelledCounter(
             meter, "vecsec_audit_records_lost", "Audit records given up because the file could not be written."
         )
-        self._reloads = Tally(
+        self._reloads = LabelledCounter(
             meter,
             "vecsec_policy_reloads",
             "Changes of files, by part and by what became of them.",
@@ -44,7 +44,7 @@ class PolicyMetrics:
             "vecsec_policy_reload_failing",
             description="1 while changed files are not in force because something is wrong with them, by part.",
         )
-        self._index_failures = Tally(
+        self._index_failures = LabelledCounter(
             meter, "vecsec_violation_index_failures", "Times that the index of violations could not be written."
         )
         # A counter that is not there until the first violation hides that violation from `rate()`.

@@ -10,12 +10,12 @@ if __name__ == "__main__":
     # waiting for it took 20 ms where the product itself takes 1 ms.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Not before: gRPC and NumPy read their environment as soon as they are imported.
-    from vecsec_chassis.process.starting import check_or_go_on
+    from vecsec_chassis.process.starting import check_if_asked
     from vecsec_retrieval.memory.budget import keep_arenas_few
     from vecsec_retrieval.settings import RetrievalSettings
     from vecsec_retrieval.start_checks import start_checks
 
-    check_or_go_on("retrieval", RetrievalSettings, start_checks)
+    check_if_asked("retrieval", RetrievalSettings, start_checks)
     keep_arenas_few()
     # Not before: a check need not wait for them, and ChromaDB reads `.env` as soon as it is imported.
     from vecsec_chassis.process.service import run

@@ -13,12 +13,12 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis.auth.grants import GrantVerifier
 from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
 from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.server import RunningService, running_server
-from vecsec_chassis.telemetry.metrics import show_caches
+from vecsec_chassis.telemetry.metrics import observe_caches
 from vecsec_retrieval.cells.heartbeat import StoreHeartbeat
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
@@ -27,23 +27,23 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model import answer_size
 from vecsec_retrieval.model.embeddings import (
     WORDLLAMA,
+    EmbeddingCache,
     EmbeddingModel,
     EmbeddingModels,
-    RememberedEmbeddings,
     WordLlamaModel,
 )
 from vecsec_retrieval.model.store import CellStore
-from vecsec_retrieval.search.memory_reader import RememberedAnswers
+from vecsec_retrieval.search.memory_reader import AnswerCache
 from vecsec_retrieval.settings import RetrievalSettings
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
-from vecsec_retrieval.use_cases.documents import Documents
+from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.import_documents import BatchStore
-from vecsec_retrieval.use_cases.listing import Listing
+from vecsec_retrieval.use_cases.listing import CollectionListing
 from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.use_cases.search_documents import Searching
+from vecsec_retrieval.use_cases.search_documents import DocumentSearch
 from vecsec_retrieval.visibility import tagging
 from vecsec_retrieval.visibility.residuals import ResidualDecisions
 
@@ -57,7 +57,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     A remote store that does not answer yet does not keep the service from starting: it is NOT_SERVING until it does.
 
     Raises:
-        StartupError: if settings, keys, the embedding model or the embedded store's path are not usable.
+        ConfigurationError: if settings, keys, the embedding model or the embedded store's path are not usable.
     """
     verifier = GrantVerifier(key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS"))
     models = _models(settings)
@@ -73,7 +73,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             contextlib.closing(StoreThreads(settings.store_threads, metrics.record_store_call))
         )
         budget = MemoryBudget(settings.memory_limit_bytes, reserved_bytes=resident_bytes() + BYTES_FOR_CALLS)
-        answers = RememberedAnswers(settings.answer_memory_bytes)
+        answers = AnswerCache(settings.answer_memory_bytes)
         cells = await stack.enter_async_context(
             contextlib.aclosing(
                 OpenCells(
@@ -89,7 +89,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         is_embedded = settings.chroma_url is None
         metrics.watch_capacity(
             limit_bytes=budget.limit_bytes,
-            hot_rows=lambda: cells.hot_rows,
+            rows_in_memory=lambda: cells.rows_in_memory,
             calls_waiting=lambda: threads.waiting,
             free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
@@ -135,10 +135,10 @@ def _handlers(
     flag: RealRetrievalFlag,
     models: EmbeddingModels,
     cells: OpenCells,
-    answers: RememberedAnswers,
+    answers: AnswerCache,
 ) -> RetrievalHandlers:
-    decisions, embeddings = ResidualDecisions(), RememberedEmbeddings(models)
-    show_caches(
+    decisions, embeddings = ResidualDecisions(), EmbeddingCache(models)
+    observe_caches(
         meter,
         {
             **wire.CACHES,
@@ -155,10 +155,10 @@ def _handlers(
     permissions = Permissions(verifier, flag, decisions)
     return RetrievalHandlers(
         permissions=permissions,
-        searching=Searching(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
+        searching=DocumentSearch(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
         batches=BatchStore(cells, models),
-        documents=Documents(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
-        listing=Listing(permissions, cells),
+        documents=DocumentAccess(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
+        listing=CollectionListing(permissions, cells),
     )
 
 
@@ -174,7 +174,7 @@ def remote_store(settings: RetrievalSettings, url: str) -> RemoteCellStore:
     """The ChromaDB server at a URL.
 
     Raises:
-        StartupError: if that is none.
+        ConfigurationError: if that is none.
     """
     api_key = settings.chroma_api_key.get_secret_value() if settings.chroma_api_key else None
     return RemoteCellStore(url, api_key=api_key, chroma_tenant=settings.chroma_tenant)
@@ -186,5 +186,7 @@ def _models(settings: RetrievalSettings) -> EmbeddingModels:
     if name.startswith(PREFIX):
         models[name] = ChromaModel(name, settings.embedding_model_config)
     elif name not in models:
-        raise StartupError(f"VECSEC_EMBEDDING_MODEL={name}: must be {WORDLLAMA}, or {PREFIX}<name> of ChromaDB's own")
+        raise ConfigurationError(
+            f"VECSEC_EMBEDDING_MODEL={name}: must be {WORDLLAMA}, or {PREFIX}<name> of ChromaDB's own"
+        )
     return EmbeddingModels(models, name)

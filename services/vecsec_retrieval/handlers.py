@@ -8,11 +8,11 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis.domain.errors import DeadlineExceeded
 from vecsec_chassis.rpc.interceptors import Context
 from vecsec_retrieval import wire
-from vecsec_retrieval.use_cases.documents import Documents
-from vecsec_retrieval.use_cases.import_documents import BatchStore, ImportSession
-from vecsec_retrieval.use_cases.listing import Listing
+from vecsec_retrieval.use_cases.documents import DocumentAccess
+from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImport
+from vecsec_retrieval.use_cases.listing import CollectionListing
 from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.use_cases.search_documents import Searching
+from vecsec_retrieval.use_cases.search_documents import DocumentSearch
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _FIRST_MESSAGE_SECONDS = 10.0
@@ -26,10 +26,10 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self,
         *,
         permissions: Permissions,
-        searching: Searching,
+        searching: DocumentSearch,
         batches: BatchStore,
-        documents: Documents,
-        listing: Listing,
+        documents: DocumentAccess,
+        listing: CollectionListing,
     ) -> None:
         self._permissions = permissions
         self._searching = searching
@@ -53,7 +53,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request_iterator: AsyncIterator[pb.ImportDocumentsRequest], context: Context
     ) -> AsyncIterator[pb.ImportDocumentsResponse]:
         """Store batch after batch, and say of each when it is durable."""
-        session = ImportSession(self._permissions, self._batches)
+        session = GrantedImport(self._permissions, self._batches)
         async for request in _begun_in_time(request_iterator):
             # In a thread: to read a thousand vectors out of their message takes 30 ms.
             batch = await asyncio.to_thread(wire.import_batch, request)

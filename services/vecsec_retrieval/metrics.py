@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.telemetry.metrics import Durations, Tally, show
+from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, observe_value
 
 
 class RetrievalMetrics:
@@ -23,16 +23,16 @@ class RetrievalMetrics:
         self.index_bytes = meter.create_gauge(
             "vecsec_index_bytes", unit="By", description="Memory of open cells and their in-memory indexes, estimated."
         )
-        self._searches = Tally(
+        self._searches = LabelledCounter(
             meter, "vecsec_search_strategy", "Searches, by the strategy that answered them.", "strategy"
         )
-        self._rows_filtered = Tally(
+        self._rows_filtered = LabelledCounter(
             meter, "vecsec_rows_filtered", "Rows left out of searches because their label is not visible."
         )
-        self._untagged_rows = Tally(
+        self._untagged_rows = LabelledCounter(
             meter, "vecsec_untagged_rows", "Rows met in the store whose tags are missing or not the tenant's own."
         )
-        self._store_duration = Durations(
+        self._store_duration = DurationHistogram(
             meter, "vecsec_store_duration", "How long calls to the vector store took, by operation.", "operation"
         )
 
@@ -44,26 +44,26 @@ class RetrievalMetrics:
         self,
         *,
         limit_bytes: int,
-        hot_rows: Callable[[], int],
+        rows_in_memory: Callable[[], int],
         calls_waiting: Callable[[], int],
         free_bytes: Callable[[], int] | None,
     ) -> None:
         """Show what there is room for; `free_bytes` is None where the store is on another machine."""
-        show(
+        observe_value(
             self._meter,
             "vecsec_memory_limit_bytes",
             "CHROMA_MEMORY_LIMIT: what the process, and vecsec_index_bytes as a part of it, is kept within.",
             lambda: limit_bytes,
         )
-        show(self._meter, "vecsec_hot_rows", "Rows that are searched in memory.", hot_rows)
-        show(
+        observe_value(self._meter, "vecsec_hot_rows", "Rows that are searched in memory.", rows_in_memory)
+        observe_value(
             self._meter,
             "vecsec_store_calls_waiting",
             "Calls to the vector store that wait for a thread, or are in one.",
             calls_waiting,
         )
         if free_bytes is not None:
-            show(self._meter, "vecsec_store_free_bytes", "Room on the disk of CHROMA_PATH.", free_bytes)
+            observe_value(self._meter, "vecsec_store_free_bytes", "Room on the disk of CHROMA_PATH.", free_bytes)
 
     def count_search(self, strategy: str, filtered_rows: int) -> None:
         """One search was answered."""

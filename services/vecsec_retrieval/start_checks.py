@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Sequence
 
 from vecsec_chassis.auth.keys import key_source
-from vecsec_chassis.domain.errors import RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
 from vecsec_chassis.flag.flag import demand_usable_flag_file
 from vecsec_chassis.process.starting import Check
 from vecsec_chassis.process.writable_folders import demand_writable
@@ -33,4 +33,4 @@ def _demand_store(settings: RetrievalSettings) -> None:
         try:
             store.heartbeat()
         except RetrievalUnavailable as error:
-            raise StartupError(error.detail or error.message) from error
+            raise ConfigurationError(error.detail or error.message) from error

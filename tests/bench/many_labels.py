@@ -20,7 +20,7 @@ from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import Document
-from vecsec_retrieval.search.memory_reader import HotReader, RememberedAnswers
+from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
@@ -77,7 +77,7 @@ class _Session:
     def __init__(self, policy: PolicySnapshot, index: CollectionIndex, threads: StoreThreads, subject: str) -> None:
         self._policy = policy
         self._subject = subject
-        self._reader = HotReader(index, threads, RememberedAnswers(0))
+        self._reader = MemoryReader(index, threads, AnswerCache(0))
         self._visibility: Visibility | None = None
 
     async def search(self, number: int) -> float:

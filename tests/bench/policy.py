@@ -22,7 +22,7 @@ from vecsec_policy.audit.log import LogSettings
 from vecsec_policy.audit.records import Auditor
 from vecsec_policy.audit.writer import running_audit_file
 from vecsec_policy.cedar.engine import CedarEngine
-from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, load_snapshot
+from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.use_cases.check_documents import RowChecker
@@ -155,7 +155,7 @@ def _running(folder: Path) -> Iterator[PolicyBench]:
     with running_audit_file(log, metrics) as audit_file:
         ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
         policy = load_snapshot(PACKAGED_POLICY)
-        gate = EntryGate(PolicyInForce(Arrangement(policy)), ledger, auditor)
+        gate = EntryGate(PolicyInForce(PolicyAssignment(policy)), ledger, auditor)
         yield PolicyBench(
             policy.engine,
             AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=60),

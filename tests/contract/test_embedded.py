@@ -18,12 +18,11 @@ from chromadb.api.models.Collection import Collection
 from chromadb.errors import InternalError
 from support.waiting import wait_until
 
-from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
+from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores import embedded
-from vecsec_retrieval.stores import error_translation as error_doors
+from vecsec_retrieval.stores import embedded, error_translation
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
@@ -262,14 +261,14 @@ def test_a_panic_of_the_store_is_damage() -> None:
 
     with (
         pytest.raises(StoreDamaged, match="damaged"),
-        error_doors.embedded_errors("tenant_a", lambda: False),
+        error_translation.embedded_errors("tenant_a", lambda: False),
     ):
         raise PanicException("index out of bounds")
 
 
 def test_what_is_no_error_of_the_store_passes_its_door() -> None:
     for kind in (KeyboardInterrupt, TypeError):
-        with pytest.raises(kind), error_doors.embedded_errors("tenant_a", lambda: False):
+        with pytest.raises(kind), error_translation.embedded_errors("tenant_a", lambda: False):
             raise kind
 
 
@@ -284,12 +283,12 @@ def test_what_is_no_error_of_the_store_passes_its_door() -> None:
     ],
 )
 def test_what_chroma_says_becomes_a_typed_error(text: str, expected: type[Exception]) -> None:
-    with pytest.raises(expected), error_doors.embedded_errors("tenant_a", lambda: False):
+    with pytest.raises(expected), error_translation.embedded_errors("tenant_a", lambda: False):
         raise OSError(text)
 
 
 def test_a_failure_with_a_full_disk_is_about_the_disk() -> None:
-    with pytest.raises(LimitExceeded), error_doors.embedded_errors("tenant_a", lambda: True):
+    with pytest.raises(LimitExceeded), error_translation.embedded_errors("tenant_a", lambda: True):
         raise OSError("Failed to apply logs to the metadata segment")
 
 
@@ -310,13 +309,13 @@ def test_a_write_that_leaves_too_little_room_is_refused_before_chroma_meets_it(
 
 def test_a_path_that_cannot_be_written_to_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartupError, match=r"CHROMA_PATH: .*cannot be written to") as raised:
+    with pytest.raises(ConfigurationError, match=r"CHROMA_PATH: .*cannot be written to") as raised:
         EmbeddedCellStore(tmp_path / "file" / "chroma")
     assert "\n" not in str(raised.value)
 
 
 def test_a_path_is_for_one_process(store: EmbeddedCellStore, path: Path) -> None:
-    with pytest.raises(StartupError, match="in use by another retrieval service"):
+    with pytest.raises(ConfigurationError, match="in use by another retrieval service"):
         EmbeddedCellStore(path)
 
 

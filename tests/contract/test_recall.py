@@ -16,7 +16,7 @@ from vecsec_retrieval.model.rows import CollectionInfo, Document, direction
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import SearchOrder
-from vecsec_retrieval.search.store_reader import ColdReader
+from vecsec_retrieval.search.store_reader import StoreReader
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.tagging import to_stored
 
@@ -43,7 +43,7 @@ def documents(tenant_id: str) -> list[Document]:
 
 
 @pytest.fixture
-async def filled(open_store: Callable[[], CellStore]) -> AsyncIterator[tuple[ColdReader, list[Document]]]:
+async def filled(open_store: Callable[[], CellStore]) -> AsyncIterator[tuple[StoreReader, list[Document]]]:
     tenant_id = f"t{uuid.uuid4().hex[:12]}"
     metrics = RetrievalMetrics(NoOpMeter("test"))
     with closing(open_store()) as store, closing(StoreThreads(2, metrics.record_store_call)) as threads:
@@ -56,13 +56,13 @@ async def filled(open_store: Callable[[], CellStore]) -> AsyncIterator[tuple[Col
             catalogue.store(catalogue.missing_entries(stored))
             for start in range(0, ROWS, 500):
                 cell.upsert("documents", [to_stored(each) for each in stored[start : start + 500]])
-            yield ColdReader(cell, "documents", catalogue=catalogue, threads=threads, metrics=metrics), stored
+            yield StoreReader(cell, "documents", catalogue=catalogue, threads=threads, metrics=metrics), stored
 
 
 CONDITIONS: list[MetadataFilter | None] = [None, Equals("even", True), Range("number", at_least=100, less_than=115.5)]
 
 
-async def test_k_are_found_if_k_exist_and_nearly_all_of_the_nearest(filled: tuple[ColdReader, list[Document]]) -> None:
+async def test_k_are_found_if_k_exist_and_nearly_all_of_the_nearest(filled: tuple[StoreReader, list[Document]]) -> None:
     reader, stored = filled
     random = np.random.default_rng(5)
     hits = wanted = 0

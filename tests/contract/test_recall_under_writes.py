@@ -156,7 +156,7 @@ class Run:
             start = self.history.now()
             async with self.here.cells.lease(TENANT) as cell:
                 assert cell is not None
-                reader = await (await _collection(cell)).prompt_reader()
+                reader = await (await _collection(cell)).reader_after_quick_load()
                 answer = await reader.search(SearchOrder(query, K), eyes(up_to(clearance)))
             self.judge(answer, query, clearance, start, self.history.now())
             await asyncio.sleep(0)

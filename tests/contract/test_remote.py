@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from contract.conftest import ChromaServer
 
-from vecsec_chassis.domain.errors import RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
 from vecsec_retrieval.stores import remote
 from vecsec_retrieval.stores.remote import RemoteCellStore
 
@@ -78,7 +78,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
     "url", ["", "localhost:8000", "ftp://host", "http://", "http://host:port", "http://host/path", "http://u:p@host"]
 )
 def test_a_bad_connection_string_ends_the_start_in_one_line(url: str) -> None:
-    with pytest.raises(StartupError, match="CHROMA_CONNECTION_STRING") as raised:
+    with pytest.raises(ConfigurationError, match="CHROMA_CONNECTION_STRING") as raised:
         RemoteCellStore(url)
     assert "\n" not in str(raised.value)
 

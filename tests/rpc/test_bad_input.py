@@ -19,9 +19,9 @@ from structlog.testing import capture_logs
 from support.certificates import Authority
 
 from vecsec_chassis.process import service
-from vecsec_chassis.process.starting import EXIT_CANNOT_START, check_or_go_on
+from vecsec_chassis.process.starting import EXIT_CANNOT_START, check_if_asked
 from vecsec_chassis.telemetry import logs
-from vecsec_cli.checks.finding import State
+from vecsec_cli.checks.finding import CheckState
 from vecsec_cli.checks.start import check_start
 from vecsec_cli.local import installation
 from vecsec_cli.local.service_settings import read_dotenv, service_environment, services_of
@@ -179,13 +179,13 @@ class Site:
 def run(name: str) -> None:
     """As `python -m vecsec_<name>` does."""
     if name == "gateway":
-        check_or_go_on(name, GatewaySettings, gateway_checks.start_checks)
+        check_if_asked(name, GatewaySettings, gateway_checks.start_checks)
         service.run(name, GatewaySettings, gateway_app.running_gateway)
     elif name == "policy":
-        check_or_go_on(name, PolicySettings, policy_checks.start_checks)
+        check_if_asked(name, PolicySettings, policy_checks.start_checks)
         service.run(name, PolicySettings, policy_app.running_policy)
     else:
-        check_or_go_on(name, RetrievalSettings, retrieval_checks.start_checks)
+        check_if_asked(name, RetrievalSettings, retrieval_checks.start_checks)
         service.run(name, RetrievalSettings, retrieval_app.running_retrieval)
 
 
@@ -230,7 +230,7 @@ def test_doctor_says_what_the_services_say(site: Site) -> None:
     assert set(found) == {"start of policy, gateway", "start of retrieval"}
     assert ISSUERS in found["start of policy, gateway"].detail
     assert KEYS in found["start of retrieval"].detail
-    assert all(each.state is State.FAIL and each.remedy for each in found.values())
+    assert all(each.state is CheckState.FAIL and each.remedy for each in found.values())
     (site.folder / ".env").write_bytes(b"\xff\xfe")
     site.monkeypatch.chdir(site.folder)
     (broken,) = check_start(state, settings)

@@ -18,7 +18,7 @@ from support.waiting import until
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis import calls
-from vecsec_chassis.domain.errors import AccessDenied, RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.errors import AccessDenied, ConfigurationError, RetrievalUnavailable
 from vecsec_chassis.rpc import interceptors
 from vecsec_chassis.rpc.listening import Listening
 from vecsec_chassis.rpc.server import RunningService, running_server
@@ -197,7 +197,7 @@ async def test_a_busy_port_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(StartupError, match="VECSEC_TEST_PORT"):
+        with pytest.raises(ConfigurationError, match="VECSEC_TEST_PORT"):
             async with serving(Handlers(), port=taken.getsockname()[1]):
                 pass
 

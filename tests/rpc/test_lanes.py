@@ -20,7 +20,7 @@ from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_chassis.rpc.error_status import error_from_rpc, error_status
-from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
+from vecsec_chassis.rpc.lane_server import LaneMethods, LaneServicer
 from vecsec_gateway.transport import lane_channel
 from vecsec_gateway.transport.lane_channel import LaneChannel
 
@@ -81,7 +81,7 @@ async def carrying(
     server: Server, lane_count: int = 1, port: int = 0, life_seconds: float = 60
 ) -> AsyncIterator[Carrier]:
     grpc_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    methods = CarriedMethods(())
+    methods = LaneMethods(())
     gateway_grpc.add_GatewayServiceServicer_to_server(server, grpc_server)
     gateway_grpc.add_GatewayServiceServicer_to_server(server, cast("grpc.aio.Server", methods))
     lanes = LaneServicer(methods, life_seconds=life_seconds)

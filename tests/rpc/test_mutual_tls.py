@@ -17,7 +17,7 @@ from support.waiting import until
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_gateway.transport import rotating_channel
 from vecsec_gateway.transport.rotating_channel import RotatingChannel
 from vecsec_policy.app import running_policy
@@ -249,7 +249,7 @@ async def test_bad_certificates_end_the_start_in_one_line(tmp_path: Path, broken
             authority.ca_file.write_bytes(b"")
         case _:
             settings["VECSEC_POLICY_ALLOWED_PEERS"] = "spiffe://vecsec/gateway=PlanAcess"
-    with pytest.raises(StartupError, match=expected) as refused:
+    with pytest.raises(ConfigurationError, match=expected) as refused:
         async with running_policy(PolicySettings.model_validate(settings)):
             pass
     assert "\n" not in str(refused.value)

@@ -21,7 +21,7 @@ from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.auth.grants import GrantVerifier
 from vecsec_chassis.auth.keys import FileKeySource
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_policy.app import running_policy
 from vecsec_policy.handlers import SERVICE_NAME
 from vecsec_policy.settings import PACKAGED_POLICY, PolicySettings
@@ -270,6 +270,6 @@ async def test_every_decision_is_on_disk_after_shutdown_without_token_or_grant(t
 async def test_a_broken_policy_ends_the_start(tmp_path: Path) -> None:
     folder = shutil.copytree(PACKAGED_POLICY, tmp_path / "policy")
     (folder / "tenants.yaml").write_text("tenants:\n  tenant_a:\n    topics: []\n")
-    with pytest.raises(StartupError, match=r"tenants\.yaml:3: tenant 'tenant_a' has no topics"):
+    with pytest.raises(ConfigurationError, match=r"tenants\.yaml:3: tenant 'tenant_a' has no topics"):
         async with running_policy(settings_for(tmp_path, Issuer(tmp_path / "issuer"), folder)):
             pass

@@ -27,7 +27,7 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import VecSecError
 from vecsec_chassis.rpc.error_status import error_status
-from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
+from vecsec_chassis.rpc.lane_server import LaneMethods, LaneServicer
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
@@ -242,7 +242,7 @@ async def gateway_with_peers(folder: Path, *, lanes: int = 0, **environment: obj
 async def _served(add: Callable[[grpc.aio.Server], None]) -> AsyncIterator[tuple[grpc.aio.Server, str, LaneServicer]]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add(server)
-    methods = CarriedMethods(())
+    methods = LaneMethods(())
     add(cast("grpc.aio.Server", methods))
     lanes = LaneServicer(methods, life_seconds=60)
     lane_grpc.add_LaneServiceServicer_to_server(lanes, server)

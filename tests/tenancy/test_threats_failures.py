@@ -15,7 +15,7 @@ from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, label_pb2, sensitivity_pb2
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
@@ -166,7 +166,7 @@ async def test_threat_11_a_broken_policy_ends_the_start(stack: Stack, file: str,
             "VECSEC_POLICY_METRICS_PORT": 0,
         }
     )
-    with pytest.raises(StartupError, match=file):
+    with pytest.raises(ConfigurationError, match=file):
         async with running_policy(settings):
             pass
 

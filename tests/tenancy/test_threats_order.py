@@ -14,7 +14,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
 from vecsec_policy.audit.reading import read_decisions
-from vecsec_policy.audit.records import Outcome
+from vecsec_policy.audit.records import AuditedOutcome
 
 FOREIGN, ABSENT = "tenant_a", "absent_a"
 """Equally long, so that answers can be compared byte by byte once the one name is put in place of the other."""
@@ -116,5 +116,5 @@ async def test_threat_24_a_foreign_tenant_looks_absent_whatever_is_up_with_it(
                     assert (code, details.replace(FOREIGN.encode(), ABSENT.encode())) == seen, method
                     expected += [(subject, FOREIGN), (subject, ABSENT)]
     denied = [each for each in read_decisions(stack.audit_file) if each.subject.partition(" ")[0] in dict(CALLERS)]
-    assert {each.outcome for each in denied} == {Outcome.DENIED}
+    assert {each.outcome for each in denied} == {AuditedOutcome.DENIED}
     assert [(each.subject, each.tenant_id) for each in denied] == expected

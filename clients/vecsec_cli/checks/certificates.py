@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
 
 _CHECK = "certificates"
 _DAY_SECONDS = 86_400
@@ -18,7 +18,7 @@ _REMEDIES = {
 }
 
 
-def check_certificates(settings: Mapping[str, str]) -> Iterator[Finding]:
+def check_certificates(settings: Mapping[str, str]) -> Iterator[CheckResult]:
     """When each file ceases to hold; nothing of one that is not set or cannot be read."""
     for name, remedy in _REMEDIES.items():
         path = Path(settings.get(name) or "/dev/null")
@@ -29,7 +29,7 @@ def check_certificates(settings: Mapping[str, str]) -> Iterator[Finding]:
         yield _expiry(f"{name}={path}", certificates, remedy)
 
 
-def _expiry(what: str, certificates: list[x509.Certificate], remedy: str) -> Finding:
+def _expiry(what: str, certificates: list[x509.Certificate], remedy: str) -> CheckResult:
     end = min(each.not_valid_after_utc for each in certificates).timestamp()
     days = (end - time.time()) / _DAY_SECONDS
     until = f"{what} holds until {datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
 from vecsec_cli.local.flag_file import read_setting
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import CommandFailure
@@ -12,14 +12,14 @@ from vecsec_cli.terminal.failures import CommandFailure
 _SHOWN_TENANTS = 5
 
 
-def check_configuration(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
+def check_configuration(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
     """The keys' modes and the flag; settings go before the state directory."""
     yield from _private_key("grant key", Path(settings.get("VECSEC_GRANT_KEY_FILE") or state.grant_key))
     yield from _private_key("development issuer's key", state.issuer_key)
     yield _flag(Path(settings.get("VECSEC_FLAG_FILE") or state.flags_file), settings)
 
 
-def _private_key(name: str, path: Path) -> Iterator[Finding]:
+def _private_key(name: str, path: Path) -> Iterator[CheckResult]:
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -28,7 +28,7 @@ def _private_key(name: str, path: Path) -> Iterator[Finding]:
         yield fail(name, f"{path} can be used by others (mode {stat.S_IMODE(mode):o})", f"chmod 600 {path}")
 
 
-def _flag(path: Path, settings: Mapping[str, str]) -> Finding:
+def _flag(path: Path, settings: Mapping[str, str]) -> CheckResult:
     environment = settings.get("USE_REAL_VECTOR_RETRIEVAL", "true")
     try:
         setting = read_setting(path)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """How it stands."""
 
     OK = "ok"
@@ -13,28 +13,28 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The outcome of one check."""
 
     check: str
     """What was looked at."""
-    state: State
+    state: CheckState
     detail: str
     """What was found."""
     remedy: str = ""
     """What to do about it; empty where there is nothing to do."""
 
 
-def ok(check: str, detail: str) -> Finding:
+def ok(check: str, detail: str) -> CheckResult:
     """All is well."""
-    return Finding(check, State.OK, detail)
+    return CheckResult(check, CheckState.OK, detail)
 
 
-def warn(check: str, detail: str, remedy: str) -> Finding:
+def warn(check: str, detail: str, remedy: str) -> CheckResult:
     """It works, but somebody should look at it."""
-    return Finding(check, State.WARN, detail, remedy)
+    return CheckResult(check, CheckState.WARN, detail, remedy)
 
 
-def fail(check: str, detail: str, remedy: str) -> Finding:
+def fail(check: str, detail: str, remedy: str) -> CheckResult:
     """It does not work."""
-    return Finding(check, State.FAIL, detail, remedy)
+    return CheckResult(check, CheckState.FAIL, detail, remedy)

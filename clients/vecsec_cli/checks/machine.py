@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
 from vecsec_cli.local import preflight
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import INSTALL_SERVICES
@@ -19,7 +19,7 @@ _TOLERATED_SKEW_SECONDS = 30.0
 """What the services tolerate in tokens."""
 
 
-def check_machine(state: StateDirectory) -> Iterator[Finding]:
+def check_machine(state: StateDirectory) -> Iterator[CheckResult]:
     """Everything that does not depend on the services."""
     yield _python()
     yield _packages()
@@ -30,7 +30,7 @@ def check_machine(state: StateDirectory) -> Iterator[Finding]:
         yield _clock(state)
 
 
-def _python() -> Finding:
+def _python() -> CheckResult:
     problem = preflight.python_problem()
     return (
         fail("python", problem, "make the environment anew with another Python")
@@ -39,7 +39,7 @@ def _python() -> Finding:
     )
 
 
-def _packages() -> Finding:
+def _packages() -> CheckResult:
     missing = preflight.missing_packages()
     if missing:
         return warn(
@@ -50,7 +50,7 @@ def _packages() -> Finding:
     return ok("packages", "client and services are installed")
 
 
-def _state_directory(state: StateDirectory) -> Finding:
+def _state_directory(state: StateDirectory) -> CheckResult:
     name = "state directory"
     if not state.root.is_dir():
         return warn(name, f"{state.root} does not exist", "`vecsec up` makes it; --state-dir names another")
@@ -59,7 +59,7 @@ def _state_directory(state: StateDirectory) -> Finding:
     return ok(name, str(state.root))
 
 
-def _disk(state: StateDirectory) -> Finding:
+def _disk(state: StateDirectory) -> CheckResult:
     free = shutil.disk_usage(state.root).free
     detail = f"{free / (1 << 30):,.1f} GiB free"
     if free < preflight.SMALLEST_FREE_BYTES:
@@ -69,7 +69,7 @@ def _disk(state: StateDirectory) -> Finding:
     return ok("disk", detail)
 
 
-def _clock(state: StateDirectory) -> Finding:
+def _clock(state: StateDirectory) -> CheckResult:
     """Tokens and grants carry times: a wrong clock refuses them all."""
     now = time.time()
     if now < _EARLIEST:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
 from vecsec_cli.local.run_file import RunFile, RunningProcess, read_run_file
 from vecsec_cli.local.service_channels import service_credentials
 from vecsec_cli.local.service_settings import reachable_host, services_of
@@ -27,7 +27,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def check_services(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
+def check_services(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
     """Ask each service, at the addresses of the running `vecsec up` or at those that are set."""
     try:
         credentials = service_credentials(settings)
@@ -50,7 +50,7 @@ def services(state: StateDirectory, settings: Mapping[str, str]) -> Mapping[str,
     }
 
 
-def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None) -> Finding:
+def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None) -> CheckResult:
     with _channel(address, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
@@ -88,7 +88,7 @@ def _status(stub: health_pb2_grpc.HealthStub, service: str) -> int:
         raise failure from error
 
 
-def _metrics(name: str, url: str) -> Finding:
+def _metrics(name: str, url: str) -> CheckResult:
     check = f"{name} metrics"
     try:
         with urllib.request.urlopen(url, timeout=_WAIT_SECONDS) as answer:  # noqa: S310 (our own http address)

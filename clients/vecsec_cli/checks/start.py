@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 
-from vecsec_cli.checks.finding import Finding, fail, ok
+from vecsec_cli.checks.finding import CheckResult, fail, ok
 from vecsec_cli.local.preflight import SERVICE_MODULES, missing_packages
 from vecsec_cli.local.service_settings import service_environment, services_of
 from vecsec_cli.local.state_directory import StateDirectory
@@ -14,7 +14,7 @@ _CHECK = "settings and files"
 _SETTINGS = "all settings: docs/reference/configuration.md"
 
 
-def check_start(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
+def check_start(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
     """What would end a service's start; nothing where they are not installed, or not set up yet."""
     is_prepared = state.root.is_dir() or bool(settings.get("VECSEC_ISSUERS_FILE"))
     if missing_packages() or not is_prepared:

@@ -6,14 +6,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from vecsec_cli.checks.finding import Finding, fail, ok, warn
+from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
 from vecsec_cli.local.state_directory import StateDirectory
 
 _DATABASE = "chroma.sqlite3"
 _WAIT_SECONDS = 5.0
 
 
-def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
+def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
     """Read each cell's database through, so that a damaged one is named."""
     if settings.get("CHROMA_CONNECTION_STRING"):
         return
@@ -27,7 +27,7 @@ def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[
     yield ok("store", f"{folder}: {len(cells) - len(problems)} of {len(cells)} cells can be read")
 
 
-def _cell(cell: Path) -> Finding | None:
+def _cell(cell: Path) -> CheckResult | None:
     """What is wrong with a tenant's cell."""
     name = f"cell {cell.name}"
     database = cell / _DATABASE

@@ -7,7 +7,7 @@ import typer
 
 from vecsec_cli.checks.certificates import check_certificates
 from vecsec_cli.checks.configuration import check_configuration
-from vecsec_cli.checks.finding import Finding, State, fail
+from vecsec_cli.checks.finding import CheckResult, CheckState, fail
 from vecsec_cli.checks.machine import check_machine
 from vecsec_cli.checks.services import check_services
 from vecsec_cli.checks.start import check_start
@@ -20,13 +20,13 @@ from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
 
-_STYLE = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
+_STYLE = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: "bold red"}
 
 
 def doctor(*, state_dir: StateDirectoryOption = None, json: JsonOption = False) -> None:
     """Check machine, configuration, store and services. Nothing is changed. Exit code 1 if something fails."""
     findings = list(_findings(state_directory(state_dir)))
-    is_well = all(finding.state is not State.FAIL for finding in findings)
+    is_well = all(finding.state is not CheckState.FAIL for finding in findings)
     if json:
         output.print_json({"ok": is_well, "checks": findings})
     else:
@@ -35,7 +35,7 @@ def doctor(*, state_dir: StateDirectoryOption = None, json: JsonOption = False) 
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _findings(state: StateDirectory) -> Iterator[Finding]:
+def _findings(state: StateDirectory) -> Iterator[CheckResult]:
     try:
         settings = operator_settings()
     except CommandFailure as failure:
@@ -49,6 +49,6 @@ def _findings(state: StateDirectory) -> Iterator[Finding]:
     yield from check_services(state, settings)
 
 
-def _print(findings: list[Finding]) -> None:
+def _print(findings: list[CheckResult]) -> None:
     rows = [(plain(each.state.value, _STYLE[each.state]), each.check, each.detail, each.remedy) for each in findings]
     output.print_table("", "check", output.folded("found"), output.folded("what to do"), rows=rows, framed=False)

@@ -12,7 +12,7 @@ from vecsec_cli.options import TenantOption, split_words
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
-from vecsec_cli.terminal.time_options import SinceOption, UntilOption, moment
+from vecsec_cli.terminal.time_options import SinceOption, UntilOption, parse_time
 from vecsec_client import Unavailable, VecSecClient, Violation, ViolationCounts
 
 _FOLLOWED_PAGE = 500
@@ -46,7 +46,7 @@ def violations(
     out are neither: they were filtered.
     """
     types = split_words(violation_type or [])
-    start, end = moment(since, "--since"), moment(until, "--until")
+    start, end = parse_time(since, "--since"), parse_time(until, "--until")
     if follow:
         if until is not None:
             raise CommandFailure("--follow and --until contradict each other")
@@ -98,7 +98,7 @@ def _print_followed(violation: Violation, *, as_json: bool) -> None:
     output.say(
         plain(f"{violation.time:%Y-%m-%d %H:%M:%S}  ", "dim")
         + plain(f"{violation.violation_type} x{violation.count}", "bold red")
-        + plain(f"  {violation.subject} ({violation.role})  {_wish(violation)}  ")
+        + plain(f"  {violation.subject} ({violation.role})  {_requested(violation)}  ")
         + plain(f"incident {violation.incident_id}", "dim")
     )
 
@@ -122,7 +122,14 @@ def _print_counts(counts: ViolationCounts) -> None:
 
 def _print_list(listed: tuple[Violation, ...]) -> None:
     rows = [
-        (f"{e.time:%Y-%m-%d %H:%M:%S}", f"{e.violation_type} x{e.count}", e.subject, e.role, _wish(e), e.incident_id)
+        (
+            f"{e.time:%Y-%m-%d %H:%M:%S}",
+            f"{e.violation_type} x{e.count}",
+            e.subject,
+            e.role,
+            _requested(e),
+            e.incident_id,
+        )
         for e in listed
     ]
     # The incident stays whole: it is what one searches by.
@@ -130,5 +137,5 @@ def _print_list(listed: tuple[Violation, ...]) -> None:
     output.print_table(*headings, rows=rows)
 
 
-def _wish(violation: Violation) -> str:
+def _requested(violation: Violation) -> str:
     return f"{violation.action or 'something'} in {violation.requested_tenant_id}"

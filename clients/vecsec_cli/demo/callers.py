@@ -12,7 +12,7 @@ _LIFETIME_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class DemoCaller:
     """Somebody who searches."""
 
     subject: str
@@ -43,6 +43,6 @@ class Caller:
         )
 
 
-def administrator(tenant_id: str) -> Caller:
+def administrator(tenant_id: str) -> DemoCaller:
     """Who imports a tenant's corpus, and sees all of it."""
-    return Caller("ada", "admin", tenant_id, Sensitivity.SECRET)
+    return DemoCaller("ada", "admin", tenant_id, Sensitivity.SECRET)

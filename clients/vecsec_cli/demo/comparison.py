@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vecsec_cli.demo.callers import Caller
+from vecsec_cli.demo.callers import DemoCaller
 from vecsec_client import ScoredDocument, Sensitivity
 
 _RISING = tuple(Sensitivity)
@@ -18,7 +18,9 @@ class ComparedRow:
     """Empty if the caller sees it."""
 
 
-def compare(caller: Caller, seen: Sequence[ScoredDocument], all_rows: Sequence[ScoredDocument]) -> list[ComparedRow]:
+def compare(
+    caller: DemoCaller, seen: Sequence[ScoredDocument], all_rows: Sequence[ScoredDocument]
+) -> list[ComparedRow]:
     """The rows that the caller sees, among those nearer ones that only the admin sees; nearest first.
 
     Args:
@@ -34,7 +36,7 @@ def compare(caller: Caller, seen: Sequence[ScoredDocument], all_rows: Sequence[S
     return sorted(compared, key=lambda each: -each.row.score)
 
 
-def _reason(caller: Caller, row: ScoredDocument) -> str:
+def _reason(caller: DemoCaller, row: ScoredDocument) -> str:
     """Why the default rules withhold a row of the caller's own tenant."""
     if row.tenant_id != caller.tenant_id:
         return "belongs to another tenant"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vecsec_cli.demo.definitions import Definition, standard_library, standard_library_folder
 from vecsec_cli.demo.spread import SPREAD, TENANTS, placement, sensitivity
-from vecsec_cli.importing.documents import Defaults, Place, record_of
+from vecsec_cli.importing.documents import Defaults, SourcePosition, record_of
 from vecsec_cli.importing.json_lines import JsonLinesSource
-from vecsec_cli.importing.records import Record, Survey
+from vecsec_cli.importing.records import SourceRecord, SourceSummary
 
 _SHAPE = 1
 """Count this up when documents are made differently from definitions, so that they are imported again."""
@@ -51,16 +51,16 @@ class StandardLibrarySource:
         """What the progress bar shows."""
         return self.tenant_id
 
-    def survey(self) -> Survey:
+    def summarise(self) -> SourceSummary:
         """Another Python, or another rule, is another corpus; nothing is read for the fingerprint."""
         content = repr((_SHAPE, sys.version, str(standard_library_folder()), sorted(SPREAD.items())))
         fingerprint = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
-        return Survey(fingerprint, len(self.corpus.of_tenant(self.tenant_id)) or None)
+        return SourceSummary(fingerprint, len(self.corpus.of_tenant(self.tenant_id)) or None)
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SourceRecord]:
         """One document a definition."""
         for number, definition in enumerate(self.corpus.of_tenant(self.tenant_id), start=1):
-            place = Place(f"{definition.module}:{definition.line}", number)
+            place = SourcePosition(f"{definition.module}:{definition.line}", number)
             yield record_of(document_fields(definition), place, Defaults())
 
 

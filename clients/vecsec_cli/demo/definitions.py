@@ -43,7 +43,7 @@ _COMPILED_MODULES = (
 )
 
 
-class Kind(StrEnum):
+class DefinitionKind(StrEnum):
     """What is defined."""
 
     MODULE = "module"
@@ -59,7 +59,7 @@ class Definition:
     qualified_name: str
     """Such as `json.JSONDecoder.decode`."""
     module: str
-    kind: Kind
+    kind: DefinitionKind
     line: int
     """Where it starts in its file, from 1; 0 where there is no source."""
     signature: str
@@ -99,18 +99,20 @@ def _module_definitions(path: Path, module: str) -> Iterator[Definition]:
     except (SyntaxError, ValueError, OSError):
         return  # a deliberately broken file, or one that this user may not read
     if docstring := ast.get_docstring(tree):
-        yield Definition(module, module, Kind.MODULE, 1, "", docstring)
-    yield from _nested_definitions(tree, module, module, Kind.FUNCTION)
+        yield Definition(module, module, DefinitionKind.MODULE, 1, "", docstring)
+    yield from _nested_definitions(tree, module, module, DefinitionKind.FUNCTION)
 
 
-def _nested_definitions(parent: ast.AST, module: str, prefix: str, function_kind: Kind) -> Iterator[Definition]:
+def _nested_definitions(
+    parent: ast.AST, module: str, prefix: str, function_kind: DefinitionKind
+) -> Iterator[Definition]:
     """Definitions in a module or class body, also those under `if` and `try`, but not inside functions."""
     for node in ast.iter_child_nodes(parent):
         if isinstance(node, ast.ClassDef):
             name = f"{prefix}.{node.name}"
             if docstring := ast.get_docstring(node):
-                yield Definition(name, module, Kind.CLASS, node.lineno, _bases(node), docstring)
-            yield from _nested_definitions(node, module, name, Kind.METHOD)
+                yield Definition(name, module, DefinitionKind.CLASS, node.lineno, _bases(node), docstring)
+            yield from _nested_definitions(node, module, name, DefinitionKind.METHOD)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if docstring := ast.get_docstring(node):
                 name = f"{prefix}.{node.name}"
@@ -139,11 +141,11 @@ def _compiled_definitions() -> Iterator[Definition]:
 
 def _members(module: ModuleType, name: str) -> Iterator[Definition]:
     if module.__doc__:
-        yield Definition(name, name, Kind.MODULE, 0, "", inspect.cleandoc(module.__doc__))
+        yield Definition(name, name, DefinitionKind.MODULE, 0, "", inspect.cleandoc(module.__doc__))
     for member_name, member in sorted(vars(module).items()):
         if not isinstance(member.__doc__, str) or not (inspect.isclass(member) or inspect.isbuiltin(member)):
             continue
-        kind = Kind.CLASS if inspect.isclass(member) else Kind.FUNCTION
+        kind = DefinitionKind.CLASS if inspect.isclass(member) else DefinitionKind.FUNCTION
         qualified_name = f"{name}.{member_name}"
         yield _compiled_definition(qualified_name, name, kind, member)
         if inspect.isclass(member):
@@ -153,9 +155,9 @@ def _members(module: ModuleType, name: str) -> Iterator[Definition]:
 def _methods(owner: type, prefix: str, module: str) -> Iterator[Definition]:
     for name, member in sorted(vars(owner).items()):
         if inspect.isroutine(member) and isinstance(member.__doc__, str):
-            yield _compiled_definition(f"{prefix}.{name}", module, Kind.METHOD, member)
+            yield _compiled_definition(f"{prefix}.{name}", module, DefinitionKind.METHOD, member)
 
 
-def _compiled_definition(qualified_name: str, module: str, kind: Kind, member: object) -> Definition:
+def _compiled_definition(qualified_name: str, module: str, kind: DefinitionKind, member: object) -> Definition:
     signature = getattr(member, "__text_signature__", None) or ""
     return Definition(qualified_name, module, kind, 0, signature, inspect.cleandoc(member.__doc__ or ""))

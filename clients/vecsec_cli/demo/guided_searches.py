@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vecsec_cli.demo.callers import Caller
+from vecsec_cli.demo.callers import DemoCaller
 from vecsec_client import Sensitivity
 
 _CAMPAIGN = "plans and budget of the spring campaign"
@@ -13,19 +13,19 @@ _JSON = "turn a JSON text into Python objects"
 class GuidedSearch:
     """One search, by one caller, in one tenant."""
 
-    caller: Caller
+    caller: DemoCaller
     tenant_id: str
     query: str
     lesson: str
 
 
-_GUEST = Caller("gus", "guest", "tenant_a", Sensitivity.PUBLIC)
-_ANALYST = Caller("alice", "analyst", "tenant_a", Sensitivity.INTERNAL)
-_SUPERUSER = Caller("sam", "superuser", "tenant_a", Sensitivity.CONFIDENTIAL)
-_ADMIN = Caller("ada", "admin", "tenant_a", Sensitivity.SECRET)
-_OTHER_ANALYST = Caller("bob", "analyst", "tenant_b", Sensitivity.INTERNAL)
-_DEVELOPER = Caller("dana", "analyst", "python_data", Sensitivity.INTERNAL)
-_READER = Caller("gita", "guest", "python_data", Sensitivity.PUBLIC)
+_GUEST = DemoCaller("gus", "guest", "tenant_a", Sensitivity.PUBLIC)
+_ANALYST = DemoCaller("alice", "analyst", "tenant_a", Sensitivity.INTERNAL)
+_SUPERUSER = DemoCaller("sam", "superuser", "tenant_a", Sensitivity.CONFIDENTIAL)
+_ADMIN = DemoCaller("ada", "admin", "tenant_a", Sensitivity.SECRET)
+_OTHER_ANALYST = DemoCaller("bob", "analyst", "tenant_b", Sensitivity.INTERNAL)
+_DEVELOPER = DemoCaller("dana", "analyst", "python_data", Sensitivity.INTERNAL)
+_READER = DemoCaller("gita", "guest", "python_data", Sensitivity.PUBLIC)
 
 GUIDED_SEARCHES = (
     GuidedSearch(_GUEST, "tenant_a", _CAMPAIGN, "A guest sees what is public, however well the rest would match."),

@@ -29,7 +29,7 @@ async def load(state: StateDirectory, address: str) -> int:
     sources |= {tenant_id: StandardLibrarySource(tenant_id, corpus) for tenant_id in TENANTS}
     stored = 0
     for tenant_id, source in sources.items():
-        fingerprint = source.survey().fingerprint
+        fingerprint = source.summarise().fingerprint
         with open_journal(state.imports, fingerprint, "demo", tenant_id, _COLLECTION) as journal:
             async with administrator(tenant_id).connect(state, address) as client:
                 if not await _is_there(client, journal):
@@ -55,7 +55,7 @@ async def _import(client: AsyncVecSecClient, source: Source, journal: Journal, t
         def report(record: BadRecord) -> None:
             progress.console.print(plain(str(record)))
 
-        bar = progress.add_task(f"importing {tenant_id:<11}", total=source.survey().expected)
+        bar = progress.add_task(f"importing {tenant_id:<11}", total=source.summarise().expected)
         run = ImportRun(source, journal, on_bad=report)
         async for told in client.import_documents(run.documents(), batch_size=_BATCH_SIZE):
             run.settle(told)

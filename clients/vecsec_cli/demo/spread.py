@@ -13,7 +13,7 @@ Sensitivity: by kind and name.
 
 from dataclasses import dataclass
 
-from vecsec_cli.demo.definitions import Definition, Kind
+from vecsec_cli.demo.definitions import Definition, DefinitionKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +92,4 @@ def sensitivity(definition: Definition) -> str:
         return "SECRET"
     if any(part.startswith("_") for part in definition.qualified_name.split(".")):
         return "CONFIDENTIAL"
-    return "PUBLIC" if definition.kind in {Kind.MODULE, Kind.CLASS} else "INTERNAL"
+    return "PUBLIC" if definition.kind in {DefinitionKind.MODULE, DefinitionKind.CLASS} else "INTERNAL"

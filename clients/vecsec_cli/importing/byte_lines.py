@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from vecsec_cli.importing.records import SourceError, Survey
+from vecsec_cli.importing.records import SourceError, SourceSummary
 
 STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 8 << 20
@@ -41,14 +41,14 @@ class FileSource:
         """The file's name as given."""
         return "stdin" if self.path == STANDARD_INPUT else str(self.path)
 
-    def survey(self) -> Survey:
+    def summarise(self) -> SourceSummary:
         """Hash the file's content and count its lines; standard input can be neither.
 
         Raises:
             SourceError: if the file cannot be read.
         """
         if self.path == STANDARD_INPUT:
-            return Survey(None, None)
+            return SourceSummary(None, None)
         digest = hashlib.blake2b(digest_size=16)
         newlines = 0
         last = b"\n"
@@ -57,7 +57,7 @@ class FileSource:
                 digest.update(chunk)
                 newlines += chunk.count(b"\n")
                 last = chunk[-1:]
-        return Survey(fingerprint=digest.hexdigest(), expected=newlines + (last != b"\n"))
+        return SourceSummary(fingerprint=digest.hexdigest(), expected=newlines + (last != b"\n"))
 
     def _opened(self) -> AbstractContextManager[BinaryIO]:
         if self.path == STANDARD_INPUT:

@@ -11,8 +11,8 @@ from typing import IO, Self
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.csv_table import Columns, split_topics
-from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
-from vecsec_cli.importing.records import Record, SourceError, Survey
+from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
+from vecsec_cli.importing.records import SourceError, SourceRecord, SourceSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ChromaSource:
         """Location and collection."""
         return f"{self.address.location}#{self.address.collection}"
 
-    def survey(self) -> Survey:
+    def summarise(self) -> SourceSummary:
         """Read the collection once to hash and count it; its files change also when they are only read.
 
         Raises:
@@ -63,12 +63,12 @@ class ChromaSource:
         for _, line in self._lines():
             count += 1
             digest.update(line or b"")
-        return Survey(digest.hexdigest(), count)
+        return SourceSummary(digest.hexdigest(), count)
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SourceRecord]:
         """One record a row, in the order in which the collection keeps them."""
         for number, line in self._lines():
-            yield self._record(line, Place(f"{self.name}, row {number}", number))
+            yield self._record(line, SourcePosition(f"{self.name}, row {number}", number))
 
     def _lines(self) -> Iterator[tuple[int, bytes | None]]:
         where = ["--url" if self.address.is_remote else "--path", self.address.location]
@@ -94,7 +94,7 @@ class ChromaSource:
                 reason = _last_line(complaints) or f"the reader ended with status {status}"
                 raise SourceError(f"cannot read {self.name}: {reason}")
 
-    def _record(self, line: bytes | None, place: Place) -> Record:
+    def _record(self, line: bytes | None, place: SourcePosition) -> SourceRecord:
         row = json.loads(line or b"{}")
         metadata = dict(row.get("metadata") or {})
         for key in filter(self.columns.is_nearly_of_a_label, metadata):

@@ -15,7 +15,7 @@ from vecsec_cli.importing.import_run import ImportResult, ImportRun, earlier_res
 from vecsec_cli.importing.journal import Journal, open_journal
 from vecsec_cli.importing.progress_bar import progress_bar
 from vecsec_cli.importing.records import BadRecord, Source, SourceError
-from vecsec_cli.importing.replacing import Earlier, remove_surplus
+from vecsec_cli.importing.replacing import EarlierImport, remove_surplus
 from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_source
 from vecsec_cli.importing.text_folder import TextFolderSource
 from vecsec_cli.local.run_file import read_run_file
@@ -33,7 +33,7 @@ _NAMED_FILES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ImportTarget:
     """Where and how documents are stored."""
 
     tenant: str
@@ -91,7 +91,7 @@ def import_documents(
     """
     columns = Columns(id=id_column, text=text_column, sensitivity=sensitivity_column, topics=topics_column)
     options = ReadingOptions(columns, _defaults(sensitivity, topics or []), keep_embeddings)
-    target = Target(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
+    target = ImportTarget(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
     try:
         reader = open_source(source, source_format, options)
     except SourceError as error:
@@ -100,7 +100,7 @@ def import_documents(
 
 
 def import_from(
-    session: GatewaySession, reader: Source, target: Target, reading: str, *, restart: bool
+    session: GatewaySession, reader: Source, target: ImportTarget, reading: str, *, restart: bool
 ) -> ImportResult:
     """Import a source; `reading` tells ways of reading it apart, for a journal of another way says nothing.
 
@@ -108,14 +108,14 @@ def import_from(
         CommandFailure: if the source cannot be read.
     """
     try:
-        earlier = Earlier()
+        earlier = EarlierImport()
         with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
-            survey = reader.survey()
+            survey = reader.summarise()
             if isinstance(reader, TextFolderSource):
                 reader, earlier = remove_surplus(
                     session.client, reader, tenant=target.tenant, collection=target.collection
                 )
-                survey = reader.survey()
+                survey = reader.summarise()
         content = None if survey.fingerprint is None else repr((survey.fingerprint, target.embedding_model, reading))
         scope = (_place_of(session), target.tenant, target.collection, os.path.realpath(reader.name))
         with open_journal(session.state.imports, content, *scope, start_over=restart) as journal:
@@ -147,7 +147,7 @@ def _place_of(session: GatewaySession) -> str:
     return "local" if running is not None and running.gateway_address == session.address else session.address
 
 
-def _forget_if_gone(client: VecSecClient, target: Target, journal: Journal) -> None:
+def _forget_if_gone(client: VecSecClient, target: ImportTarget, journal: Journal) -> None:
     """A journal of a collection that was erased since says nothing."""
     if journal.settled:
         existing = {each.collection_id for each in client.list_collections(tenant=target.tenant)}
@@ -156,7 +156,7 @@ def _forget_if_gone(client: VecSecClient, target: Target, journal: Journal) -> N
 
 
 def _import(
-    client: VecSecClient, reader: Source, expected: int | None, target: Target, journal: Journal
+    client: VecSecClient, reader: Source, expected: int | None, target: ImportTarget, journal: Journal
 ) -> ImportResult:
     with progress_bar() as progress:
         bar = progress.add_task(one_line(reader.name, 40), total=expected, completed=journal.settled)

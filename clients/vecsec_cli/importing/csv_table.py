@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import BinaryIO, Self
 
 from vecsec_cli.importing import byte_lines
-from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
+from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
 from vecsec_cli.importing.fields import BadField, checked_metadata
-from vecsec_cli.importing.records import Record, SourceError
+from vecsec_cli.importing.records import SourceError, SourceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class CsvSource(byte_lines.FileSource):
     columns: Columns
     defaults: Defaults
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SourceRecord]:
         """One record a row."""
         csv.field_size_limit(byte_lines.MAX_LINE_BYTES)
         with self._opened() as stream:
@@ -46,7 +46,7 @@ class CsvSource(byte_lines.FileSource):
             rows = csv.reader(lines, strict=True)
             header = self._header(next(rows, []))
             while True:
-                place = Place.of_line(self.name, lines.number + 1)
+                place = SourcePosition.of_line(self.name, lines.number + 1)
                 try:
                     row = next(rows, None)
                 except csv.Error as error:
@@ -72,7 +72,7 @@ class CsvSource(byte_lines.FileSource):
             raise SourceError(f"{self.name}: a column becomes metadata, but {problem.reason}; rename it") from problem
         return header
 
-    def _record(self, row: Sequence[str], header: Sequence[str], place: Place) -> Record:
+    def _record(self, row: Sequence[str], header: Sequence[str], place: SourcePosition) -> SourceRecord:
         if len(row) != len(header):
             return bad_record(place, f"has {len(row)} cells where the header has {len(header)}")
         try:

@@ -13,7 +13,7 @@ from vecsec_cli.importing.fields import (
     checked_text,
     checked_topics,
 )
-from vecsec_cli.importing.records import BadRecord, Passage, Record
+from vecsec_cli.importing.records import BadRecord, Passage, SourceRecord
 from vecsec_client.results import DocumentInput
 
 KNOWN_FIELDS = ("id", "text", "sensitivity", "topics", "metadata", "attributes", "embedding")
@@ -28,7 +28,7 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePosition:
     """Where a record stands."""
 
     shown: str
@@ -36,12 +36,12 @@ class Place:
     line: int
 
     @classmethod
-    def of_line(cls, source: str, line: int) -> "Place":
+    def of_line(cls, source: str, line: int) -> "SourcePosition":
         """A line of a file."""
         return cls(f"{source}:{line}", line)
 
 
-def record_of(fields: Mapping[str, object], place: Place, defaults: Defaults) -> Record:
+def record_of(fields: Mapping[str, object], place: SourcePosition, defaults: Defaults) -> SourceRecord:
     """The passage that these fields make, or what is wrong with them. A field that is null counts as missing."""
     present = {name: value for name, value in fields.items() if value is not None}
     try:
@@ -51,13 +51,13 @@ def record_of(fields: Mapping[str, object], place: Place, defaults: Defaults) ->
         return bad_record(place, problem.reason, field=problem.field, document_id=document_id)
 
 
-def bad_record(place: Place, reason: str, *, field: str = "", document_id: object = "") -> BadRecord:
+def bad_record(place: SourcePosition, reason: str, *, field: str = "", document_id: object = "") -> BadRecord:
     """A report about one place."""
     shown_id = document_id if isinstance(document_id, str) else ""
     return BadRecord(line=place.line, place=place.shown, document_id=shown_id, field=field, reason=reason)
 
 
-def _passage(fields: Mapping[str, object], place: Place, defaults: Defaults) -> Passage:
+def _passage(fields: Mapping[str, object], place: SourcePosition, defaults: Defaults) -> Passage:
     for name in fields:
         if name not in KNOWN_FIELDS:
             raise BadField(name, f"unknown key; known: {', '.join(KNOWN_FIELDS)}")

@@ -47,7 +47,7 @@ class FrontMatter:
         return self.lines.get(whole, self.lines.get(whole.partition(".")[0]))
 
 
-def take_apart(text: str) -> FrontMatter:
+def split_front_matter(text: str) -> FrontMatter:
     """The front matter of a file, which may have none, and its body.
 
     Raises:

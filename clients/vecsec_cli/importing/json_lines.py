@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vecsec_cli.importing import byte_lines
-from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
-from vecsec_cli.importing.records import Record
+from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
+from vecsec_cli.importing.records import SourceRecord
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -21,11 +21,11 @@ class JsonLinesSource(byte_lines.FileSource):
 
     defaults: Defaults
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SourceRecord]:
         """One record a line that is not blank."""
         with self._opened() as stream:
             for number, line in byte_lines.lines(stream):
-                place = Place.of_line(self.name, number)
+                place = SourcePosition.of_line(self.name, number)
                 if line is None:
                     yield bad_record(place, f"longer than {byte_lines.MAX_LINE_BYTES >> 20} MiB")
                 elif line.strip():
@@ -34,7 +34,7 @@ class JsonLinesSource(byte_lines.FileSource):
                     )
 
 
-def record_of_line(line: bytes, place: Place, defaults: Defaults) -> Record:
+def record_of_line(line: bytes, place: SourcePosition, defaults: Defaults) -> SourceRecord:
     """The record that one line of JSON makes."""
     try:
         fields = json.loads(line.decode(), object_pairs_hook=_object)

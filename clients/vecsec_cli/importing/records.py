@@ -39,11 +39,11 @@ class BadRecord:
         return f"{self.place}: {subject}{self.reason}"
 
 
-Record = Passage | BadRecord
+SourceRecord = Passage | BadRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class SourceSummary:
     """What can be said of a source before it is read."""
 
     fingerprint: str | None
@@ -59,14 +59,14 @@ class Source(Protocol):
     def name(self) -> str:
         """What to call it in messages."""
 
-    def survey(self) -> Survey:
+    def summarise(self) -> SourceSummary:
         """Look at the source without keeping it in memory.
 
         Raises:
             SourceError: if it cannot be read.
         """
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SourceRecord]:
         """Read it from the start, in an order that does not change while the fingerprint does not.
 
         Raises:

@@ -19,7 +19,7 @@ _IDS_A_CALL = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierImport:
     """What earlier imports of files left in a collection."""
 
     passages: Mapping[str, int] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Earlier:
 
 def remove_surplus(
     client: VecSecClient, source: TextFolderSource, *, tenant: str, collection: str
-) -> tuple[TextFolderSource, Earlier]:
+) -> tuple[TextFolderSource, EarlierImport]:
     """Delete the passages that the folder's files no longer have.
 
     The source that comes back holds those files back whose surplus this caller may not delete.
@@ -56,7 +56,7 @@ def remove_surplus(
         left = Counter(file_of(each) for each in set(surplus).intersection(_surplus(stored, wanted)))
         source = replace(source, held_back={file: count for file, count in left.items() if file is not None})
     counts = {file: len(there) for file, there in stored.items()}
-    return source, Earlier(counts, wanted.keys() - source.held_back.keys(), removed)
+    return source, EarlierImport(counts, wanted.keys() - source.held_back.keys(), removed)
 
 
 def _wanted(source: TextFolderSource) -> dict[str, set[str]]:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
-from vecsec_cli.importing.front_matter import BadFrontMatter, FrontMatter, take_apart
-from vecsec_cli.importing.records import BadRecord, Record, SourceError, Survey
+from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
+from vecsec_cli.importing.front_matter import BadFrontMatter, FrontMatter, split_front_matter
+from vecsec_cli.importing.records import BadRecord, SourceError, SourceRecord, SourceSummary
 
 PASSAGE_CHARACTERS = 2000
 """A file up to this long is one document; what is longer is split at headings and paragraphs."""
@@ -38,7 +38,7 @@ class TextFolderSource:
         """The folder as given."""
         return str(self.folder)
 
-    def survey(self) -> Survey:
+    def summarise(self) -> SourceSummary:
         """Hash names and content of the files.
 
         Raises:
@@ -56,9 +56,9 @@ class TextFolderSource:
             digest.update(f"{path.relative_to(self.folder)}\0".encode("utf-8", "surrogateescape") + content)
         if not count:
             raise SourceError(f"no .txt or .md files below {self.folder}")
-        return Survey(fingerprint=digest.hexdigest(), expected=count)
+        return SourceSummary(fingerprint=digest.hexdigest(), expected=count)
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[SourceRecord]:
         """The passages of each file, in the order of the files' names."""
         for number, path in enumerate(self._files(), start=1):
             yield from self._file_records(path, number)
@@ -69,9 +69,9 @@ class TextFolderSource:
             if path.suffix.lower() in _SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
                 yield path
 
-    def _file_records(self, path: Path, number: int) -> Iterator[Record]:
+    def _file_records(self, path: Path, number: int) -> Iterator[SourceRecord]:
         identifier = path.relative_to(self.folder).as_posix()
-        place = Place(str(path), number)
+        place = SourcePosition(str(path), number)
         if identifier in self.held_back:
             reason = (
                 f"left as it was: {self.held_back[identifier]} passages of an earlier import, which it has no more, "
@@ -91,7 +91,7 @@ class TextFolderSource:
             yield bad_record(place, f"cannot be read: {error.strerror}", document_id=identifier)
             return
         try:
-            front = take_apart(text) if path.suffix.lower() in _MARKDOWN else FrontMatter(text)
+            front = split_front_matter(text) if path.suffix.lower() in _MARKDOWN else FrontMatter(text)
         except BadFrontMatter as bad:
             yield bad_record(_line(place, bad.line), bad.reason, document_id=identifier)
             return
@@ -99,7 +99,7 @@ class TextFolderSource:
         # A file is taken whole or not at all, and what is wrong with all of its passages is said once.
         yield from [record for record in records if isinstance(record, BadRecord)][:1] or records
 
-    def _passage_records(self, front: FrontMatter, identifier: str, place: Place) -> Iterator[Record]:
+    def _passage_records(self, front: FrontMatter, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
         metadata = front.fields.get("metadata", {})
         own = [key for key in _OWN_METADATA if isinstance(metadata, dict) and key in metadata]
         if own:
@@ -127,11 +127,11 @@ def file_of(document_id: str) -> str | None:
     return None if found is None else found[1]
 
 
-def _line(place: Place, line: int) -> Place:
-    return Place(f"{place.shown}:{line}", place.line)
+def _line(place: SourcePosition, line: int) -> SourcePosition:
+    return SourcePosition(f"{place.shown}:{line}", place.line)
 
 
-def _at_its_line(record: BadRecord, front: FrontMatter, place: Place) -> BadRecord:
+def _at_its_line(record: BadRecord, front: FrontMatter, place: SourcePosition) -> BadRecord:
     """The same, with the line of the front matter that is bad, if it is one."""
     line = front.line_of(record.field)
     return record if line is None else replace(record, place=_line(place, line).shown)
@@ -163,14 +163,14 @@ def _blocks(text: str) -> Iterator[str]:
     for block in _BLOCK_BREAK.split(text.replace("\r\n", "\n")):
         remainder = block.strip()
         while len(remainder) > PASSAGE_CHARACTERS:
-            cut = _cut(remainder)
+            cut = _cut_position(remainder)
             yield remainder[:cut].strip()
             remainder = remainder[cut:].strip()
         if remainder:
             yield remainder
 
 
-def _cut(text: str) -> int:
+def _cut_position(text: str) -> int:
     """Where to cut an overlong paragraph: after a sentence, else between words, else anywhere."""
     for mark in (". ", "\n", " "):
         position = text.rfind(mark, PASSAGE_CHARACTERS // 2, PASSAGE_CHARACTERS)

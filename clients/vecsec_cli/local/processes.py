@@ -72,7 +72,7 @@ class ServiceProcess:
         try:
             async with asyncio.timeout(_START_SECONDS), self._channel() as channel:
                 stub = health_pb2_grpc.HealthStub(channel)
-                await _told_serving(stub)
+                await _health_says_serving(stub)
         except TimeoutError as error:
             self._show(_last_lines(self.log_file, _SHOWN_LOG_LINES))
             raise CommandFailure(
@@ -108,7 +108,7 @@ class ServiceProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-async def _told_serving(stub: health_pb2_grpc.HealthStub) -> None:
+async def _health_says_serving(stub: health_pb2_grpc.HealthStub) -> None:
     while True:
         with contextlib.suppress(grpc.aio.AioRpcError):  # the process ended: whoever watches it says so
             async for answer in stub.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True):

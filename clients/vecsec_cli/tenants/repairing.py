@@ -65,7 +65,7 @@ def repair(
     """
     path = _chroma_path(state_dir)
     cell = path / tenant
-    with _alone(path):
+    with _exclusively(path):
         if cell not in cells_in(path):
             raise CommandFailure(f"{path} has no cell of tenant {tenant!r}", exit_code=ExitCode.NOT_FOUND)
         aside = path / ASIDE / f"{tenant}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
@@ -111,7 +111,7 @@ def _salvage(cell: Path, tenant: str, writer: ArchiveWriter) -> tuple[Archive, i
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _exclusively(path: Path) -> Iterator[None]:
     """Hold the lock that the retrieval service holds while it runs.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.importing.command import Target, import_from
+from vecsec_cli.importing.command import ImportTarget, import_from
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import Passage, SourceError
@@ -58,7 +58,7 @@ def import_archive(
             rejected += each.document_count
             continue
         model = "" if each.embedding_model == _EXTERNAL else each.embedding_model
-        target = Target(tenant, each.collection_id, model, _BATCH, strict=False)
+        target = ImportTarget(tenant, each.collection_id, model, _BATCH, strict=False)
         result = import_from(session, JsonLinesSource(archive.file(each), Defaults()), target, "archive", restart=True)
         stored += result.stored
         rejected += result.rejections.count

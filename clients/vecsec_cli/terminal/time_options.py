@@ -18,7 +18,7 @@ SinceOption = Annotated[
 UntilOption = Annotated[str | None, typer.Option("--until", help="Before then; given like --since.")]
 
 
-def moment(text: str | None, option: str) -> datetime | None:
+def parse_time(text: str | None, option: str) -> datetime | None:
     """The moment that an option names, in UTC; None if it was not given.
 
     Raises:

@@ -10,7 +10,7 @@ import typer
 from vecsec_chassis.domain.access import Identity
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
-from vecsec_policy.audit.files import lines_of, log_files
+from vecsec_policy.audit.log_files import lines_of, log_files
 from vecsec_policy.audit.reading import RecordedDecision, decision_from_line
 
 _KIND = b'"kind":'

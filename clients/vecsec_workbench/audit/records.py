@@ -12,7 +12,7 @@ import typer
 from vecsec_cli.options import state_directory
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
-from vecsec_policy.audit.files import lines_of, log_files
+from vecsec_policy.audit.log_files import lines_of, log_files
 
 FileOption = Annotated[
     Path | None,

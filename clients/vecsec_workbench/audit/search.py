@@ -10,7 +10,7 @@ import typer
 from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.text import plain
-from vecsec_cli.terminal.time_options import SinceOption, UntilOption, moment
+from vecsec_cli.terminal.time_options import SinceOption, UntilOption, parse_time
 from vecsec_workbench.audit.records import FileOption, LoggedRecord, RecordFilter, audit_log, records
 
 
@@ -41,8 +41,8 @@ def search(
         violation_type=violation_type,
         call=call,
         outcome=outcome,
-        since=moment(since, "--since"),
-        until=moment(until, "--until"),
+        since=parse_time(since, "--since"),
+        until=parse_time(until, "--until"),
     )
     newest: deque[LoggedRecord] = deque(maxlen=limit)
     match_count = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.text import plain
-from vecsec_cli.terminal.time_options import SinceOption, UntilOption, moment
+from vecsec_cli.terminal.time_options import SinceOption, UntilOption, parse_time
 from vecsec_workbench.audit.records import FileOption, LoggedRecord, RecordFilter, audit_log, records
 
 
@@ -75,7 +75,7 @@ def stats(
 ) -> None:
     """Count what is in the log: calls by outcome, violations by type, rows, tenants, callers, policies."""
     statistics = LogStatistics()
-    wanted = RecordFilter(since=moment(since, "--since"), until=moment(until, "--until"))
+    wanted = RecordFilter(since=parse_time(since, "--since"), until=parse_time(until, "--until"))
     for record in records(audit_log(file, state_dir), wanted):
         statistics.add(record)
     if json:

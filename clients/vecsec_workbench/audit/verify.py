@@ -12,8 +12,8 @@ from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.text import plain
-from vecsec_policy.audit.files import log_files
-from vecsec_policy.audit.findings import Finding, Note
+from vecsec_policy.audit.findings import AuditFinding, AuditNote
+from vecsec_policy.audit.log_files import log_files
 from vecsec_policy.audit.verification import VerifiedLog, verify_log
 from vecsec_workbench.audit.records import FileOption, audit_log
 
@@ -86,7 +86,7 @@ def log_document(log: VerifiedLog) -> dict[str, object]:
     }
 
 
-def _place(item: Finding | Note) -> dict[str, object]:
+def _place(item: AuditFinding | AuditNote) -> dict[str, object]:
     return {
         "file": None if item.place is None else str(item.place.file),
         "line": None if item.place is None else item.place.line,

@@ -13,11 +13,11 @@ from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
-from vecsec_cli.terminal.time_options import moment
+from vecsec_cli.terminal.time_options import parse_time
+from vecsec_workbench.leak_response.installation_files import InstallationFiles
 from vecsec_workbench.leak_response.kill_switch import KillSwitch
-from vecsec_workbench.leak_response.places import Places
 from vecsec_workbench.leak_response.response import LeakResponse
-from vecsec_workbench.leak_response.steps import Outcome, StepReport, print_steps, take
+from vecsec_workbench.leak_response.steps import StepOutcome, StepReport, print_steps, run_step
 
 app = typer.Typer(name="panic", help="Respond to a suspected leak, and come back.", add_completion=False)
 
@@ -70,16 +70,16 @@ def panic(
     if kubernetes:
         output.say(kubernetes_steps(tenants))
         return
-    places = Places.of(state_directory(state_dir))
-    places.require_installation()
-    known = places.known_tenants()
+    files = InstallationFiles.of(state_directory(state_dir))
+    files.require_installation()
+    known = files.known_tenants()
     _refuse_unknown(tenants, known)
     if release:
-        _release(KillSwitch(places.flags, places.marker), tenants, share, known, json=json)
+        _release(KillSwitch(files.flags, files.marker), tenants, share, known, json=json)
     else:
         folder = None if evidence is None else evidence.absolute()
         response = LeakResponse.prepare(
-            places, tenants, known, since=moment(since, "--since"), folder=folder, token=token
+            files, tenants, known, since=parse_time(since, "--since"), folder=folder, token=token
         )
         _respond(response, dry_run=dry_run, json=json)
 
@@ -96,20 +96,20 @@ def _respond(response: LeakResponse, *, dry_run: bool, json: bool) -> None:
     reports: list[StepReport] = []
     with ExitStack() as stack:
         for step in response.steps(stack):
-            reports.append(take(step, dry_run=dry_run))
+            reports.append(run_step(step, dry_run=dry_run))
             response.told.append(reports[-1].as_json())
-    is_well = all(each.outcome is not Outcome.FAILED for each in reports)
+    is_well = all(each.outcome is not StepOutcome.FAILED for each in reports)
     if json:
         document = {
             "ok": is_well,
             "dry_run": dry_run,
             "steps": response.told,
             "evidence": None if dry_run else str(response.folder),
-            "next": list(response.following()),
+            "next": list(response.next_steps()),
         }
         output.print_json(document)
     else:
-        print_steps(reports, response.following())
+        print_steps(reports, response.next_steps())
     if not is_well:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

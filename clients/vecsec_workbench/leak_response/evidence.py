@@ -16,22 +16,22 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_policy.audit.verification import verify_log
-from vecsec_policy.folder.files import POLICY_SUFFIXES
+from vecsec_policy.folder.policy_source import POLICY_SUFFIXES
 from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_workbench.audit.records import LoggedRecord, RecordFilter, audit_log, records
 from vecsec_workbench.audit.verify import log_document
-from vecsec_workbench.leak_response.places import Places
+from vecsec_workbench.leak_response.installation_files import InstallationFiles
 
 _PACKAGES = ("vecsec", "cedarpy", "chromadb", "grpcio", "protobuf", "pyjwt")
 _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class EvidenceScope:
     """What the evidence is about."""
 
     tenants: Collection[str]
@@ -45,7 +45,7 @@ class Scope:
 
 
 @dataclass
-class _Callers:
+class _CallerTotals:
     """Who did what, in sums."""
 
     calls: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
@@ -122,7 +122,7 @@ class EvidenceFolder:
         return str(self._files[-1]["sha256"])
 
 
-def collect(folder: EvidenceFolder, places: Places, scope: Scope) -> tuple[int, Sequence[str]]:
+def collect(folder: EvidenceFolder, files: InstallationFiles, scope: EvidenceScope) -> tuple[int, Sequence[str]]:
     """Put everything into the folder that can be had; how many records, and what is lacking and why.
 
     Raises:
@@ -134,14 +134,14 @@ def collect(folder: EvidenceFolder, places: Places, scope: Scope) -> tuple[int, 
     def part(name: str, gather: Callable[[], object]) -> None:
         try:
             gather()
-        except (CommandFailure, StartupError, FileNotFoundError, PermissionError, ValueError, KeyError) as error:
+        except (CommandFailure, ConfigurationError, FileNotFoundError, PermissionError, ValueError, KeyError) as error:
             lacking.append(f"{name}: {error}")
 
-    part("audit records", lambda: counts.append(_add_records(folder, places, scope)))
-    part("audit verification", lambda: _add_verification(folder, places))
-    part("policy", lambda: _add_policy(folder, places))
+    part("audit records", lambda: counts.append(_add_records(folder, files, scope)))
+    part("audit verification", lambda: _add_verification(folder, files))
+    part("policy", lambda: _add_policy(folder, files))
     part("versions", lambda: folder.add_json("versions.json", _versions()))
-    part("processes", lambda: _add_processes(folder, places))
+    part("processes", lambda: _add_processes(folder, files))
     return sum(counts), lacking
 
 
@@ -149,7 +149,7 @@ def _text(record: LoggedRecord, name: str) -> str:
     return str(record.fields.get(name, ""))
 
 
-def about(scope: Scope) -> dict[str, object]:
+def about(scope: EvidenceScope) -> dict[str, object]:
     """Who collected what, for the manifest."""
     return {
         "collected": datetime.now(UTC).isoformat(),
@@ -159,9 +159,9 @@ def about(scope: Scope) -> dict[str, object]:
     }
 
 
-def _add_records(folder: EvidenceFolder, places: Places, scope: Scope) -> int:
-    log = audit_log(places.audit, None)
-    callers = _Callers()
+def _add_records(folder: EvidenceFolder, files: InstallationFiles, scope: EvidenceScope) -> int:
+    log = audit_log(files.audit, None)
+    callers = _CallerTotals()
     count = 0
 
     def lines() -> Iterator[bytes]:
@@ -183,26 +183,26 @@ def _add_records(folder: EvidenceFolder, places: Places, scope: Scope) -> int:
     return count
 
 
-def _add_verification(folder: EvidenceFolder, places: Places) -> None:
-    verified = verify_log(audit_log(places.audit, None))
+def _add_verification(folder: EvidenceFolder, files: InstallationFiles) -> None:
+    verified = verify_log(audit_log(files.audit, None))
     folder.add_json("audit/verification.json", log_document(verified))
     if verified.findings:
         raise CommandFailure(f"the log is not whole: {len(verified.findings)} findings in audit/verification.json")
 
 
-def _add_policy(folder: EvidenceFolder, places: Places) -> None:
-    for name, source in (("policy", places.policy), ("candidates", places.candidates)):
+def _add_policy(folder: EvidenceFolder, files: InstallationFiles) -> None:
+    for name, source in (("policy", files.policy), ("candidates", files.candidates)):
         for file in sorted(source.rglob("*")):
             relative = file.relative_to(source)
             if file.is_file() and file.suffix in POLICY_SUFFIXES and not relative.parts[0].startswith("."):
                 folder.add(f"{name}/{relative}", file.read_bytes())
-    if places.rollout.exists():
-        folder.add("rollout.json", places.rollout.read_bytes())
-    folder.add_json("policy.json", {"folder": str(places.policy), "version": load_snapshot(places.policy).version})
+    if files.rollout.exists():
+        folder.add("rollout.json", files.rollout.read_bytes())
+    folder.add_json("policy.json", {"folder": str(files.policy), "version": load_snapshot(files.policy).version})
 
 
-def _add_processes(folder: EvidenceFolder, places: Places) -> None:
-    run = read_run_file(places.state.run_file)
+def _add_processes(folder: EvidenceFolder, files: InstallationFiles) -> None:
+    run = read_run_file(files.state.run_file)
     if run is not None:
         folder.add_json("run.json", asdict(run))
 

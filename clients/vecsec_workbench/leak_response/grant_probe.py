@@ -17,14 +17,14 @@ from vecsec_cli.local.service_channels import service_credentials
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_client import VecSecError
 from vecsec_client.wire.error_details import from_rpc_error
-from vecsec_workbench.leak_response.places import Places
+from vecsec_workbench.leak_response.installation_files import InstallationFiles
 
 _WAIT_SECONDS = 3.0
 _TOKEN_SECONDS = 300
 _OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
-class Standing(StrEnum):
+class GrantStatus(StrEnum):
     """What retrieval makes of a grant."""
 
     ACCEPTED = "accepted"
@@ -62,7 +62,7 @@ class GrantProbe:
         except (VecSecError, jwt.PyJWTError):
             return None
 
-    def standing(self, grant: str) -> Standing:
+    def status(self, grant: str) -> GrantStatus:
         """Whether retrieval accepts a grant; asked in a way that the flag does not matter to."""
         request = retrieval_service_pb2.ListCollectionsRequest(grant=grant)
         try:
@@ -70,9 +70,9 @@ class GrantProbe:
         except grpc.RpcError as error:
             failure = from_rpc_error(error, request_id="")
             if failure.reason == "INVALID_GRANT":
-                return Standing.REFUSED
-            return Standing.ACCEPTED if failure.reason == "STORE_DAMAGED" else Standing.UNKNOWN
-        return Standing.ACCEPTED
+                return GrantStatus.REFUSED
+            return GrantStatus.ACCEPTED if failure.reason == "STORE_DAMAGED" else GrantStatus.UNKNOWN
+        return GrantStatus.ACCEPTED
 
     def is_off(self, tenant_id: str) -> bool:
         """Whether retrieval withholds real rows from a direct caller with a fresh grant.
@@ -93,20 +93,20 @@ class GrantProbe:
 
 
 @contextmanager
-def open_probe(places: Places, token: str) -> Iterator[GrantProbe]:
+def open_probe(files: InstallationFiles, token: str) -> Iterator[GrantProbe]:
     """Connect to policy and retrieval; tokens are of the installation's own issuer, where it has one.
 
     Raises:
         CommandFailure: if there is neither issuer nor token, or a TLS file cannot be read.
     """
-    if not (token or places.state.issuer_key.exists()):
+    if not (token or files.state.issuer_key.exists()):
         raise CommandFailure("there is no token to ask with: set VECSEC_TOKEN")
 
     def token_for(tenant_id: str) -> str:
-        if not places.state.issuer_key.exists():
+        if not files.state.issuer_key.exists():
             return token
         return development_issuer.mint_token(
-            places.state,
+            files.state,
             subject="vecsec-panic",
             tenant_id=tenant_id,
             role="admin",
@@ -114,8 +114,8 @@ def open_probe(places: Places, token: str) -> Iterator[GrantProbe]:
             lifetime_seconds=_TOKEN_SECONDS,
         )
 
-    credentials = service_credentials(places.settings)
-    found = services(places.state, places.settings)
+    credentials = service_credentials(files.settings)
+    found = services(files.state, files.settings)
     missing = {"policy", "retrieval"} - found.keys()
     if missing:
         raise CommandFailure(f"run.json does not say where to find {', '.join(sorted(missing))}")

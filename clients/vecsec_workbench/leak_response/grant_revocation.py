@@ -52,7 +52,7 @@ def revoke_grants(key: Path, key_set: str, signs_with: Callable[[], str | None] 
         OSError: if they cannot be written.
     """
     _published(key_set)  # that there is one, before a lock is made beside it
-    with _alone(Path(key_set)):
+    with _exclusively(Path(key_set)):
         return _revoke(key, key_set, signs_with)
 
 
@@ -65,22 +65,22 @@ def _revoke(key: Path, key_set: str, signs_with: Callable[[], str | None] | None
     target = _key_file(key)
     set_file = Path(key_set)
     before = set_file.read_bytes()
-    _put(set_file, development_issuer.key_set([*published.values(), public]), 0o644)
+    _replace_file(set_file, development_issuer.key_set([*published.values(), public]), 0o644)
     time.sleep(_PUBLISHED_SECONDS)
     try:
-        _put(target, pem, 0o600)
+        _replace_file(target, pem, 0o600)
     except OSError:
-        _put(set_file, before, 0o644)
+        _replace_file(set_file, before, 0o644)
         raise
     if signs_with is None:
         time.sleep(_PUBLISHED_SECONDS)
-    is_adopted = signs_with is not None and _wait(partial(_is_by, signs_with, key_id))
-    _put(set_file, development_issuer.key_set([public]), 0o644)
+    is_adopted = signs_with is not None and _wait(partial(_is_signed_with, signs_with, key_id))
+    _replace_file(set_file, development_issuer.key_set([public]), 0o644)
     return Revocation(key_id, tuple(published), is_adopted)
 
 
 @contextmanager
-def _alone(key_set: Path) -> Iterator[None]:
+def _exclusively(key_set: Path) -> Iterator[None]:
     """Wait for others who revoke: of two at once, each would withdraw the other's new key."""
     with key_set.with_name(f".{key_set.name}.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -97,7 +97,7 @@ def public_members(key_set: bytes) -> dict[str, object]:
     return {"keys": [{name: entry[name] for name in _PUBLIC if name in entry} for entry in entries]}
 
 
-def _is_by(signs_with: Callable[[], str | None], key_id: str) -> bool:
+def _is_signed_with(signs_with: Callable[[], str | None], key_id: str) -> bool:
     return signs_with() == key_id
 
 
@@ -141,7 +141,7 @@ def _key_file(key: Path) -> Path:
     return key / (name if name > f"{last}{_SUFFIX}" else f"{last}_{_SUFFIX}")
 
 
-def _put(path: Path, content: bytes, mode: int) -> None:
+def _replace_file(path: Path, content: bytes, mode: int) -> None:
     """Replace a file at once; whoever owned it, and could read it, still does."""
     try:
         status = path.stat()

@@ -69,7 +69,7 @@ class KillSwitch:
                 "real retrieval is not off for everybody, so there is no share to switch on",
                 hint="name the tenants: vecsec panic --release --tenant TENANT",
             )
-        candidates = sorted(set(tenants) - self._off_before(), key=_place_in_line)
+        candidates = sorted(set(tenants) - self._off_before(), key=_release_order)
         chosen = candidates[: math.ceil(share * len(candidates))]
         return chosen, self.release_tenants(chosen)
 
@@ -105,6 +105,6 @@ class KillSwitch:
             ) from error
 
 
-def _place_in_line(tenant_id: str) -> str:
+def _release_order(tenant_id: str) -> str:
     """Not alphabetical, lest it always be the same customers who go first."""
     return hashlib.sha256(tenant_id.encode()).hexdigest()

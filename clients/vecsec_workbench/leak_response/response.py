@@ -10,11 +10,11 @@ from pathlib import Path
 
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_client import VecSecError
-from vecsec_workbench.leak_response.evidence import EvidenceFolder, Scope, about, collect
-from vecsec_workbench.leak_response.grant_probe import GrantProbe, Standing, open_probe
+from vecsec_workbench.leak_response.evidence import EvidenceFolder, EvidenceScope, about, collect
+from vecsec_workbench.leak_response.grant_probe import GrantProbe, GrantStatus, open_probe
 from vecsec_workbench.leak_response.grant_revocation import public_members, revoke_grants
+from vecsec_workbench.leak_response.installation_files import InstallationFiles
 from vecsec_workbench.leak_response.kill_switch import KillSwitch
-from vecsec_workbench.leak_response.places import Places
 from vecsec_workbench.leak_response.steps import Step
 
 _PROOF_SECONDS = 10.0
@@ -25,12 +25,12 @@ _POLL_SECONDS = 0.2
 class LeakResponse:
     """One response: its steps, and what they learn for one another."""
 
-    places: Places
+    files: InstallationFiles
     tenants: Sequence[str]
     """Whose real answers are stopped; empty for all."""
     tried_tenants: Sequence[str]
     """In which the outcome is tried."""
-    scope: Scope
+    scope: EvidenceScope
     folder: Path
     """Where the evidence goes."""
     token: str
@@ -43,7 +43,7 @@ class LeakResponse:
     @classmethod
     def prepare(
         cls,
-        places: Places,
+        files: InstallationFiles,
         tenants: Sequence[str],
         known: frozenset[str],
         *,
@@ -54,22 +54,22 @@ class LeakResponse:
         """Nothing is done yet."""
         now = datetime.now(UTC)
         whom = "all" if not tenants else tenants[0] if len(tenants) == 1 else f"{len(tenants)}-tenants"
-        default = places.state.root / "evidence" / f"{now:%Y%m%dT%H%M%SZ}-{whom}"
+        default = files.state.root / "evidence" / f"{now:%Y%m%dT%H%M%SZ}-{whom}"
         tried = tenants or sorted(known)[:1]
-        return cls(places, tenants, tried, Scope(tenants, since), folder or default, token)
+        return cls(files, tenants, tried, EvidenceScope(tenants, since), folder or default, token)
 
     def steps(self, stack: ExitStack) -> tuple[Step, ...]:
         """In their order: first what stops the leak. `stack` closes what they open."""
-        places, whom = self.places, ", ".join(self.tenants) or "everybody"
+        files, whom = self.files, ", ".join(self.tenants) or "everybody"
         return (
             Step(
                 "stop real answers",
-                f"switch real retrieval off for {whom} in {places.flags}",
+                f"switch real retrieval off for {whom} in {files.flags}",
                 self._stop,
             ),
             Step(
                 "revoke grants",
-                f"sign with a new key in {places.grant_key}, and take all other public keys out of {places.grant_jwks}",
+                f"sign with a new key in {files.grant_key}, and take all other public keys out of {files.grant_jwks}",
                 lambda: self._revoke(stack),
             ),
             Step(
@@ -80,13 +80,13 @@ class LeakResponse:
             ),
             Step(
                 "collect evidence",
-                f"into {self.folder}: records of {whom} from {places.audit}, its verification, {places.policy}, "
+                f"into {self.folder}: records of {whom} from {files.audit}, its verification, {files.policy}, "
                 "the flag, public keys, versions",
                 self._collect,
             ),
         )
 
-    def following(self) -> Sequence[str]:
+    def next_steps(self) -> Sequence[str]:
         """What people do next."""
         one = self.tenants[0] if self.tenants else "TENANT"
         back = [f"vecsec panic --release --tenant {one}"]
@@ -102,26 +102,28 @@ class LeakResponse:
 
     def _stop(self) -> str:
         for name, path in (
-            ("flags.before.json", self.places.flags),
-            ("grant-keys.before", Path(self.places.grant_jwks)),
+            ("flags.before.json", self.files.flags),
+            ("grant-keys.before", Path(self.files.grant_jwks)),
         ):
             if path.is_file():
                 self._before[name] = path.read_bytes()
-        return KillSwitch(self.places.flags, self.places.marker).throw(self.tenants)
+        return KillSwitch(self.files.flags, self.files.marker).throw(self.tenants)
 
     def _revoke(self, stack: ExitStack) -> str:
         complaint = ""
         try:
-            self._probe = stack.enter_context(open_probe(self.places, self.token))
-            self._old_grant = self._probe.grant(self._tried_tenant())
+            self._probe = stack.enter_context(open_probe(self.files, self.token))
+            self._old_grant = self._probe.grant(self._tenant_to_try())
         except CommandFailure as failure:
             complaint = failure.message
         except VecSecError as error:
             complaint = f"{error.code.name} {error.reason}"
         probe = self._probe
 
-        signs_with = partial(probe.signing_key, self._tried_tenant()) if probe is not None and self._old_grant else None
-        done = revoke_grants(self.places.grant_key, self.places.grant_jwks, signs_with)
+        signs_with = (
+            partial(probe.signing_key, self._tenant_to_try()) if probe is not None and self._old_grant else None
+        )
+        done = revoke_grants(self.files.grant_key, self.files.grant_jwks, signs_with)
         told = f"{len(done.withdrawn)} keys withdrawn; {done.key_id} signs"
         if done.is_adopted:
             return told
@@ -138,11 +140,11 @@ class LeakResponse:
             _until(partial(probe.is_off, tenant), f"real rows of {tenant} still leave retrieval")
         if self._old_grant:
             _until(
-                lambda: probe.standing(self._old_grant) is Standing.REFUSED,
+                lambda: probe.status(self._old_grant) is GrantStatus.REFUSED,
                 "retrieval was not seen to refuse a grant from before",
             )
         _until(
-            lambda: probe.standing(probe.grant(self._tried_tenant())) is Standing.ACCEPTED,
+            lambda: probe.status(probe.grant(self._tenant_to_try())) is GrantStatus.ACCEPTED,
             "retrieval was not seen to accept a fresh grant",
         )
         old = "a grant from before is refused" if self._old_grant else "there was no grant from before to try"
@@ -155,9 +157,9 @@ class LeakResponse:
                 folder.add_json(f"{name}.json", public_members(content))
             else:
                 folder.add(name, content)
-        if self.places.flags.is_file():
-            folder.add("flags.after.json", self.places.flags.read_bytes())
-        count, lacking = collect(folder, self.places, self.scope)
+        if self.files.flags.is_file():
+            folder.add("flags.after.json", self.files.flags.read_bytes())
+        count, lacking = collect(folder, self.files, self.scope)
         folder.add_json("steps.json", self.told)
         digest = folder.finish(**about(self.scope), lacking=list(lacking))
         told = f"{count:,} records and more in {self.folder}; its manifest has SHA-256 {digest}"
@@ -165,7 +167,7 @@ class LeakResponse:
             raise CommandFailure(f"{told}; lacking: {'; '.join(lacking)}", hint="collect by hand what is lacking")
         return told
 
-    def _tried_tenant(self) -> str:
+    def _tenant_to_try(self) -> str:
         if not self.tried_tenants:
             raise CommandFailure("the policy lists no tenant to try it in")
         return self.tried_tenants[0]

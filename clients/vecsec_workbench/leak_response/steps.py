@@ -12,7 +12,7 @@ from vecsec_cli.terminal.text import plain
 from vecsec_client import VecSecError
 
 
-class Outcome(StrEnum):
+class StepOutcome(StrEnum):
     """What became of a step."""
 
     DONE = "done"
@@ -37,7 +37,7 @@ class StepReport:
     """What became of a step, and when."""
 
     name: str
-    outcome: Outcome
+    outcome: StepOutcome
     started: datetime
     seconds: float
     detail: str
@@ -55,28 +55,28 @@ class StepReport:
         }
 
 
-def take(step: Step, *, dry_run: bool) -> StepReport:
+def run_step(step: Step, *, dry_run: bool) -> StepReport:
     """Do a step; its failure is part of the report."""
     started, clock = datetime.now(UTC), time.monotonic()
     if dry_run:
-        return StepReport(step.name, Outcome.PLANNED, started, 0.0, step.intent)
-    outcome, detail, remedy = Outcome.FAILED, "", ""
+        return StepReport(step.name, StepOutcome.PLANNED, started, 0.0, step.intent)
+    outcome, detail, remedy = StepOutcome.FAILED, "", ""
     try:
-        outcome, detail = Outcome.DONE, step.act()
+        outcome, detail = StepOutcome.DONE, step.act()
     except CommandFailure as failure:
-        outcome, detail, remedy = Outcome.FAILED, failure.message, failure.hint
+        outcome, detail, remedy = StepOutcome.FAILED, failure.message, failure.hint
     except VecSecError as error:
-        outcome, detail = Outcome.FAILED, f"{error.code.name} {error.reason}: {error.message}"
+        outcome, detail = StepOutcome.FAILED, f"{error.code.name} {error.reason}: {error.message}"
     except OSError as error:
-        outcome, detail = Outcome.FAILED, str(error)
+        outcome, detail = StepOutcome.FAILED, str(error)
     return StepReport(step.name, outcome, started, time.monotonic() - clock, detail, remedy)
 
 
-def print_steps(reports: Sequence[StepReport], following: Sequence[str]) -> None:
+def print_steps(reports: Sequence[StepReport], next_steps: Sequence[str]) -> None:
     """A table of what was done, and what to do next."""
     rows = [
         (
-            plain(each.outcome.value, "bold red" if each.outcome is Outcome.FAILED else "green"),
+            plain(each.outcome.value, "bold red" if each.outcome is StepOutcome.FAILED else "green"),
             each.name,
             f"{each.started:%H:%M:%S}",
             f"{each.seconds:.1f} s",
@@ -86,5 +86,5 @@ def print_steps(reports: Sequence[StepReport], following: Sequence[str]) -> None
     ]
     output.print_table("", "step", "at (UTC)", "took", output.folded("what"), rows=rows, framed=False)
     output.say()
-    for number, text in enumerate(following, start=1):
+    for number, text in enumerate(next_steps, start=1):
         output.say(f"{number}. {text}")

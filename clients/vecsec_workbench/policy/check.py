@@ -12,19 +12,19 @@ from vecsec_cli.options import JsonOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.text import plain
-from vecsec_policy.folder.files import Problems
-from vecsec_policy.in_force.snapshot import survey_policy
+from vecsec_policy.folder.policy_source import Diagnostics
+from vecsec_policy.in_force.snapshot import check_policy_folder
 from vecsec_workbench.policy.folder import PACKAGED
-from vecsec_workbench.policy.lint import Finding, Severity, count, lint
+from vecsec_workbench.policy.lint import LintFinding, Severity, count, lint
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """What the check found."""
 
-    findings: Sequence[Finding]
+    findings: Sequence[LintFinding]
     version: str = ""
     """The policy's content hash; empty if it could not be read."""
     decisions: int = 0
@@ -61,15 +61,15 @@ def check(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def examine(folder: Path) -> Report:
+def examine(folder: Path) -> CheckReport:
     """Look at everything; the warnings only if there are no errors."""
-    problems = Problems()
-    source, policy = survey_policy(folder, problems)
+    diagnostics = Diagnostics()
+    source, policy = check_policy_folder(folder, diagnostics)
     if source is None or policy is None:
         version = source.version if source is not None else ""
-        return Report([Finding.from_complaint(complaint) for complaint in problems.found], version)
+        return CheckReport([LintFinding.from_complaint(complaint) for complaint in diagnostics.found], version)
     findings, space, found = lint(folder, source, policy)
-    return Report(
+    return CheckReport(
         findings,
         source.version,
         found.decisions,
@@ -79,7 +79,7 @@ def examine(folder: Path) -> Report:
     )
 
 
-def _as_json(report: Report) -> dict[str, object]:
+def _as_json(report: CheckReport) -> dict[str, object]:
     return {
         "policy_version": report.version,
         "errors": count(report.findings, Severity.ERROR),
@@ -96,7 +96,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _print(folder: Path, report: Report) -> None:
+def _print(folder: Path, report: CheckReport) -> None:
     for finding in report.findings:
         output.say(
             plain(f"{finding.place}: ") + plain(f"{finding.severity}: {finding.kind}", _STYLES[finding.severity])

@@ -17,7 +17,7 @@ from vecsec_workbench.policy.labels import ExistingLabel
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CallerGroup:
     """Callers who are alike, what they want, and where."""
 
     role: str
@@ -27,7 +27,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ExampleRow:
     """One row that changes hands."""
 
     label: Label
@@ -39,7 +39,7 @@ class Example:
 
 
 @dataclass(slots=True)
-class Difference:
+class AccessDifference:
     """What changes for a group."""
 
     gained: dict[Label, int] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Difference:
     lost: dict[Label, int] = field(default_factory=dict)
     may_enter: tuple[bool, bool] | None = None
     """Whether they may enter the tenant, before and after; None if that is the same."""
-    examples: dict[str, Example] = field(default_factory=dict)
+    examples: dict[str, ExampleRow] = field(default_factory=dict)
     """One row by `gain` and one by `loss`."""
 
     @property
@@ -73,40 +73,40 @@ class Difference:
 
 def compare(
     old: PolicySnapshot, new: PolicySnapshot, existing: Iterable[ExistingLabel], subjects: Sequence[str]
-) -> Mapping[Group, Difference]:
+) -> Mapping[CallerGroup, AccessDifference]:
     """What changes, for each group for which anything does. Rows are counted once a group, whatever the clearance."""
     now = time.time()
     rows: dict[str, Counter[Label]] = {}
     for each in existing:
         rows.setdefault(each.label.tenant_id, Counter())[each.label] += each.document_count
-    found: dict[Group, Difference] = {}
+    found: dict[CallerGroup, AccessDifference] = {}
     for tenant_id, counts in rows.items():
         for identity, action in _callers(old, new, sorted(rows), tenant_id, subjects):
             before = decide(old, identity, tenant_id, action, list(counts), now=now)
             after = decide(new, identity, tenant_id, action, list(counts), now=now)
-            group = Group(identity.role, identity.tenant_id, action, tenant_id)
+            group = CallerGroup(identity.role, identity.tenant_id, action, tenant_id)
             _note(found, group, identity, (before, after), counts)
     return found
 
 
 def compare_recorded(
     old: PolicySnapshot, new: PolicySnapshot, recorded: Iterable[RecordedDecision]
-) -> Mapping[Group, Difference]:
+) -> Mapping[CallerGroup, AccessDifference]:
     """What changes for those who really called, for what they asked; a row counts each time that it was decided."""
-    found: dict[Group, Difference] = {}
+    found: dict[CallerGroup, AccessDifference] = {}
     for each in recorded:
         counts = Counter({rows.label: rows.row_count for rows in each.rows})
         identity, then = identity_of(each), each.time.timestamp()
         before = decide(old, identity, each.tenant_id, each.action, list(counts), now=then)
         after = decide(new, identity, each.tenant_id, each.action, list(counts), now=then)
-        group = Group(each.role, each.caller_tenant_id, each.action, each.tenant_id)
+        group = CallerGroup(each.role, each.caller_tenant_id, each.action, each.tenant_id)
         _note(found, group, identity, (before, after), counts, each_time=True)
     return found
 
 
 def _note(
-    found: dict[Group, Difference],
-    group: Group,
+    found: dict[CallerGroup, AccessDifference],
+    group: CallerGroup,
     identity: Identity,
     decisions: tuple[Decision, Decision],
     counts: Counter[Label],
@@ -116,13 +116,13 @@ def _note(
     """Note what is decided otherwise. The same rows count once, or each time that they are met."""
     before, after = decisions
     if before.entry.allowed != after.entry.allowed:
-        found.setdefault(group, Difference()).may_enter = (before.entry.allowed, after.entry.allowed)
+        found.setdefault(group, AccessDifference()).may_enter = (before.entry.allowed, after.entry.allowed)
     for (label, count), old, new in zip(counts.items(), before.rows, after.rows, strict=True):
         if old.allowed != new.allowed:
-            difference = found.setdefault(group, Difference())
+            difference = found.setdefault(group, AccessDifference())
             rows = difference.gained if new.allowed else difference.lost
             rows[label] = count + (rows.get(label, 0) if each_time else 0)
-            example = Example(label, identity.clearance, _why(old), _why(new))
+            example = ExampleRow(label, identity.clearance, _why(old), _why(new))
             difference.examples.setdefault("gain" if new.allowed else "loss", example)
 
 
@@ -135,7 +135,7 @@ def _callers(
 ) -> Iterator[tuple[Identity, Action]]:
     """Every role of either policy at every clearance, in the tenant itself and in the others that count."""
     roles = {**old.roles, **new.roles}
-    homes = sorted({tenant_id, *labelled, *_named(old), *_named(new), *_some_other(old, new, tenant_id)})
+    homes = sorted({tenant_id, *labelled, *_named(old), *_named(new), *_one_more_tenant(old, new, tenant_id)})
     for home, role, clearance, subject, action in itertools.product(
         homes, roles.values(), Sensitivity, subjects, Action
     ):
@@ -150,7 +150,7 @@ def _named(policy: PolicySnapshot) -> set[str]:
     return {name for rule in rules for kind, name in rule.mentions.entities if kind == "Tenant"}
 
 
-def _some_other(old: PolicySnapshot, new: PolicySnapshot, tenant_id: str) -> Sequence[str]:
+def _one_more_tenant(old: PolicySnapshot, new: PolicySnapshot, tenant_id: str) -> Sequence[str]:
     """One more tenant, which stands for those that are neither labelled nor named."""
     others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
     return list(itertools.islice(others, 1))

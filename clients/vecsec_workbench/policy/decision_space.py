@@ -30,7 +30,7 @@ Attributes = tuple[tuple[str, AttributeValue], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class EntryRequest:
     """Who wants to do what in which tenant."""
 
     caller: Caller
@@ -45,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class DecisionSpace:
-    """The questions, and the labels to ask each of them about."""
+    """The requests, and the labels to decide for each of them."""
 
     policy: PolicySnapshot
     tenants: Sequence[Tenant]
@@ -61,7 +61,7 @@ class DecisionSpace:
     @classmethod
     def of(cls, policy: PolicySnapshot) -> "DecisionSpace":
         """The space of a policy."""
-        values = {name: _fitting(policy, name) for name in sorted(_asked_for(policy))}
+        values = {name: _fitting(policy, name) for name in sorted(_mentioned_attributes(policy))}
         known = {name: found for name, found in values.items() if found}
         combinations, all_combined = _combinations(known)
         tenants = _tenants(policy)
@@ -74,24 +74,24 @@ class DecisionSpace:
             is_complete=all_combined and len(tenants) <= _MOST_TENANTS_PAIRED,
         )
 
-    def questions(self) -> Iterator[Question]:
+    def requests(self) -> Iterator[EntryRequest]:
         """Everybody, wanting everything, in their own tenant and in others."""
         subjects = [SOMEBODY, *_subjects(self.policy)]
         for (own, target), role in itertools.product(self._pairs(), self.policy.roles.values()):
             for clearance, subject, day in itertools.product(Sensitivity, subjects, _days(self.policy)):
                 if clearance <= role.max_clearance:
                     caller = Caller(subject, own, role, clearance, day)
-                    yield from (Question(caller, target, action) for action in Action)
+                    yield from (EntryRequest(caller, target, action) for action in Action)
 
-    def labels(self, question: Question) -> list[Label]:
+    def labels(self, request: EntryRequest) -> list[Label]:
         """Rows to ask the question about: whole and half-tagged ones, of the tenant asked for and of another."""
-        other = self._other(question.target).tenant_id
+        other = self._other(request.target).tenant_id
         return [
             Label(tenant_id, sensitivity, topics, attributes)
             for tenant_id, sensitivity, topics, attributes in itertools.product(
-                (question.target.tenant_id, other, ""),
+                (request.target.tenant_id, other, ""),
                 (*Sensitivity, None),
-                self._topic_sets(question),
+                self._topic_sets(request),
                 self.attribute_combinations,
             )
         ]
@@ -114,12 +114,12 @@ class DecisionSpace:
         others = (each for each in self.tenants if each.tenant_id != tenant.tenant_id)
         return next(others, Tenant("another-tenant", frozenset({UNLISTED})))
 
-    def _topic_sets(self, question: Question) -> Sequence[frozenset[str]]:
+    def _topic_sets(self, request: EntryRequest) -> Sequence[frozenset[str]]:
         """In scope, out of scope, both, none, and each topic that a rule names, alone and with one in scope."""
-        scope = question.caller.tenant.topics
+        scope = request.caller.tenant.topics
         named = self.topics
         inside = min(scope)
-        outside = min((question.target.topics | {UNLISTED}) - scope)
+        outside = min((request.target.topics | {UNLISTED}) - scope)
         alone = [{inside}, {outside}, {inside, outside}, set[str](), *({topic} for topic in named)]
         return tuple({frozenset(topics): None for topics in (*alone, *({inside, topic} for topic in named))})
 
@@ -170,7 +170,7 @@ def _subjects(policy: PolicySnapshot) -> Sequence[str]:
     return sorted(named - {SOMEBODY})
 
 
-def _asked_for(policy: PolicySnapshot) -> set[str]:
+def _mentioned_attributes(policy: PolicySnapshot) -> set[str]:
     """The attributes of rows, beside the label's own parts, that rules look at."""
     return {
         path[1]
@@ -183,14 +183,14 @@ def _asked_for(policy: PolicySnapshot) -> set[str]:
 def _fitting(policy: PolicySnapshot, name: str) -> list[AttributeValue]:
     """Values of the attribute that the schema admits and that rules can tell apart; empty if it admits none."""
     constants = [constant for path, constant in _constants(policy) if path == ("resource", name)]
-    beside = _looked_at_beside(policy, name)
+    beside = _mentioned_with(policy, name)
     texts = [*dict.fromkeys(text for text in constants if isinstance(text, str)), UNLISTED]
     if ("principal", "subject") in beside:
         texts.append(SOMEBODY)
     if any(path[-1] == "tenant_id" or path[-1] == "topics" for path in beside):
         texts += [tenant.tenant_id for tenant in _tenants(policy)[:2]]
     numbers = {number + step for number in constants if type(number) is int for step in (-1, 0, 1)}
-    if policy.engine.asks_for_the_day:
+    if policy.engine.depends_on_day:
         numbers |= {day + step for day in _days(policy) for step in (-1, 0, 1)}
     if any(path[-1] in {"clearance", "max_clearance", "sensitivity"} for path in beside):
         numbers |= {0, *Sensitivity}
@@ -204,7 +204,7 @@ def _fitting(policy: PolicySnapshot, name: str) -> list[AttributeValue]:
     return [value for kind in kinds if _fits(policy, name, kind[0]) for value in kind]
 
 
-def _looked_at_beside(policy: PolicySnapshot, name: str) -> set[AttributePath]:
+def _mentioned_with(policy: PolicySnapshot, name: str) -> set[AttributePath]:
     """What rules that look at this attribute of rows look at, too: they may compare the one with the other."""
     return {
         path

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import AttributeValue, Label
-from vecsec_policy.audit.records import Outcome
+from vecsec_policy.audit.records import AuditedOutcome
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
@@ -22,7 +22,7 @@ UNKNOWN_TENANT = "unknown-tenant"
 class Decision:
     """What a policy says to a call."""
 
-    outcome: Outcome
+    outcome: AuditedOutcome
     entry: Verdict
     rows: Sequence[Verdict]
     """One a label, in order."""
@@ -39,13 +39,13 @@ def decide(
 ) -> Decision:
     """Let a policy decide a call and rows with these labels; `now` is in seconds since the epoch."""
     try:
-        standing = decide_entry(policy, identity, tenant_id, action, now=now)
+        access = decide_entry(policy, identity, tenant_id, action, now=now)
     except UnknownTenant:
-        return _refused(Outcome.UNKNOWN_TENANT, UNKNOWN_TENANT, len(labels))
+        return _refused(AuditedOutcome.UNKNOWN_TENANT, UNKNOWN_TENANT, len(labels))
     except AccessDenied:
-        return _refused(Outcome.DENIED, UNKNOWN_ROLE, len(labels))
-    outcome = Outcome.ALLOWED if standing.entry.allowed else Outcome.DENIED
-    return Decision(outcome, standing.entry, decide_rows(standing, labels))
+        return _refused(AuditedOutcome.DENIED, UNKNOWN_ROLE, len(labels))
+    outcome = AuditedOutcome.ALLOWED if access.entry.allowed else AuditedOutcome.DENIED
+    return Decision(outcome, access.entry, decide_rows(access, labels))
 
 
 def reasons(verdict: Verdict) -> str:
@@ -53,17 +53,17 @@ def reasons(verdict: Verdict) -> str:
     return ", ".join(verdict.rule_ids) or "no rule permits it"
 
 
-def word(*, allowed: bool) -> str:
+def allowed_word(*, allowed: bool) -> str:
     """A decision for people."""
     return "allow" if allowed else "refuse"
 
 
-def _refused(outcome: Outcome, reason: str, count: int) -> Decision:
+def _refused(outcome: AuditedOutcome, reason: str, count: int) -> Decision:
     verdict = Verdict(allowed=False, rule_ids=(reason,))
     return Decision(outcome, verdict, [verdict] * count)
 
 
-def in_words(label: Label) -> str:
+def label_in_words(label: Label) -> str:
     """Such as: tenant_a, INTERNAL, topics rag and marketing, owner "alice"."""
     parts = [
         label.tenant_id or "no tenant",

@@ -15,9 +15,9 @@ from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_policy.audit.reading import RecordedDecision
 from vecsec_workbench.audit.decisions import AuditLogOption, Unreadable, recorded_decisions
-from vecsec_workbench.policy.comparison import Difference, Group, compare, compare_recorded
+from vecsec_workbench.policy.comparison import AccessDifference, CallerGroup, compare, compare_recorded
 from vecsec_workbench.policy.decision_space import SOMEBODY
-from vecsec_workbench.policy.decisions import in_words
+from vecsec_workbench.policy.decisions import label_in_words
 from vecsec_workbench.policy.folder import load
 from vecsec_workbench.policy.labels import ExistingLabel, read_from_file, read_from_gateway
 
@@ -94,12 +94,12 @@ def _existing(gateway: GatewayOptions, tenants: list[str], files: list[Path]) ->
     return existing
 
 
-def _fails(fail_on: FailOn, differences: list[Difference]) -> bool:
+def _fails(fail_on: FailOn, differences: list[AccessDifference]) -> bool:
     gained, lost = any(each.widens for each in differences), any(each.narrows for each in differences)
     return (gained and fail_on in {FailOn.GAIN, FailOn.ANY}) or (lost and fail_on in {FailOn.LOSS, FailOn.ANY})
 
 
-def _print(over: str, found: Mapping[Group, Difference]) -> None:
+def _print(over: str, found: Mapping[CallerGroup, AccessDifference]) -> None:
     if not found:
         output.say(plain("nothing changes for anybody", "bold green") + plain(f", over {over}"))
         return
@@ -119,19 +119,19 @@ def _print(over: str, found: Mapping[Group, Difference]) -> None:
     output.print_table("who", "wants to", "in", *numbers, "may enter", rows=rows)
     for group, each in found.items():
         for kind, example in each.examples.items():
-            row = f"for example a row labelled {in_words(example.label)}, at {example.clearance.name}"
+            row = f"for example a row labelled {label_in_words(example.label)}, at {example.clearance.name}"
             rules = f"{example.before} → {example.after}"
             who = f"{group.role}s of {group.caller_tenant_id}, {group.action} in {group.tenant_id}"
             output.say(plain(f"{kind}: {who}: {row}: {rules}", "dim"))
 
 
-def _entering(difference: Difference) -> str:
+def _entering(difference: AccessDifference) -> str:
     if difference.may_enter is None:
         return ""
     return "no longer" if difference.may_enter[0] else "from now on"
 
 
-def _shape(group: Group, difference: Difference) -> dict[str, object]:
+def _shape(group: CallerGroup, difference: AccessDifference) -> dict[str, object]:
     examples = {
         kind: {**fields_of(each), "label": each.label.to_json(), "clearance": each.clearance.name}
         for kind, each in difference.examples.items()

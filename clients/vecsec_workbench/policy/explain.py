@@ -24,12 +24,12 @@ from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.use_cases.explain_access import explained
 from vecsec_workbench.audit.decisions import AuditLogOption, identity_of, recorded_decisions
-from vecsec_workbench.policy.decisions import in_words
+from vecsec_workbench.policy.decisions import label_in_words
 from vecsec_workbench.policy.folder import PACKAGED, PolicyOption, load
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class AccessRequest:
     """Who wants to do what with which row; without a label, who wants to enter the tenant."""
 
     identity: Identity
@@ -65,7 +65,7 @@ def explain(
     """
     snapshot = load(policy)
     if incident:
-        questions = list(_of_incident(incident, audit_log or [], snapshot))
+        requests = list(_requests_of_incident(incident, audit_log or [], snapshot))
     else:
         if not tenant or not role:
             raise CommandFailure("say who wants what: --tenant and --role, or --incident")
@@ -73,18 +73,18 @@ def explain(
         attributes = canonical_attributes(_attributes(attribute or []))
         level = _level(sensitivity, "--sensitivity") if sensitivity else None
         row = Label(tenant, level, frozenset(split_words(topics or [])), attributes)
-        questions = [Question(identity, tenant, action, row, time.time())]
-    explanations = [_explain(snapshot, question, incident) for question in questions]
-    _show(questions, explanations, json=json)
+        requests = [AccessRequest(identity, tenant, action, row, time.time())]
+    explanations = [_explain(snapshot, request, incident) for request in requests]
+    _show(requests, explanations, json=json)
 
 
-def _explain(policy: PolicySnapshot, question: Question, incident: str) -> Explanation:
+def _explain(policy: PolicySnapshot, request: AccessRequest, incident: str) -> Explanation:
     try:
-        standing = decide_entry(policy, question.identity, question.tenant_id, question.action, now=question.time)
+        access = decide_entry(policy, request.identity, request.tenant_id, request.action, now=request.time)
     except (AccessDenied, UnknownTenant) as refusal:
         raise CommandFailure(refusal.message) from refusal
-    verdict = standing.entry if question.label is None else decide_rows(standing, [question.label])[0]
-    found = asyncio.run(explained(standing, question.label, verdict, incident))
+    verdict = access.entry if request.label is None else decide_rows(access, [request.label])[0]
+    found = asyncio.run(explained(access, request.label, verdict, incident))
     remedies = found.remedies
     return Explanation(
         allowed=found.allowed,
@@ -102,7 +102,7 @@ def _explain(policy: PolicySnapshot, question: Question, incident: str) -> Expla
     )
 
 
-def _of_incident(incident: str, logs: list[Path], policy: PolicySnapshot) -> Iterator[Question]:
+def _requests_of_incident(incident: str, logs: list[Path], policy: PolicySnapshot) -> Iterator[AccessRequest]:
     if not logs:
         raise CommandFailure("say where the incident is recorded: --audit-log FILE")
     decisions = (each for each in recorded_decisions(logs) if isinstance(each, RecordedDecision))
@@ -117,39 +117,41 @@ def _of_incident(incident: str, logs: list[Path], policy: PolicySnapshot) -> Ite
     yield from _questions(found)
 
 
-def _questions(decision: RecordedDecision) -> Iterator[Question]:
+def _questions(decision: RecordedDecision) -> Iterator[AccessRequest]:
     """About each label that was withheld; about entering the tenant, or every label, if none was."""
     labels: Sequence[Label | None] = [rows.label for rows in decision.rows if not rows.allowed]
     for label in labels or [rows.label for rows in decision.rows] or [None]:
-        yield Question(identity_of(decision), decision.tenant_id, decision.action, label, decision.time.timestamp())
+        yield AccessRequest(
+            identity_of(decision), decision.tenant_id, decision.action, label, decision.time.timestamp()
+        )
 
 
-def _show(questions: Sequence[Question], explanations: Sequence[Explanation], *, json: bool) -> None:
+def _show(requests: Sequence[AccessRequest], explanations: Sequence[Explanation], *, json: bool) -> None:
     if json:
         shapes = [
-            {**_about(question), **explanation_fields(explanation)}
-            for question, explanation in zip(questions, explanations, strict=True)
+            {**_about(request), **explanation_fields(explanation)}
+            for request, explanation in zip(requests, explanations, strict=True)
         ]
         output.print_json({"explanations": shapes})
         return
-    for question, explanation in zip(questions, explanations, strict=True):
-        who = question.identity
-        row = "" if question.label is None else f" a row labelled {in_words(question.label)}"
-        asked = f"{who.role} {who.subject} of {who.tenant_id}: {question.action}{row} in {question.tenant_id}"
+    for request, explanation in zip(requests, explanations, strict=True):
+        who = request.identity
+        row = "" if request.label is None else f" a row labelled {label_in_words(request.label)}"
+        asked = f"{who.role} {who.subject} of {who.tenant_id}: {request.action}{row} in {request.tenant_id}"
         output.say(plain(asked, "bold"))
         print_explanation(explanation)
         output.say()
 
 
-def _about(question: Question) -> dict[str, object]:
+def _about(request: AccessRequest) -> dict[str, object]:
     return {
-        "subject": question.identity.subject,
-        "caller_tenant_id": question.identity.tenant_id,
-        "role": question.identity.role,
-        "claimed_clearance": question.identity.clearance.name,
-        "tenant_id": question.tenant_id,
-        "action": question.action.value,
-        "label": None if question.label is None else question.label.to_json(),
+        "subject": request.identity.subject,
+        "caller_tenant_id": request.identity.tenant_id,
+        "role": request.identity.role,
+        "claimed_clearance": request.identity.clearance.name,
+        "tenant_id": request.tenant_id,
+        "action": request.action.value,
+        "label": None if request.label is None else request.label.to_json(),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
@@ -31,7 +31,7 @@ def load(folder: Path) -> PolicySnapshot:
     """
     try:
         return load_snapshot(folder)
-    except StartupError as error:
+    except ConfigurationError as error:
         raise CommandFailure(
             str(error), hint=f"`vecsec policy check {folder}` lists everything wrong with it"
         ) from error

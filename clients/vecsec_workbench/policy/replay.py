@@ -18,18 +18,18 @@ from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_policy.audit.reading import RecordedDecision, RecordedRows
-from vecsec_policy.audit.records import Outcome
+from vecsec_policy.audit.records import AuditedOutcome
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_workbench.audit.decisions import AuditLogOption, Unreadable, identity_of, recorded_decisions
-from vecsec_workbench.policy.decisions import UNKNOWN_ROLE, Decision, decide, in_words, reasons, word
+from vecsec_workbench.policy.decisions import UNKNOWN_ROLE, Decision, allowed_word, decide, label_in_words, reasons
 from vecsec_workbench.policy.folder import load
 
 _SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangedDecision:
     """What the candidate decides otherwise than was decided: the same for everybody of a role and tenant."""
 
     role: str
@@ -50,9 +50,9 @@ class Replay:
 
     decisions: int = 0
     """How many recorded decisions were made again."""
-    changes: Counter[Change] = field(default_factory=Counter)
+    changes: Counter[ChangedDecision] = field(default_factory=Counter)
     """How often each change occurred: calls for entering a tenant, rows for labels."""
-    incidents: dict[Change, str] = field(default_factory=dict)
+    incidents: dict[ChangedDecision, str] = field(default_factory=dict)
     """One incident id for each change."""
     unreadable: list[Unreadable] = field(default_factory=list)
     unknown_roles: Counter[str] = field(default_factory=Counter)
@@ -106,22 +106,22 @@ def replay_log(policy: PolicySnapshot, logs: Sequence[Path]) -> Replay:
     return found
 
 
-def _changes(recorded: RecordedDecision, now: Decision) -> Iterator[tuple[Change, int]]:
+def _changes(recorded: RecordedDecision, now: Decision) -> Iterator[tuple[ChangedDecision, int]]:
     if recorded.outcome is not now.outcome:
-        before = word(allowed=recorded.outcome is Outcome.ALLOWED)
+        before = allowed_word(allowed=recorded.outcome is AuditedOutcome.ALLOWED)
         told = ", ".join(recorded.rule_ids) or recorded.outcome.value
         yield _change(recorded, None, (before, told), now.entry), 1
     for rows, verdict in zip(recorded.rows, now.rows, strict=True):
         if rows.allowed != verdict.allowed:
-            yield _change(recorded, rows.label, _told(rows), verdict), rows.row_count
+            yield _change(recorded, rows.label, _recorded_verdict(rows), verdict), rows.row_count
 
 
-def _told(rows: RecordedRows) -> tuple[str, str]:
-    return word(allowed=rows.allowed), ", ".join(rows.rule_ids)
+def _recorded_verdict(rows: RecordedRows) -> tuple[str, str]:
+    return allowed_word(allowed=rows.allowed), ", ".join(rows.rule_ids)
 
 
-def _change(recorded: RecordedDecision, label: Label | None, before: tuple[str, str], now: Verdict) -> Change:
-    return Change(
+def _change(recorded: RecordedDecision, label: Label | None, before: tuple[str, str], now: Verdict) -> ChangedDecision:
+    return ChangedDecision(
         role=recorded.role,
         caller_tenant_id=recorded.caller_tenant_id,
         tenant_id=recorded.tenant_id,
@@ -129,7 +129,7 @@ def _change(recorded: RecordedDecision, label: Label | None, before: tuple[str, 
         label=label,
         before=before[0],
         before_rules=before[1],
-        after=word(allowed=now.allowed),
+        after=allowed_word(allowed=now.allowed),
         after_rules=reasons(now),
     )
 
@@ -151,11 +151,11 @@ def _print(found: Replay, version: str) -> None:
         output.note(f"{len(found.unreadable):,} lines were not replayed in all")
 
 
-def _cells(change: Change, count: int) -> tuple[str | Text, ...]:
+def _cells(change: ChangedDecision, count: int) -> tuple[str | Text, ...]:
     return (
         f"{change.role} of {change.caller_tenant_id}",
         change.action.value,
-        f"enter {change.tenant_id}" if change.label is None else in_words(change.label),
+        f"enter {change.tenant_id}" if change.label is None else label_in_words(change.label),
         plain(f"{change.before} → {change.after}", "bold red" if change.after == "allow" else "bold yellow"),
         f"{change.before_rules or '-'} → {change.after_rules}",
         f"{count:,}",

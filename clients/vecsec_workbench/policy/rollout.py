@@ -34,7 +34,7 @@ def shadow(
     wanted = Rollout(candidate=folder, shadow_share=share, shadow_tenants=tenants)
     rollout = RolloutState.of(state_directory(state_dir)).begin(folder, wanted)
     who = f"{share:.0%} of the callers" + (f" of {', '.join(sorted(tenants))}" if tenants else "")
-    _tell(rollout, f"decides in the shadow for {who}, and {promoted_to(rollout)} in earnest", json=json)
+    _report(rollout, f"decides in the shadow for {who}, and {promoted_to(rollout)} in earnest", json=json)
 
 
 def promote(
@@ -50,7 +50,7 @@ def promote(
     state = RolloutState.of(state_directory(state_dir))
     if tenant:
         rollout = state.promote(frozenset(tenant))
-        _tell(rollout, f"decides {promoted_to(rollout)}", json=json)
+        _report(rollout, f"decides {promoted_to(rollout)}", json=json)
         return
     version = state.adopt()
     if json:
@@ -71,7 +71,7 @@ def rollback(*, state_dir: StateDirectoryOption = None, json: JsonOption = False
     output.note(_SEE)
 
 
-def _tell(rollout: Rollout, what: str, *, json: bool) -> None:
+def _report(rollout: Rollout, what: str, *, json: bool) -> None:
     version = rollout.candidate.name
     if json:
         output.print_json(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.local import state_files
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.local.state_directory import StateDirectory
@@ -60,7 +60,7 @@ class RolloutState:
         """
         try:
             return read_rollout(self.file)
-        except StartupError as error:
+        except ConfigurationError as error:
             raise CommandFailure(str(error), hint="correct the file, or remove it: that ends the rollout") from error
 
     def begin(self, folder: Path, rollout: Rollout) -> Rollout:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.gateway_session import GatewayOptions, open_session
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
@@ -26,7 +26,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceWord:
+class ReplicaMetrics:
     """The metrics of one replica, read."""
 
     versions: Mapping[str, str]
@@ -37,7 +37,7 @@ class ServiceWord:
     """Between candidate and current policy, such as `row lost`; only those that are not 0."""
 
 
-def ask_metrics(url: str) -> ServiceWord | None:
+def read_metrics(url: str) -> ReplicaMetrics | None:
     """Ask a running service; None if it does not answer."""
     try:
         with urllib.request.urlopen(url, timeout=_WAIT_SECONDS) as answer:  # noqa: S310 (our own http address)
@@ -45,7 +45,7 @@ def ask_metrics(url: str) -> ServiceWord | None:
     except (urllib.error.URLError, OSError, ValueError):
         return None
     series = list(_series(text))
-    return ServiceWord(
+    return ReplicaMetrics(
         versions={labels["stage"]: labels["version"] for name, labels, _ in series if name == "vecsec_policy_info"},
         failing_parts=sorted(
             labels["part"] for name, labels, value in series if name == "vecsec_policy_reload_failing" and value > 0
@@ -67,7 +67,7 @@ _VERSION_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class FilesStatus:
     """What the files say."""
 
     version: str
@@ -78,11 +78,11 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusReport:
     """Everything that could be learnt."""
 
-    files: Files
-    service: ServiceWord | None
+    files: FilesStatus
+    service: ReplicaMetrics | None
     """None if nothing runs here."""
     tenants: Mapping[str, PolicyStatus] = field(default_factory=dict)
 
@@ -108,31 +108,31 @@ def status(
         session = open_session(GatewayOptions(gateway=gateway, token=token, state_dir=state_dir, json=json))
         with session.client as client:
             tenants = {each: client.policy_status(tenant=each) for each in tenant}
-    service = ask_metrics(run.services["policy"].metrics_url) if run is not None and "policy" in run.services else None
-    report = Report(_read_files(RolloutState.of(state)), service, tenants)
+    service = read_metrics(run.services["policy"].metrics_url) if run is not None and "policy" in run.services else None
+    report = StatusReport(_read_files(RolloutState.of(state)), service, tenants)
     if json:
         output.print_json(_as_json(report))
     else:
         _print(report)
 
 
-def _read_files(state: RolloutState) -> Files:
+def _read_files(state: RolloutState) -> FilesStatus:
     rollout = state.read()
     version = complaint = candidate = ""
     try:
         version = load_snapshot(state.policy).version
         candidate = load_snapshot(rollout.candidate).version if rollout is not None else ""
-    except StartupError as error:
+    except ConfigurationError as error:
         complaint = str(error)
-    return Files(version, complaint, rollout, candidate)
+    return FilesStatus(version, complaint, rollout, candidate)
 
 
-def _print(report: Report) -> None:
+def _print(report: StatusReport) -> None:
     files, service = report.files, report.service
-    output.say(f"policy       {_short(files.version)}{_standing(files.version, service, 'current')}")
+    output.say(f"policy       {_short(files.version)}{_taken_by_service(files.version, service, 'current')}")
     if files.rollout is not None:
         candidate = files.candidate_version
-        output.say(f"candidate    {_short(candidate)}{_standing(candidate, service, 'candidate')}")
+        output.say(f"candidate    {_short(candidate)}{_taken_by_service(candidate, service, 'candidate')}")
         output.say(f"  decides    {promoted_to(files.rollout)}")
         if files.rollout.shadow_share > 0:
             tenants = f" of {', '.join(sorted(files.rollout.shadow_tenants))}" if files.rollout.shadow_tenants else ""
@@ -150,7 +150,7 @@ def _print(report: Report) -> None:
         output.say(_tenant_line(tenant, told))
 
 
-def _standing(version: str, service: ServiceWord | None, stage: str) -> str:
+def _taken_by_service(version: str, service: ReplicaMetrics | None, stage: str) -> str:
     if service is None or not version:
         return ""
     taken = service.versions.get(stage, "")
@@ -174,7 +174,7 @@ def _short(version: str) -> str:
     return version[:_VERSION_CHARACTERS] or "none"
 
 
-def _as_json(report: Report) -> dict[str, object]:
+def _as_json(report: StatusReport) -> dict[str, object]:
     files, service = report.files, report.service
     rollout = files.rollout
     return {

@@ -13,9 +13,9 @@ from jwt import PyJWK
 
 from vecsec_chassis.auth.keys import KeySource
 from vecsec_chassis.domain.access import Action, Grant
-from vecsec_chassis.domain.errors import InvalidGrant, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, InvalidGrant
 from vecsec_chassis.domain.identifiers import is_tenant_id, unique_id
-from vecsec_chassis.telemetry.metrics import Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter
 
 ISSUER = "vecsec-policy"
 AUDIENCE = "vecsec-retrieval"
@@ -40,21 +40,21 @@ class GrantSigner:
         """Read an Ed25519 private key in PEM (PKCS#8); its key id is its RFC 7638 thumbprint.
 
         Raises:
-            StartupError: if the file is missing, half-written or another kind of key.
+            ConfigurationError: if the file is missing, half-written or another kind of key.
         """
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except OSError as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"VECSEC_GRANT_KEY_FILE={path}: {error.strerror}; name a file that this service may read"
             ) from error
         except (ValueError, TypeError) as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"VECSEC_GRANT_KEY_FILE={path}: no private key in PEM without a password, or half of one; "
                 "write the whole file again"
             ) from error
         if not isinstance(key, Ed25519PrivateKey):
-            raise StartupError(
+            raise ConfigurationError(
                 f"VECSEC_GRANT_KEY_FILE={path}: not an Ed25519 key but {type(key).__name__}; "
                 "make one: openssl genpkey -algorithm ed25519"
             )
@@ -88,7 +88,7 @@ class GrantVerifier:
     def __init__(self, keys: KeySource) -> None:
         self._keys = keys
         self._verified: LRUCache[bytes, _VerifiedGrant] = LRUCache(maxsize=_CACHED_GRANTS)
-        self.lookups = Lookups()
+        self.lookups = CacheCounter()
         """How often a grant had been verified before."""
 
     async def verify(self, token: str) -> Grant:

@@ -10,8 +10,8 @@ import jwt
 import structlog
 from jwt import PyJWK, PyJWKClient, PyJWKSet
 
-from vecsec_chassis.domain.errors import StartupError
-from vecsec_chassis.file_watch import AtRest, FileContent, file_content
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import FileContent, SettledChanges, file_content
 
 log = structlog.get_logger()
 
@@ -42,21 +42,21 @@ class FileKeySource:
         """Read the file.
 
         Raises:
-            StartupError: naming the setting, if it is missing or not a JWKS.
+            ConfigurationError: naming the setting, if it is missing or not a JWKS.
         """
         self._path = path
         self._setting = setting
-        self._files = AtRest(lambda: file_content(path), rest_seconds=_REST_SECONDS)
+        self._files = SettledChanges(lambda: file_content(path), rest_seconds=_REST_SECONDS)
         self._looking = asyncio.Lock()
         self._looked_at = time.monotonic()
         try:
             self._keys = _keys_by_id(path.read_bytes())
         except OSError as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"{setting}: {path}: {error.strerror}; name a file that this service may read"
             ) from error
         except (ValueError, RecursionError, jwt.PyJWTError) as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"{setting}: {path}: no set of public keys (JWKS), or half of one: {error}; write the whole file again"
             ) from error
 
@@ -117,7 +117,7 @@ def key_source(location: str, setting: str) -> KeySource:
     """The key source for a path or an http(s) URL, which a setting names.
 
     Raises:
-        StartupError: if the location is a file that holds no JWKS.
+        ConfigurationError: if the location is a file that holds no JWKS.
     """
     if location.startswith(("http://", "https://")):
         return UrlKeySource(location)

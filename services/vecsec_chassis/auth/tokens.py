@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vecsec_chassis.auth.keys import KeySource, key_source
 from vecsec_chassis.domain.access import Identity
-from vecsec_chassis.domain.errors import InvalidToken, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, InvalidToken
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.domain.labels import Sensitivity
-from vecsec_chassis.telemetry.metrics import Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter
 
 ALLOWED_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES384", "RS256", "RS384", "PS256"})
 """Asymmetric algorithms only: with a shared secret every verifier could mint tokens."""
@@ -53,23 +53,23 @@ def load_trusted_issuers(path: Path) -> list[TrustedIssuer]:
     """Read the issuers file.
 
     Raises:
-        StartupError: naming the file and what is wrong with it.
+        ConfigurationError: naming the file and what is wrong with it.
     """
     try:
         issuers = _IssuersFile.model_validate(json.loads(path.read_text())).issuers
     except OSError as error:
-        raise StartupError(
+        raise ConfigurationError(
             f"VECSEC_ISSUERS_FILE={path}: {error.strerror}; name a file that this service may read"
         ) from error
     except ValueError as error:
-        raise StartupError(
+        raise ConfigurationError(
             f"VECSEC_ISSUERS_FILE={path}: no list of trusted issuers, or half of one: {_in_short(error)}; "
             "correct it, or write the whole file again"
         ) from error
     for issuer in issuers:
         forbidden = sorted(set(issuer.algorithms) - ALLOWED_ALGORITHMS)
         if forbidden:
-            raise StartupError(
+            raise ConfigurationError(
                 f"VECSEC_ISSUERS_FILE={path}: issuer {issuer.issuer!r} lists algorithm {forbidden[0]!r}; "
                 f"allowed are {', '.join(sorted(ALLOWED_ALGORITHMS))}"
             )
@@ -102,7 +102,7 @@ class TokenVerifier:
         }
         self._clock_skew_seconds = clock_skew_seconds
         self._verified: LRUCache[bytes, _VerifiedToken] = LRUCache(maxsize=_CACHED_TOKENS)
-        self.lookups = Lookups()
+        self.lookups = CacheCounter()
         """How often a token had been verified before."""
 
     async def verify(self, token: str) -> Identity:

@@ -159,5 +159,8 @@ class ShuttingDown(VecSecError):
     reason = Reason.SHUTTING_DOWN
 
 
-class StartupError(Exception):
-    """The service cannot start; the message names the setting and the remedy, in one line."""
+class ConfigurationError(Exception):
+    """Settings, or files that they name, cannot be used; the message says which and what to do, in one line.
+
+    At the start it ends the service; later, what was in force stays in force.
+    """

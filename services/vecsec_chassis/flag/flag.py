@@ -23,8 +23,8 @@ from opentelemetry.metrics import Meter
 from pydantic import BeforeValidator, Field
 
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.domain.errors import StartupError
-from vecsec_chassis.file_watch import AtRest, FileContent, file_content, keep_looking
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import FileContent, SettledChanges, file_content, keep_looking
 from vecsec_chassis.flag.flag_file import (
     FLAG_KEY,
     NO_FLAGS,
@@ -35,7 +35,7 @@ from vecsec_chassis.flag.flag_file import (
     tenant_context,
 )
 from vecsec_chassis.settings import OptionalPath, ServiceSettings
-from vecsec_chassis.telemetry.metrics import show
+from vecsec_chassis.telemetry.metrics import observe_value
 
 log = structlog.get_logger()
 
@@ -86,7 +86,7 @@ class RealRetrievalFlag:
             description="Flag files that could not be taken; the last good one stays.",
         )
         self._file_errors.add(0)  # so that `rate()` sees the first one
-        show(
+        observe_value(
             meter,
             "vecsec_feature_flag",
             "Whether real retrieval is on (1) or off (0) for tenants without a rule of their own.",
@@ -113,12 +113,12 @@ class RealRetrievalFlag:
         """Take the file as it is at the start.
 
         Raises:
-            StartupError: if it is there but broken.
+            ConfigurationError: if it is there but broken.
         """
         api.set_provider_and_wait(self._provider, self._domain)
         self._put(_first_document(self._file))
 
-    async def look(self, files: AtRest[FileContent]) -> None:
+    async def look(self, files: SettledChanges[FileContent]) -> None:
         """Take a change of the flag's file that has come to rest; a broken one leaves the last good value."""
         content = await files.changed_content()
         if content is None:
@@ -161,7 +161,7 @@ def demand_usable_flag_file(file: Path | None) -> None:
     """Look at the file as `real_retrieval_flag` does at the start.
 
     Raises:
-        StartupError: if it is there but broken.
+        ConfigurationError: if it is there but broken.
     """
     _first_document(file)
 
@@ -170,7 +170,7 @@ def _first_document(file: Path | None) -> FlagDocument:
     try:
         return _document(FileContent() if file is None else file_content(file), file)
     except BrokenFlagFile as broken:
-        raise StartupError(_COMPLAINT.format(file=file, broken=broken)) from broken
+        raise ConfigurationError(_COMPLAINT.format(file=file, broken=broken)) from broken
 
 
 def _document(found: FileContent, file: Path | None) -> FlagDocument:
@@ -191,7 +191,7 @@ async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) ->
     """The flag, watched for as long as the context lasts.
 
     Raises:
-        StartupError: if the file is there but broken.
+        ConfigurationError: if the file is there but broken.
     """
     flag = RealRetrievalFlag(default, file, meter)
     with contextlib.closing(flag):
@@ -199,7 +199,7 @@ async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) ->
             flag.load_first()
             yield flag
             return
-        files = AtRest(lambda: file_content(file))
+        files = SettledChanges(lambda: file_content(file))
         flag.load_first()
         async with running_in_background(keep_looking(lambda: flag.look(files)), "watch the flag file"):
             yield flag

@@ -14,7 +14,7 @@ async def running_common_parts(service: str, settings: ListeningSettings) -> Asy
     """Serve metrics, export traces and watch the certificates until the block ends.
 
     Raises:
-        StartupError: if the metrics port cannot be listened on, or the certificates cannot be used.
+        ConfigurationError: if the metrics port cannot be listened on, or the certificates cannot be used.
     """
     with running_telemetry(
         service,

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import uvloop
 
-from vecsec_chassis.process import systemd_notify as supervisor
-from vecsec_chassis.process.starting import complaining
+from vecsec_chassis.process import systemd_notify
+from vecsec_chassis.process.starting import exit_if_it_cannot_start
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_chassis.settings import ServiceSettings, load_settings
 from vecsec_chassis.telemetry import logs
@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Run a service until it is told to stop, and exit with a status that a supervisor understands."""
     logs.configure(service, "info")
-    with complaining(service):
+    with exit_if_it_cannot_start(service):
         settings = load_settings(settings_type)
         logs.configure(service, settings.log_level)
         uvloop.run(_serve(settings, running))
@@ -40,9 +40,9 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings):
-        supervisor.notify(supervisor.READY)
+        systemd_notify.notify(systemd_notify.READY)
         await stop.wait()
-        supervisor.notify(supervisor.STOPPING)
+        systemd_notify.notify(systemd_notify.STOPPING)
 
 
 def _collect_garbage_less_often() -> None:

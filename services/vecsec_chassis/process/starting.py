@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.settings import DOTENV, ServiceSettings, demand_whole_dotenv, load_settings
 from vecsec_chassis.telemetry import logs
 
@@ -26,16 +26,16 @@ EXIT_CANNOT_START = 78
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 Check = Callable[[], object]
-"""Raises StartupError for what would end the start."""
+"""Raises ConfigurationError for what would end the start."""
 
 
-def check_or_go_on(service: str, settings_type: type[Settings], checks: Callable[[Settings], Iterable[Check]]) -> None:
+def check_if_asked(service: str, settings_type: type[Settings], checks: Callable[[Settings], Iterable[Check]]) -> None:
     """Return if the service is to be started; with `--check`, say whether it could be, and exit."""
     parser = argparse.ArgumentParser(prog=f"vecsec_{service}", description="Told everything by its environment.")
     parser.add_argument("--check", action="store_true", help="say whether it could start, and what is wrong; then end")
     is_check = parser.parse_args().check
     logs.configure(service, "critical" if is_check else "info")
-    with complaining(service):
+    with exit_if_it_cannot_start(service):
         demand_whole_dotenv(Path(DOTENV))
         if is_check:
             _check(service, checks(load_settings(settings_type)))
@@ -47,23 +47,23 @@ def _check(service: str, checks: Iterable[Check]) -> None:
     for check in checks:
         try:
             check()
-        except StartupError as error:
+        except ConfigurationError as error:
             is_well = False
-            _complain(service, error)
+            _report_error(service, error)
     sys.exit(0 if is_well else EXIT_CANNOT_START)
 
 
 @contextmanager
-def complaining(service: str) -> Iterator[None]:
+def exit_if_it_cannot_start(service: str) -> Iterator[None]:
     """Around what may end the start: it does so with one line, and a status that a supervisor understands."""
     try:
         yield
-    except StartupError as error:
-        _complain(service, error)
+    except ConfigurationError as error:
+        _report_error(service, error)
         sys.exit(EXIT_CANNOT_START)
 
 
-def _complain(service: str, error: StartupError) -> None:
+def _report_error(service: str, error: ConfigurationError) -> None:
     reason = " ".join(str(error).split())
     log.error("cannot start", reason=reason)
     sys.stderr.write(f"vecsec {service}: {reason}\n")

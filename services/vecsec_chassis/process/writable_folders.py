@@ -3,21 +3,21 @@
 import tempfile
 from pathlib import Path
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 
 
 def demand_writable(folder: Path, setting: str) -> None:
     """Refuse a folder that cannot be written to, or cannot be made where it is not there. Nothing is left behind.
 
     Raises:
-        StartupError: naming the setting.
+        ConfigurationError: naming the setting.
     """
     try:
         there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
         with tempfile.TemporaryFile(dir=there):
             """A nameless file that could be made is a place that can be written to."""
     except OSError as error:
-        raise StartupError(
+        raise ConfigurationError(
             f"{setting}: {folder} cannot be written to ({error.strerror}); "
             "give it to the user of this service, or name another"
         ) from error

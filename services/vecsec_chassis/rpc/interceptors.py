@@ -23,7 +23,7 @@ from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidToken, Shuttin
 from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.rpc.error_status import STATUS_OF_REASON, error_status, shortened
 from vecsec_chassis.rpc.request_rules import read
-from vecsec_chassis.telemetry.metrics import Durations, Level, Tally
+from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, LabelledGauge
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_chassis.telemetry.tracing import Timed
 
@@ -49,7 +49,7 @@ _NEW_STREAM_SECONDS = 1.0
 _OK = grpc.StatusCode.OK.name
 
 
-class HandlerMemory(grpc.aio.ServerInterceptor):
+class HandlerCache(grpc.aio.ServerInterceptor):
     """Remembers the wrapped handler of each method: without it, all interceptors would wrap anew for every call."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ def chain(
     """
     interceptors: list[grpc.aio.ServerInterceptor] = [
         # Outermost, for it spares all others their work.
-        HandlerMemory(),
+        HandlerCache(),
     ]
     if telemetry.is_tracing:
         # The span comes before all else, so that everything below is inside it and has its trace id.
@@ -226,13 +226,13 @@ class CountingInterceptor(AroundInterceptor):
     """Counts and times calls by method and status."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._requests = Tally(
+        self._requests = LabelledCounter(
             telemetry.meter, "vecsec_requests", "Calls served, by method and status.", "method", "code"
         )
-        self._in_flight = Level(
+        self._in_flight = LabelledGauge(
             telemetry.meter, "vecsec_requests_in_flight", "Calls that are being served, by method.", "method"
         )
-        self._duration = Durations(
+        self._duration = DurationHistogram(
             telemetry.meter, "vecsec_request_duration", "How long calls took, by method.", "method"
         )
 

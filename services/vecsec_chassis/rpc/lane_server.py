@@ -37,7 +37,7 @@ class Metadatum(NamedTuple):
     value: str
 
 
-class CarriedContext:
+class LaneContext:
     """The context of a carried call: of gRPC's own it has what interceptors and handlers ask of a unary call's. What
     concerns the connection is asked of the stream that carries it."""
 
@@ -87,7 +87,7 @@ class CarriedContext:
 
 
 @dataclass(frozen=True, slots=True)
-class CarriedMethod:
+class LaneMethod:
     """One method: bytes in, bytes out."""
 
     behaviour: Callable[[Any, Context], Awaitable[Any]]
@@ -106,14 +106,14 @@ class _CallDetails(grpc.HandlerCallDetails):
     invocation_metadata: tuple[tuple[str, str], ...] = ()
 
 
-class CarriedMethods:
+class LaneMethods:
     """Servicers are added to it as they are to a server; interceptors wrap each method once."""
 
     def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
         """`interceptors`: of the server, outermost first."""
         self._interceptors = interceptors
         self._handlers: dict[str, Handler] = {}
-        self._wrapped: dict[str, CarriedMethod] = {}
+        self._wrapped: dict[str, LaneMethod] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """The first half of what generated code calls; the second one says the same by name."""
@@ -124,13 +124,13 @@ class CarriedMethods:
             if handler.unary_unary is not None:
                 self._handlers[f"/{service_name}/{name}"] = handler
 
-    async def find(self, method: str) -> CarriedMethod | None:
+    async def find(self, method: str) -> LaneMethod | None:
         """The method with this full name; None if there is no such unary method here."""
         if method not in self._wrapped and method in self._handlers:
             self._wrapped[method] = await self._wrap(method)
         return self._wrapped.get(method)
 
-    async def _wrap(self, method: str) -> CarriedMethod:
+    async def _wrap(self, method: str) -> LaneMethod:
         async def innermost(_details: grpc.HandlerCallDetails) -> MaybeHandler:
             return self._handlers[method]
 
@@ -140,7 +140,7 @@ class CarriedMethods:
         handler = await continuation(_CallDetails(method))
         assert handler is not None
         assert handler.response_serializer is not None
-        return CarriedMethod(behaviour_of(handler), handler.request_deserializer, handler.response_serializer)
+        return LaneMethod(behaviour_of(handler), handler.request_deserializer, handler.response_serializer)
 
 
 def _intercepted(
@@ -156,12 +156,12 @@ def _intercepted(
 class LaneServicer(lane_grpc.LaneServiceServicer):
     """Carries calls to the server's own methods."""
 
-    def __init__(self, methods: CarriedMethods, *, life_seconds: float) -> None:
+    def __init__(self, methods: LaneMethods, *, life_seconds: float) -> None:
         """A lane is ended after `life_seconds`, whatever its client does: no peer goes on calling for ever by a
         certificate that was good when it connected."""
         self._methods = methods
         self._life_seconds = life_seconds
-        self._lanes: set[_Lane] = set()
+        self._lanes: set[_ServedLane] = set()
         self._is_closing = False
         self._server_id = unique_id()
 
@@ -175,7 +175,7 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
     ) -> None:
         """Serve one lane until its client ends it, or its time is over."""
         await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
-        lane = _Lane(self._methods, context)
+        lane = _ServedLane(self._methods, context)
         if self._is_closing:
             lane.announce_closing()
         self._lanes.add(lane)
@@ -194,8 +194,8 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
             lane.announce_closing()
 
 
-class _Lane:
-    def __init__(self, methods: CarriedMethods, context: Context) -> None:
+class _ServedLane:
+    def __init__(self, methods: LaneMethods, context: Context) -> None:
         self._methods = methods
         self._context = context
         self._running: dict[int, asyncio.Task[lane_pb2.Outcome]] = {}
@@ -267,7 +267,7 @@ class _Lane:
         self._wake_sender.set()
 
     async def _answer(self, call: lane_pb2.CarriedCall) -> lane_pb2.Outcome:
-        context = CarriedContext(call, self._context)
+        context = LaneContext(call, self._context)
         method = await self._methods.find(call.method)
         if method is None:
             name = call.method[:_SHOWN_METHOD_CHARACTERS]

@@ -9,7 +9,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.tls.allowed_peers import NOBODY, AllowedPeers
 from vecsec_chassis.tls.credentials import server_credentials
 from vecsec_chassis.tls.watch import WatchedCertificates
@@ -42,7 +42,7 @@ class Listening:
         """Let a server listen on the service's port, and return that.
 
         Raises:
-            StartupError: if the port cannot be listened on.
+            ConfigurationError: if the port cannot be listened on.
         """
         if self.certificates is None:
             _warn_if_exposed(self.address)
@@ -59,7 +59,7 @@ async def health_port(listening: Listening, servicer: health.aio.HealthServicer)
     Kubernetes' own gRPC probes speak no TLS. Whoever reaches this port learns whether the service serves: no more.
 
     Raises:
-        StartupError: if the port cannot be listened on.
+        ConfigurationError: if the port cannot be listened on.
     """
     if listening.health_port is None:
         yield None
@@ -83,7 +83,7 @@ def _open_port(
             return server.add_insecure_port(address)
         return server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise StartupError(f"cannot listen on {address}; set {setting} to a free port ({error})") from error
+        raise ConfigurationError(f"cannot listen on {address}; set {setting} to a free port ({error})") from error
 
 
 def _warn_if_exposed(address: str) -> None:

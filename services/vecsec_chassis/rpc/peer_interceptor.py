@@ -9,7 +9,7 @@ from opentelemetry.metrics import Meter
 from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_chassis.rpc.error_status import error_status
 from vecsec_chassis.rpc.interceptors import AroundInterceptor, Context
-from vecsec_chassis.telemetry.metrics import Tally
+from vecsec_chassis.telemetry.metrics import LabelledCounter
 from vecsec_chassis.tls.allowed_peers import HEALTH, LANES, REFLECTION, AllowedPeers, short_name
 
 log = structlog.get_logger()
@@ -26,7 +26,9 @@ class PeerInterceptor(AroundInterceptor):
 
     def __init__(self, allowed: AllowedPeers, methods: Iterable[str], meter: Meter) -> None:
         self._allowed = allowed
-        self._denied = Tally(meter, "vecsec_peer_denied", "Calls of peers that may not make them, by method.", "method")
+        self._denied = LabelledCounter(
+            meter, "vecsec_peer_denied", "Calls of peers that may not make them, by method.", "method"
+        )
         for method in (*methods, HEALTH, REFLECTION, LANES):
             self._denied.add(0, method)
 

@@ -14,9 +14,9 @@ from grpc_reflection.v1alpha import reflection
 
 from vecsec.lane.v1 import lane_service_pb2_grpc
 from vecsec_chassis.auth.tokens import TokenVerifier
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.rpc.interceptors import chain
-from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
+from vecsec_chassis.rpc.lane_server import LaneMethods, LaneServicer
 from vecsec_chassis.rpc.listening import NO_SECOND_LISTENER, Listening, health_port
 from vecsec_chassis.rpc.peer_interceptor import PeerInterceptor
 from vecsec_chassis.rpc.reflected_contracts import reflected_contracts
@@ -105,7 +105,7 @@ async def running_server(
     token, and what it brings is decoded before any is looked at.
 
     Raises:
-        StartupError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
+        ConfigurationError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
     """
     peers = _peer_interceptor(service_name, listening, telemetry)
     streams_end = asyncio.Event()
@@ -158,7 +158,7 @@ def _peer_interceptor(service_name: str, listening: Listening, telemetry: Teleme
     methods = [method.name for method in descriptor_pool.Default().FindServiceByName(service_name).methods]
     unknown = listening.allowed_peers.unknown_methods(methods)
     if unknown:
-        raise StartupError(
+        raise ConfigurationError(
             f"{listening.allowed_peers_setting} allows {', '.join(unknown)}, which {service_name} has not; "
             f"it has {', '.join(methods)}, and health and reflection"
         )
@@ -170,7 +170,7 @@ def _lanes(
     interceptors: Sequence[grpc.aio.ServerInterceptor],
     settings: ServiceSettings,
 ) -> LaneServicer:
-    methods = CarriedMethods(interceptors)
+    methods = LaneMethods(interceptors)
     add_servicer(cast("grpc.aio.Server", methods))
     return LaneServicer(methods, life_seconds=settings.max_connection_seconds + _LAST_CALLS_SECONDS)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.telemetry.metrics import Tally
+from vecsec_chassis.telemetry.metrics import LabelledCounter
 
 log = structlog.get_logger()
 
@@ -31,7 +31,9 @@ class ClockWatch:
         self._wall = wall
         self._steady = steady
         self._offset = wall() - steady()
-        self._jumps = Tally(meter, "vecsec_clock_jumps", "Jumps of the system's clock, by direction.", "direction")
+        self._jumps = LabelledCounter(
+            meter, "vecsec_clock_jumps", "Jumps of the system's clock, by direction.", "direction"
+        )
         for direction in ("forward", "backward"):
             self._jumps.add(0, direction)
 

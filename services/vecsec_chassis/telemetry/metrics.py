@@ -13,7 +13,7 @@ LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0
 _RECORDED_TOGETHER = 32
 
 
-class _Counts:
+class _LabelledNumbers:
     """Numbers by label values, handed out when Prometheus asks."""
 
     def __init__(self, attributes: tuple[str, ...]) -> None:
@@ -31,7 +31,7 @@ class _Counts:
         ]
 
 
-class Tally(_Counts):
+class LabelledCounter(_LabelledNumbers):
     """A counter, whose exporter adds `_total` to the name."""
 
     def __init__(self, meter: Meter, name: str, description: str, *attributes: str) -> None:
@@ -40,7 +40,7 @@ class Tally(_Counts):
         meter.create_observable_counter(name, callbacks=[self._observe], description=description)
 
 
-class Level(_Counts):
+class LabelledGauge(_LabelledNumbers):
     """A number that goes up and down again, such as calls in flight."""
 
     def __init__(self, meter: Meter, name: str, description: str, *attributes: str) -> None:
@@ -49,7 +49,7 @@ class Level(_Counts):
         meter.create_observable_up_down_counter(name, callbacks=[self._observe], description=description)
 
 
-class Durations:
+class DurationHistogram:
     """A histogram of durations, whose exporter adds `_seconds` to the name.
 
     The SDK's own takes 10 µs a value, and five times that where other work has emptied the processor's caches since
@@ -85,7 +85,7 @@ class Durations:
         return ()
 
 
-def show(meter: Meter, name: str, description: str, read: Callable[[], float]) -> None:
+def observe_value(meter: Meter, name: str, description: str, read: Callable[[], float]) -> None:
     """Show a number that somebody else keeps; `read` is called in the exporter's thread when Prometheus asks."""
 
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
@@ -109,7 +109,7 @@ class CacheUse(Protocol):
 
 
 @dataclass(slots=True)
-class Lookups:
+class CacheCounter:
     """How a cache was used so far."""
 
     hits: int = 0
@@ -123,7 +123,7 @@ class Lookups:
             self.misses += 1
 
 
-def show_caches(meter: Meter, caches: Mapping[str, Callable[[], CacheUse]]) -> None:
+def observe_caches(meter: Meter, caches: Mapping[str, Callable[[], CacheUse]]) -> None:
     """Show how caches are used, by their names in the metric; a cache that is made anew counts from 0 again."""
 
     def observe(_options: CallbackOptions) -> Iterable[Observation]:

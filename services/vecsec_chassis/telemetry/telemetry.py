@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ def running_telemetry(
     Without an endpoint there are no traces, which saves a tenth of a search; request ids are passed on all the same.
 
     Raises:
-        StartupError: if the metrics port cannot be listened on.
+        ConfigurationError: if the metrics port cannot be listened on.
     """
     resource = Resource.create({SERVICE_NAME: f"vecsec-{service}"})
     tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -65,7 +65,7 @@ def running_telemetry(
     try:
         server, thread = start_http_server(metrics_port, addr=address, registry=registry)
     except OSError as error:
-        raise StartupError(
+        raise ConfigurationError(
             f"metrics port {metrics_port} of {service} cannot be listened on ({error.strerror}); "
             f"set VECSEC_{service.upper()}_METRICS_PORT to a free port"
         ) from error

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from vecsec_chassis.calls import current_span
 
 
-def note(**facts: str | int | bool) -> None:
+def annotate_span(**facts: str | int | bool) -> None:
     """Put facts about the current call on its span, as `vecsec.<name>`; costs next to nothing where there is none."""
     span = current_span()
     if span is not None:

@@ -9,8 +9,8 @@ import structlog
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from vecsec_chassis.background import running_in_background
-from vecsec_chassis.domain.errors import StartupError
-from vecsec_chassis.file_watch import AtRest, keep_looking
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import SettledChanges, keep_looking
 from vecsec_chassis.tls.certificates import (
     BadCertificates,
     CertificateFiles,
@@ -33,7 +33,7 @@ class WatchedCertificates:
             BadCertificates: if they cannot be used.
         """
         self._files = files
-        self._watch = AtRest(lambda: _found(files))
+        self._watch = SettledChanges(lambda: _found(files))
         self._current = checked(read_files(files), files)
         self._failures = meter.create_counter(
             "vecsec_certificate_reload_failures",
@@ -89,14 +89,14 @@ def demand_usable_certificates(files: CertificateFiles | None) -> None:
     """Look at the files as `running_certificates` does at the start.
 
     Raises:
-        StartupError: if they cannot be used.
+        ConfigurationError: if they cannot be used.
     """
     if files is None:
         return
     try:
         checked(read_files(files), files)
     except BadCertificates as bad:
-        raise StartupError(str(bad)) from bad
+        raise ConfigurationError(str(bad)) from bad
 
 
 @asynccontextmanager
@@ -106,7 +106,7 @@ async def running_certificates(
     """The certificates, watched until the block ends; None if the service is not told to use TLS.
 
     Raises:
-        StartupError: if the files cannot be used.
+        ConfigurationError: if the files cannot be used.
     """
     if files is None:
         yield None
@@ -114,6 +114,6 @@ async def running_certificates(
     try:
         certificates = WatchedCertificates(files, meter)
     except BadCertificates as bad:
-        raise StartupError(str(bad)) from bad
+        raise ConfigurationError(str(bad)) from bad
     async with running_in_background(keep_looking(certificates.look), "watch the certificates"):
         yield certificates

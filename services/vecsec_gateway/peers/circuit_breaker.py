@@ -17,7 +17,7 @@ from vecsec_gateway.peers.contract import CircuitOpen
 log = structlog.get_logger()
 
 
-class Outcome(Enum):
+class AttemptOutcome(Enum):
     """What an attempt says about the peer's health."""
 
     HEALTHY = "healthy"
@@ -44,7 +44,7 @@ class CircuitBreaker:
         """Whether attempts are refused, but for the one that probes."""
         return self._opened_at is not None
 
-    def attempt(self, judge: Callable[[BaseException], Outcome]) -> "_Attempt":
+    def attempt(self, judge: Callable[[BaseException], AttemptOutcome]) -> "_Attempt":
         """A context for one attempt at the peer; `judge` says what an error of it means.
 
         Raises:
@@ -69,18 +69,18 @@ class CircuitBreaker:
             self._epoch += 1
         return self._epoch
 
-    def record(self, outcome: Outcome, epoch: int) -> None:
+    def record(self, outcome: AttemptOutcome, epoch: int) -> None:
         """How an attempt of this epoch ended; if the circuit has changed since, what began before it is no news."""
         if epoch != self._epoch:
             return
         was_probe, self._is_probing = self._is_probing, False
-        if outcome is Outcome.HEALTHY:
+        if outcome is AttemptOutcome.HEALTHY:
             self._failures = 0
             if was_probe:
                 self._opened_at = None
                 self._epoch += 1
                 log.info("circuit closed, retrieval is asked again", tenant_id=self._tenant_id)
-        elif outcome is Outcome.FAILED:
+        elif outcome is AttemptOutcome.FAILED:
             self._failures += 1
             if was_probe or self._failures >= self._threshold:
                 self._opened_at = self._clock()
@@ -95,7 +95,7 @@ class _Attempt:
 
     __slots__ = ("_circuit", "_epoch", "_judge")
 
-    def __init__(self, circuit: CircuitBreaker, judge: Callable[[BaseException], Outcome]) -> None:
+    def __init__(self, circuit: CircuitBreaker, judge: Callable[[BaseException], AttemptOutcome]) -> None:
         self._circuit = circuit
         self._judge = judge
 
@@ -105,9 +105,9 @@ class _Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        outcome = Outcome.UNKNOWN
+        outcome = AttemptOutcome.UNKNOWN
         try:
-            outcome = Outcome.HEALTHY if error is None else self._judge(error)
+            outcome = AttemptOutcome.HEALTHY if error is None else self._judge(error)
         finally:
             self._circuit.record(outcome, self._epoch)
 

@@ -51,7 +51,7 @@ class CircuitOpen(RetrievalUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CallContext:
     """On whose behalf the policy service is asked."""
 
     token: str

@@ -3,7 +3,7 @@
 from opentelemetry.metrics import Meter
 
 from vecsec_chassis.domain.errors import Reason
-from vecsec_chassis.telemetry.metrics import Durations, Tally, show
+from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, observe_value
 from vecsec_gateway.peers.circuit_breaker import CircuitBreakers
 from vecsec_gateway.peers.contract import MockReason
 
@@ -18,24 +18,26 @@ class GatewayMetrics:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._successes = Tally(
+        self._successes = LabelledCounter(
             meter, "vecsec_vector_retrieval_success", "Calls that real retrieval answered.", "operation"
         )
-        self._failures = Tally(
+        self._failures = LabelledCounter(
             meter,
             "vecsec_vector_retrieval_failures",
             "Calls that real retrieval failed to answer, after retries or untried (CIRCUIT_OPEN); no refusals.",
             "operation",
             "reason",
         )
-        self._duration = Durations(
+        self._duration = DurationHistogram(
             meter, "vecsec_vector_retrieval_duration", "How long real retrieval took, with retries.", "operation"
         )
-        self._mocks = Tally(meter, "vecsec_mock_fallback", "Searches answered by the mock, by reason.", "reason")
-        self._policy_retries = Tally(
+        self._mocks = LabelledCounter(
+            meter, "vecsec_mock_fallback", "Searches answered by the mock, by reason.", "reason"
+        )
+        self._policy_retries = LabelledCounter(
             meter, "vecsec_policy_retries", "Calls to the policy service that were tried again."
         )
-        self._retrieval_retries = Tally(
+        self._retrieval_retries = LabelledCounter(
             meter, "vecsec_retrieval_retries", "Calls to the retrieval service that were tried again."
         )
         # A counter that is not there until the first failure hides that failure from `rate()`.
@@ -50,7 +52,7 @@ class GatewayMetrics:
 
     def watch_circuits(self, circuits: CircuitBreakers) -> None:
         """Show how many circuits are open."""
-        show(
+        observe_value(
             self._meter,
             "vecsec_circuits_open",
             "For how many tenants retrieval failed repeatedly and is left alone for a while.",
@@ -67,7 +69,7 @@ class GatewayMetrics:
         self._failures.add(1, operation, reason.value)
         self._duration.add(seconds, operation)
 
-    def retrieval_left_alone(self, operation: str) -> None:
+    def retrieval_skipped(self, operation: str) -> None:
         """A call ended without real retrieval, which was not tried because the circuit is open."""
         self._failures.add(1, operation, CIRCUIT_OPEN)
 

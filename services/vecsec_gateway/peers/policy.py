@@ -18,7 +18,7 @@ from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto
 from vecsec_gateway.peers.call import Request, Response, RetryBudget, RetryRules, call_unary, retried
 from vecsec_gateway.peers.contract import (
-    Caller,
+    CallContext,
     CountQuestion,
     Explanation,
     LabelMessage,
@@ -56,9 +56,9 @@ class PolicyClient:
         self._tracer = tracer
         self._budget = budget
         self._timeout_seconds = timeout_seconds
-        self._rules = RetryRules(attempts=attempts, may_pass=_may_pass, on_retry=metrics.policy_retried)
+        self._rules = RetryRules(attempts=attempts, may_pass=_is_transient, on_retry=metrics.policy_retried)
 
-    async def plan(self, caller: Caller, tenant_id: str, action: Action) -> Plan:
+    async def plan(self, caller: CallContext, tenant_id: str, action: Action) -> Plan:
         """Which rows the caller could touch."""
         request = policy_pb2.PlanAccessRequest(tenant_id=tenant_id, action=action_to_proto(action))
         response = await self._call(self._stub.PlanAccess, "PlanAccess", request, caller)
@@ -72,7 +72,7 @@ class PolicyClient:
 
     async def check(
         self,
-        caller: Caller,
+        caller: CallContext,
         tenant_id: str,
         action: Action,
         labels: Sequence[LabelMessage],
@@ -106,22 +106,22 @@ class PolicyClient:
         allowed = [verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts]
         return Verdicts(allowed, response.policy_version)
 
-    async def explain(self, caller: Caller, tenant_id: str, action: Action, label: Label) -> Explanation:
+    async def explain(self, caller: CallContext, tenant_id: str, action: Action, label: Label) -> Explanation:
         """Whether the caller may touch a row with this label, and why."""
         request = policy_pb2.ExplainAccessRequest(
             tenant_id=tenant_id, action=action_to_proto(action), label=label_to_proto(label)
         )
         return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, caller)
 
-    async def count_violations(self, caller: Caller, question: CountQuestion) -> ViolationCounts:
+    async def count_violations(self, caller: CallContext, question: CountQuestion) -> ViolationCounts:
         """How often the tenant's callers broke rules."""
         return await self._call(self._stub.CountViolations, "CountViolations", question, caller)
 
-    async def list_violations(self, caller: Caller, question: ListQuestion) -> ViolationListing:
+    async def list_violations(self, caller: CallContext, question: ListQuestion) -> ViolationListing:
         """Which rules the tenant's callers broke."""
         return await self._call(self._stub.ListViolations, "ListViolations", question, caller)
 
-    async def status(self, caller: Caller, tenant_id: str) -> PolicyStatus:
+    async def status(self, caller: CallContext, tenant_id: str) -> PolicyStatus:
         """Which policy decides over a tenant's rows."""
         request = policy_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
         return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, caller)
@@ -131,7 +131,7 @@ class PolicyClient:
         method: "grpc.aio.UnaryUnaryMultiCallable[Request, Response]",
         name: str,
         request: Request,
-        caller: Caller,
+        caller: CallContext,
     ) -> Response:
         metadata = (("authorization", f"Bearer {caller.token}"),)
 
@@ -151,6 +151,6 @@ class PolicyClient:
         return await retried(once, rules=self._rules, deadline=caller.deadline, budget=self._budget)
 
 
-def _may_pass(error: VecSecError) -> bool:
+def _is_transient(error: VecSecError) -> bool:
     # A policy service that is too slow is not asked again by the same call: that would make it slower.
     return isinstance(error, PolicyUnavailable) and not isinstance(error, PolicyTimedOut)

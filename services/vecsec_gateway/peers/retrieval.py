@@ -17,7 +17,7 @@ from vecsec.type.v1 import document_pb2
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError
 from vecsec_gateway.peers.call import Deadline, Response, RetryBudget, RetryRules, call_unary, retried, traced
-from vecsec_gateway.peers.circuit_breaker import CircuitBreakers, Outcome
+from vecsec_gateway.peers.circuit_breaker import AttemptOutcome, CircuitBreakers
 from vecsec_gateway.peers.contract import (
     Answer,
     BatchStored,
@@ -100,7 +100,7 @@ class RetrievalClient:
         self._timeout_seconds = timeout_seconds
         self._is_silent = is_silent
         self._metrics = metrics
-        self._rules = RetryRules(attempts=attempts, may_pass=_may_pass, on_retry=metrics.retrieval_retried)
+        self._rules = RetryRules(attempts=attempts, may_pass=_is_transient, on_retry=metrics.retrieval_retried)
 
     async def search(self, plan: Plan, search: Search, deadline: Deadline) -> Answer:
         """The nearest rows, as many as were asked for at most."""
@@ -229,17 +229,21 @@ class RetrievalClient:
         self._metrics.retrieval_answered(operation, time.perf_counter() - started)
         return response
 
-    def _judge(self, error: BaseException, seconds: float) -> Outcome:
+    def _judge(self, error: BaseException, seconds: float) -> AttemptOutcome:
         """What the failure of a try says about retrieval; the caller had given it so many seconds."""
         if isinstance(error, RetrievalTimedOut):
             # A try that the caller's own deadline cuts short says nothing, unless retrieval is silent anyway: else some
             # impatient callers could open the circuit.
-            return Outcome.FAILED if seconds >= self._timeout_seconds or self._is_silent() else Outcome.UNKNOWN
+            return (
+                AttemptOutcome.FAILED
+                if seconds >= self._timeout_seconds or self._is_silent()
+                else AttemptOutcome.UNKNOWN
+            )
         if isinstance(error, RetrievalUnavailable):
-            return Outcome.FAILED
+            return AttemptOutcome.FAILED
         if isinstance(error, VecSecError):
-            return Outcome.HEALTHY  # it answered, and refused
-        return Outcome.UNKNOWN  # the caller hung up, or the fault is ours
+            return AttemptOutcome.HEALTHY  # it answered, and refused
+        return AttemptOutcome.UNKNOWN  # the caller hung up, or the fault is ours
 
 
 def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: str = "") -> Answer:
@@ -261,7 +265,7 @@ def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: st
     return Answer(rows, labels, strategy)
 
 
-def _may_pass(error: VecSecError) -> bool:
+def _is_transient(error: VecSecError) -> bool:
     if isinstance(error, CircuitOpen):
         return False
     # A limit without advice is a size that will not shrink; with advice it is a rate.

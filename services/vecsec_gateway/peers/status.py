@@ -28,7 +28,7 @@ def policy_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
             "the policy service cannot be reached, and without it nothing is answered",
             detail=detail,
         )
-    return said or _stranger("policy", rpc_error)
+    return said or _foreign_error("policy", rpc_error)
 
 
 def retrieval_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
@@ -39,7 +39,7 @@ def retrieval_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
         return RetrievalTimedOut("the retrieval service did not answer in time", detail=detail)
     if _is_gone(rpc_error, said):
         return RetrievalUnavailable("the retrieval service cannot be reached", detail=detail)
-    return said or _stranger("retrieval", rpc_error)
+    return said or _foreign_error("retrieval", rpc_error)
 
 
 def _is_timeout(rpc_error: grpc.aio.AioRpcError, said: VecSecError | None) -> bool:
@@ -52,7 +52,7 @@ def _is_gone(rpc_error: grpc.aio.AioRpcError, said: VecSecError | None) -> bool:
     return said.reason in _STOPPING
 
 
-def _stranger(peer: str, rpc_error: grpc.aio.AioRpcError) -> VecSecError:
+def _foreign_error(peer: str, rpc_error: grpc.aio.AioRpcError) -> VecSecError:
     """An error without a reason of ours: the transport's, or of something else that listens at that address."""
     detail = _detail(peer, rpc_error)
     if rpc_error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -220,7 +220,7 @@ class LaneChannel:
 
     def _free_lane(self) -> Lane | None:
         if self._connection() is not self._lanes_go_over:
-            self._leave_connection()
+            self._retire_lanes()
         freest, fewest = None, _MAXIMUM_IN_FLIGHT
         for lane in self._lanes:
             # One that broke is still among them until its keeper has had its turn; nothing would answer a call on it.
@@ -233,7 +233,7 @@ class LaneChannel:
             self._lanes.append(freest)
         return freest
 
-    def _leave_connection(self) -> None:
+    def _retire_lanes(self) -> None:
         self._lanes_go_over = self._connection()
         left, self._lanes = self._lanes, []
         for lane in left:
@@ -253,7 +253,7 @@ class LaneChannel:
             while True:
                 started = time.monotonic()
                 try:
-                    await self._use_one(running)
+                    await self._open_and_use_one(running)
                 except (NoLane, grpc.aio.AioRpcError, TimeoutError) as error:
                     log.debug("no lane to the peer, calls go by themselves", error=str(error))
                 if time.monotonic() - started > _SHORT_LIFE_SECONDS:
@@ -262,7 +262,7 @@ class LaneChannel:
                     await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 (no secret)
                     pause = min(pause * 2, _PAUSE_SECONDS[1])
 
-    async def _use_one(self, running: asyncio.TaskGroup) -> None:
+    async def _open_and_use_one(self, running: asyncio.TaskGroup) -> None:
         connection = self._connection()
         lane = await self._opened()
         running.create_task(lane.run())

@@ -7,7 +7,7 @@ from vecsec_chassis.domain.access import Action
 from vecsec_chassis.flag.flag import RealRetrievalFlag
 from vecsec_gateway.peers.contract import (
     Answer,
-    Caller,
+    CallContext,
     Collection,
     Deletion,
     IdPage,
@@ -22,7 +22,7 @@ from vecsec_gateway.use_cases.planning import Planning, require_real_retrieval
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
+class DocumentAccess:
     """The use cases over documents that the caller names. All raise the refusals of the peers as they are; what is done
     without a check comes with the plan that allowed it."""
 
@@ -30,7 +30,7 @@ class Documents:
     retrieval: RetrievalClient
     flag: RealRetrievalFlag
 
-    async def get(self, caller: Caller, tenant_id: str, lookup: Lookup) -> Answer:
+    async def get(self, caller: CallContext, tenant_id: str, lookup: Lookup) -> Answer:
         """The rows that exist and that the caller may read; a row that nobody asked for is dropped.
 
         Raises:
@@ -43,13 +43,13 @@ class Documents:
 
         return await self.planning.read(caller, tenant_id, find, asked_for=set(lookup.document_ids))
 
-    async def delete(self, caller: Caller, tenant_id: str, deletion: Deletion) -> tuple[Plan, int]:
+    async def delete(self, caller: CallContext, tenant_id: str, deletion: Deletion) -> tuple[Plan, int]:
         """Delete those that exist and that the caller may delete; says how many."""
         return await self.planning.act(
             caller, tenant_id, Action.DELETE, lambda plan: self.retrieval.delete(plan, deletion, caller.deadline)
         )
 
-    async def list_collections(self, caller: Caller, tenant_id: str) -> tuple[Plan, Sequence[Collection]]:
+    async def list_collections(self, caller: CallContext, tenant_id: str) -> tuple[Plan, Sequence[Collection]]:
         """The collections that hold at least one document the caller may read."""
         return await self.planning.act(
             caller,
@@ -59,7 +59,7 @@ class Documents:
             anew=True,
         )
 
-    async def list_labels(self, caller: Caller, tenant_id: str, page: LabelPageRequest) -> tuple[Plan, LabelPage]:
+    async def list_labels(self, caller: CallContext, tenant_id: str, page: LabelPageRequest) -> tuple[Plan, LabelPage]:
         """A page of the labels whose documents the caller may configure."""
         return await self.planning.act(
             caller,
@@ -69,7 +69,7 @@ class Documents:
             anew=True,
         )
 
-    async def list_document_ids(self, caller: Caller, tenant_id: str, page: IdPageRequest) -> tuple[Plan, IdPage]:
+    async def list_document_ids(self, caller: CallContext, tenant_id: str, page: IdPageRequest) -> tuple[Plan, IdPage]:
         """A page of the ids of documents that the caller may read.
 
         Raises:
@@ -82,7 +82,7 @@ class Documents:
 
         return await self.planning.act(caller, tenant_id, Action.READ, read, anew=True)
 
-    async def reread(self, caller: Caller, tenant_id: str) -> str:
+    async def reread(self, caller: CallContext, tenant_id: str) -> str:
         """Let the tenant's documents be read from the store anew; the version of the policy that allowed it."""
         plan, _ = await self.planning.act(
             caller,

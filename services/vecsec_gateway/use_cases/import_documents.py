@@ -16,10 +16,10 @@ from vecsec_chassis.domain.errors import (
     VecSecError,
 )
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import Batch, BatchStored, BatchToStore, Caller, Plan
+from vecsec_gateway.peers.contract import Batch, BatchStored, BatchToStore, CallContext, Plan
 from vecsec_gateway.peers.policy import PolicyClient
 from vecsec_gateway.peers.retrieval import RetrievalClient
-from vecsec_gateway.use_cases.planning import grant_trouble
+from vecsec_gateway.use_cases.planning import grant_refused
 
 _RENEWED_SHARE = 1 / 3
 """A grant is renewed once less than this share of its life is left."""
@@ -119,8 +119,8 @@ class ImportDocuments:
         return await self._policy.plan(_caller(token), batch.tenant_id, Action.WRITE)
 
 
-def _caller(token: str) -> Caller:
-    return Caller(token, Deadline.after(_PLANNING_SECONDS))
+def _caller(token: str) -> CallContext:
+    return CallContext(token, Deadline.after(_PLANNING_SECONDS))
 
 
 def _renewal(plan: Plan) -> Deadline:
@@ -129,7 +129,7 @@ def _renewal(plan: Plan) -> Deadline:
 
 def _grant_refused(refusal: InvalidGrant, acknowledged: int) -> VecSecError:
     if acknowledged == 0:
-        return grant_trouble(refusal)
+        return grant_refused(refusal)
     return RetrievalUnavailable(
         "the import was cut off; resume it after the last acknowledged batch",
         detail=f"the grant ran out before its batch was stored: {refusal.message}",

@@ -16,9 +16,9 @@ from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import CollectionNotFound, InvalidGrant, RealRetrievalOff, VecSecError
 from vecsec_chassis.domain.identifiers import MOCK_ID_PREFIX
 from vecsec_chassis.flag.flag import RealRetrievalFlag
-from vecsec_chassis.telemetry.metrics import Lookups
-from vecsec_chassis.telemetry.tracing import note
-from vecsec_gateway.peers.contract import Answer, Caller, Plan, Provenance, Row
+from vecsec_chassis.telemetry.metrics import CacheCounter
+from vecsec_chassis.telemetry.tracing import annotate_span
+from vecsec_gateway.peers.contract import Answer, CallContext, Plan, Provenance, Row
 from vecsec_gateway.peers.policy import PolicyClient
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class PlanKey(NamedTuple):
         return cls(sha256(token.encode()).digest(), tenant_id, action)
 
 
-class RememberedPlans:
+class PlanCache:
     """Plans that were given, and only those: a denial is asked for again each time, so that it is counted.
 
     A remembered plan may be of an older policy. That is safe because a check follows, and a check by another policy
@@ -57,7 +57,7 @@ class RememberedPlans:
     def __init__(self, clock: Callable[[], float], *, seconds: float) -> None:
         """`clock` is in seconds; nothing is remembered if `seconds` is 0."""
         self._clock = clock
-        self.lookups = Lookups()
+        self.lookups = CacheCounter()
         """How often a plan was at hand."""
         self._plans: TTLCache[PlanKey, tuple[Plan, float]] = TTLCache(_MAXIMUM_PLANS, ttl=seconds, timer=clock)
 
@@ -85,13 +85,13 @@ class RememberedPlans:
 class Planning:
     """Gets grants from the policy service."""
 
-    def __init__(self, policy: PolicyClient, remembered: RememberedPlans) -> None:
+    def __init__(self, policy: PolicyClient, plan_cache: PlanCache) -> None:
         self._policy = policy
-        self._remembered = remembered
+        self._plan_cache = plan_cache
 
     async def act(
         self,
-        caller: Caller,
+        caller: CallContext,
         tenant_id: str,
         action: Action,
         act: Callable[[Plan], Awaitable[Result]],
@@ -109,25 +109,25 @@ class Planning:
         """
         key = PlanKey.of(caller.token, tenant_id, action)
         if anew:
-            self._remembered.forget(key)
-        plan = self._remembered.find(key) or await self._plan(caller, key)
+            self._plan_cache.forget(key)
+        plan = self._plan_cache.find(key) or await self._plan(caller, key)
         try:
             return plan, await act(plan)
         except CollectionNotFound:
-            self._remembered.forget(key)  # so that whoever tries names out is seen by the policy service each time
+            self._plan_cache.forget(key)  # so that whoever tries names out is seen by the policy service each time
             raise
         except InvalidGrant as refusal:
             log.warning("retrieval refused a grant, planning once more", tenant_id=tenant_id, detail=refusal.message)
-        self._remembered.forget(key)
+        self._plan_cache.forget(key)
         plan = await self._plan(caller, key)
         try:
             return plan, await act(plan)
         except InvalidGrant as refusal:
-            raise grant_trouble(refusal) from refusal
+            raise grant_refused(refusal) from refusal
 
     async def read(
         self,
-        caller: Caller,
+        caller: CallContext,
         tenant_id: str,
         find: Callable[[Plan], Awaitable[Answer]],
         *,
@@ -150,13 +150,13 @@ class Planning:
             checked = await keep_allowed(self._policy, caller, plan, found, asked_for)
         return checked
 
-    async def _plan(self, caller: Caller, key: PlanKey) -> Plan:
+    async def _plan(self, caller: CallContext, key: PlanKey) -> Plan:
         plan = await self._policy.plan(caller, key.tenant_id, key.action)
-        self._remembered.keep(key, plan)
+        self._plan_cache.keep(key, plan)
         return plan
 
 
-def grant_trouble(refusal: InvalidGrant) -> VecSecError:
+def grant_refused(refusal: InvalidGrant) -> VecSecError:
     """What the caller is told when retrieval refuses the policy service's grants."""
     return VecSecError(
         "internal error: the retrieval service refuses the policy service's grants",
@@ -166,7 +166,7 @@ def grant_trouble(refusal: InvalidGrant) -> VecSecError:
 
 
 async def keep_allowed(
-    policy: PolicyClient, caller: Caller, plan: Plan, found: Answer, asked_for: Collection[str] | None = None
+    policy: PolicyClient, caller: CallContext, plan: Plan, found: Answer, asked_for: Collection[str] | None = None
 ) -> Answer:
     """The last wall before the caller: the rows that the policy allows now, that are genuine and were asked for, in
     their order. Withheld ones are dropped without a word to the caller.
@@ -205,7 +205,7 @@ async def keep_allowed(
             ),
             policy_version=verdicts.policy_version,
         )
-    note(result_count=len(kept), withheld_count=withheld, policy=verdicts.policy_version)
+    annotate_span(result_count=len(kept), withheld_count=withheld, policy=verdicts.policy_version)
     return replace(found, rows=kept, policy_version=verdicts.policy_version)
 
 

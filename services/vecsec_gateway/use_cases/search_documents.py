@@ -4,9 +4,9 @@ import structlog
 
 from vecsec_chassis.domain.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
 from vecsec_chassis.flag.flag import RealRetrievalFlag
-from vecsec_chassis.telemetry.tracing import note
+from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import Answer, Caller, CircuitOpen, MockReason, Plan, Provenance, Search
+from vecsec_gateway.peers.contract import Answer, CallContext, CircuitOpen, MockReason, Plan, Provenance, Search
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.use_cases.mock import mock_answer
@@ -29,7 +29,7 @@ class SearchDocuments:
         self._flag = flag
         self._metrics = metrics
 
-    async def __call__(self, caller: Caller, tenant_id: str, search: Search, *, mock_allowed: bool) -> Answer:
+    async def __call__(self, caller: CallContext, tenant_id: str, search: Search, *, mock_allowed: bool) -> Answer:
         """Search; `mock_allowed` says whether made-up rows are better than none.
 
         Raises:
@@ -42,7 +42,7 @@ class SearchDocuments:
             return await self._find(plan, search, mock_allowed=mock_allowed, deadline=caller.deadline)
 
         answer = await self._planning.read(caller, tenant_id, find)
-        note(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
+        annotate_span(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
         return answer
 
     async def _find(self, plan: Plan, search: Search, *, mock_allowed: bool, deadline: Deadline) -> Answer:
@@ -65,7 +65,7 @@ class SearchDocuments:
     def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
         self._metrics.mocked(reason.value)
         if reason is MockReason.CIRCUIT_OPEN:
-            self._metrics.retrieval_left_alone("search")
+            self._metrics.retrieval_skipped("search")
         if reason is MockReason.FLAG_OFF:
             log.info("Real vector retrieval is off, answering with the mock", tenant_id=tenant_id)
         else:

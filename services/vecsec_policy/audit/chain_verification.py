@@ -7,17 +7,17 @@ from typing import Any
 
 from vecsec_policy.audit import findings as audit_findings
 from vecsec_policy.audit.chain import NO_HASH, START, Head, Link, link_of
-from vecsec_policy.audit.findings import Finding, Note, Place, Tampering
+from vecsec_policy.audit.findings import AuditFinding, AuditNote, LogPosition, Tampering
 from vecsec_policy.audit.log import EARLIER_LOG_SEALED, FILES_REMOVED, LOG_RESUMED, RECORDS_LOST
 
-_MOST_READINGS = 4
+_MOST_HYPOTHESES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class _Suspicion:
     """A finding that holds if a reading turns out right."""
 
-    finding: Finding
+    finding: AuditFinding
     out_of_place: Link | None = None
     """The genuine record that does not belong where it stands: it may be missing elsewhere."""
     missing: tuple[int, int, str] | None = None
@@ -25,17 +25,17 @@ class _Suspicion:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _Hypothesis:
     """One way to read the log so far: it ends in this record. The next record tells which reading is right."""
 
     sequence: int
     hash: str | None
     """None if the record was altered: then nobody knows."""
     previous: str
-    place: Place | None
+    place: LogPosition | None
     suspicions: tuple[_Suspicion, ...] = ()
 
-    def suspecting(self, *suspicions: _Suspicion) -> "_Reading":
+    def suspecting(self, *suspicions: _Suspicion) -> "_Hypothesis":
         return replace(self, suspicions=(*self.suspicions, *suspicions))
 
 
@@ -46,7 +46,7 @@ class _Gap:
     first: int
     last: int
     last_hash: str
-    finding: Finding
+    finding: AuditFinding
     found: set[int] = field(default_factory=set)
 
     def takes(self, link: Link) -> bool:
@@ -58,8 +58,8 @@ class ChainVerification:
     """Takes the lines of a log; what it found is there after `finish`."""
 
     def __init__(self) -> None:
-        self.findings: list[Finding] = []
-        self.notes: list[Note] = []
+        self.findings: list[AuditFinding] = []
+        self.notes: list[AuditNote] = []
         self.record_count = 0
         self.replica_id = ""
         self.removed_files: set[str] = set()
@@ -69,23 +69,23 @@ class ChainVerification:
         self.hashes_seen: set[str] = set()
         """Those of the watched hashes that the log has."""
         self._watched: frozenset[str] = frozenset()
-        self._readings = [_Reading(START.sequence, NO_HASH, "", None)]
-        self._no_records: list[tuple[Place, bytes]] = []
+        self._hypotheses = [_Hypothesis(START.sequence, NO_HASH, "", None)]
+        self._no_records: list[tuple[LogPosition, bytes]] = []
         self._gaps: list[_Gap] = []
-        self._out_of_place: dict[int, tuple[Link, Finding]] = {}
+        self._out_of_place: dict[int, tuple[Link, AuditFinding]] = {}
         self._removals: set[tuple[int, str]] = set()
 
     @property
     def head(self) -> Head:
         """The newest record."""
-        newest = self._readings[-1]
+        newest = self._hypotheses[-1]
         return Head(newest.sequence, newest.hash or "")
 
     def watch(self, hashes: Sequence[str]) -> None:
         """Look out for records with these hashes."""
         self._watched = frozenset(hashes)
 
-    def take(self, place: Place, line: bytes) -> None:
+    def take(self, place: LogPosition, line: bytes) -> None:
         """The next line, with its end."""
         link = link_of(line)
         if link is None:
@@ -97,21 +97,21 @@ class ChainVerification:
             self.hashes_seen.add(link.hash)
         if not link.is_genuine:
             self._take_altered(link, place)
-        elif (right := self._reading_before(link)) is not None:
+        elif (right := self._hypothesis_before(link)) is not None:
             self._commit(right)
-            self._readings = [_Reading(link.sequence, link.hash, link.previous, place)]
+            self._hypotheses = [_Hypothesis(link.sequence, link.hash, link.previous, place)]
             self.record_count += 1
             if link.kind not in ("decision", LOG_RESUMED):
                 self._read_note(link, place, json.loads(line))
         else:
-            self._take_misfit(link, place)
-        if len(self._readings) > _MOST_READINGS:
-            self._commit(self._readings[-1])
-            self._readings = [replace(self._readings[-1], suspicions=())]
+            self._take_out_of_order(link, place)
+        if len(self._hypotheses) > _MOST_HYPOTHESES:
+            self._commit(self._hypotheses[-1])
+            self._hypotheses = [replace(self._hypotheses[-1], suspicions=())]
 
     def finish(self, anchor: str | None = None) -> None:
         """The log ends here; `anchor` is the hash of the record before its first, if its beginning was taken away."""
-        self._commit(self._readings[-1])
+        self._commit(self._hypotheses[-1])
         self._finish_no_records()
         self._finish_moved()
         beginning = next((gap for gap in self._gaps if gap.first == 1 and not gap.found), None)
@@ -124,53 +124,55 @@ class ChainVerification:
         else:
             return
         self.findings.remove(beginning.finding)
-        self.notes.append(Note(beginning.finding.place, f"the log begins with record {beginning.last + 1}, {reason}"))
+        self.notes.append(
+            AuditNote(beginning.finding.place, f"the log begins with record {beginning.last + 1}, {reason}")
+        )
 
-    def _reading_before(self, link: Link) -> _Reading | None:
+    def _hypothesis_before(self, link: Link) -> _Hypothesis | None:
         return next(
             (
-                reading
-                for reading in self._readings
-                if reading.sequence == link.sequence - 1 and reading.hash in (None, link.previous)
+                hypothesis
+                for hypothesis in self._hypotheses
+                if hypothesis.sequence == link.sequence - 1 and hypothesis.hash in (None, link.previous)
             ),
             None,
         )
 
-    def _take_altered(self, link: Link, place: Place) -> None:
+    def _take_altered(self, link: Link, place: LogPosition) -> None:
         """A line that has not its own hash: a record that was altered, or something that was put in."""
-        newest = self._readings[-1]
+        newest = self._hypotheses[-1]
         expected = newest.sequence + 1
-        self._readings = [
+        self._hypotheses = [
             *(self._all_suspecting(_Suspicion(audit_findings.inserted(place, link.sequence)))),
             replace(newest, sequence=expected, hash=None, place=place, previous="").suspecting(
                 _Suspicion(audit_findings.altered(place, expected))
             ),
         ]
 
-    def _take_misfit(self, link: Link, place: Place) -> None:
+    def _take_out_of_order(self, link: Link, place: LogPosition) -> None:
         """A genuine record that follows none of those before it."""
-        newest = self._readings[-1]
+        newest = self._hypotheses[-1]
         stray = _Suspicion(audit_findings.inserted(place, link.sequence), out_of_place=link)
         mine = replace(newest, sequence=link.sequence, hash=link.hash, previous=link.previous, place=place)
         if link.sequence == newest.sequence + 1:
             before = newest.place or place
             broken = _Suspicion(audit_findings.rehashed(before, newest.sequence))
-            self._readings = [*self._all_suspecting(stray), mine.suspecting(broken)]
+            self._hypotheses = [*self._all_suspecting(stray), mine.suspecting(broken)]
         elif link.sequence > newest.sequence:
             first, last = newest.sequence + 1, link.sequence - 1
             gap = _Suspicion(audit_findings.removed(place, first, last), missing=(first, last, link.previous))
-            self._readings = [*self._all_suspecting(stray), mine.suspecting(gap)]
+            self._hypotheses = [*self._all_suspecting(stray), mine.suspecting(gap)]
         elif link.sequence == newest.sequence and link.previous == newest.previous and newest.hash != link.hash:
             twin = _Suspicion(audit_findings.inserted(newest.place or place, link.sequence))
-            self._readings = [*self._all_suspecting(stray), mine.suspecting(twin)]
+            self._hypotheses = [*self._all_suspecting(stray), mine.suspecting(twin)]
         else:
-            self._readings = self._all_suspecting(stray)
+            self._hypotheses = self._all_suspecting(stray)
 
-    def _all_suspecting(self, suspicion: _Suspicion) -> list[_Reading]:
-        return [reading.suspecting(suspicion) for reading in self._readings]
+    def _all_suspecting(self, suspicion: _Suspicion) -> list[_Hypothesis]:
+        return [hypothesis.suspecting(suspicion) for hypothesis in self._hypotheses]
 
-    def _commit(self, reading: _Reading) -> None:
-        for suspicion in reading.suspicions:
+    def _commit(self, hypothesis: _Hypothesis) -> None:
+        for suspicion in hypothesis.suspicions:
             if suspicion.missing is not None:
                 self._add_gap(suspicion.finding, *suspicion.missing)
             elif suspicion.out_of_place is not None:
@@ -178,7 +180,7 @@ class ChainVerification:
             else:
                 self.findings.append(suspicion.finding)
 
-    def _add_out_of_place(self, finding: Finding, link: Link) -> None:
+    def _add_out_of_place(self, finding: AuditFinding, link: Link) -> None:
         """A record does not belong where it stands; perhaps it is missing elsewhere."""
         gap = next((each for each in self._gaps if each.takes(link)), None)
         if gap is None:
@@ -190,7 +192,7 @@ class ChainVerification:
         if len(gap.found) == gap.last - gap.first + 1:
             self.findings.remove(gap.finding)
 
-    def _add_gap(self, finding: Finding, first: int, last: int, last_hash: str) -> None:
+    def _add_gap(self, finding: AuditFinding, first: int, last: int, last_hash: str) -> None:
         """Records are missing, unless they stood elsewhere before."""
         while last >= first and (known := self._out_of_place.get(last)) is not None and known[0].hash == last_hash:
             self._was_moved(last)
@@ -212,50 +214,52 @@ class ChainVerification:
         _, finding = self._out_of_place.pop(sequence)
         self.findings[self.findings.index(finding)] = audit_findings.moved(_placed(finding), sequence)
 
-    def _settle_no_records(self, link: Link, line: bytes, place: Place) -> None:
+    def _settle_no_records(self, link: Link, line: bytes, place: LogPosition) -> None:
         """Lines that are no records may only be what a crash tore, which the next record then says."""
         lines, self._no_records = self._no_records, []
         if link.kind == LOG_RESUMED and link.is_genuine:
             torn_bytes = sum(len(each) for _, each in lines)
             if json.loads(line)["torn_bytes"] == torn_bytes:
-                self.notes.append(Note(place, f"before this record are {torn_bytes} bytes that a crash tore"))
+                self.notes.append(AuditNote(place, f"before this record are {torn_bytes} bytes that a crash tore"))
             else:
                 self.findings.append(audit_findings.torn_lines_gone(place, link.sequence))
             return
-        newest = self._readings[-1]
+        newest = self._hypotheses[-1]
         if lines and link.sequence - newest.sequence - 1 == len(lines):
             # As many lines as records are missing: these are what is left of them.
             for where, _ in lines:
                 newest = replace(newest, sequence=newest.sequence + 1, hash=None, place=where).suspecting(
                     _Suspicion(audit_findings.altered(where, newest.sequence + 1))
                 )
-            self._readings.append(newest)
+            self._hypotheses.append(newest)
             return
         self.findings += [audit_findings.inserted(where, None) for where, _ in lines]
 
     def _finish_no_records(self) -> None:
         lines, self._no_records = self._no_records, []
         if len(lines) == 1 and not lines[0][1].endswith(b"\n"):
-            self.notes.append(Note(lines[0][0], f"the log ends in {len(lines[0][1])} bytes of a torn line"))
+            self.notes.append(AuditNote(lines[0][0], f"the log ends in {len(lines[0][1])} bytes of a torn line"))
         else:
             self.findings += [audit_findings.inserted(place, None) for place, _ in lines]
 
-    def _read_note(self, link: Link, place: Place, fields: dict[str, Any]) -> None:
+    def _read_note(self, link: Link, place: LogPosition, fields: dict[str, Any]) -> None:
         if link.kind == FILES_REMOVED:
             self._removals.add((fields["through_sequence"], fields["through_hash"]))
             self.removed_files.update(fields["files"])
         elif link.kind == EARLIER_LOG_SEALED:
             self.sealed_file = (fields["file"], fields["sha256"])
         elif link.kind == RECORDS_LOST:
-            self.notes.append(Note(place, f"{fields['count']} records were lost: they could not be written in time"))
+            self.notes.append(
+                AuditNote(place, f"{fields['count']} records were lost: they could not be written in time")
+            )
 
 
-def _placed(finding: Finding) -> Place:
+def _placed(finding: AuditFinding) -> LogPosition:
     assert finding.place is not None, "what is found in a line has its place"
     return finding.place
 
 
-def head_missing(head: str) -> Finding:
+def head_missing(head: str) -> AuditFinding:
     """A head that was noted elsewhere is not in the log."""
     description = f"no record has the hash {head}: the newest records were removed, or the log was written anew"
-    return Finding(Tampering.HEAD_MISSING, None, None, description)
+    return AuditFinding(Tampering.HEAD_MISSING, None, None, description)

@@ -21,7 +21,7 @@ class Tampering(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogPosition:
     """A line of a log."""
 
     file: Path
@@ -33,11 +33,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """One thing that is wrong."""
 
     kind: Tampering
-    place: Place | None
+    place: LogPosition | None
     """Where it shows; None where it is the log as a whole."""
     sequence: int | None
     """Of the record, or of the first one that is missing; None for what is no record."""
@@ -45,42 +45,44 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class AuditNote:
     """Something that an auditor should know and that is no tampering."""
 
-    place: Place | None
+    place: LogPosition | None
     description: str
 
 
-def removed(place: Place, first: int, last: int) -> Finding:
+def removed(place: LogPosition, first: int, last: int) -> AuditFinding:
     """Records are missing before a place."""
     what = f"record {first} is" if first == last else f"records {first} to {last} are"
-    return Finding(Tampering.REMOVED, place, first, f"{what} missing before this line")
+    return AuditFinding(Tampering.REMOVED, place, first, f"{what} missing before this line")
 
 
-def inserted(place: Place, sequence: int | None) -> Finding:
+def inserted(place: LogPosition, sequence: int | None) -> AuditFinding:
     """A line does not belong to the log."""
     what = "a line that is no record" if sequence is None else f"a record that calls itself {sequence}"
-    return Finding(Tampering.INSERTED, place, sequence, f"{what} was put in here")
+    return AuditFinding(Tampering.INSERTED, place, sequence, f"{what} was put in here")
 
 
-def moved(place: Place, sequence: int) -> Finding:
+def moved(place: LogPosition, sequence: int) -> AuditFinding:
     """A genuine record stands elsewhere."""
-    return Finding(Tampering.MOVED, place, sequence, f"record {sequence} is not where it was written")
+    return AuditFinding(Tampering.MOVED, place, sequence, f"record {sequence} is not where it was written")
 
 
-def altered(place: Place, sequence: int) -> Finding:
+def altered(place: LogPosition, sequence: int) -> AuditFinding:
     """A record does not have its own hash."""
-    return Finding(Tampering.ALTERED, place, sequence, f"record {sequence} is not what was written: its hash differs")
+    return AuditFinding(
+        Tampering.ALTERED, place, sequence, f"record {sequence} is not what was written: its hash differs"
+    )
 
 
-def rehashed(place: Place, sequence: int) -> Finding:
+def rehashed(place: LogPosition, sequence: int) -> AuditFinding:
     """A record has a right hash, but the next one follows another."""
     description = f"record {sequence} is not the one that the next one follows: it was altered and its hash made anew"
-    return Finding(Tampering.ALTERED, place, sequence, description)
+    return AuditFinding(Tampering.ALTERED, place, sequence, description)
 
 
-def torn_lines_gone(place: Place, sequence: int) -> Finding:
+def torn_lines_gone(place: LogPosition, sequence: int) -> AuditFinding:
     """What a crash left is not there as the record after it says."""
     description = f"the torn lines that record {sequence} speaks of are not before it as they were"
-    return Finding(Tampering.ALTERED, place, sequence, description)
+    return AuditFinding(Tampering.ALTERED, place, sequence, description)

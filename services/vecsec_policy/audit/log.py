@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_policy.audit.chain import REPLICA_ID, START, chained
-from vecsec_policy.audit.files import (
+from vecsec_policy.audit.log_files import (
     LogEnd,
     first_record,
     first_record_time,
@@ -59,14 +59,14 @@ class AuditLog:
         """Open the log, where it is continued or begun.
 
         Raises:
-            StartupError: if it cannot be read or appended to, or is another replica's.
+            ConfigurationError: if it cannot be read or appended to, or is another replica's.
         """
         self._path = settings.path
         self._settings = settings
         self._clock = clock
         self._pending: deque[bytes] = deque()
         self._unwritten = bytearray()
-        self._condemned: list[Path] = []
+        self._announced: list[Path] = []
         with ExitStack() as opened:
             try:
                 demand_appendable(self._path)
@@ -113,7 +113,7 @@ class AuditLog:
             del self._unwritten[:written]
         os.fsync(self._descriptor)
         self.head = self._chained
-        self._remove_condemned()
+        self._remove_announced()
 
     def close(self) -> None:
         """Close the log, whatever is still unwritten."""
@@ -150,9 +150,9 @@ class AuditLog:
         first = first_record(self._path)
         self._path.rename(rotated_file(self._path, self._chained.sequence if first is None else first.sequence))
         self._reopen()
-        self._condemn_old_files()
+        self._announce_removal()
 
-    def _condemn_old_files(self) -> None:
+    def _announce_removal(self) -> None:
         """Say in the log which files go, before they do."""
         kept = self._settings.files_kept
         rotated = [file for file in log_files(self._path) if file != self._path]
@@ -161,19 +161,19 @@ class AuditLog:
         first_kept = first_record(rotated[-kept])
         if first_kept is None:
             return
-        self._condemned = rotated[:-kept]
+        self._announced = rotated[:-kept]
         self.add_note(
             FILES_REMOVED,
-            files=[file.name for file in self._condemned],
+            files=[file.name for file in self._announced],
             through_sequence=first_kept.sequence - 1,
             through_hash=first_kept.previous,
             kept_since=first_record_time(rotated[-kept]),
         )
 
-    def _remove_condemned(self) -> None:
-        while self._condemned:
-            self._condemned[0].unlink(missing_ok=True)
-            del self._condemned[0]
+    def _remove_announced(self) -> None:
+        while self._announced:
+            self._announced[0].unlink(missing_ok=True)
+            del self._announced[0]
 
     def _follow_moved_file(self) -> None:
         try:
@@ -204,7 +204,7 @@ def demand_appendable(path: Path) -> None:
     """Refuse a log that cannot be appended to, without taking it.
 
     Raises:
-        StartupError: naming the setting.
+        ConfigurationError: naming the setting.
     """
     demand_writable(path.parent, "VECSEC_AUDIT_FILE")
     try:
@@ -214,8 +214,8 @@ def demand_appendable(path: Path) -> None:
         raise _cannot_append(path, error) from error
 
 
-def _cannot_append(path: Path, error: OSError) -> StartupError:
-    return StartupError(
+def _cannot_append(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
         f"VECSEC_AUDIT_FILE={path}: cannot be appended to ({error.strerror or error}); "
         "give it to the user of this service"
     )
@@ -228,7 +228,7 @@ def _locked(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
-        raise StartupError(
+        raise ConfigurationError(
             f"VECSEC_AUDIT_FILE={path}: another policy service writes to it; give each replica a file of its own"
         ) from error
     return lock
@@ -238,11 +238,11 @@ def _replica_id(settings: LogSettings, end: LogEnd) -> str:
     known = None if end.last is None else end.last.replica
     wanted = settings.replica_id or known or socket.gethostname()
     if REPLICA_ID.fullmatch(wanted) is None:
-        raise StartupError(
+        raise ConfigurationError(
             f"VECSEC_REPLICA_ID={wanted!r}: use letters, digits, and . _ - between them, at most 128 characters"
         )
     if known is not None and wanted != known:
-        raise StartupError(
+        raise ConfigurationError(
             f"VECSEC_REPLICA_ID={wanted!r}: the log {settings.path} belongs to replica {known!r}; "
             "give each replica a VECSEC_AUDIT_FILE of its own, or set the id back"
         )

@@ -9,8 +9,8 @@ from typing import Any
 
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_policy.audit.files import lines_of
-from vecsec_policy.audit.records import DECISION, AuditedCall, Outcome
+from vecsec_policy.audit.log_files import lines_of
+from vecsec_policy.audit.records import DECISION, AuditedCall, AuditedOutcome
 
 _IS_DECISION = b'"kind":"decision"'
 
@@ -35,7 +35,7 @@ class RecordedDecision:
     """Its number in the log, from 1."""
     time: datetime
     call: AuditedCall
-    outcome: Outcome
+    outcome: AuditedOutcome
     request_id: str
     incident_id: str
     subject: str
@@ -109,7 +109,7 @@ def _decision(fields: Mapping[str, Any]) -> RecordedDecision:
         sequence=fields["sequence"],
         time=datetime.fromisoformat(fields["time"]),
         call=AuditedCall(fields["call"]),
-        outcome=Outcome(fields["outcome"]),
+        outcome=AuditedOutcome(fields["outcome"]),
         request_id=fields["request_id"],
         incident_id=fields["incident_id"],
         subject=fields["subject"],

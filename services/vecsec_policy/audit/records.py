@@ -35,7 +35,7 @@ class AuditedCall(StrEnum):
     LIST = "list"
 
 
-class Outcome(StrEnum):
+class AuditedOutcome(StrEnum):
     """What it answered."""
 
     ALLOWED = "allowed"
@@ -79,7 +79,7 @@ class AuditRecord:
     time: float
     """Seconds since the epoch."""
     call: AuditedCall
-    outcome: Outcome
+    outcome: AuditedOutcome
     request_id: str
     incident_id: str
     identity: Identity
@@ -172,7 +172,7 @@ class Auditor:
     def record(
         self,
         call: AuditedCall,
-        outcome: Outcome,
+        outcome: AuditedOutcome,
         *,
         identity: Identity,
         tenant_id: str,

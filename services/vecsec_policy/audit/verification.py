@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from vecsec_policy.audit.chain import Head
 from vecsec_policy.audit.chain_verification import ChainVerification, head_missing
-from vecsec_policy.audit.files import opened_files, unchained_file
-from vecsec_policy.audit.findings import Finding, Note, Place, Tampering
+from vecsec_policy.audit.findings import AuditFinding, AuditNote, LogPosition, Tampering
+from vecsec_policy.audit.log_files import opened_files, unchained_file
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -26,9 +26,9 @@ class VerifiedLog:
     record_count: int
     """Of records that are in their place."""
     head: Head
-    findings: Sequence[Finding]
+    findings: Sequence[AuditFinding]
     """Nothing here: no record was altered, removed, moved or put in before the head."""
-    notes: Sequence[Note]
+    notes: Sequence[AuditNote]
 
 
 def verify_log(
@@ -69,7 +69,7 @@ def verify_log(
 def _follow(chain: ChainVerification, file: Path, lines: BinaryIO, on_progress: Progress) -> None:
     read_bytes = 0
     for number, line in enumerate(lines, start=1):
-        chain.take(Place(file, number), line)
+        chain.take(LogPosition(file, number), line)
         read_bytes += len(line)
         if read_bytes >= _BLOCK_BYTES:
             on_progress(read_bytes)
@@ -85,18 +85,18 @@ def _digest(content: BinaryIO, on_progress: Progress) -> str:
     return digest.hexdigest()
 
 
-def _sealed_file_findings(chain: ChainVerification, earlier: Path, digest: str | None) -> list[Finding]:
+def _sealed_file_findings(chain: ChainVerification, earlier: Path, digest: str | None) -> list[AuditFinding]:
     """Whether the file from before records were chained is what the log's first record says."""
-    place = Place(earlier, 1)
+    place = LogPosition(earlier, 1)
     if chain.sealed_file is None:
         if digest is None:
             return []
-        return [Finding(Tampering.INSERTED, place, None, "no record of the log speaks of this file")]
+        return [AuditFinding(Tampering.INSERTED, place, None, "no record of the log speaks of this file")]
     name, sealed = chain.sealed_file
     if digest is None:
         if name in chain.removed_files:
             return []
-        return [Finding(Tampering.REMOVED, place, None, "the file from before records were chained is missing")]
+        return [AuditFinding(Tampering.REMOVED, place, None, "the file from before records were chained is missing")]
     if digest != sealed:
-        return [Finding(Tampering.ALTERED, place, None, "the file is not what it was when the chain began")]
+        return [AuditFinding(Tampering.ALTERED, place, None, "the file is not what it was when the chain began")]
     return []

@@ -40,7 +40,7 @@ class AuditFile:
         """Open the log.
 
         Raises:
-            StartupError: if it cannot be made or appended to: without a record there are no decisions.
+            ConfigurationError: if it cannot be made or appended to: without a record there are no decisions.
         """
         self._path = settings.path
         self._metrics = metrics
@@ -108,9 +108,9 @@ class AuditFile:
     def write_until_closed(self) -> None:
         """The writing thread's work: ends after `close`, when everything that can be written is."""
         try:
-            self._write_stubbornly()  # what opening the log has to say
+            self._write_until_done()  # what opening the log has to say
             while self._collect():
-                self._write_stubbornly()
+                self._write_until_done()
         finally:
             if not self._closing.is_set():  # whatever ended the thread, nothing is recorded any more
                 self._set_failing(failing=True)
@@ -124,7 +124,7 @@ class AuditFile:
         """Close the file, once the writing thread has ended; says what is lost."""
         if self._log.unwritten_bytes:
             log.error("audit records lost at shutdown", path=str(self._path), bytes=self._log.unwritten_bytes)
-        self._tell_head(now=float("inf"))
+        self._log_head(now=float("inf"))
         self._log.close()
 
     def _collect(self) -> bool:
@@ -150,7 +150,7 @@ class AuditFile:
         else:
             self._log.add(item.to_json())
 
-    def _write_stubbornly(self) -> None:
+    def _write_until_done(self) -> None:
         # While the disk refuses, records wait in the queue, whose length is bounded.
         while not self._write() and not self._closing.wait(_RETRY_SECONDS):
             pass
@@ -169,7 +169,7 @@ class AuditFile:
         waiting, self._when_written = self._when_written, []
         for tell in waiting:
             tell(self._log.head)
-        self._tell_head(time.monotonic())
+        self._log_head(time.monotonic())
         return True
 
     def _set_failing(self, *, failing: bool) -> None:
@@ -179,7 +179,7 @@ class AuditFile:
             if not failing:
                 log.info("audit file can be written again", path=str(self._path))
 
-    def _tell_head(self, now: float) -> None:
+    def _log_head(self, now: float) -> None:
         head = self._log.head
         if head == self._told_head or now < self._told_head_at + _TELL_HEAD_SECONDS:
             return
@@ -192,7 +192,7 @@ def running_audit_file(settings: LogSettings, metrics: PolicyMetrics) -> Iterato
     """An audit file with its writing thread; leaving the block waits until everything is written.
 
     Raises:
-        StartupError: if the file cannot be appended to.
+        ConfigurationError: if the file cannot be appended to.
     """
     audit_file = AuditFile(settings, metrics)
     try:

@@ -79,7 +79,7 @@ def entities_named(part: object) -> Iterator[tuple[str, str]]:
             yield from entities_named(member)
 
 
-def attributes_asked_for(policies: Mapping[str, Any]) -> frozenset[str]:
+def attributes_mentioned(policies: Mapping[str, Any]) -> frozenset[str]:
     """The names in all `x.name` and `x has name` of a policy set, whatever x is: rules reach no attribute of any other
     name."""
     return frozenset(
@@ -91,7 +91,7 @@ def attributes_asked_for(policies: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-def asks_who(policies: Mapping[str, Any]) -> bool:
+def depends_on_subject(policies: Mapping[str, Any]) -> bool:
     """Whether a decision by a policy set may depend on more of the caller than attributes other than the subject."""
     return any(
         policy["principal"]["op"] not in {"All", "is"}
@@ -146,7 +146,7 @@ def _compared(node: Expression) -> Iterator[tuple[AttributePath, Constant]]:
             path = _path(operands[one])
             yield from ((path, constant) for constant in _constants(operands[other]) if path)
     elif operator == "like":
-        yield from ((path, _sample(operands["pattern"])) for path in _paths(operands["left"]))
+        yield from ((path, _matching_text(operands["pattern"])) for path in _paths(operands["left"]))
 
 
 def _constants(expression: Expression) -> Iterator[Constant]:
@@ -158,6 +158,6 @@ def _constants(expression: Expression) -> Iterator[Constant]:
             yield from _constants(member)
 
 
-def _sample(pattern: list[Any]) -> str:
+def _matching_text(pattern: list[Any]) -> str:
     """A text that the pattern matches: the wildcards match nothing."""
     return "".join(part["Literal"] for part in pattern if isinstance(part, dict))

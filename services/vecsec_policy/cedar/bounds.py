@@ -7,7 +7,7 @@ Measured with cedarpy 4.12 on a stack of 8 MiB: 1,000 nested parentheses, 5,000 
 import re
 from collections.abc import Mapping
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 
 _MAXIMUM_POLICY_CHARACTERS = 64 * 1024
 _MAXIMUM_BRACKETS = 60
@@ -24,20 +24,22 @@ def check_policy(place: str, text: str) -> None:
     """See that one policy can be given to Cedar's parser; `place` is for the complaint.
 
     Raises:
-        StartupError: if it is too long, too deeply nested or a too long chain.
+        ConfigurationError: if it is too long, too deeply nested or a too long chain.
     """
     if len(text) > _MAXIMUM_POLICY_CHARACTERS:
-        raise StartupError(f"{place}: the policy is longer than {_MAXIMUM_POLICY_CHARACTERS:,} characters; split it")
+        raise ConfigurationError(
+            f"{place}: the policy is longer than {_MAXIMUM_POLICY_CHARACTERS:,} characters; split it"
+        )
     operators = _check_brackets(place, text)
     if operators > _MAXIMUM_OPERATORS:
-        raise StartupError(f"{place}: the policy has more than {_MAXIMUM_OPERATORS:,} operators; split it")
+        raise ConfigurationError(f"{place}: the policy has more than {_MAXIMUM_OPERATORS:,} operators; split it")
 
 
 def check_schema(place: str, text: str) -> None:
     """See that a schema can be given to Cedar's parser.
 
     Raises:
-        StartupError: if it is too deeply nested.
+        ConfigurationError: if it is too deeply nested.
     """
     # In a schema `<` and `>` do not compare: they enclose the type of a set's members.
     _check_brackets(place, text.replace("<", "(").replace(">", ")"))
@@ -47,14 +49,14 @@ def check_parsed(place: str, policy: Mapping[str, object]) -> None:
     """See that a parsed policy can be read back from Cedar's JSON format, in which it travels.
 
     Raises:
-        StartupError: if it is too deep for that.
+        ConfigurationError: if it is too deep for that.
     """
     level: list[object] = [policy]
     for _ in range(_MAXIMUM_JSON_LEVELS):
         level = [member for part in level for member in _members(part)]
         if not level:
             return
-    raise StartupError(
+    raise ConfigurationError(
         f"{place}: the policy chains or nests more than about 50 operators; write a set and `contains`, or split it"
     )
 
@@ -74,5 +76,5 @@ def _check_brackets(place: str, text: str) -> int:
         if depth > _MAXIMUM_BRACKETS:
             line = text.count("\n", 0, token.start())
             where = f", {line} lines further" if line else ""
-            raise StartupError(f"{place}{where}: brackets are nested more than {_MAXIMUM_BRACKETS} deep")
+            raise ConfigurationError(f"{place}{where}: brackets are nested more than {_MAXIMUM_BRACKETS} deep")
     return operators

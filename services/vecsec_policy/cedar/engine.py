@@ -14,13 +14,13 @@ import cedarpy
 from cachetools import LRUCache
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.labels import Label
-from vecsec_chassis.telemetry.metrics import CacheUse, Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter, CacheUse
 from vecsec_policy.cedar import bounds as cedar_bounds
 from vecsec_policy.cedar import entities as cedar_entities
 from vecsec_policy.cedar import residual as residual_json
-from vecsec_policy.cedar.ast import asks_who, attributes_asked_for
+from vecsec_policy.cedar.ast import attributes_mentioned, depends_on_subject
 from vecsec_policy.cedar.label_shapes import LabelShapes
 from vecsec_policy.cedar.rule_reading import (
     LABEL_NOT_IN_SCHEMA,
@@ -33,7 +33,7 @@ from vecsec_policy.cedar.rule_reading import (
 )
 from vecsec_policy.cedar.rules import Rule, Verdict, gravest
 from vecsec_policy.folder.cedar_text import SourcedPolicy
-from vecsec_policy.folder.files import PolicySource, Problems
+from vecsec_policy.folder.policy_source import Diagnostics, PolicySource
 from vecsec_policy.folder.principals import Caller, Role, Tenant
 
 _REMEMBERED_SURROUNDINGS = 1_000
@@ -63,11 +63,11 @@ class CheckedRules:
     """Those that decide on rows."""
     about_rows_in_slices: tuple[str, ...]
     """The same as several sets, for planning, where each rule is looked at for itself."""
-    attributes_asked_for: frozenset[str]
+    attributes_mentioned: frozenset[str]
     """What these look at."""
-    rows_ask_who: bool
+    rows_depend_on_subject: bool
     """Whether these may depend on who the caller is."""
-    ask_for_the_day: bool
+    depend_on_day: bool
     """Whether any rule may depend on the day, by whatever expression it reaches the context."""
 
 
@@ -89,7 +89,7 @@ class CedarEngine:
         self._slices = [_compiled(each) for each in in_slices] if len(in_slices) > 1 else [self._about_rows]
         self.rules = MappingProxyType(checked.rules)
         """The rules by their ids."""
-        self.asks_for_the_day = checked.ask_for_the_day
+        self.depends_on_day = checked.depend_on_day
         """Whether some rule may depend on the day."""
         self._shapes = LabelShapes(self.accepts)
         self.rows_at_once = max(1, min(_MOST_ROWS_AT_ONCE, _RULES_OF_ROWS_AT_ONCE // max(1, len(checked.rules))))
@@ -98,14 +98,18 @@ class CedarEngine:
         self._residuals.update(plans)
         self._places: LRUCache[tuple[Role, Tenant, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
         self._surroundings: LRUCache[tuple[Caller, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
-        self._residual_lookups, self._place_lookups, self._surroundings_lookups = Lookups(), Lookups(), Lookups()
+        self._residual_lookups, self._place_lookups, self._surroundings_lookups = (
+            CacheCounter(),
+            CacheCounter(),
+            CacheCounter(),
+        )
 
     @classmethod
-    def survey(cls, source: PolicySource, problems: Problems) -> "CedarEngine | None":
-        """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `problems`."""
-        names_are_known = not problems.found
+    def check(cls, source: PolicySource, diagnostics: Diagnostics) -> "CedarEngine | None":
+        """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `diagnostics`."""
+        names_are_known = not diagnostics.found
         schema = None
-        with problems:
+        with diagnostics:
             schema = _parse_schema(source)
         parsed = [(sourced, _parsed(sourced)) for sourced in source.policies]
         rules: dict[str, Rule] = {}
@@ -113,8 +117,8 @@ class CedarEngine:
         texts = [sourced.text for sourced, policy in parsed if isinstance(policy, dict)]
         all_are_valid = schema is not None and _are_valid(texts, schema)
         for sourced, policy in parsed:
-            with problems:
-                if isinstance(policy, StartupError):
+            with diagnostics:
+                if isinstance(policy, ConfigurationError):
                     raise policy
                 rule = read_rule(sourced, policy)
                 add_rule(rules, rule)
@@ -122,14 +126,14 @@ class CedarEngine:
                 if names_are_known:
                     check_names(sourced, policy, source.roles, source.tenants)
                 if schema is not None and not all_are_valid:
-                    _validate(sourced, schema, problems)
-        if schema is None or problems.found:
+                    _validate(sourced, schema, diagnostics)
+        if schema is None or diagnostics.found:
             return None
-        with problems:
+        with diagnostics:
             _check_entities(source, schema)
             about_tenants = policies_about(cedar_entities.TENANT_TYPE, policies)
             about_rows = policies_about(cedar_entities.DOCUMENT_TYPE, policies)
-            asked_for = attributes_asked_for(about_rows)
+            asked_for = attributes_mentioned(about_rows)
             return cls(
                 CheckedRules(
                     source.schema_text,
@@ -137,9 +141,9 @@ class CedarEngine:
                     about_tenants=json.dumps(about_tenants),
                     about_rows=json.dumps(about_rows),
                     about_rows_in_slices=tuple(map(json.dumps, in_slices(about_rows, _RULES_AT_ONCE))),
-                    attributes_asked_for=asked_for,
-                    rows_ask_who=asks_who(about_rows),
-                    ask_for_the_day="today" in asked_for | attributes_asked_for(about_tenants),
+                    attributes_mentioned=asked_for,
+                    rows_depend_on_subject=depends_on_subject(about_rows),
+                    depend_on_day="today" in asked_for | attributes_mentioned(about_tenants),
                 )
             )
         return None
@@ -156,7 +160,7 @@ class CedarEngine:
 
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
         """Whether the caller may enter a tenant at all: one verdict an action, in order."""
-        entities = self._surroundings_of(caller, target)
+        entities = self._shared_entities_of(caller, target)
         request = {**_request(caller, target), "resource": cedar_entities.tenant_uid(target)}
         requests = [{**request, "action": cedar_entities.action_uid(action)} for action in actions]
         return self._decide(requests, self._about_tenants, entities)
@@ -164,13 +168,13 @@ class CedarEngine:
     def decide_rows(self, caller: Caller, target: Tenant, action: Action, labels: Sequence[Label]) -> list[Verdict]:
         """Whether the caller may touch rows with these labels: one verdict a label, in order."""
         # A decision cannot depend on what no rule asks for: labels that differ in nothing else are decided once.
-        asked = [self._as_asked_for(label) if self._shapes.fits(label) else None for label in labels]
+        asked = [self._with_mentioned_attributes(label) if self._shapes.fits(label) else None for label in labels]
         firsts: dict[Label | None, Label] = {}
         for each, label in zip(asked, labels, strict=True):
             if each is not None:
                 firsts.setdefault(each, label)
         rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(firsts.values())]
-        entities = self._surroundings_of(caller, target).with_added_json_str(json.dumps(rows), self._schema)
+        entities = self._shared_entities_of(caller, target).with_added_json_str(json.dumps(rows), self._schema)
         request = {**_request(caller, target), "action": cedar_entities.action_uid(action)}
         decided = self._decide([{**request, "resource": row["uid"]} for row in rows], self._about_rows, entities)
         verdicts: dict[Label | None, Verdict] = dict(zip(firsts, decided, strict=True))
@@ -189,11 +193,11 @@ class CedarEngine:
         variable is the row (`{"Var": "resource"}`). Deciding it on a label gives what `decide_rows` gives, if whoever
         decides it takes a failing rule as a refusal. Where no rule about rows asks who the caller is, callers who are
         alike in everything else share it."""
-        *_, residual = self.planning(caller, target, action)
+        *_, residual = self.plan_in_steps(caller, target, action)
         assert residual is not None, "the last step is the plan"
         return residual
 
-    def planning(self, caller: Caller, target: Tenant, action: Action) -> Iterator[str | None]:
+    def plan_in_steps(self, caller: Caller, target: Tenant, action: Action) -> Iterator[str | None]:
         """`plan` in steps of at most 3 ms, for whoever has others to serve between them: None, and at last the plan."""
         key = self._plan_key(caller, target, action)
         residual = self._residuals.get(key)
@@ -210,7 +214,7 @@ class CedarEngine:
             residual = self._residuals[key] = residual_json.policy_set_json(policies, failure_rule_id=failure)
         yield residual
 
-    def remembered_plan(self, caller: Caller, target: Tenant, action: Action) -> str | None:
+    def cached_plan(self, caller: Caller, target: Tenant, action: Action) -> str | None:
         """The plan, if it was made before; who makes it else looks for it once more."""
         residual = self._residuals.get(self._plan_key(caller, target, action))
         if residual is not None:
@@ -223,7 +227,7 @@ class CedarEngine:
         return dict(self._residuals)
 
     def _plan_key(self, caller: Caller, target: Tenant, action: Action) -> PlanKey:
-        return (caller if self.checked.rows_ask_who else replace(caller, subject=_ANYBODY), target, action)
+        return (caller if self.checked.rows_depend_on_subject else replace(caller, subject=_ANYBODY), target, action)
 
     def _planned(self, key: PlanKey, rules: cedarpy.PolicySet) -> tuple[dict[str, Any], bool]:
         """What is left of some rules, and whether one of them failed."""
@@ -238,9 +242,9 @@ class CedarEngine:
                 "context": context,
             },
             rules,
-            self._surroundings_of(caller, target),
+            self._shared_entities_of(caller, target),
         )
-        known = residual_json.Known(
+        known = residual_json.KnownRequest(
             resource_type=cedar_entities.DOCUMENT_TYPE,
             variables={
                 "principal": {"Value": {"__entity": principal}},
@@ -251,14 +255,14 @@ class CedarEngine:
         )
         return residual_json.policies(partial.residuals, known), bool(partial.diagnostics.errors)
 
-    def _as_asked_for(self, label: Label) -> Label:
+    def _with_mentioned_attributes(self, label: Label) -> Label:
         """The label without the attributes that no rule asks for."""
-        attributes = tuple(pair for pair in label.attributes if pair[0] in self.checked.attributes_asked_for)
+        attributes = tuple(pair for pair in label.attributes if pair[0] in self.checked.attributes_mentioned)
         if len(attributes) == len(label.attributes):
             return label
         return Label(label.tenant_id, label.sensitivity, label.topics, attributes)
 
-    def _surroundings_of(self, caller: Caller, target: Tenant) -> cedarpy.Entities:
+    def _shared_entities_of(self, caller: Caller, target: Tenant) -> cedarpy.Entities:
         """Remembered, for entering and planning look at the same entities: 0.2 ms."""
         entities = self._surroundings.get((caller, target))
         self._surroundings_lookups.count(found=entities is not None)
@@ -268,7 +272,7 @@ class CedarEngine:
             around = self._places.get(places)
             self._place_lookups.count(found=around is not None)
             if around is None:
-                around = self._places[places] = self._entities(cedar_entities.places(*places))
+                around = self._places[places] = self._entities(cedar_entities.role_and_tenants(*places))
             added = json.dumps([cedar_entities.caller_entity(caller)])
             entities = self._surroundings[caller, target] = around.with_added_json_str(added, self._schema)
         return entities
@@ -314,14 +318,14 @@ def _parse_schema(source: PolicySource) -> cedarpy.Schema:
     try:
         return cedarpy.Schema.from_str(source.schema_text)
     except ValueError as error:
-        raise StartupError(f"{source.schema_path}: {_one_line(error)}") from error
+        raise ConfigurationError(f"{source.schema_path}: {_one_line(error)}") from error
 
 
-def _parsed(sourced: SourcedPolicy) -> dict[str, Any] | StartupError:
+def _parsed(sourced: SourcedPolicy) -> dict[str, Any] | ConfigurationError:
     """A policy, or why it is none, to be told in its turn. What is a policy here can be given to Cedar's validator."""
     try:
         return _parse_policy(sourced)
-    except StartupError as complaint:
+    except ConfigurationError as complaint:
         return complaint
 
 
@@ -329,18 +333,18 @@ def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
     """The one door to Cedar for policies: no other of its parsers is given a text that did not come through here.
 
     Raises:
-        StartupError: if it is out of bounds, or not one policy.
+        ConfigurationError: if it is out of bounds, or not one policy.
     """
     cedar_bounds.check_policy(sourced.place, sourced.text)
     try:
         parsed = json.loads(cedarpy.policies_to_json_str(sourced.text))
     except ValueError as error:
-        raise StartupError(f"{sourced.place}: in the policy that starts here: {_one_line(error)}") from error
+        raise ConfigurationError(f"{sourced.place}: in the policy that starts here: {_one_line(error)}") from error
     if parsed["templates"]:
-        raise StartupError(f"{sourced.place}: a template (?principal, ?resource) decides nothing; write it out")
+        raise ConfigurationError(f"{sourced.place}: a template (?principal, ?resource) decides nothing; write it out")
     policies: list[dict[str, Any]] = list(parsed["staticPolicies"].values())
     if len(policies) != 1:
-        raise StartupError(f"{sourced.place}: expected one policy up to the semicolon, found {len(policies)}")
+        raise ConfigurationError(f"{sourced.place}: expected one policy up to the semicolon, found {len(policies)}")
     cedar_bounds.check_parsed(sourced.place, policies[0])
     return policies[0]
 
@@ -350,10 +354,10 @@ def _are_valid(texts: Iterable[str], schema: cedarpy.Schema) -> bool:
     return cedarpy.validate_policies("\n".join(texts), schema).validation_passed
 
 
-def _validate(sourced: SourcedPolicy, schema: cedarpy.Schema, problems: Problems) -> None:
+def _validate(sourced: SourcedPolicy, schema: cedarpy.Schema, diagnostics: Diagnostics) -> None:
     for error in cedarpy.validate_policies(sourced.text, schema).errors:
         reason = _one_line(error.error).removeprefix("for policy `policy0`, ")
-        problems.note(f"{sourced.place}: against the schema: {reason}")
+        diagnostics.note(f"{sourced.place}: against the schema: {reason}")
 
 
 def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
@@ -361,11 +365,11 @@ def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
     some_tenant = next(iter(source.tenants.values()))
     for role in source.roles.values():
         caller = Caller("schema-check", some_tenant, role, role.max_clearance)
-        entities = cedar_entities.surroundings(caller, some_tenant)
+        entities = cedar_entities.shared_entities_of(caller, some_tenant)
         try:
             cedarpy.Entities.from_json_str(json.dumps(entities), schema)
         except ValueError as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"{source.schema_path}: does not fit callers, roles and tenants as they are made: {_one_line(error)}; "
                 "keep the packaged declarations of these three and add to Document only"
             ) from error

@@ -50,13 +50,13 @@ def context(caller: Caller, target: Tenant) -> dict[str, Any]:
     return known
 
 
-def surroundings(caller: Caller, target: Tenant) -> list[EntityJson]:
+def shared_entities_of(caller: Caller, target: Tenant) -> list[EntityJson]:
     """All entities that a decision sees, except rows."""
-    return [caller_entity(caller), *places(caller.role, caller.tenant, target)]
+    return [caller_entity(caller), *role_and_tenants(caller.role, caller.tenant, target)]
 
 
-def places(role: Role, tenant: Tenant, target: Tenant) -> list[EntityJson]:
-    """The surroundings that callers of one role and tenant share."""
+def role_and_tenants(role: Role, tenant: Tenant, target: Tenant) -> list[EntityJson]:
+    """The entities that callers of one role and tenant share."""
     entities = [role_entity(role), tenant_entity(tenant)]
     if target.tenant_id != tenant.tenant_id:
         entities.append(tenant_entity(target))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from cachetools import LRUCache
 
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity
-from vecsec_chassis.telemetry.metrics import Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter
 
 _REMEMBERED_SHAPES = 1_000
 """Callers may make up attributes."""
@@ -28,18 +28,18 @@ class LabelShapes:
         """`accepts` is Cedar's word on one label."""
         self._accepts = accepts
         self._fitting: LRUCache[Hashable, bool] = LRUCache(_REMEMBERED_SHAPES)
-        self.lookups = Lookups()
+        self.lookups = CacheCounter()
         """How often a label's shape was known."""
 
     def fits(self, label: Label) -> bool:
         """Whether Cedar would read the label by the schema."""
-        if not _is_ordinary(label):
+        if not _fits_cedar_json(label):
             return self._accepts(label)
         shape = _shape(label)
         whole_shape_fits = self._fitting.get(shape)
         self.lookups.count(found=whole_shape_fits is not None)
         if whole_shape_fits is None:
-            whole_shape_fits = self._fitting[shape] = self._accepts(_like(label))
+            whole_shape_fits = self._fitting[shape] = self._accepts(_shapeless_label(label))
         return whole_shape_fits or self._accepts(label)
 
 
@@ -50,7 +50,7 @@ def _shape(label: Label) -> Hashable:
     return bool(label.tenant_id), label.sensitivity is None, bool(label.topics), kinds
 
 
-def _like(label: Label) -> Label:
+def _shapeless_label(label: Label) -> Label:
     """The label of this shape whose texts have no form."""
     return Label(
         tenant_id=_SHAPELESS_TEXT if label.tenant_id else "",
@@ -70,16 +70,16 @@ def _shapeless(texts: frozenset[str]) -> frozenset[str]:
     return frozenset({_SHAPELESS_TEXT}) if texts else texts
 
 
-def _is_ordinary(label: Label) -> bool:
+def _fits_cedar_json(label: Label) -> bool:
     """Whether JSON for Cedar can hold every value, whatever the types: no number beyond Long, no half a character."""
     return (
         _is_text(label.tenant_id)
         and all(map(_is_text, label.topics))
-        and all(_is_ordinary_value(value) for _, value in label.attributes)
+        and all(_value_fits_cedar_json(value) for _, value in label.attributes)
     )
 
 
-def _is_ordinary_value(value: AttributeValue) -> bool:
+def _value_fits_cedar_json(value: AttributeValue) -> bool:
     if isinstance(value, str):
         return _is_text(value)
     if isinstance(value, frozenset):

@@ -25,7 +25,7 @@ class UnexpectedUnknown(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownRequest:
     """What is known of a request whose resource is not."""
 
     resource_type: str
@@ -38,7 +38,7 @@ class Known:
     takes them for unknown; a full decision takes them for entities without attributes, and so must the residual's."""
 
 
-def policies(residuals: Mapping[str, Mapping[str, Any]], known: Known) -> dict[str, Expression]:
+def policies(residuals: Mapping[str, Mapping[str, Any]], known: KnownRequest) -> dict[str, Expression]:
     """The residual policies (by their ids) as policies in Cedar's JSON format, their only variable the resource; those
     that cannot apply are left out. Of the annotations only @violation stays; the id is the policy's own.
 
@@ -47,7 +47,7 @@ def policies(residuals: Mapping[str, Mapping[str, Any]], known: Known) -> dict[s
     """
     made = {}
     for policy_id, residual in residuals.items():
-        body = _truth(_condition(residual), known)
+        body = _specialise_boolean(_condition(residual), known)
         if not _is_constant(body, truth=False):
             made[policy_id] = _policy(residual["effect"], body, residual.get("annotations", {}))
     return made
@@ -88,19 +88,23 @@ def _condition(residual: Mapping[str, Any]) -> Expression:
     return body
 
 
-def _truth(expression: Expression, known: Known) -> Expression:
+def _specialise_boolean(expression: Expression, known: KnownRequest) -> Expression:
     """Specialise an expression of which Cedar requires that it is true or false, and fold its constants."""
     ((operator, operands),) = expression.items()
     if operator == "&&":
-        return _fold_pair(operator, _truth(operands["left"], known), operands["right"], known, neutral=True)
+        return _fold_pair(
+            operator, _specialise_boolean(operands["left"], known), operands["right"], known, neutral=True
+        )
     if operator == "||":
-        return _fold_pair(operator, _truth(operands["left"], known), operands["right"], known, neutral=False)
+        return _fold_pair(
+            operator, _specialise_boolean(operands["left"], known), operands["right"], known, neutral=False
+        )
     if operator == "!":
-        return _negate(_truth(operands["arg"], known))
+        return _negate(_specialise_boolean(operands["arg"], known))
     return _specialise(expression, known)
 
 
-def _specialise(expression: Expression, known: Known) -> Expression:
+def _specialise(expression: Expression, known: KnownRequest) -> Expression:
     """Name the unknown resource, answer what is known of its type, and write out the variables that are known."""
     ((operator, operands),) = expression.items()
     if operator == "unknown":
@@ -112,17 +116,17 @@ def _specialise(expression: Expression, known: Known) -> Expression:
     return with_operands(expression, lambda operand: _specialise(operand, known))
 
 
-def _absent(name: str, known: Known) -> Expression:
+def _absent(name: str, known: KnownRequest) -> Expression:
     if name not in known.absent:
         raise UnexpectedUnknown(name)
     return known.absent[name]
 
 
-def _fold_pair(operator: str, left: Expression, right: Expression, known: Known, *, neutral: bool) -> Expression:
+def _fold_pair(operator: str, left: Expression, right: Expression, known: KnownRequest, *, neutral: bool) -> Expression:
     """`left` is specialised and folded already, `right` is not: where `left` settles it, nothing ever looks at it."""
     if _is_constant(left, truth=not neutral):
         return left
-    folded = _truth(right, known)
+    folded = _specialise_boolean(right, known)
     if _is_constant(left, truth=neutral):
         return folded
     # `x && false` stays as it is: x may fail, and a rule that fails must refuse.

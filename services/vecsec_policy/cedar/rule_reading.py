@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from vecsec_chassis.domain.access import ViolationType
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_policy.cedar.ast import entities_named, mentions_of
 from vecsec_policy.cedar.entities import DOCUMENT_TYPE, ROLE_TYPE, TENANT_TYPE
 from vecsec_policy.cedar.rules import COUNTED_BY_RULES, Effect, Rule
@@ -31,18 +31,20 @@ def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
     """The rule that a parsed policy stands for.
 
     Raises:
-        StartupError: if its annotations do not name it or name something unknown.
+        ConfigurationError: if its annotations do not name it or name something unknown.
     """
     annotations = policy.get("annotations", {})
     rule_id = annotations.get("id")
     if not rule_id:
-        raise StartupError(f"{sourced.place}: the policy has no @id; audit records and explanations need one")
+        raise ConfigurationError(f"{sourced.place}: the policy has no @id; audit records and explanations need one")
     if _RULE_ID.fullmatch(rule_id) is None or rule_id in {RULE_FAILED, LABEL_NOT_IN_SCHEMA}:
-        raise StartupError(f"{sourced.place}: @id({rule_id!r}) is reserved or not made of a-z, 0-9, '_', '.', '-'")
+        raise ConfigurationError(
+            f"{sourced.place}: @id({rule_id!r}) is reserved or not made of a-z, 0-9, '_', '.', '-'"
+        )
     effect = Effect(policy["effect"])
     violation = _read_violation(sourced, annotations.get("violation"))
     if violation is not None and effect is Effect.PERMIT:
-        raise StartupError(f"{sourced.place}: a permit cannot have a @violation; only what forbids is counted")
+        raise ConfigurationError(f"{sourced.place}: a permit cannot have a @violation; only what forbids is counted")
     return Rule(
         rule_id=rule_id,
         effect=effect,
@@ -58,10 +60,12 @@ def add_rule(rules: dict[str, Rule], rule: Rule) -> None:
     """Add a rule to the others, by its id.
 
     Raises:
-        StartupError: if another one has the id.
+        ConfigurationError: if another one has the id.
     """
     if rule.rule_id in rules:
-        raise StartupError(f"{rule.source}: @id({rule.rule_id!r}) is taken already, at {rules[rule.rule_id].source}")
+        raise ConfigurationError(
+            f"{rule.source}: @id({rule.rule_id!r}) is taken already, at {rules[rule.rule_id].source}"
+        )
     rules[rule.rule_id] = rule
 
 
@@ -71,22 +75,22 @@ def check_names(
     """See that the entities that a policy names can be there: a `forbid` with a typing error would never apply.
 
     Raises:
-        StartupError: if it names a role or a tenant that is not listed, or a row.
+        ConfigurationError: if it names a role or a tenant that is not listed, or a row.
     """
     for kind, name in entities_named(policy):
         if kind == DOCUMENT_TYPE:
-            raise StartupError(f"{sourced.place}: a rule cannot name a row; it sees labels, not ids")
+            raise ConfigurationError(f"{sourced.place}: a rule cannot name a row; it sees labels, not ids")
         if kind == ROLE_TYPE and name not in roles:
-            raise StartupError(f"{sourced.place}: the roles file lists no role {name!r}")
+            raise ConfigurationError(f"{sourced.place}: the roles file lists no role {name!r}")
         if kind == TENANT_TYPE and name not in tenants:
-            raise StartupError(f"{sourced.place}: the tenants file lists no tenant {name!r}")
+            raise ConfigurationError(f"{sourced.place}: the tenants file lists no tenant {name!r}")
 
 
 def policies_about(resource_type: str, policies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The policies whose scope (`resource is ...`) does not rule out this type of resource. The others never apply to
     it, and leaving them out saves a third of the time. In those that stay, the scope says nothing that is not known."""
     applicable = {
-        policy_id: _without_what_is_known(resource_type, policy)
+        policy_id: _without_resource_type_test(resource_type, policy)
         for policy_id, policy in policies.items()
         if policy["resource"].get("entity_type", resource_type) == resource_type
     }
@@ -104,11 +108,13 @@ def _read_violation(sourced: SourcedPolicy, name: str | None) -> ViolationType |
     if name is None:
         return None
     if name not in {violation.value for violation in COUNTED_BY_RULES}:
-        raise StartupError(f"{sourced.place}: unknown @violation({name!r}); known are {', '.join(COUNTED_BY_RULES)}")
+        raise ConfigurationError(
+            f"{sourced.place}: unknown @violation({name!r}); known are {', '.join(COUNTED_BY_RULES)}"
+        )
     return ViolationType(name)
 
 
-def _without_what_is_known(resource_type: str, policy: Mapping[str, Any]) -> dict[str, Any]:
+def _without_resource_type_test(resource_type: str, policy: Mapping[str, Any]) -> dict[str, Any]:
     annotations = policy.get("annotations", {})
     is_known = policy["resource"] == {"op": "is", "entity_type": resource_type}
     return {

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 
 _STRING_TAG = "tag:yaml.org,2002:str"
 _NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
@@ -32,7 +32,7 @@ class Positioned:
         """Read the only document of a file's text; the path is for complaints.
 
         Raises:
-            StartupError: if it is not YAML or is empty.
+            ConfigurationError: if it is not YAML or is empty.
         """
         try:
             _check_depth(path, text)
@@ -43,12 +43,12 @@ class Positioned:
             line = min(line, max(len(text.splitlines()), 1))
             if "nesting depth" in (error.problem or ""):
                 # PyYAML 6.0.4 scans ahead and stops at a depth of its own before it tells of the first bracket.
-                raise StartupError(_too_deep(path, line)) from error
-            raise StartupError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
+                raise ConfigurationError(_too_deep(path, line)) from error
+            raise ConfigurationError(f"{path}:{line}: not YAML: {error.problem or error.context}") from error
         except yaml.YAMLError as error:
-            raise StartupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+            raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
         if node is None:
-            raise StartupError(f"{path}:1: the file is empty")
+            raise ConfigurationError(f"{path}:1: the file is empty")
         return cls(path, node)
 
     @property
@@ -58,7 +58,7 @@ class Positioned:
 
     def refuse(self, reason: str) -> NoReturn:
         """Complain about this value."""
-        raise StartupError(f"{self.place}: {reason}")
+        raise ConfigurationError(f"{self.place}: {reason}")
 
     def text(self, what: str) -> str:
         """The value as text; a bare number, `yes` or `null` is not text."""
@@ -137,7 +137,7 @@ def _check_depth(path: Path, text: str) -> None:
             depth -= 1
         if depth > _MAXIMUM_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark is not None else 1
-            raise StartupError(_too_deep(path, line))
+            raise ConfigurationError(_too_deep(path, line))
 
 
 def _too_deep(path: Path, line: int) -> str:
@@ -148,16 +148,18 @@ def read_text(path: Path) -> str:
     """The text of a policy file.
 
     Raises:
-        StartupError: if it is missing, unreadable, too large or not UTF-8.
+        ConfigurationError: if it is missing, unreadable, too large or not UTF-8.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_MAXIMUM_FILE_BYTES + 1)
         if len(content) > _MAXIMUM_FILE_BYTES:
-            raise StartupError(f"{path}: larger than {_MAXIMUM_FILE_BYTES >> 20} MiB, which no policy file should be")
+            raise ConfigurationError(
+                f"{path}: larger than {_MAXIMUM_FILE_BYTES >> 20} MiB, which no policy file should be"
+            )
         return content.decode()
     except OSError as error:
-        raise StartupError(f"{path}: {error.strerror or error}") from error
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise StartupError(f"{path}:{line}: not UTF-8 text") from error
+        raise ConfigurationError(f"{path}:{line}: not UTF-8 text") from error

@@ -13,8 +13,8 @@ from vecsec_policy.in_force.snapshot import PolicySnapshot
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Standing:
-    """How one caller stands towards one tenant for one action, under one version of the policy. It is compared by
+class TenantAccess:
+    """One caller's access to one tenant for one action, under one version of the policy. It is compared by
     identity: caches of what follows from it use it as their key."""
 
     policy: PolicySnapshot
@@ -28,8 +28,10 @@ class Standing:
     """Whether the caller may also configure the target."""
 
 
-def decide_entry(policy: PolicySnapshot, identity: Identity, tenant_id: str, action: Action, *, now: float) -> Standing:
-    """How a caller stands towards a tenant; `now` is in seconds since the epoch.
+def decide_entry(
+    policy: PolicySnapshot, identity: Identity, tenant_id: str, action: Action, *, now: float
+) -> TenantAccess:
+    """A caller's access to a tenant; `now` is in seconds since the epoch.
 
     Raises:
         AccessDenied: if the policy does not know the caller's role.
@@ -41,12 +43,12 @@ def decide_entry(policy: PolicySnapshot, identity: Identity, tenant_id: str, act
     entry, configuring = policy.engine.decide_entry(caller, target, (action, Action.CONFIGURE))
     if tenant_id not in policy.tenants and (entry.allowed or configuring.allowed):
         raise UnknownTenant(tenant_id)  # to those only who may enter any tenant: to others it looks like a foreign one
-    return Standing(policy, identity, caller, target, action, entry, may_configure=configuring.allowed)
+    return TenantAccess(policy, identity, caller, target, action, entry, may_configure=configuring.allowed)
 
 
-def decide_rows(standing: Standing, labels: Sequence[Label]) -> Sequence[Verdict]:
+def decide_rows(access: TenantAccess, labels: Sequence[Label]) -> Sequence[Verdict]:
     """Whether the caller may touch rows with these labels: one verdict a label, in order. Who may not enter the tenant
     gets the verdict on that for each row."""
-    if not standing.entry.allowed:
-        return [standing.entry] * len(labels)
-    return standing.policy.engine.decide_rows(standing.caller, standing.target, standing.action, labels)
+    if not access.entry.allowed:
+        return [access.entry] * len(labels)
+    return access.policy.engine.decide_rows(access.caller, access.target, access.action, labels)

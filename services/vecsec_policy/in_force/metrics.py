@@ -8,7 +8,7 @@ from functools import partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from vecsec_chassis.telemetry.metrics import CacheUse, Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter, CacheUse
 from vecsec_policy.in_force.snapshot import PolicyInForce, PolicySnapshot
 
 
@@ -30,10 +30,10 @@ class VersionMetrics:
         )
 
     def _stages(self) -> Iterator[tuple[str, PolicySnapshot]]:
-        arrangement = self._policy.arrangement
-        yield "current", arrangement.current
-        if arrangement.candidate is not None:
-            yield "candidate", arrangement.candidate.policy
+        assignment = self._policy.assignment
+        yield "current", assignment.current
+        if assignment.candidate is not None:
+            yield "candidate", assignment.candidate.policy
 
     def _info(self, _options: CallbackOptions) -> Iterable[Observation]:
         return [Observation(1, {"stage": stage, "version": policy.version}) for stage, policy in self._stages()]
@@ -44,11 +44,11 @@ class VersionMetrics:
 
 def engine_caches(policy: PolicyInForce) -> Mapping[str, Callable[[], CacheUse]]:
     """How each cache is used, by its name in metrics; a new policy's engine counts from 0."""
-    return {name: partial(_use, policy, name) for name in policy.arrangement.current.engine.lookups}
+    return {name: partial(_use, policy, name) for name in policy.assignment.current.engine.lookups}
 
 
 def _use(policy: PolicyInForce, name: str) -> CacheUse:
-    arrangement = policy.arrangement
-    deciding = [arrangement.current, *([arrangement.candidate.policy] if arrangement.candidate else [])]
+    assignment = policy.assignment
+    deciding = [assignment.current, *([assignment.candidate.policy] if assignment.candidate else [])]
     uses = [snapshot.engine.lookups[name] for snapshot in deciding]
-    return Lookups(sum(use.hits for use in uses), sum(use.misses for use in uses))
+    return CacheCounter(sum(use.hits for use in uses), sum(use.misses for use in uses))

@@ -63,7 +63,7 @@ def read_rollout(path: Path) -> Rollout | None:
     """What the file says; None if there is no file, which means that nothing is being rolled out.
 
     Raises:
-        StartupError: in one line with file, line and reason.
+        ConfigurationError: in one line with file, line and reason.
     """
     if not path.exists():
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vecsec_policy.cedar.engine import CedarEngine, CheckedRules, PlanKey
-from vecsec_policy.folder.files import PolicySource, Problems, survey_policy_source
+from vecsec_policy.folder.policy_source import Diagnostics, PolicySource, read_policy_source
 from vecsec_policy.folder.principals import Role, Tenant
 from vecsec_policy.in_force.rollout import Rollout
 from vecsec_policy.in_force.utc_day import day_of
@@ -45,7 +45,7 @@ class PolicySnapshot:
     def day(self, now: float) -> int | None:
         """The day at a time in seconds since the epoch, if the rules ask for it: others are spared deciding everything
         anew at midnight."""
-        return day_of(now) if self.engine.asks_for_the_day else None
+        return day_of(now) if self.engine.depends_on_day else None
 
     @property
     def checked(self) -> CheckedPolicy:
@@ -58,20 +58,20 @@ def load_snapshot(folder: Path) -> PolicySnapshot:
     """Read, check and compile a policy folder.
 
     Raises:
-        StartupError: in one line with file, line and reason.
+        ConfigurationError: in one line with file, line and reason.
     """
-    problems = Problems()
-    _, policy = survey_policy(folder, problems)
-    problems.raise_first()
+    diagnostics = Diagnostics()
+    _, policy = check_policy_folder(folder, diagnostics)
+    diagnostics.raise_first()
     assert policy is not None, "nothing was wrong"
     return policy
 
 
-def survey_policy(folder: Path, problems: Problems) -> tuple[PolicySource | None, PolicySnapshot | None]:
+def check_policy_folder(folder: Path, diagnostics: Diagnostics) -> tuple[PolicySource | None, PolicySnapshot | None]:
     """Read, check and compile a policy folder and note all that is wrong with it: what could be read, and the policy if
     nothing is wrong."""
-    source = survey_policy_source(folder, problems)
-    engine = None if source is None else CedarEngine.survey(source, problems)
+    source = read_policy_source(folder, diagnostics)
+    engine = None if source is None else CedarEngine.check(source, diagnostics)
     if source is None or engine is None:
         return source, None
     return source, PolicySnapshot(source.version, engine, source.roles, source.tenants)
@@ -86,13 +86,13 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class PolicyAssignment:
     """Which policy decides for whom."""
 
     current: PolicySnapshot
     candidate: Candidate | None = None
 
-    def deciding(self, tenant_id: str) -> PolicySnapshot:
+    def policy_for(self, tenant_id: str) -> PolicySnapshot:
         """The policy that decides over a tenant's rows: the candidate where the tenant is promoted to it."""
         candidate = self.candidate
         if candidate is not None and candidate.rollout.promotes(tenant_id):
@@ -105,25 +105,25 @@ Forget: TypeAlias = Callable[[], MutableMapping[Any, Any] | None]
 
 
 class PolicyInForce:
-    """Holds the arrangement that is in force. A use case asks once what decides and keeps what it got; a change is one
-    assignment, so no call ever sees two versions."""
+    """Holds the assignment that is in force. A use case asks once what decides and keeps what it got; a change is one
+    reference put in another's place, so no call ever sees two versions."""
 
-    def __init__(self, arrangement: Arrangement) -> None:
-        self._arrangement = arrangement
+    def __init__(self, assignment: PolicyAssignment) -> None:
+        self._assignment = assignment
         self._listeners: list[Forget] = []
 
     @property
-    def arrangement(self) -> Arrangement:
-        """The arrangement in force."""
-        return self._arrangement
+    def assignment(self) -> PolicyAssignment:
+        """The assignment in force."""
+        return self._assignment
 
-    def deciding(self, tenant_id: str) -> PolicySnapshot:
+    def policy_for(self, tenant_id: str) -> PolicySnapshot:
         """The policy that decides over a tenant's rows."""
-        return self._arrangement.deciding(tenant_id)
+        return self._assignment.policy_for(tenant_id)
 
-    def adopt(self, arrangement: Arrangement) -> list[MutableMapping[Any, Any]]:
-        """Put another arrangement in force, and tell those who remember what followed from the old; what that was."""
-        self._arrangement = arrangement
+    def adopt(self, assignment: PolicyAssignment) -> list[MutableMapping[Any, Any]]:
+        """Put another assignment in force, and tell those who remember what followed from the old; what that was."""
+        self._assignment = assignment
         outdated = [listener() for listener in self._listeners]
         return [each for each in outdated if each is not None]
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_policy.in_force.snapshot import PolicySnapshot
-from vecsec_policy.reload.candidate_worker import LONGEST_SECONDS, Outcome, read_outcome
-from vecsec_policy.reload.recent_plans import AskedPlan
+from vecsec_policy.reload.candidate_worker import LONGEST_SECONDS, CheckOutcome, read_outcome
+from vecsec_policy.reload.recent_plans import PlanRequest
 
 _PATIENCE_SECONDS = LONGEST_SECONDS + 5
 _LESS_URGENT_THAN_REQUESTS = 10
@@ -21,25 +21,25 @@ _LESS_URGENT_THAN_REQUESTS = 10
 _TOO_LONG = f"could not be checked within {LONGEST_SECONDS} seconds"
 
 
-class TrialFailed(StartupError):
-    """A trial came to no verdict: on the policy, or because the machine was short of something."""
+class CheckInconclusive(ConfigurationError):
+    """A check came to no verdict: on the policy, or because the machine was short of something."""
 
 
-async def tried(folder: Path, asked: Sequence[AskedPlan] = ()) -> PolicySnapshot:
+async def check_in_worker(folder: Path, requests: Sequence[PlanRequest] = ()) -> PolicySnapshot:
     """Read, check and compile a policy folder while requests are being served, which wait for nothing here. What was
-    `asked` lately is planned by it already, as far as time allows.
+    `requests` lately is planned by it already, as far as time allows.
 
     Raises:
-        StartupError: in one line with file, line and reason.
+        ConfigurationError: in one line with file, line and reason.
         TrialFailed: if it may be otherwise another time.
     """
     process = await asyncio.to_thread(_start, folder)
     try:
-        outcome = await asyncio.to_thread(_outcome, process, folder, pickle.dumps(list(asked)))
+        outcome = await asyncio.to_thread(_outcome, process, folder, pickle.dumps(list(requests)))
     finally:
         process.kill()  # does nothing to one that has ended
     if isinstance(outcome, str):
-        raise StartupError(outcome)
+        raise ConfigurationError(outcome)
     return await asyncio.to_thread(PolicySnapshot.of, outcome)
 
 
@@ -51,24 +51,26 @@ def _start(folder: Path) -> "subprocess.Popen[bytes]":
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        raise TrialFailed(f"{folder}: no process could be started to check it: {error.strerror or error}") from error
-    with suppress(OSError):  # where it is forbidden, the trial is in nobody's way for long
+        raise CheckInconclusive(
+            f"{folder}: no process could be started to check it: {error.strerror or error}"
+        ) from error
+    with suppress(OSError):  # where it is forbidden, the check is in nobody's way for long
         # From here and not by itself: to start and to import takes a third of its time.
         os.setpriority(os.PRIO_PROCESS, process.pid, _LESS_URGENT_THAN_REQUESTS)
     return process
 
 
-def _outcome(process: "subprocess.Popen[bytes]", folder: Path, asked: bytes) -> Outcome:
+def _outcome(process: "subprocess.Popen[bytes]", folder: Path, requests: bytes) -> CheckOutcome:
     try:
-        output, errors = process.communicate(asked, timeout=_PATIENCE_SECONDS)
+        output, errors = process.communicate(requests, timeout=_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        raise TrialFailed(f"{folder}: {_TOO_LONG}") from None
+        raise CheckInconclusive(f"{folder}: {_TOO_LONG}") from None
     if process.returncode != 0:
-        raise TrialFailed(f"{folder}: {_how_it_ended(process.returncode, errors)}")
+        raise CheckInconclusive(f"{folder}: {_exit_reason(process.returncode, errors)}")
     return read_outcome(output)
 
 
-def _how_it_ended(status: int, errors: bytes) -> str:
+def _exit_reason(status: int, errors: bytes) -> str:
     if status == -signal.SIGALRM:
         return _TOO_LONG
     if status < 0:

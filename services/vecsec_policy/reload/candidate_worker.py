@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import AccessDenied, StartupError, UnknownTenant
+from vecsec_chassis.domain.errors import AccessDenied, ConfigurationError, UnknownTenant
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.folder.principals import Caller
 from vecsec_policy.in_force.evaluation import decide_entry
 from vecsec_policy.in_force.snapshot import CheckedPolicy, PolicySnapshot, load_snapshot
-from vecsec_policy.reload.recent_plans import AskedPlan
+from vecsec_policy.reload.recent_plans import PlanRequest
 
-Outcome: TypeAlias = CheckedPolicy | str
+CheckOutcome: TypeAlias = CheckedPolicy | str
 """What was checked, or the complaint."""
 
 LONGEST_SECONDS = 60
@@ -35,32 +35,32 @@ LONGEST_SECONDS = 60
 _MOST_ROLES = 50
 _SOME_DAY = 20000101
 _UNNOTICED_SECONDS = 0.9
-"""While the trial has not taken longer, plans are made: the change is in force within two seconds all the same."""
+"""While the check has not taken longer, plans are made: the change is in force within two seconds all the same."""
 _PLANNING_SECONDS = 0.3
 """Where it has, they are made for so long: the change, which may take rights away, waits for them."""
-_IN_A_PIECE = (25, 150, 10)
+_ITEMS_A_PIECE = (25, 150, 10)
 """So many rules, tenants and plans: all three are read in about 2 ms."""
 _PAUSE_SECONDS = 0.002
 _STARTED = time.monotonic()
 
 
-def check(folder: Path, asked: Sequence[AskedPlan] = ()) -> Outcome:
-    """The policy, checked and tried out, with plans for what was `asked` lately; or the complaint, in one line with
+def check(folder: Path, requests: Sequence[PlanRequest] = ()) -> CheckOutcome:
+    """The policy, checked and tried out, with plans for what was `requests` lately; or the complaint, in one line with
     file, line and reason."""
     try:
         policy = load_snapshot(folder)
-        _try_out(policy)
-        _plan_ahead(policy, asked)
-    except StartupError as complaint:
+        _decide_for_each_role(policy)
+        _plan_ahead(policy, requests)
+    except ConfigurationError as complaint:
         return str(complaint)
     return policy.checked
 
 
-def _try_out(policy: PolicySnapshot) -> None:
+def _decide_for_each_role(policy: PolicySnapshot) -> None:
     """Decide something for each role, so that what fails only then fails here.
 
     Raises:
-        StartupError: if no plan can be made for some role.
+        ConfigurationError: if no plan can be made for some role.
     """
     tenant = next(iter(policy.tenants.values()))
     labels = [Label(tenant.tenant_id, Sensitivity.INTERNAL, tenant.topics), Label("", None, frozenset())]
@@ -71,32 +71,32 @@ def _try_out(policy: PolicySnapshot) -> None:
         try:
             policy.engine.plan(caller, tenant, Action.READ)
         except ValueError as error:
-            raise StartupError(f"the rules give no plan to read for role {role.name!r}: {error}") from error
+            raise ConfigurationError(f"the rules give no plan to read for role {role.name!r}: {error}") from error
 
 
-def _plan_ahead(policy: PolicySnapshot, asked: Sequence[AskedPlan]) -> None:
+def _plan_ahead(policy: PolicySnapshot, requests: Sequence[PlanRequest]) -> None:
     """Make, and so remember, the plans that will be asked for first, while there is time."""
     until = max(_STARTED + _UNNOTICED_SECONDS, time.monotonic() + _PLANNING_SECONDS)
-    for each in asked:
+    for each in requests:
         if time.monotonic() > until:
             return
         try:
-            standing = decide_entry(policy, each.identity, each.tenant_id, each.action, now=time.time())
-            if standing.entry.allowed:
-                policy.engine.plan(standing.caller, standing.target, each.action)
+            access = decide_entry(policy, each.identity, each.tenant_id, each.action, now=time.time())
+            if access.entry.allowed:
+                policy.engine.plan(access.caller, access.target, each.action)
         except (AccessDenied, UnknownTenant, ValueError):
             continue  # whoever asks again is told
 
 
-def outcome_as_bytes(outcome: Outcome) -> bytes:
+def outcome_as_bytes(outcome: CheckOutcome) -> bytes:
     """The outcome, to be sent."""
     return b"".join(map(pickle.dumps, _pieces(outcome)))
 
 
-def read_outcome(output: bytes) -> Outcome:
+def read_outcome(output: bytes) -> CheckOutcome:
     """What `outcome_as_bytes` wrote. Pauses between pieces, so it belongs into a thread of its own."""
     stream = io.BytesIO(output)
-    outcome: Outcome = pickle.load(stream)  # noqa: S301 (our own process wrote it)
+    outcome: CheckOutcome = pickle.load(stream)  # noqa: S301 (our own process wrote it)
     if isinstance(outcome, str):
         return outcome
     while stream.tell() < len(output):
@@ -106,13 +106,13 @@ def read_outcome(output: bytes) -> Outcome:
     return outcome
 
 
-def _pieces(outcome: Outcome) -> Iterator[object]:
+def _pieces(outcome: CheckOutcome) -> Iterator[object]:
     if isinstance(outcome, str):
         yield outcome
         return
     yield replace(outcome, rules=replace(outcome.rules, rules={}), tenants={}, plans={})
     parts = [iter(part.items()) for part in _parts(outcome)]
-    while any(piece := [dict(islice(part, size)) for part, size in zip(parts, _IN_A_PIECE, strict=True)]):
+    while any(piece := [dict(islice(part, size)) for part, size in zip(parts, _ITEMS_A_PIECE, strict=True)]):
         yield piece
 
 
@@ -125,8 +125,8 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()  # a third of its time, and what it would free is freed in a moment
     signal.alarm(LONGEST_SECONDS)  # also if whoever waits for the outcome is gone
-    asked: list[AskedPlan] = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)
-    sys.stdout.buffer.write(outcome_as_bytes(check(Path(sys.argv[1]), asked)))
+    requests: list[PlanRequest] = pickle.load(sys.stdin.buffer)  # noqa: S301 (our own process wrote it)
+    sys.stdout.buffer.write(outcome_as_bytes(check(Path(sys.argv[1]), requests)))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from vecsec_chassis.auth.grants import GrantSigner
 from vecsec_chassis.domain.access import Grant
-from vecsec_chassis.domain.errors import StartupError
-from vecsec_chassis.file_watch import AtRest, Fingerprint, files_fingerprint, folder_fingerprint
-from vecsec_policy.reload.report import Part, ReloadReport, ReloadResult
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import Fingerprint, SettledChanges, files_fingerprint, folder_fingerprint
+from vecsec_policy.reload.report import ReloadedPart, ReloadReport, ReloadResult
 
 _SUFFIX = ".pem"
 
@@ -21,11 +21,11 @@ class RotatingSigner:
         """Read the key.
 
         Raises:
-            StartupError: if there is none, or it is not a readable Ed25519 key.
+            ConfigurationError: if there is none, or it is not a readable Ed25519 key.
         """
         self._path = path
         self._report = report
-        self._files = AtRest(self._fingerprint)
+        self._files = SettledChanges(self._fingerprint)
         self._signer = grant_signer(path)
         self._listeners: list[Callable[[], object]] = []
 
@@ -51,17 +51,17 @@ class RotatingSigner:
         signer = before
         try:
             signer = await asyncio.to_thread(grant_signer, self._path)
-        except StartupError as error:
+        except ConfigurationError as error:
             complaint = str(error)
         if not await self._files.settle(change):
             return
         if complaint:
-            self._report.refused(Part.GRANT_KEY, complaint)
+            self._report.refused(ReloadedPart.GRANT_KEY, complaint)
             return
         is_another = signer.key_id != before.key_id
         result = ReloadResult.ADOPTED if is_another else ReloadResult.UNCHANGED
         self._signer = signer
-        self._report.taken(Part.GRANT_KEY, result, key_id=signer.key_id)
+        self._report.taken(ReloadedPart.GRANT_KEY, result, key_id=signer.key_id)
         for listener in self._listeners if is_another else ():
             listener()
 
@@ -75,13 +75,13 @@ def grant_signer(path: Path) -> GrantSigner:
     """A signer with the key of a file, or of the last file of a folder.
 
     Raises:
-        StartupError: if there is none, or it is not a readable Ed25519 key.
+        ConfigurationError: if there is none, or it is not a readable Ed25519 key.
     """
     if not path.is_dir():
         return GrantSigner.from_file(path)
     files = sorted(path.glob(f"*{_SUFFIX}"))
     if not files:
-        raise StartupError(
+        raise ConfigurationError(
             f"VECSEC_GRANT_KEY_FILE={path}: the folder holds no *{_SUFFIX} file; put a private key there"
         )
     return GrantSigner.from_file(files[-1])

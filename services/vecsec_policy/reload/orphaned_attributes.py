@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.labels import AttributeValue, Label
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 
@@ -36,15 +36,15 @@ class OrphanGuard:
         """See that a policy may follow the one in force.
 
         Raises:
-            StartupError: naming an attribute that rows carry and that the new schema does not take. Whoever means it
-                writes `// retired: <attribute>` into the schema.
+            ConfigurationError: naming an attribute that rows carry and that the new schema does not take. Whoever
+                means it writes `// retired: <attribute>` into the schema.
         """
         schema = policy.engine.checked.schema_text
         retired = {name.strip() for names in _RETIRED.findall(schema) for name in names.split(",")}
         for (name, _), value in sorted(self._carried().items(), key=lambda item: item[0][0]):
             label = Label("", None, frozenset(), ((name, value),))
             if name not in retired and not policy.engine.accepts(label):
-                raise StartupError(
+                raise ConfigurationError(
                     f"schema: rows carry the attribute {name!r}, which Document no longer has or has as another type, "
                     f"so nobody could read them; keep it until they are imported anew, or write `// retired: {name}` "
                     "into the schema if that is meant"

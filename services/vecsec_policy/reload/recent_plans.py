@@ -4,14 +4,14 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from vecsec_chassis.domain.access import Action, Identity
-from vecsec_policy.in_force.evaluation import Standing
+from vecsec_policy.in_force.evaluation import TenantAccess
 
 _REMEMBERED = 50
 _NOBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
-class AskedPlan:
+class PlanRequest:
     """What was asked for, in words that mean something to any version of the policy."""
 
     identity: Identity
@@ -24,22 +24,22 @@ class RecentPlans:
     """Knows the last plans that were made, each kind of caller once."""
 
     def __init__(self) -> None:
-        self._asked: OrderedDict[AskedPlan, None] = OrderedDict()
+        self._asked: OrderedDict[PlanRequest, None] = OrderedDict()
 
-    def note(self, standing: Standing) -> None:
+    def note(self, access: TenantAccess) -> None:
         """A plan was made."""
-        identity = standing.identity
-        subject = identity.subject if standing.policy.engine.checked.rows_ask_who else _NOBODY
-        asked = AskedPlan(
+        identity = access.identity
+        subject = identity.subject if access.policy.engine.checked.rows_depend_on_subject else _NOBODY
+        requests = PlanRequest(
             replace(identity, subject=subject, issuer=_NOBODY, expires_at=0.0),
-            standing.target.tenant_id,
-            standing.action,
+            access.target.tenant_id,
+            access.action,
         )
-        self._asked[asked] = None
-        self._asked.move_to_end(asked)
+        self._asked[requests] = None
+        self._asked.move_to_end(requests)
         if len(self._asked) > _REMEMBERED:
             self._asked.popitem(last=False)
 
-    def latest(self) -> list[AskedPlan]:
+    def latest(self) -> list[PlanRequest]:
         """The newest first."""
         return list(reversed(self._asked))

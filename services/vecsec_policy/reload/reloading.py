@@ -6,36 +6,36 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vecsec_chassis.domain.errors import StartupError
-from vecsec_chassis.file_watch import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import POLL_SECONDS, Fingerprint, SettledChanges, files_fingerprint, folder_fingerprint
 from vecsec_chassis.rpc.server import Health
-from vecsec_policy.folder.files import POLICY_SUFFIXES, folder_version
+from vecsec_policy.folder.policy_source import POLICY_SUFFIXES, folder_version
 from vecsec_policy.in_force.rollout import Rollout, read_rollout
-from vecsec_policy.in_force.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
-from vecsec_policy.reload.candidate_check import TrialFailed, tried
+from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment, PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_policy.reload.candidate_check import CheckInconclusive, check_in_worker
 from vecsec_policy.reload.recent_plans import RecentPlans
-from vecsec_policy.reload.report import Part, ReloadReport, ReloadResult
+from vecsec_policy.reload.report import ReloadedPart, ReloadReport, ReloadResult
 
-_REST_BEFORE_A_TRIAL_SECONDS = 0.1
+_REST_BEFORE_A_CHECK_SECONDS = 0.1
 _EMPTIED_AT_ONCE = 1_000
 """About 2 ms."""
 _PAUSE_SECONDS = 0.005
-_SECONDS_UNTIL_TRIED_AGAIN = 30.0
+_SECONDS_UNTIL_RETRY = 30.0
 
 Guard = Callable[[PolicySnapshot], None]
-"""Raises StartupError where a policy, correct in itself, must not replace the one in force."""
+"""Raises ConfigurationError where a policy, correct in itself, must not replace the one in force."""
 
 
 def first_snapshot(folder: Path) -> PolicySnapshot:
     """The policy at the start, when there is no last good one.
 
     Raises:
-        StartupError: naming the setting, and file and line of what is wrong.
+        ConfigurationError: naming the setting, and file and line of what is wrong.
     """
     try:
         return load_snapshot(folder)
-    except StartupError as complaint:
-        raise StartupError(
+    except ConfigurationError as complaint:
+        raise ConfigurationError(
             f"VECSEC_POLICY_DIR: {complaint}; correct it: `vecsec policy check {folder}` lists all that is wrong"
         ) from complaint
 
@@ -44,26 +44,26 @@ def first_rollout(path: Path) -> Rollout | None:
     """What is rolled out at the start; None if there is no file.
 
     Raises:
-        StartupError: naming the setting, and file and line of what is wrong.
+        ConfigurationError: naming the setting, and file and line of what is wrong.
     """
     try:
         return read_rollout(path)
-    except StartupError as complaint:
-        raise StartupError(f"VECSEC_POLICY_ROLLOUT_FILE: {complaint}; correct it, or take it away") from complaint
+    except ConfigurationError as complaint:
+        raise ConfigurationError(f"VECSEC_POLICY_ROLLOUT_FILE: {complaint}; correct it, or take it away") from complaint
 
 
-class _SecondThoughts:
-    """Has files looked at again after some time, though nothing changed, where a trial came to no verdict."""
+class _RetryLater:
+    """Has files looked at again after some time, though nothing changed, where a check came to no verdict."""
 
     def __init__(self) -> None:
         self._at: float | None = None
 
-    def after(self, error: StartupError) -> None:
+    def retry_after(self, error: ConfigurationError) -> None:
         """Files were refused for this."""
-        if isinstance(error, TrialFailed):
-            self._at = time.monotonic() + _SECONDS_UNTIL_TRIED_AGAIN
+        if isinstance(error, CheckInconclusive):
+            self._at = time.monotonic() + _SECONDS_UNTIL_RETRY
 
-    def come(self, files: AtRest[Fingerprint]) -> None:
+    def retry_when_due(self, files: SettledChanges[Fingerprint]) -> None:
         """Have the files looked at again, if it is time."""
         if self._at is not None and time.monotonic() >= self._at:
             self._at = None
@@ -77,20 +77,20 @@ class WatchedPolicy:
         """Read the folder. What was planned of `recent` is planned by a change before it is in force.
 
         Raises:
-            StartupError: if it holds no correct policy.
+            ConfigurationError: if it holds no correct policy.
         """
         self._folder = folder
         self._report = report
         self._recent = recent
-        self._files = AtRest(
-            lambda: folder_fingerprint(folder, POLICY_SUFFIXES), rest_seconds=_REST_BEFORE_A_TRIAL_SECONDS
+        self._files = SettledChanges(
+            lambda: folder_fingerprint(folder, POLICY_SUFFIXES), rest_seconds=_REST_BEFORE_A_CHECK_SECONDS
         )
-        self._second_thoughts = _SecondThoughts()
+        self._second_thoughts = _RetryLater()
         self.policy = first_snapshot(folder)
 
     async def look(self, guard: Guard, candidate: PolicySnapshot | None) -> bool:
         """Take a change that has come to rest; whether another version is in force."""
-        self._second_thoughts.come(self._files)
+        self._second_thoughts.retry_when_due(self._files)
         change = await self._files.change()
         if change is None:
             return False
@@ -99,19 +99,19 @@ class WatchedPolicy:
             policy = await self._read(candidate)
             if policy.version != self.policy.version:
                 guard(policy)
-        except StartupError as error:
+        except ConfigurationError as error:
             complaint = str(error)
-            self._second_thoughts.after(error)
+            self._second_thoughts.retry_after(error)
         if not await self._files.settle(change):
             return False
         if complaint:
-            self._report.refused(Part.POLICY, complaint)
+            self._report.refused(ReloadedPart.POLICY, complaint)
             return False
         if policy.version == self.policy.version:
-            self._report.taken(Part.POLICY, ReloadResult.UNCHANGED)
+            self._report.taken(ReloadedPart.POLICY, ReloadResult.UNCHANGED)
             return False
         self.policy = policy
-        self._report.taken(Part.POLICY, ReloadResult.ADOPTED, policy_version=policy.version)
+        self._report.taken(ReloadedPart.POLICY, ReloadResult.ADOPTED, policy_version=policy.version)
         return True
 
     async def _read(self, candidate: PolicySnapshot | None) -> PolicySnapshot:
@@ -120,7 +120,7 @@ class WatchedPolicy:
         for known in (self.policy, candidate):
             if known is not None and known.version == version:
                 return known
-        return await tried(self._folder, self._recent.latest())
+        return await check_in_worker(self._folder, self._recent.latest())
 
 
 class WatchedRollout:
@@ -134,7 +134,7 @@ class WatchedRollout:
         """Read the file and load the candidate; `recent` as above.
 
         Raises:
-            StartupError: if the file is wrong; if the candidate is and decides for anybody, for whom the current
+            ConfigurationError: if the file is wrong; if the candidate is and decides for anybody, for whom the current
                 policy must not silently decide instead. A broken candidate in the shadow does not keep from starting.
         """
         self._path = path
@@ -145,28 +145,30 @@ class WatchedRollout:
         rollout = None if path is None else first_rollout(path)
         if rollout is not None:
             self._named = rollout.candidate
-        self._files = AtRest(self._fingerprint)
-        self._second_thoughts = _SecondThoughts()
+        self._files = SettledChanges(self._fingerprint)
+        self._second_thoughts = _RetryLater()
         if rollout is not None:
             try:
                 self._adopt(rollout, load_snapshot(rollout.candidate))
-            except StartupError as complaint:
+            except ConfigurationError as complaint:
                 if rollout.decides:
-                    raise StartupError(f"{path}: the candidate that decides cannot be used: {complaint}") from complaint
-                report.refused(Part.CANDIDATE, str(complaint))
+                    raise ConfigurationError(
+                        f"{path}: the candidate that decides cannot be used: {complaint}"
+                    ) from complaint
+                report.refused(ReloadedPart.CANDIDATE, str(complaint))
 
     async def look(self, guard: Guard) -> bool:
-        """Take a change that has come to rest; whether another arrangement is in force."""
-        self._second_thoughts.come(self._files)
+        """Take a change that has come to rest; whether another assignment is in force."""
+        self._second_thoughts.retry_when_due(self._files)
         change = await self._files.change() if self._path is not None else None
         if change is None or self._path is None:
             return False
         before = self.candidate
         try:
             rollout = await asyncio.to_thread(read_rollout, self._path)
-        except StartupError as complaint:
+        except ConfigurationError as complaint:
             if await self._files.settle(change):
-                self._report.refused(Part.ROLLOUT, str(complaint))
+                self._report.refused(ReloadedPart.ROLLOUT, str(complaint))
             return False
         if rollout is not None and rollout.candidate != self._named:
             self._named = rollout.candidate  # now its folder is looked at too, and has to come to rest
@@ -178,31 +180,31 @@ class WatchedRollout:
         if rollout is None:
             if await self._files.settle(change):
                 self._named = self.candidate = None
-                for part in (Part.ROLLOUT, Part.CANDIDATE):
+                for part in (ReloadedPart.ROLLOUT, ReloadedPart.CANDIDATE):
                     self._report.taken(part, ReloadResult.ADOPTED)
             return
         complaint, policy = "", None
         try:
-            policy = await tried(rollout.candidate, self._recent.latest())
+            policy = await check_in_worker(rollout.candidate, self._recent.latest())
             guard(policy)
-        except StartupError as error:
+        except ConfigurationError as error:
             complaint = str(error)
-            self._second_thoughts.after(error)
+            self._second_thoughts.retry_after(error)
         if not await self._files.settle(change):
             return
         if complaint or policy is None:
-            self._report.refused(Part.CANDIDATE, complaint)
+            self._report.refused(ReloadedPart.CANDIDATE, complaint)
             policy = self._last_good(rollout)
         else:
-            self._report.taken(Part.CANDIDATE, ReloadResult.ADOPTED, policy_version=policy.version)
+            self._report.taken(ReloadedPart.CANDIDATE, ReloadResult.ADOPTED, policy_version=policy.version)
         if policy is None:
             return
         try:
             self._adopt(rollout, policy)
-        except StartupError as error:
-            self._report.refused(Part.ROLLOUT, str(error))
+        except ConfigurationError as error:
+            self._report.refused(ReloadedPart.ROLLOUT, str(error))
         else:
-            self._report.taken(Part.ROLLOUT, ReloadResult.ADOPTED, policy_version=policy.version)
+            self._report.taken(ReloadedPart.ROLLOUT, ReloadResult.ADOPTED, policy_version=policy.version)
 
     def _last_good(self, rollout: Rollout) -> PolicySnapshot | None:
         """What the same folder held before it broke."""
@@ -212,7 +214,7 @@ class WatchedRollout:
     def _adopt(self, rollout: Rollout, policy: PolicySnapshot) -> None:
         unknown = sorted(tenant for tenant in rollout.tenants if tenant not in policy.tenants)
         if unknown:
-            raise StartupError(f"{self._path}: the candidate's tenants file lists no tenant {unknown[0]!r}")
+            raise ConfigurationError(f"{self._path}: the candidate's tenants file lists no tenant {unknown[0]!r}")
         self.candidate = Candidate(policy, rollout)
 
     def _fingerprint(self) -> Fingerprint:
@@ -227,21 +229,21 @@ class PolicyReload:
         self._policy = policy
         self._rollout = rollout
         self._guard = guard
-        self.in_force = PolicyInForce(self._arrangement())
+        self.in_force = PolicyInForce(self._assignment())
 
     async def look(self) -> None:
         """Look at the files once, and put in force what could be taken."""
         candidate = self._rollout.candidate
         changed = await self._policy.look(self._guard, None if candidate is None else candidate.policy)
         if await self._rollout.look(self._guard) or changed:
-            for outdated in self.in_force.adopt(self._arrangement()):
-                await _empty(outdated)
+            for outdated in self.in_force.adopt(self._assignment()):
+                await _discard_in_pieces(outdated)
 
-    def _arrangement(self) -> Arrangement:
-        return Arrangement(self._policy.policy, self._rollout.candidate)
+    def _assignment(self) -> PolicyAssignment:
+        return PolicyAssignment(self._policy.policy, self._rollout.candidate)
 
 
-async def _empty(outdated: MutableMapping[Any, Any]) -> None:
+async def _discard_in_pieces(outdated: MutableMapping[Any, Any]) -> None:
     """Let go of many entries without keeping a request waiting."""
     while outdated:
         for _ in range(min(_EMPTIED_AT_ONCE, len(outdated))):
@@ -249,7 +251,7 @@ async def _empty(outdated: MutableMapping[Any, Any]) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def keep_looking(looks: Sequence[Callable[[], Awaitable[None]]], report: ReloadReport, health: Health) -> None:
+async def watch_files(looks: Sequence[Callable[[], Awaitable[None]]], report: ReloadReport, health: Health) -> None:
     """Look at all watched files for ever."""
     while True:
         await report.show(health)

@@ -13,7 +13,7 @@ RELOAD = "vecsec.policy.reload"
 """The name under which the health service says whether every changed file could be taken."""
 
 
-class Part(StrEnum):
+class ReloadedPart(StrEnum):
     """What is taken anew when its files change."""
 
     POLICY = "policy"
@@ -35,8 +35,8 @@ class ReloadReport:
 
     def __init__(self, metrics: PolicyMetrics) -> None:
         self._metrics = metrics
-        self._complaints: dict[Part, str] = {}
-        for part in Part:
+        self._complaints: dict[ReloadedPart, str] = {}
+        for part in ReloadedPart:
             for result in ReloadResult:
                 metrics.reloaded(part, result, count=0)
             metrics.reload_failing(part, is_failing=False)
@@ -46,7 +46,7 @@ class ReloadReport:
         """Whether some files are not in force because something is wrong with them."""
         return bool(self._complaints)
 
-    def taken(self, part: Part, result: ReloadResult, **details: object) -> None:
+    def taken(self, part: ReloadedPart, result: ReloadResult, **details: object) -> None:
         """A change that is in force now, or that changed nothing."""
         self._metrics.reloaded(part, result)
         self._metrics.reload_failing(part, is_failing=False)
@@ -54,7 +54,7 @@ class ReloadReport:
             log.info("files taken anew", part=part.value, result=result.value, **details)
         self._complaints.pop(part, None)
 
-    def refused(self, part: Part, complaint: str) -> None:
+    def refused(self, part: ReloadedPart, complaint: str) -> None:
         """A change that cannot be in force; what was before stays. The same complaint is told once."""
         self._metrics.reloaded(part, ReloadResult.REFUSED)
         self._metrics.reload_failing(part, is_failing=True)

@@ -6,17 +6,17 @@ from enum import StrEnum
 
 from opentelemetry.metrics import Meter
 
-from vecsec_chassis.telemetry.metrics import Tally
+from vecsec_chassis.telemetry.metrics import LabelledCounter
 
 
-class Question(StrEnum):
+class ShadowQuestion(StrEnum):
     """What both policies were asked."""
 
     ENTRY = "entry"
     ROW = "row"
 
 
-class Difference(StrEnum):
+class ShadowChange(StrEnum):
     """What the candidate would change."""
 
     GAINED = "gained"
@@ -27,34 +27,36 @@ class ShadowCounts:
     """Counts since the candidate in the shadow was loaded."""
 
     def __init__(self, meter: Meter) -> None:
-        self._comparisons = Tally(
+        self._comparisons = LabelledCounter(
             meter, "vecsec_policy_shadow_comparisons", "Decisions that the candidate made too, by kind.", "kind"
         )
-        self._disagreements = Tally(
+        self._disagreements = LabelledCounter(
             meter,
             "vecsec_policy_shadow_disagreements",
             "Decisions that the candidate would have made otherwise, by kind and by what the caller would notice.",
             "kind",
             "change",
         )
-        self._dropped = Tally(
+        self._dropped = LabelledCounter(
             meter, "vecsec_policy_shadow_dropped", "Calls that the candidate did not decide, for want of time."
         )
-        self._failures = Tally(meter, "vecsec_policy_shadow_failures", "Calls that the candidate failed to decide.")
-        for question in Question:
+        self._failures = LabelledCounter(
+            meter, "vecsec_policy_shadow_failures", "Calls that the candidate failed to decide."
+        )
+        for question in ShadowQuestion:
             self._comparisons.add(0, question.value)
-            for change in Difference:
+            for change in ShadowChange:
                 self._disagreements.add(0, question.value, change.value)
         for tally in (self._dropped, self._failures):
             tally.add(0)
         self._version = ""
-        self._tenants: defaultdict[str, Counter[tuple[Question, Difference]]] = defaultdict(Counter)
+        self._tenants: defaultdict[str, Counter[tuple[ShadowQuestion, ShadowChange]]] = defaultdict(Counter)
 
-    def compared(self, question: Question, count: int) -> None:
+    def compared(self, question: ShadowQuestion, count: int) -> None:
         """Decisions that both made."""
         self._comparisons.add(count, question.value)
 
-    def disagreed(self, version: str, tenant_id: str, question: Question, change: Difference) -> None:
+    def disagreed(self, version: str, tenant_id: str, question: ShadowQuestion, change: ShadowChange) -> None:
         """A decision about a listed tenant that a candidate of this version would have made otherwise."""
         self._disagreements.add(1, question.value, change.value)
         if version != self._version:
@@ -70,7 +72,7 @@ class ShadowCounts:
         """A call that could not be decided."""
         self._failures.add(1)
 
-    def of_tenant(self, version: str, tenant_id: str) -> Mapping[tuple[Question, Difference], int]:
+    def of_tenant(self, version: str, tenant_id: str) -> Mapping[tuple[ShadowQuestion, ShadowChange], int]:
         """The disagreements about one tenant with the candidate of this version."""
         booked = self._tenants.get(tenant_id, Counter()) if version == self._version else Counter()
-        return {(question, change): booked[question, change] for question in Question for change in Difference}
+        return {(question, change): booked[question, change] for question in ShadowQuestion for change in ShadowChange}

@@ -7,7 +7,7 @@ from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, rule_attributes
 from vecsec_policy.audit.records import timestamp
 from vecsec_policy.cedar.rules import Verdict
-from vecsec_policy.shadow.counts import Difference, Question
+from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
 
 SHADOW = "shadow"
 """The kind of these records."""
@@ -23,8 +23,8 @@ class ShadowRecord:
     identity: Identity
     tenant_id: str
     action: Action
-    question: Question
-    change: Difference
+    question: ShadowQuestion
+    change: ShadowChange
     label: Label | None
     """Of the row; None where it is about entering the tenant."""
     current_version: str

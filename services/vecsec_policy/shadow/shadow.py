@@ -16,12 +16,12 @@ from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import Label
-from vecsec_chassis.telemetry.metrics import Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_policy.audit.records import AuditTrail
 from vecsec_policy.cedar.rules import Verdict
-from vecsec_policy.in_force.evaluation import Standing, decide_entry, decide_rows
-from vecsec_policy.in_force.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot
-from vecsec_policy.shadow.counts import Difference, Question, ShadowCounts
+from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry, decide_rows
+from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment, PolicyInForce, PolicySnapshot
+from vecsec_policy.shadow.counts import ShadowChange, ShadowCounts, ShadowQuestion
 from vecsec_policy.shadow.record import ShadowRecord
 
 log = structlog.get_logger()
@@ -37,10 +37,10 @@ _REFUSED = Verdict(allowed=False, rule_ids=())
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class _ShadowedCall:
     """A call to be decided by the candidate too."""
 
-    arrangement: Arrangement
+    assignment: PolicyAssignment
     candidate: Candidate
     request_id: str
     identity: Identity
@@ -51,47 +51,47 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class _VerdictPair:
     """Two verdicts on the same."""
 
     current: Verdict
     candidate: Verdict
 
     @property
-    def change(self) -> Difference | None:
+    def change(self) -> ShadowChange | None:
         if self.current.allowed == self.candidate.allowed:
             return None
-        return Difference.GAINED if self.candidate.allowed else Difference.LOST
+        return ShadowChange.GAINED if self.candidate.allowed else ShadowChange.LOST
 
 
-class Shadow:
+class ShadowEvaluator:
     """Compares the candidate with the policy in force."""
 
     def __init__(self, policy: PolicyInForce, trail: AuditTrail, counts: ShadowCounts) -> None:
         self._policy = policy
         self._trail = trail
         self._counts = counts
-        self._calls: asyncio.Queue[_Call] = asyncio.Queue(_WAITING_CALLS)
-        self._standings: LRUCache[tuple[str, int | None, Identity, str, Action], Standing | None] = LRUCache(
+        self._calls: asyncio.Queue[_ShadowedCall] = asyncio.Queue(_WAITING_CALLS)
+        self._accesses: LRUCache[tuple[str, int | None, Identity, str, Action], TenantAccess | None] = LRUCache(
             _REMEMBERED
         )
-        self._verdicts: LRUCache[tuple[Standing, Label], Verdict] = LRUCache(_REMEMBERED)
-        self.standing_lookups, self.verdict_lookups = Lookups(), Lookups()
+        self._verdicts: LRUCache[tuple[TenantAccess, Label], Verdict] = LRUCache(_REMEMBERED)
+        self.standing_lookups, self.verdict_lookups = CacheCounter(), CacheCounter()
         """How often the candidate had decided the same before."""
-        self._next_record: dict[tuple[Question, Difference], float] = {}
+        self._next_record: dict[tuple[ShadowQuestion, ShadowChange], float] = {}
 
     def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
         """Note that a plan was asked for."""
         self._note(identity, tenant_id, action, None)
 
-    def checked(self, standing: Standing, verdicts: Mapping[Label, Verdict]) -> None:
+    def checked(self, access: TenantAccess, verdicts: Mapping[Label, Verdict]) -> None:
         """Note how rows were decided."""
-        if self._policy.arrangement.candidate is not None:
-            self._note(standing.identity, standing.target.tenant_id, standing.action, tuple(verdicts.items()))
+        if self._policy.assignment.candidate is not None:
+            self._note(access.identity, access.target.tenant_id, access.action, tuple(verdicts.items()))
 
-    def forget(self) -> LRUCache[tuple[Standing, Label], Verdict]:
+    def forget(self) -> LRUCache[tuple[TenantAccess, Label], Verdict]:
         """Forget what other versions decided; what that was."""
-        self._standings.clear()
+        self._accesses.clear()
         outdated, self._verdicts = self._verdicts, LRUCache(_REMEMBERED)
         return outdated
 
@@ -109,63 +109,63 @@ class Shadow:
     def _note(
         self, identity: Identity, tenant_id: str, action: Action, rows: Sequence[tuple[Label, Verdict]] | None
     ) -> None:
-        arrangement = self._policy.arrangement
-        candidate = arrangement.candidate
+        assignment = self._policy.assignment
+        candidate = assignment.candidate
         if candidate is None or not candidate.rollout.shadows(tenant_id, identity):
             return
         try:
             self._calls.put_nowait(
-                _Call(arrangement, candidate, current_request_id(), identity, tenant_id, action, rows)
+                _ShadowedCall(assignment, candidate, current_request_id(), identity, tenant_id, action, rows)
             )
         except asyncio.QueueFull:
             self._counts.dropped()
 
-    async def _compare(self, call: _Call) -> None:
-        standing = self._standing(call.candidate.policy, call)
+    async def _compare(self, call: _ShadowedCall) -> None:
+        access = self._access(call.candidate.policy, call)
         if call.rows is None:
-            current = self._standing(call.arrangement.current, call)
-            self._counts.compared(Question.ENTRY, 1)
-            self._tell(call, Question.ENTRY, None, _Pair(_entry(current), _entry(standing)))
+            current = self._access(call.assignment.current, call)
+            self._counts.compared(ShadowQuestion.ENTRY, 1)
+            self._tell(call, ShadowQuestion.ENTRY, None, _VerdictPair(_entry_verdict(current), _entry_verdict(access)))
             return
-        if standing is None or not standing.entry.allowed:
+        if access is None or not access.entry.allowed:
             return  # told when the plan was made
-        self._counts.compared(Question.ROW, len(call.rows))
+        self._counts.compared(ShadowQuestion.ROW, len(call.rows))
         for start in range(0, len(call.rows), _ROWS_AT_ONCE):
             batch = call.rows[start : start + _ROWS_AT_ONCE]
-            if self._decide(standing, [label for label, _ in batch]):
+            if self._decide(access, [label for label, _ in batch]):
                 await asyncio.sleep(_PAUSE_SECONDS)
             for label, verdict in batch:
-                decided = self._verdicts.get((standing, label))
+                decided = self._verdicts.get((access, label))
                 if decided is not None:
-                    self._tell(call, Question.ROW, label, _Pair(verdict, decided))
+                    self._tell(call, ShadowQuestion.ROW, label, _VerdictPair(verdict, decided))
 
-    def _standing(self, policy: PolicySnapshot, call: _Call) -> Standing | None:
+    def _access(self, policy: PolicySnapshot, call: _ShadowedCall) -> TenantAccess | None:
         now = time.time()
         key = (policy.version, policy.day(now), call.identity, call.tenant_id, call.action)
-        is_known = key in self._standings
+        is_known = key in self._accesses
         self.standing_lookups.count(found=is_known)
         if not is_known:
             try:
-                self._standings[key] = decide_entry(policy, call.identity, call.tenant_id, call.action, now=now)
+                self._accesses[key] = decide_entry(policy, call.identity, call.tenant_id, call.action, now=now)
             except (AccessDenied, UnknownTenant):
-                self._standings[key] = None
-        return self._standings[key]
+                self._accesses[key] = None
+        return self._accesses[key]
 
-    def _decide(self, standing: Standing, labels: Sequence[Label]) -> bool:
+    def _decide(self, access: TenantAccess, labels: Sequence[Label]) -> bool:
         """Decide and remember; whether anything was to be decided."""
-        new = [label for label in labels if (standing, label) not in self._verdicts]
+        new = [label for label in labels if (access, label) not in self._verdicts]
         self.verdict_lookups.hits += len(labels) - len(new)
         self.verdict_lookups.misses += len(new)
         if new:
-            for label, verdict in zip(new, decide_rows(standing, new), strict=True):
-                self._verdicts[standing, label] = verdict
+            for label, verdict in zip(new, decide_rows(access, new), strict=True):
+                self._verdicts[access, label] = verdict
         return bool(new)
 
-    def _tell(self, call: _Call, question: Question, label: Label | None, pair: _Pair) -> None:
-        change, versions = pair.change, (call.arrangement.current.version, call.candidate.policy.version)
+    def _tell(self, call: _ShadowedCall, question: ShadowQuestion, label: Label | None, pair: _VerdictPair) -> None:
+        change, versions = pair.change, (call.assignment.current.version, call.candidate.policy.version)
         if change is None:
             return
-        known = call.arrangement.current.tenants.keys() | call.candidate.policy.tenants.keys()
+        known = call.assignment.current.tenants.keys() | call.candidate.policy.tenants.keys()
         if call.tenant_id in known:
             self._counts.disagreed(versions[1], call.tenant_id, question, change)
         now = time.monotonic()
@@ -190,5 +190,5 @@ class Shadow:
         )
 
 
-def _entry(standing: Standing | None) -> Verdict:
-    return _REFUSED if standing is None else standing.entry
+def _entry_verdict(access: TenantAccess | None) -> Verdict:
+    return _REFUSED if access is None else access.entry

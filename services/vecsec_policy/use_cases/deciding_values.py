@@ -7,7 +7,7 @@ from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity
 from vecsec_policy.cedar.ast import AttributePath
 from vecsec_policy.cedar.rules import Effect, Rule, Verdict
 from vecsec_policy.folder.principals import Role, Tenant
-from vecsec_policy.in_force.evaluation import Standing
+from vecsec_policy.in_force.evaluation import TenantAccess
 
 ABSENT = "(absent)"
 
@@ -20,15 +20,15 @@ class DecidingValue:
     value: str
 
 
-def deciding_values(standing: Standing, label: Label | None, verdict: Verdict) -> Sequence[DecidingValue]:
+def deciding_values(access: TenantAccess, label: Label | None, verdict: Verdict) -> Sequence[DecidingValue]:
     """What the determining rules of a verdict looked at. Where no rule permits, the rules that could have count."""
-    rules = standing.policy.engine.rules
+    rules = access.policy.engine.rules
     determining = [rules[rule_id] for rule_id in verdict.rule_ids if rule_id in rules]
     considered: Sequence[Rule] = determining or [rule for rule in rules.values() if rule.effect is Effect.PERMIT]
     paths = {path for rule in considered for path in rule.mentions.attributes}
-    is_about_row = standing.entry.allowed
+    is_about_row = access.entry.allowed
     return tuple(
-        DecidingValue(".".join(path), _value(standing, label if is_about_row else None, path)) for path in sorted(paths)
+        DecidingValue(".".join(path), _value(access, label if is_about_row else None, path)) for path in sorted(paths)
     )
 
 
@@ -41,19 +41,19 @@ def as_text(value: object) -> str:
     return value.name if isinstance(value, Sensitivity) else str(value)
 
 
-def _value(standing: Standing, label: Label | None, path: AttributePath) -> str:
+def _value(access: TenantAccess, label: Label | None, path: AttributePath) -> str:
     variable, *below = path
     if variable == "action":
-        return standing.action.value
+        return access.action.value
     if variable == "principal":
-        return _of_caller(standing, below)
+        return _of_caller(access, below)
     if variable == "context":
-        return str(standing.caller.today) if below == ["today"] else _of_tenant(standing.target, below[1:])
-    return _of_tenant(standing.target, below) if label is None else _of_row(label, below)
+        return str(access.caller.today) if below == ["today"] else _of_tenant(access.target, below[1:])
+    return _of_tenant(access.target, below) if label is None else _of_row(label, below)
 
 
-def _of_caller(standing: Standing, below: Sequence[str]) -> str:
-    caller = standing.caller
+def _of_caller(access: TenantAccess, below: Sequence[str]) -> str:
+    caller = access.caller
     match below:
         case ["tenant", *further]:
             return _of_tenant(caller.tenant, further)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label
-from vecsec_policy.audit.records import AuditedCall, Auditor, DecidedLabel, Outcome
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor, DecidedLabel
 from vecsec_policy.cedar.rule_reading import LABEL_NOT_IN_SCHEMA, RULE_FAILED
 from vecsec_policy.cedar.rules import Rule, Verdict
-from vecsec_policy.in_force.evaluation import Standing, decide_rows
+from vecsec_policy.in_force.evaluation import TenantAccess, decide_rows
 from vecsec_policy.use_cases.deciding_values import DecidingValue, deciding_values
 from vecsec_policy.use_cases.entry_gate import EntryGate
-from vecsec_policy.use_cases.smallest_changes import Remedies, find_remedies
+from vecsec_policy.use_cases.smallest_changes import SmallestChanges, find_smallest_changes
 
 _BUILT_IN = {
     RULE_FAILED: "A rule failed while it was evaluated; then the answer is always a refusal.",
@@ -39,7 +39,7 @@ class Explanation:
     rules: Sequence[ExplainedRule]
     values: Sequence[DecidingValue] = ()
     """What the rules looked at."""
-    remedies: Remedies | None = None
+    remedies: SmallestChanges | None = None
     """What would have allowed it; None for what is allowed."""
 
 
@@ -59,35 +59,35 @@ class AccessExplainer:
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.assess`.
         """
-        standing = self._gate.assess(AuditedCall.EXPLAIN, identity, tenant_id, action)
-        [verdict] = decide_rows(standing, [label])
-        if not standing.entry.allowed:
-            self._gate.book_violation(standing)
+        access = self._gate.assess(AuditedCall.EXPLAIN, identity, tenant_id, action)
+        [verdict] = decide_rows(access, [label])
+        if not access.entry.allowed:
+            self._gate.book_violation(access)
         incident_id = self._auditor.record(
             AuditedCall.EXPLAIN,
-            Outcome.ALLOWED if standing.entry.allowed else Outcome.DENIED,
+            AuditedOutcome.ALLOWED if access.entry.allowed else AuditedOutcome.DENIED,
             identity=identity,
             tenant_id=tenant_id,
             action=action,
-            policy_version=standing.policy.version,
+            policy_version=access.policy.version,
             rule_ids=verdict.rule_ids,
-            violations={} if standing.entry.violation is None else {standing.entry.violation: 1},
+            violations={} if access.entry.violation is None else {access.entry.violation: 1},
             rows=[(DecidedLabel.of(label, verdict), 1)],
         )
-        if not standing.may_configure:
-            return Explanation(verdict.allowed, incident_id, standing.policy.version, ())
-        return await explained(standing, label, verdict, incident_id)
+        if not access.may_configure:
+            return Explanation(verdict.allowed, incident_id, access.policy.version, ())
+        return await explained(access, label, verdict, incident_id)
 
 
-async def explained(standing: Standing, label: Label | None, verdict: Verdict, incident_id: str) -> Explanation:
+async def explained(access: TenantAccess, label: Label | None, verdict: Verdict, incident_id: str) -> Explanation:
     """All there is to say about a verdict on a row or, without a label, on entering the tenant."""
     return Explanation(
         verdict.allowed,
         incident_id,
-        standing.policy.version,
-        rules=_rules(verdict, standing.policy.engine.rules),
-        values=deciding_values(standing, label, verdict),
-        remedies=None if verdict.allowed else await find_remedies(standing, label),
+        access.policy.version,
+        rules=_rules(verdict, access.policy.engine.rules),
+        values=deciding_values(access, label, verdict),
+        remedies=None if verdict.allowed else await find_smallest_changes(access, label),
     )
 
 

@@ -9,20 +9,20 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
-from vecsec_chassis.telemetry.metrics import Lookups
-from vecsec_chassis.telemetry.tracing import note
-from vecsec_policy.audit.records import AuditedCall, Auditor, Outcome
+from vecsec_chassis.telemetry.metrics import CacheCounter
+from vecsec_chassis.telemetry.tracing import annotate_span
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
 from vecsec_policy.folder.principals import claims_more_than_role_allows
-from vecsec_policy.in_force.evaluation import Standing
+from vecsec_policy.in_force.evaluation import TenantAccess
 from vecsec_policy.in_force.utc_day import end_of
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.recent_plans import RecentPlans
-from vecsec_policy.shadow.shadow import Shadow
+from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.entry_gate import EntryGate
 from vecsec_policy.violations.ledger import ViolationLedger
 
 _REMEMBERED_GRANTS = 10_000
-_REMEMBERED_TOKENS = 10_000
+_COUNTED_CLAIMS = 10_000
 _SHORTEST_LIFE_SECONDS = 5.0
 """A token is accepted some seconds past its end, because clocks differ; a grant made from it then must be usable."""
 
@@ -39,17 +39,17 @@ class Signer(Protocol):
 class AccessPlan:
     """What a caller could do in a tenant."""
 
-    standing: Standing
+    access: TenantAccess
     signed_grant: str
     expires_at: float
     """Seconds since the epoch."""
-    life: float
+    lifetime: float
     """Seconds from when it was signed until it expires."""
 
     def is_reusable(self, now: float) -> bool:
         """Whether the same grant is given out again: in the first half of its life, so that a caller gets time enough
         to use it. A clock that was set back makes more than a whole life seem left; then it is signed anew."""
-        return self.life / 2 < self.expires_at - now <= self.life
+        return self.lifetime / 2 < self.expires_at - now <= self.lifetime
 
 
 class AccessPlanner:
@@ -64,7 +64,7 @@ class AccessPlanner:
         metrics: PolicyMetrics,
         *,
         grant_seconds: float,
-        shadow: Shadow | None = None,
+        shadow: ShadowEvaluator | None = None,
         recent: RecentPlans | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -79,12 +79,12 @@ class AccessPlanner:
         self._clock = clock
         self._turn = asyncio.Lock()
         """Large policies are specialised for one caller after the other: who waits finds what their like got."""
-        self._plans: LRUCache[Standing, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
-        self.lookups = Lookups()
+        self._plans: LRUCache[TenantAccess, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
+        self.lookups = CacheCounter()
         """How often a signed grant was at hand."""
-        self._seen: LRUCache[Identity, None] = LRUCache(_REMEMBERED_TOKENS)
+        self._counted_claims: LRUCache[Identity, None] = LRUCache(_COUNTED_CLAIMS)
 
-    def forget(self) -> LRUCache[Standing, AccessPlan]:
+    def forget(self) -> LRUCache[TenantAccess, AccessPlan]:
         """Sign every grant anew from now on: what was remembered, and is returned, was signed with another key or by
         other rules."""
         outdated, self._plans = self._plans, LRUCache(_REMEMBERED_GRANTS)
@@ -98,69 +98,69 @@ class AccessPlanner:
         """
         if self._shadow is not None:
             self._shadow.planned(identity, tenant_id, action)
-        standing = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
-        plan = self._plans.get(standing)
+        access = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
+        plan = self._plans.get(access)
         remembered = plan is not None and plan.is_reusable(self._clock())
         violations: Mapping[ViolationType, int] = {}
         if plan is None or not remembered:
-            plan = self._made(standing, await self._residual(standing))
-            self._plans[standing] = plan
-            violations = self._overclaimed(standing)
+            plan = self._sign_plan(access, await self._residual(access))
+            self._plans[access] = plan
+            violations = self._count_overclaim(access)
         self.lookups.count(found=remembered)
-        note(remembered=remembered, policy=standing.policy.version)
+        annotate_span(remembered=remembered, policy=access.policy.version)
         self._auditor.record(
             AuditedCall.PLAN,
-            Outcome.ALLOWED,
+            AuditedOutcome.ALLOWED,
             identity=identity,
             tenant_id=tenant_id,
             action=action,
-            policy_version=standing.policy.version,
-            rule_ids=standing.entry.rule_ids,
+            policy_version=access.policy.version,
+            rule_ids=access.entry.rule_ids,
             violations=violations,
             remembered=remembered,
         )
         return plan
 
-    async def _residual(self, standing: Standing) -> str:
+    async def _residual(self, access: TenantAccess) -> str:
         """The rules specialised to the caller; other calls are served between the steps."""
         if self._recent is not None:
-            self._recent.note(standing)
-        question = standing.caller, standing.target, standing.action
-        residual = standing.policy.engine.remembered_plan(*question)
+            self._recent.note(access)
+        question = access.caller, access.target, access.action
+        residual = access.policy.engine.cached_plan(*question)
         if residual is not None:
             return residual
         async with self._turn:
-            for residual in standing.policy.engine.planning(*question):
+            for residual in access.policy.engine.plan_in_steps(*question):
                 if residual is not None:
                     return residual
                 await asyncio.sleep(0)
         raise AssertionError("the last step is the plan")
 
-    def _made(self, standing: Standing, residual: str) -> AccessPlan:
-        identity, policy = standing.identity, standing.policy
+    def _sign_plan(self, access: TenantAccess, residual: str) -> AccessPlan:
+        identity, policy = access.identity, access.policy
         now = self._clock()
-        life = min(self._grant_seconds, max(identity.expires_at - now, _SHORTEST_LIFE_SECONDS))
-        if standing.caller.today is not None:
+        lifetime = min(self._grant_seconds, max(identity.expires_at - now, _SHORTEST_LIFE_SECONDS))
+        if access.caller.today is not None:
             # What the rules say may be otherwise tomorrow: nobody may remember the plan for longer.
-            life = min(life, max(end_of(standing.caller.today) - now, 0.0))
+            lifetime = min(lifetime, max(end_of(access.caller.today) - now, 0.0))
         grant = Grant(
             subject=identity.subject,
             caller_tenant_id=identity.tenant_id,
             role=identity.role,
-            tenant_id=standing.target.tenant_id,
-            action=standing.action,
+            tenant_id=access.target.tenant_id,
+            action=access.action,
             residual=residual,
-            may_configure=standing.may_configure,
+            may_configure=access.may_configure,
             policy_version=policy.version,
-            expires_at=now + life,
+            expires_at=now + lifetime,
         )
-        self._metrics.grant_issued(standing.action)
-        return AccessPlan(standing, self._signer.sign(grant), grant.expires_at, life)
+        self._metrics.grant_issued(access.action)
+        return AccessPlan(access, self._signer.sign(grant), grant.expires_at, lifetime)
 
-    def _overclaimed(self, standing: Standing) -> Mapping[ViolationType, int]:
+    def _count_overclaim(self, access: TenantAccess) -> Mapping[ViolationType, int]:
         """Book a token that claims more clearance than its role allows: once a token, not once a plan."""
-        if not claims_more_than_role_allows(standing.identity, standing.caller) or standing.identity in self._seen:
+        if not claims_more_than_role_allows(access.identity, access.caller) or access.identity in self._counted_claims:
             return {}
-        self._seen[standing.identity] = None
-        self._ledger.violation(ViolationType.ROLE_CLEARANCE, standing.identity, standing.target.tenant_id)
+        self._counted_claims[access.identity] = None
+        self._ledger.violation(ViolationType.ROLE_CLEARANCE, access.identity, access.target.tenant_id)
         return {ViolationType.ROLE_CLEARANCE: 1}

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vecsec_chassis.domain.access import Action, Identity
-from vecsec_policy.audit.records import AuditedCall, Auditor, Outcome
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
 from vecsec_policy.in_force.snapshot import PolicyInForce
-from vecsec_policy.shadow.counts import Difference, Question, ShadowCounts
+from vecsec_policy.shadow.counts import ShadowChange, ShadowCounts, ShadowQuestion
 from vecsec_policy.use_cases.entry_gate import EntryGate
 
 
@@ -23,7 +23,7 @@ class PolicyStatus:
     is_promoted: bool
     shadow_share: float
     """Of the tenant's calls; 0 if the candidate decides none of them."""
-    disagreements: Mapping[tuple[Question, Difference], int]
+    disagreements: Mapping[tuple[ShadowQuestion, ShadowChange], int]
     is_reload_failing: bool
 
 
@@ -50,21 +50,21 @@ class StatusReader:
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
         """
-        standing = self._gate.admit(AuditedCall.STATUS, identity, tenant_id, Action.CONFIGURE)
+        access = self._gate.admit(AuditedCall.STATUS, identity, tenant_id, Action.CONFIGURE)
         self._auditor.record(
             AuditedCall.STATUS,
-            Outcome.ALLOWED,
+            AuditedOutcome.ALLOWED,
             identity=identity,
             tenant_id=tenant_id,
             action=Action.CONFIGURE,
-            policy_version=standing.policy.version,
-            rule_ids=standing.entry.rule_ids,
+            policy_version=access.policy.version,
+            rule_ids=access.entry.rule_ids,
         )
-        candidate = self._policy.arrangement.candidate
+        candidate = self._policy.assignment.candidate
         version = candidate.policy.version if candidate is not None else ""
         return PolicyStatus(
-            policy_version=standing.policy.version,
-            loaded_at=standing.policy.loaded_at,
+            policy_version=access.policy.version,
+            loaded_at=access.policy.loaded_at,
             candidate_version=version,
             is_promoted=candidate is not None and candidate.rollout.promotes(tenant_id),
             shadow_share=candidate.rollout.share_of(tenant_id) if candidate is not None else 0.0,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
 from vecsec_policy.folder.principals import Caller, Role, Tenant
-from vecsec_policy.in_force.evaluation import Standing
+from vecsec_policy.in_force.evaluation import TenantAccess
 from vecsec_policy.use_cases.deciding_values import ABSENT, as_text
 
-_MOST_REMEDIES = 3
+_MOST_ALTERNATIVES = 3
 _SMALL = 4.0
 """The cost of changes that give no caller another role."""
 _SECOND = 1.0
@@ -33,7 +33,7 @@ _LABELS_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class AttributeChange:
     """One thing that could be otherwise."""
 
     subject: str
@@ -43,10 +43,10 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Remedies:
+class SmallestChanges:
     """What would have allowed it."""
 
-    found: Sequence[Sequence[Change]]
+    found: Sequence[Sequence[AttributeChange]]
     """The smallest first, no two of them of the same things; each is enough by itself. Empty if no change alone and no
     two together would do."""
     tried: int
@@ -57,33 +57,33 @@ class Remedies:
 class _Variant:
     """A caller or a label that differs in `changes` from the one that was refused."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[AttributeChange, ...]
     cost: float
     """Small for changes that give little away: a label is put right before a caller gets more rights."""
     caller: Caller
     label: Label | None
 
 
-async def find_remedies(standing: Standing, label: Label | None) -> Remedies:
+async def find_smallest_changes(access: TenantAccess, label: Label | None) -> SmallestChanges:
     """The smallest changes after which the caller could touch the row or, where no row is meant, could enter the
     tenant; lets others run in between."""
-    nothing = _Variant((), 0.0, standing.caller, label)
-    callers = list(_other_callers(standing, nothing))
-    labels = list(_other_labels(standing, nothing))
+    nothing = _Variant((), 0.0, access.caller, label)
+    callers = list(_other_callers(access, nothing))
+    labels = list(_other_labels(access, nothing))
     singles = [*callers, *labels]
-    found = await _sufficient(standing, singles)
+    found = await _sufficient(access, singles)
     pairs: list[_Variant] = []
     if not any(variant.cost <= _SMALL for variant in found):  # two small changes may be less than one great one
-        pairs = list(itertools.islice(_pairs(standing, callers, labels), _MOST_PAIRS))
-        found += await _sufficient(standing, pairs)
+        pairs = list(itertools.islice(_pairs(access, callers, labels), _MOST_PAIRS))
+        found += await _sufficient(access, pairs)
     smallest: dict[tuple[str, ...], _Variant] = {}
     for variant in sorted(found, key=lambda variant: variant.cost):
         smallest.setdefault(tuple(change.subject for change in variant.changes), variant)
-    best = itertools.islice(smallest.values(), _MOST_REMEDIES)
-    return Remedies(tuple(variant.changes for variant in best), len(singles) + len(pairs))
+    best = itertools.islice(smallest.values(), _MOST_ALTERNATIVES)
+    return SmallestChanges(tuple(variant.changes for variant in best), len(singles) + len(pairs))
 
 
-async def _sufficient(standing: Standing, variants: Iterable[_Variant]) -> list[_Variant]:
+async def _sufficient(access: TenantAccess, variants: Iterable[_Variant]) -> list[_Variant]:
     """Those variants that would be allowed."""
     sufficient: list[_Variant] = []
     by_caller: dict[Caller, list[_Variant]] = {}
@@ -91,9 +91,9 @@ async def _sufficient(standing: Standing, variants: Iterable[_Variant]) -> list[
         by_caller.setdefault(variant.caller, []).append(variant)
     for caller, mine in by_caller.items():
         await asyncio.sleep(0)
-        target = caller.tenant if caller.tenant.tenant_id == standing.target.tenant_id else standing.target
-        engine = standing.policy.engine
-        [entry] = engine.decide_entry(caller, target, [standing.action])
+        target = caller.tenant if caller.tenant.tenant_id == access.target.tenant_id else access.target
+        engine = access.policy.engine
+        [entry] = engine.decide_entry(caller, target, [access.action])
         if not entry.allowed:
             continue
         sufficient.extend(variant for variant in mine if variant.label is None)
@@ -101,48 +101,48 @@ async def _sufficient(standing: Standing, variants: Iterable[_Variant]) -> list[
         for start in range(0, len(about_rows), _LABELS_AT_ONCE):
             await asyncio.sleep(0)
             batch = about_rows[start : start + _LABELS_AT_ONCE]
-            verdicts = engine.decide_rows(caller, target, standing.action, [label for _, label in batch])
+            verdicts = engine.decide_rows(caller, target, access.action, [label for _, label in batch])
             sufficient.extend(variant for (variant, _), verdict in zip(batch, verdicts, strict=True) if verdict.allowed)
     return sufficient
 
 
-def _pairs(standing: Standing, callers: Sequence[_Variant], labels: Sequence[_Variant]) -> Iterator[_Variant]:
+def _pairs(access: TenantAccess, callers: Sequence[_Variant], labels: Sequence[_Variant]) -> Iterator[_Variant]:
     """Two changes of different things, together."""
     for caller, label in itertools.product(callers, labels):
-        yield _both(caller, replace(label, caller=caller.caller))
+        yield _combined(caller, replace(label, caller=caller.caller))
     for first in labels:
-        for second in _other_labels(standing, first):
+        for second in _other_labels(access, first):
             if second.changes[0].subject > first.changes[0].subject:
-                yield _both(first, second)
+                yield _combined(first, second)
     for first in callers:
-        for second in _other_callers(standing, first):
+        for second in _other_callers(access, first):
             if _CALLER_ORDER.index(second.changes[0].subject) > _CALLER_ORDER.index(first.changes[0].subject):
-                yield _both(first, second)
+                yield _combined(first, second)
 
 
-def _both(first: _Variant, second: _Variant) -> _Variant:
+def _combined(first: _Variant, second: _Variant) -> _Variant:
     """The second variant, which was made from the first, with the changes of both."""
     return replace(second, changes=(*first.changes, *second.changes), cost=first.cost + second.cost + _SECOND)
 
 
-def _other_callers(standing: Standing, start: _Variant) -> Iterator[_Variant]:
+def _other_callers(access: TenantAccess, start: _Variant) -> Iterator[_Variant]:
     """Other tokens and a wider topic scope, one change each."""
-    caller, claimed = start.caller, standing.identity.clearance
+    caller, claimed = start.caller, access.identity.clearance
 
     def changed(subject: str, before: object, after: object, cost: float, **parts: object) -> _Variant:
-        change = Change(subject, as_text(before), as_text(after))
+        change = AttributeChange(subject, as_text(before), as_text(after))
         return _Variant((change,), cost, replace(caller, **parts), start.label)  # type: ignore[arg-type]
 
     for clearance in Sensitivity:
         if clearance != caller.clearance and clearance <= caller.role.max_clearance:
             cost = 3 + abs(clearance - caller.clearance) / 10
             yield changed("principal.clearance", caller.clearance, clearance, cost, clearance=clearance)
-    for cost, role in enumerate(_other_roles(standing.policy.roles, caller.role), start=5):
+    for cost, role in enumerate(_other_roles(access.policy.roles, caller.role), start=5):
         effective = min(max(claimed, caller.clearance), role.max_clearance)
         yield changed("principal.role", caller.role.name, role.name, cost, role=role, clearance=effective)
-    if caller.tenant.tenant_id != standing.target.tenant_id:
-        own, wanted = caller.tenant.tenant_id, standing.target.tenant_id
-        yield changed("principal.tenant", own, wanted, 4, tenant=standing.target)
+    if caller.tenant.tenant_id != access.target.tenant_id:
+        own, wanted = caller.tenant.tenant_id, access.target.tenant_id
+        yield changed("principal.tenant", own, wanted, 4, tenant=access.target)
     missing = (start.label.topics if start.label else frozenset[str]()) - caller.tenant.topics
     if missing:
         wider = Tenant(caller.tenant.tenant_id, caller.tenant.topics | missing)
@@ -159,20 +159,20 @@ def _other_roles(roles: Mapping[str, Role], own: Role) -> Sequence[Role]:
     return sorted((role for role in roles.values() if role.name != own.name), key=rights)[:_MOST_ROLES]
 
 
-def _other_labels(standing: Standing, start: _Variant) -> Iterator[_Variant]:
+def _other_labels(access: TenantAccess, start: _Variant) -> Iterator[_Variant]:
     """Other labels of the row, one change each."""
     if start.label is None:
         return iter(())
-    return itertools.islice(_label_changes(standing, start, start.label), _MOST_LABEL_CHANGES)
+    return itertools.islice(_label_changes(access, start, start.label), _MOST_LABEL_CHANGES)
 
 
-def _label_changes(standing: Standing, start: _Variant, label: Label) -> Iterator[_Variant]:
+def _label_changes(access: TenantAccess, start: _Variant, label: Label) -> Iterator[_Variant]:
     def changed(subject: str, before: object, after: object, cost: float, **parts: object) -> _Variant:
-        change = Change(subject, _text(before), _text(after))
+        change = AttributeChange(subject, _text(before), _text(after))
         return _Variant((change,), cost, start.caller, replace(label, **parts))  # type: ignore[arg-type]
 
-    if label.tenant_id != standing.target.tenant_id:
-        wanted = standing.target.tenant_id
+    if label.tenant_id != access.target.tenant_id:
+        wanted = access.target.tenant_id
         yield changed("resource.tenant_id", label.tenant_id or None, wanted, 2, tenant_id=wanted)
     for sensitivity in Sensitivity:
         if sensitivity != label.sensitivity:
@@ -181,11 +181,11 @@ def _label_changes(standing: Standing, start: _Variant, label: Label) -> Iterato
                 "resource.sensitivity", label.sensitivity, sensitivity, 2 + distance / 10, sensitivity=sensitivity
             )
     attributes = dict(label.attributes)
-    for name, value in _other_attributes(standing, attributes):
+    for name, value in _other_attributes(access, attributes):
         rest = {key: each for key, each in attributes.items() if key != name}
         changed_attributes = canonical_attributes(rest if value is None else {**rest, name: value})
         yield changed(f"resource.{name}", attributes.get(name), value, 1, attributes=changed_attributes)
-    for cost, topics in _other_topics(standing, label):
+    for cost, topics in _other_topics(access, label):
         yield changed("resource.topics", label.topics or None, topics, cost, topics=topics)
 
 
@@ -193,9 +193,9 @@ def _text(value: object) -> str:
     return ABSENT if value is None else as_text(value)
 
 
-def _other_topics(standing: Standing, label: Label) -> Iterator[tuple[float, frozenset[str]]]:
+def _other_topics(access: TenantAccess, label: Label) -> Iterator[tuple[float, frozenset[str]]]:
     """Fewer topics: those in scope alone, or all but one; or one that is in scope, where none is."""
-    scope = standing.caller.tenant.topics
+    scope = access.caller.tenant.topics
     inside = label.topics & scope
     if inside and inside != label.topics:
         yield 2.0, inside
@@ -203,49 +203,49 @@ def _other_topics(standing: Standing, label: Label) -> Iterator[tuple[float, fro
         yield from ((2.1, label.topics - {topic}) for topic in sorted(label.topics))
     if not inside:
         yield 2.2, frozenset({min(scope)})
-    named = [topic for topic in _constants(standing, "topics") if isinstance(topic, str)]
+    named = [topic for topic in _constants(access, "topics") if isinstance(topic, str)]
     yield from ((2.3, label.topics | {topic}) for topic in named[:_MOST_VALUES])
 
 
 def _other_attributes(
-    standing: Standing, attributes: Mapping[str, AttributeValue]
+    access: TenantAccess, attributes: Mapping[str, AttributeValue]
 ) -> Iterator[tuple[str, AttributeValue | None]]:
     """Each attribute that a rule asks for: without it, with what rules compare it with, and with the caller's own."""
     asked_for = {
         path[1]
-        for rule in standing.policy.engine.rules.values()
+        for rule in access.policy.engine.rules.values()
         for path in rule.mentions.attributes
         if path[0] == "resource" and len(path) > 1
     }
     for name in sorted(asked_for - {"tenant_id", "sensitivity", "topics"}):
         if name in attributes:
             yield name, None
-        caller = standing.caller
+        caller = access.caller
         own: tuple[str | int, ...] = (caller.subject, caller.tenant.tenant_id)
         if caller.today is not None:
             own = (*own, caller.today)
-        constants = (value for constant in _constants(standing, name) for value in _around(constant))
-        values = (_as_kind_of(attributes.get(name), value) for value in (*own, *constants))
+        constants = (value for constant in _constants(access, name) for value in _neighbouring_values(constant))
+        values = (_of_same_type(attributes.get(name), value) for value in (*own, *constants))
         fresh = [value for value in dict.fromkeys(values) if value != attributes.get(name)]
         yield from ((name, value) for value in fresh[:_MOST_VALUES])
 
 
-def _as_kind_of(present: AttributeValue | None, value: str | int | bool) -> AttributeValue:
+def _of_same_type(present: AttributeValue | None, value: str | int | bool) -> AttributeValue:
     """A set gets the value as one more member."""
     return present | {value} if isinstance(present, frozenset) and isinstance(value, str) else value
 
 
-def _constants(standing: Standing, name: str) -> list[str | int | bool]:
+def _constants(access: TenantAccess, name: str) -> list[str | int | bool]:
     found = {
         constant
-        for rule in standing.policy.engine.rules.values()
+        for rule in access.policy.engine.rules.values()
         for path, constant in rule.mentions.constants
         if path == ("resource", name)
     }
     return sorted(found, key=str)
 
 
-def _around(constant: str | int | bool) -> Sequence[str | int | bool]:
+def _neighbouring_values(constant: str | int | bool) -> Sequence[str | int | bool]:
     """A number has neighbours on the other side of a comparison, and true and false have each other."""
     if isinstance(constant, bool):
         return (True, False)

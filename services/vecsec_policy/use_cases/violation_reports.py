@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_policy.audit.records import AuditedCall, Auditor, Outcome
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
 from vecsec_policy.use_cases.entry_gate import EntryGate
 from vecsec_policy.violations.queries import (
     Cursor,
@@ -117,14 +117,14 @@ class ViolationReports:
 
     def _admit(self, call: AuditedCall, identity: Identity, tenant_id: str) -> str:
         """Let in who may ask, and say by which policy version."""
-        standing = self._gate.admit(call, identity, tenant_id, Action.CONFIGURE)
+        access = self._gate.admit(call, identity, tenant_id, Action.CONFIGURE)
         self._auditor.record(
             call,
-            Outcome.ALLOWED,
+            AuditedOutcome.ALLOWED,
             identity=identity,
             tenant_id=tenant_id,
             action=Action.CONFIGURE,
-            policy_version=standing.policy.version,
-            rule_ids=standing.entry.rule_ids,
+            policy_version=access.policy.version,
+            rule_ids=access.entry.rule_ids,
         )
-        return standing.policy.version
+        return access.policy.version

@@ -14,10 +14,10 @@ from typing import Any
 import structlog
 
 from vecsec_policy.audit.chain import START, link_of
-from vecsec_policy.audit.files import first_record, log_files, sequence_in_name
 from vecsec_policy.audit.log import FILES_REMOVED
+from vecsec_policy.audit.log_files import first_record, log_files, sequence_in_name
 from vecsec_policy.audit.reading import RecordedDecision, decision_from_line
-from vecsec_policy.audit.records import AuditedCall, Outcome
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome
 
 _VERSION = 1
 """Of the tables; an index of another version is made anew."""
@@ -50,7 +50,7 @@ class IndexDamaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reached:
+class _ReadPosition:
     """The last record that was read: the index holds everything up to it."""
 
     replica: str = ""
@@ -76,7 +76,7 @@ class ViolationIndex:
         """
         self._log_path = log_path
         self._index_path = index_path
-        self._reached = _Reached()
+        self._position = _ReadPosition()
         try:
             self._open()
         except (sqlite3.DatabaseError, IndexDamaged) as error:
@@ -89,28 +89,28 @@ class ViolationIndex:
     @property
     def sequence(self) -> int:
         """The number of the last record that was read."""
-        return self._reached.sequence
+        return self._position.sequence
 
     def close(self) -> None:
         """Close it; where it ends is kept, if it can be."""
         with contextlib.suppress(sqlite3.Error), self._connection:
-            self._keep_reached()
+            self._save_position()
         self._connection.close()
 
-    def read_on(self) -> bool:
+    def read_some_more(self) -> bool:
         """Read some of what is new in the log; False once there is nothing more.
 
         Raises:
             sqlite3.Error, OSError: then nothing of this round is in the index, and it can be called again.
         """
-        before = self._reached
+        before = self._position
         try:
             with self._connection:
                 lines, changed = self._read_some()
                 if changed:
-                    self._keep_reached()
+                    self._save_position()
         except (sqlite3.Error, OSError):
-            self._reached = before
+            self._position = before
             raise
         return lines == _LINES_AT_ONCE
 
@@ -126,20 +126,20 @@ class ViolationIndex:
         elif version != _VERSION:
             raise IndexDamaged(f"version {version}")
         row = self._connection.execute("SELECT * FROM reached").fetchone()
-        self._reached = _Reached() if row is None else _Reached(*row)
+        self._position = _ReadPosition() if row is None else _ReadPosition(*row)
         if row is not None and not self._is_of_this_log():
             raise IndexDamaged("another log's")
 
     def _is_of_this_log(self) -> bool:
         """Whether the last record that was read still is where it was, if its file still is there."""
         files = {first: file for file, first in self._files()}
-        file = files.get(self._reached.file_sequence)
+        file = files.get(self._position.file_sequence)
         if file is None:
-            return not files or max(files) > self._reached.sequence
+            return not files or max(files) > self._position.sequence
         with file.open("rb") as content:
-            content.seek(self._reached.start)
-            link = link_of(content.read(self._reached.end - self._reached.start))
-        return link is not None and link.hash == self._reached.hash
+            content.seek(self._position.start)
+            link = link_of(content.read(self._position.end - self._position.start))
+        return link is not None and link.hash == self._position.hash
 
     def _files(self) -> list[tuple[Path, int]]:
         """The chained files of the log, each with the number of its first record."""
@@ -154,10 +154,10 @@ class ViolationIndex:
     def _files_to_read(self) -> list[tuple[Path, int]]:
         """Those with more than was read; usually that is the newest one, for which no folder is looked through."""
         newest = self._newest_file()
-        if newest and newest[0][1] == self._reached.file_sequence:
+        if newest and newest[0][1] == self._position.file_sequence:
             return newest
         files = self._files()
-        behind = [place for place, (_, first) in enumerate(files) if first <= self._reached.sequence + 1]
+        behind = [place for place, (_, first) in enumerate(files) if first <= self._position.sequence + 1]
         return files[behind[-1] :] if behind else files
 
     def _read_some(self) -> tuple[int, bool]:
@@ -165,17 +165,17 @@ class ViolationIndex:
         lines = 0
         changed = False
         for file, first in self._files_to_read():
-            start = self._reached.end if first == self._reached.file_sequence else 0
+            start = self._position.end if first == self._position.file_sequence else 0
             with file.open("rb") as content:
                 content.seek(start)
                 for line in content:
                     if not line.endswith(b"\n"):
                         break  # still being written
                     link = link_of(line)
-                    if link is not None and link.is_genuine and link.sequence > self._reached.sequence:
+                    if link is not None and link.is_genuine and link.sequence > self._position.sequence:
                         changed = self._read_record(line) or changed
-                        self._reached = replace(
-                            self._reached,
+                        self._position = replace(
+                            self._position,
                             replica=link.replica,
                             sequence=link.sequence,
                             hash=link.hash,
@@ -191,9 +191,9 @@ class ViolationIndex:
 
     def _read_record(self, line: bytes) -> bool:
         """Take a record into the index; whether there was anything to take."""
-        is_first = not self._reached.since_ms
+        is_first = not self._position.since_ms
         if is_first:
-            self._reached = replace(self._reached, since_ms=_milliseconds(json.loads(line)["time"]))
+            self._position = replace(self._position, since_ms=_milliseconds(json.loads(line)["time"]))
         if _FILES_REMOVED in line:
             self._forget(json.loads(line))
             return True
@@ -212,7 +212,7 @@ class ViolationIndex:
     def _take(self, decision: RecordedDecision) -> None:
         time_ms = round(decision.time.timestamp() * 1000)
         # An explanation is an answer, also where it says no.
-        if decision.outcome is Outcome.DENIED and decision.call is not AuditedCall.EXPLAIN:
+        if decision.outcome is AuditedOutcome.DENIED and decision.call is not AuditedCall.EXPLAIN:
             self._connection.execute(
                 "INSERT INTO denials VALUES (?, ?, ?)", (decision.sequence, decision.caller_tenant_id, time_ms)
             )
@@ -242,11 +242,11 @@ class ViolationIndex:
         through: int = note["through_sequence"]
         self._connection.execute("DELETE FROM violations WHERE position < ?", ((through + 1) * _VIOLATIONS_A_RECORD,))
         self._connection.execute("DELETE FROM denials WHERE sequence <= ?", (through,))
-        self._reached = replace(self._reached, since_ms=_milliseconds(note["kept_since"]))
+        self._position = replace(self._position, since_ms=_milliseconds(note["kept_since"]))
 
-    def _keep_reached(self) -> None:
+    def _save_position(self) -> None:
         self._connection.execute("DELETE FROM reached")
-        self._connection.execute("INSERT INTO reached VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(self._reached))
+        self._connection.execute("INSERT INTO reached VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(self._position))
 
 
 def _milliseconds(time: str) -> int:

@@ -90,7 +90,7 @@ class ViolationIndexing:
         try:
             while not self._closing:
                 self._news.clear()
-                while index.read_on() and not self._closing:
+                while index.read_some_more() and not self._closing:
                     self._sequence = index.sequence
                 self._sequence = index.sequence
                 if self._is_damaged:

@@ -8,7 +8,7 @@ from enum import Enum
 import structlog
 
 from vecsec_chassis.domain.identifiers import is_collection_id
-from vecsec_retrieval.cells.open_collection import OpenCollection, Warmth
+from vecsec_retrieval.cells.open_collection import LoadRules, OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
@@ -23,37 +23,39 @@ _BYTES_AT_REST = 64 * 1024
 _FRESH_SECONDS = 1.0
 
 
-class Life(Enum):
+class CellState(Enum):
     """From the moment a cell is open until it is no more; a later state is never left for an earlier one."""
 
     NEW = "lent, and not accounted for yet"
     OPEN = "lent to whoever asks"
-    DOOMED = "the store failed, or is to be read anew: nobody borrows it any more, and it closes once nobody uses it"
+    RETIRED = "the store failed, or is to be read anew: nobody borrows it any more, and it closes once nobody uses it"
     CLOSING = "no longer among the open ones: loads are given up, and a write that has begun is waited for"
 
 
 class OpenCell:
     """One tenant's open cell. Used on the event loop."""
 
-    def __init__(self, cell: RestingCell, *, threads: StoreThreads, metrics: RetrievalMetrics, warmth: Warmth) -> None:
+    def __init__(
+        self, cell: RestingCell, *, threads: StoreThreads, metrics: RetrievalMetrics, load_rules: LoadRules
+    ) -> None:
         self.cell = cell
         self.tenant_id = cell.tenant_id
         self.writer = asyncio.Lock()
         """Held from reading what is there until what replaces it is stored. It binds this process alone: where others
         write to the same store, theirs may come in between, each within its own grant."""
         self.leases = 0
-        self.life = Life.NEW
+        self.state = CellState.NEW
         self.closed = asyncio.Event()
         self._threads = threads
         self._metrics = metrics
-        self._warmth = warmth
+        self._load_rules = load_rules
         self._collections: dict[str, OpenCollection] = {}
         self._checked_at: dict[str, float] = {}
 
-    def doom(self) -> None:
+    def retire(self) -> None:
         """Nobody is to borrow the cell any more; the next call opens it afresh."""
-        if self.life is not Life.CLOSING:
-            self.life = Life.DOOMED
+        if self.state is not CellState.CLOSING:
+            self.state = CellState.RETIRED
 
     @property
     def approximate_bytes(self) -> int:
@@ -87,21 +89,21 @@ class OpenCell:
         """Whether nothing goes on that needs the store's side open."""
         is_loading = any(collection.is_loading for collection in self._collections.values())
         is_used = self.leases or self.writer.locked() or is_loading
-        return self.life is Life.OPEN and self.cell.is_awake and not is_used
+        return self.state is CellState.OPEN and self.cell.is_awake and not is_used
 
     async def rest(self) -> None:
         """Let go of the store's side until something needs it; what is in memory stays."""
         await self._threads.run("rest_cell", self.cell.rest)
 
     @property
-    def hot_rows(self) -> int:
+    def rows_in_memory(self) -> int:
         """How many rows of all collections are in memory; asked for from any thread."""
-        return sum(collection.hot_rows for collection in tuple(self._collections.values()))
+        return sum(collection.rows_in_memory for collection in tuple(self._collections.values()))
 
     async def collection(self, collection_id: str) -> OpenCollection | None:
         """The collection, or None if there is none of this id."""
         known = self._collections.get(collection_id)
-        if known is not None and (self._warmth.allowed or self._is_fresh(collection_id)):
+        if known is not None and (self._load_rules.allowed or self._is_fresh(collection_id)):
             return known
         info = await self._threads.run("find_collection", lambda: self.cell.find_collection(collection_id))
         return self._take(collection_id, info)
@@ -142,7 +144,7 @@ class OpenCell:
         finally:
             # Looked at whatever was raised: a cancellation hides what the work itself raised.
             if is_begun and not is_complete:
-                self.doom()
+                self.retire()
 
     async def close(self) -> None:
         """Give up loads, let a write that has begun finish, and let go of the store's side."""
@@ -165,6 +167,8 @@ class OpenCell:
         known = self._collections.get(collection_id)
         if known is not None and known.info == info:
             return known
-        collection = OpenCollection(self.cell, info, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
+        collection = OpenCollection(
+            self.cell, info, threads=self._threads, metrics=self._metrics, load_rules=self._load_rules
+        )
         self._collections[collection_id] = collection
         return collection

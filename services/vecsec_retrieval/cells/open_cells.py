@@ -12,13 +12,13 @@ import structlog
 
 from vecsec_chassis.background import detached
 from vecsec_chassis.domain.errors import StoreDamaged, VecSecError
-from vecsec_retrieval.cells.open_cell import Life, OpenCell
-from vecsec_retrieval.cells.open_collection import Warmth
+from vecsec_retrieval.cells.open_cell import CellState, OpenCell
+from vecsec_retrieval.cells.open_collection import LoadRules
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.memory.budget import MemoryBudget, give_back_memory
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.store import Cell, CellStore
-from vecsec_retrieval.search.memory_reader import RememberedAnswers
+from vecsec_retrieval.search.memory_reader import AnswerCache
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 _LOADS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
-_SETTLE_SECONDS = 0.05
+_BUDGET_DELAY_SECONDS = 0.05
 
 
 class OpenCells:
@@ -41,7 +41,7 @@ class OpenCells:
         budget: MemoryBudget,
         most_awake: int = 32,
         metrics: RetrievalMetrics,
-        answers: RememberedAnswers | None = None,
+        answers: AnswerCache | None = None,
     ) -> None:
         """`most_awake` is for how many of them Chroma is kept open."""
         self._store = store
@@ -49,12 +49,12 @@ class OpenCells:
         self._threads = threads
         self._budget = budget
         self._metrics = metrics
-        self._warmth = Warmth(
+        self._load_rules = LoadRules(
             allowed=not store.has_other_writers,
             limit_bytes=budget.available_bytes,
             loads=asyncio.Semaphore(_LOADS_AT_ONCE),
             observer=self,
-            answers=answers or RememberedAnswers(0),
+            answers=answers or AnswerCache(0),
         )
         self._open: OrderedDict[str, OpenCell] = OrderedDict()
         """By tenant; those that were not used for longest first."""
@@ -75,9 +75,9 @@ class OpenCells:
         return frozenset(self._damaged)
 
     @property
-    def hot_rows(self) -> int:
+    def rows_in_memory(self) -> int:
         """How many rows of all open cells are in memory; asked for from any thread."""
-        return sum(cell.hot_rows for cell in tuple(self._open.values()))
+        return sum(cell.rows_in_memory for cell in tuple(self._open.values()))
 
     def lease(self, tenant_id: str, *, create: bool = False) -> "_Lease":
         """A context with the tenant's cell, which stays open inside the block; None if the tenant has none and none is
@@ -96,7 +96,7 @@ class OpenCells:
                 # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
                 if not await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create))):
                     return None
-            elif cell.life is Life.DOOMED:
+            elif cell.state is CellState.RETIRED:
                 await cell.closed.wait()
             else:
                 cell.leases += 1
@@ -106,20 +106,20 @@ class OpenCells:
     def give_back(self, cell: OpenCell, *, create: bool, error: BaseException | None) -> None:
         """End a lease of a cell, which is closed if this error of its user says that it is damaged."""
         if isinstance(error, StoreDamaged):
-            cell.doom()
+            cell.retire()
             self._note_damage(cell.tenant_id, error)
         cell.leases -= 1
-        if create or cell.life is not Life.OPEN:
-            self._settle(cell)
+        if create or cell.state is not CellState.OPEN:
+            self._enforce_budget(cell)
         else:
-            self._settle_soon(cell)
+            self._enforce_budget_soon(cell)
 
     async def close_one(self, tenant_id: str) -> None:
         """Close a tenant's cell as soon as nobody uses it, and with it what is in memory; whoever wants it waits."""
         cell = self._open.get(tenant_id)
         if cell is not None:
-            cell.doom()
-            self._settle(cell)
+            cell.retire()
+            self._enforce_budget(cell)
             await cell.closed.wait()
 
     async def aclose(self) -> None:
@@ -139,13 +139,13 @@ class OpenCells:
             log.info("cell is readable again", tenant_id=tenant_id)
         cell = self._open.get(tenant_id)
         if cell is not None:
-            self._settle(cell)
+            self._enforce_budget(cell)
 
     def compacted(self, tenant_id: str) -> None:
         """A collection in memory was made smaller, or that was tried."""
         cell = self._open.get(tenant_id)
         if cell is not None:
-            self._settle(cell)
+            self._enforce_budget(cell)
 
     def load_failed(self, tenant_id: str, error: VecSecError) -> None:
         """A collection could not be taken into memory."""
@@ -153,11 +153,11 @@ class OpenCells:
         cell = self._open.get(tenant_id)
         if isinstance(error, StoreDamaged) and cell is not None:
             self._note_damage(tenant_id, error)
-            cell.doom()
-            self._settle(cell)
+            cell.retire()
+            self._enforce_budget(cell)
 
     async def _open_cell(self, tenant_id: str, *, create: bool) -> bool:
-        async with self._turn(tenant_id):
+        async with self._cell_lock(tenant_id):
             if tenant_id in self._open:
                 return True
             try:
@@ -168,32 +168,36 @@ class OpenCells:
             if cell is None:
                 return False
             resting = RestingCell(cell, lambda: self._reopened(tenant_id))
-            self._open[tenant_id] = OpenCell(resting, threads=self._threads, metrics=self._metrics, warmth=self._warmth)
+            self._open[tenant_id] = OpenCell(
+                resting, threads=self._threads, metrics=self._metrics, load_rules=self._load_rules
+            )
             return True
 
-    def _settle_soon(self, cell: OpenCell) -> None:
+    def _enforce_budget_soon(self, cell: OpenCell) -> None:
         """Not before a reader has its answer, and once for all that read in this time: they change next to nothing."""
         self._unsettled.add(cell)
         if self._settling is None:
-            self._settling = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._settle_readers)
+            self._settling = asyncio.get_running_loop().call_later(
+                _BUDGET_DELAY_SECONDS, self._enforce_budget_for_readers
+            )
 
-    def _settle_readers(self) -> None:
+    def _enforce_budget_for_readers(self) -> None:
         self._settling = None
         unsettled, self._unsettled = self._unsettled, set()
         for cell in unsettled:
-            self._settle(cell)
+            self._enforce_budget(cell)
 
-    def _settle(self, cell: OpenCell) -> None:
+    def _enforce_budget(self, cell: OpenCell) -> None:
         """Account for what the cell takes now, and close whatever has to go."""
-        if cell.life is Life.CLOSING:
+        if cell.state is CellState.CLOSING:
             return
-        if cell.life is Life.NEW:
-            cell.life = Life.OPEN
+        if cell.state is CellState.NEW:
+            cell.state = CellState.OPEN
         # First of all: for a cell that no room is large enough for, all others would go.
         cell.keep_within(self._budget.available_bytes)
         self._account_for(cell)
         self._open.move_to_end(cell.tenant_id)
-        if cell.life is Life.DOOMED and not cell.leases:
+        if cell.state is CellState.RETIRED and not cell.leases:
             self._start_closing(cell)
         self._rest_some()
         for tenant_id in self._budget.excess(self._open):
@@ -228,7 +232,7 @@ class OpenCells:
                 await self._threads.run("give_back_memory", give_back_memory)
         except VecSecError as error:
             log.warning("closing failed", tenant_id=cell.tenant_id, detail=error.detail)
-        if cell.life is not Life.CLOSING:
+        if cell.state is not CellState.CLOSING:
             self._account_for(cell)
             self._measure()
 
@@ -247,21 +251,21 @@ class OpenCells:
         return cell
 
     def _start_closing(self, cell: OpenCell) -> None:
-        cell.life = Life.CLOSING
+        cell.state = CellState.CLOSING
         del self._open[cell.tenant_id]
         self._awake.discard(cell)
         self._budget.remove(cell.tenant_id)
         self._begin(self._close_cell(cell))
 
     async def _close_cell(self, cell: OpenCell) -> None:
-        async with self._turn(cell.tenant_id):
+        async with self._cell_lock(cell.tenant_id):
             try:
                 await cell.close()
             except VecSecError as error:
                 log.warning("closing failed", tenant_id=cell.tenant_id, detail=error.detail)
         self._measure()
 
-    def _turn(self, tenant_id: str) -> asyncio.Lock:
+    def _cell_lock(self, tenant_id: str) -> asyncio.Lock:
         """Opening and closing one tenant's cell take turns: a directory is never open twice."""
         return self._turns.setdefault(tenant_id, asyncio.Lock())
 

@@ -16,23 +16,23 @@ import structlog
 from vecsec_chassis.background import detached
 from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
-from vecsec_retrieval.memory.id_index import BYTES_PER_ROW as ROSTER_BYTES_PER_ROW
-from vecsec_retrieval.memory.id_index import Roster
+from vecsec_retrieval.memory.id_index import BYTES_PER_ROW as ID_BYTES_PER_ROW
+from vecsec_retrieval.memory.id_index import IdIndex
 from vecsec_retrieval.memory.index import CollectionIndex
-from vecsec_retrieval.memory.loading import Change, IndexLoad
+from vecsec_retrieval.memory.loading import IndexChange, IndexLoad
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, Vector
 from vecsec_retrieval.model.store import Cell
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
-from vecsec_retrieval.search.memory_reader import HotReader, RememberedAnswers
+from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
 from vecsec_retrieval.search.reader import CollectionReader
-from vecsec_retrieval.search.store_reader import ColdReader
+from vecsec_retrieval.search.store_reader import StoreReader
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.residuals import Visibility
 from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored
-from vecsec_retrieval.visibility.visible_rows import see
+from vecsec_retrieval.visibility.visible_rows import filter_visible
 
-_ROSTER_SHARE = 2
+_ID_INDEX_SHARE = 2
 """Of all memory, half at most for ids and labels of one collection that does not fit as a whole."""
 _LOAD_PATIENCE_SECONDS = 0.06
 """So long a searcher waits for a small collection to be in memory: to ask the store meanwhile takes 20 ms, and the
@@ -69,7 +69,7 @@ class LoadObserver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Warmth:
+class LoadRules:
     """Whether and how collections are taken into memory."""
 
     allowed: bool
@@ -78,7 +78,7 @@ class Warmth:
     loads: asyncio.Semaphore
     """How many collections may load at the same time."""
     observer: LoadObserver
-    answers: RememberedAnswers
+    answers: AnswerCache
     """What searches in memory found."""
 
 
@@ -115,7 +115,7 @@ class Compacting:
 
     index: CollectionIndex
     task: "asyncio.Task[None]"
-    changes: list[Change] = field(default_factory=list)
+    changes: list[IndexChange] = field(default_factory=list)
     """What was written since it began, to be done again."""
 
 
@@ -123,7 +123,7 @@ class Compacting:
 class IdsInMemory:
     """The rows did not fit: ids and labels alone are in memory."""
 
-    roster: Roster
+    id_index: IdIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +147,32 @@ class OpenCollection:
     """One collection of an open cell. Used on the event loop."""
 
     def __init__(
-        self, cell: Cell, info: CollectionInfo, *, threads: StoreThreads, metrics: RetrievalMetrics, warmth: Warmth
+        self,
+        cell: Cell,
+        info: CollectionInfo,
+        *,
+        threads: StoreThreads,
+        metrics: RetrievalMetrics,
+        load_rules: LoadRules,
     ) -> None:
         self.info = info
-        self.catalogue = LabelCatalogue(cell, info.collection_id, threads, has_other_writers=not warmth.allowed)
+        self.catalogue = LabelCatalogue(cell, info.collection_id, threads, has_other_writers=not load_rules.allowed)
         self._state: State = InStore()
         self._cell = cell
         self._threads = threads
         self._metrics = metrics
-        self._warmth = warmth
+        self._load_rules = load_rules
         self._known_rows = 0
         """How many rows there were when they were last counted, by a load."""
         # A cycle would keep the rows of a closed cell in memory: the services hardly ever collect cycles.
         itself = ref(self)
-        self._cold = ColdReader(
+        self._cold = StoreReader(
             cell,
             info.collection_id,
             catalogue=self.catalogue,
             threads=threads,
             metrics=metrics,
-            roster=lambda: None if (collection := itself()) is None else collection.roster,
+            id_index=lambda: None if (collection := itself()) is None else collection.id_index,
         )
 
     @property
@@ -176,14 +182,14 @@ class OpenCollection:
         return state.index if isinstance(state, InMemory | Compacting) else None
 
     @property
-    def roster(self) -> Roster | None:
+    def id_index(self) -> IdIndex | None:
         """Ids and labels of a collection that is too large to be in memory as a whole."""
-        return self._state.roster if isinstance(self._state, IdsInMemory) else None
+        return self._state.id_index if isinstance(self._state, IdsInMemory) else None
 
     @property
     def approximate_bytes(self) -> int:
         """Memory that the collection takes here."""
-        in_memory = self.roster if self.index is None else self.index
+        in_memory = self.id_index if self.index is None else self.index
         return self.catalogue.approximate_bytes + (0 if in_memory is None else in_memory.approximate_bytes)
 
     @property
@@ -203,32 +209,32 @@ class OpenCollection:
         return isinstance(self._state, InMemory | IdsInMemory)
 
     @property
-    def hot_rows(self) -> int:
+    def rows_in_memory(self) -> int:
         """How many rows are in memory: all or none."""
         index = self.index
         return 0 if index is None else len(index)
 
     def reader(self) -> CollectionReader:
         """Reads from memory if the collection is there; otherwise from the store, while it is taken into memory."""
-        self.warm()
+        self.start_loading()
         return self._reader_now()
 
-    async def prompt_reader(self) -> CollectionReader:
+    async def reader_after_quick_load(self) -> CollectionReader:
         """As `reader`, but whoever sets off a load waits for it until the collection proves to be large: a small one is
         in memory before the store would have answered."""
-        loading = self.warm()
+        loading = self.start_loading()
         if loading is not None:
             ends_the_wait = [loading.task, loading.takes_longer]
             await asyncio.wait(ends_the_wait, timeout=_LOAD_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         # Not set off again, where it failed.
         return self._reader_now()
 
-    def warm(self) -> Loading | None:
+    def start_loading(self) -> Loading | None:
         """Begin to take the collection into memory, unless it is there, on its way or must not be; the load, if so."""
-        if not isinstance(self._state, InStore) or not self._warmth.allowed:
+        if not isinstance(self._state, InStore) or not self._load_rules.allowed:
             return None
         takes_longer = asyncio.get_running_loop().create_future()
-        if self._warmth.loads.locked():
+        if self._load_rules.loads.locked():
             takes_longer.set_result(None)  # others come first
         loading = Loading(detached(self._load()), self._state.is_outgrown, takes_longer)
         self._become(loading)
@@ -236,10 +242,10 @@ class OpenCollection:
 
     def begin_empty(self) -> None:
         """The collection was just made: its index is complete at once."""
-        if self._warmth.allowed and isinstance(self._state, InStore):  # a searcher may have been quicker
+        if self._load_rules.allowed and isinstance(self._state, InStore):  # a searcher may have been quicker
             self._become(InMemory(CollectionIndex(self.info.dimensions)))
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: IndexChange) -> None:
         """The store acknowledged a write: do it in memory, too."""
         match self._state:
             case InMemory(index):
@@ -249,9 +255,9 @@ class OpenCollection:
             case Compacting(index, _, changes):
                 change(index)
                 changes.append(change)
-            case IdsInMemory(roster):
-                change(roster)
-                if len(roster) * 2 < self._known_rows:  # half of what was too much is gone: the next load tries again
+            case IdsInMemory(id_index):
+                change(id_index)
+                if len(id_index) * 2 < self._known_rows:  # half of what was too much is gone: the next load tries again
                     self._become(InStore())
             case Loading(load=IndexLoad() as load):
                 load.note(change)
@@ -262,7 +268,7 @@ class OpenCollection:
         index = self.index
         if index is not None and index.lacks_room(count):
             # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
-            await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.let_snapshot_go)
+            await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.drop_snapshot)
 
     def leave_memory(self) -> None:
         """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
@@ -293,7 +299,7 @@ class OpenCollection:
         rows = await self._threads.run(
             "get_embeddings", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=True)
         )
-        seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+        seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
         return {key: document.embedding for key, document in seen.visible.items() if document.embedding is not None}
 
     async def loaded(self) -> None:
@@ -311,28 +317,28 @@ class OpenCollection:
     async def _load(self) -> None:
         # No name here may hold the state: a task that was cancelled holds its names, and whoever holds the task.
         try:
-            async with self._warmth.loads:
+            async with self._load_rules.loads:
                 assert isinstance(self._state, Loading)
                 fits = partial(self._fits, is_outgrown=self._state.is_outgrown)
-                load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._end_the_wait)
+                load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._let_readers_go_on)
                 self._become(replace(self._state, load=load))
-                loaded = await load.run(fits, self._roster_fits, limit_bytes=self._warmth.limit_bytes)
+                loaded = await load.run(fits, self._id_index_fits, limit_bytes=self._load_rules.limit_bytes)
                 match loaded:
                     case CollectionIndex():
                         self._become(InMemory(loaded))
-                    case Roster():
+                    case IdIndex():
                         self._become(IdsInMemory(loaded))
                     case None:
                         self._become(TooLarge())
         except VecSecError as error:
             # Readers go on from the store, which tells them if it is beyond that, too.
-            self._warmth.observer.load_failed(self._cell.tenant_id, error)
+            self._load_rules.observer.load_failed(self._cell.tenant_id, error)
         else:
-            self._warmth.observer.loaded(self._cell.tenant_id)
+            self._load_rules.observer.loaded(self._cell.tenant_id)
         finally:
             self._end(asyncio.current_task())
 
-    def _end_the_wait(self) -> None:
+    def _let_readers_go_on(self) -> None:
         if isinstance(self._state, Loading) and not self._state.takes_longer.done():
             self._state.takes_longer.set_result(None)
 
@@ -351,7 +357,7 @@ class OpenCollection:
 
     def _reader_now(self) -> CollectionReader:
         index = self.index
-        return self._cold if index is None else HotReader(index, self._threads, self._warmth.answers)
+        return self._cold if index is None else MemoryReader(index, self._threads, self._load_rules.answers)
 
     def _begin_compacting(self, index: CollectionIndex, *, is_second: bool = False) -> None:
         self._become(Compacting(index, detached(self._compact(index, is_second=is_second))))
@@ -373,14 +379,14 @@ class OpenCollection:
             log.info("too busy to compact, the next write tries again", tenant_id=self._cell.tenant_id)
         finally:
             self._end(asyncio.current_task())
-        self._warmth.observer.compacted(self._cell.tenant_id)
+        self._load_rules.observer.compacted(self._cell.tenant_id)
 
-    def _roster_fits(self, rows: int) -> bool:
-        return rows * ROSTER_BYTES_PER_ROW <= self._warmth.limit_bytes // _ROSTER_SHARE
+    def _id_index_fits(self, rows: int) -> bool:
+        return rows * ID_BYTES_PER_ROW <= self._load_rules.limit_bytes // _ID_INDEX_SHARE
 
     def _fits(self, rows: int, *, is_outgrown: bool) -> bool:
         self._known_rows = rows
-        return not is_outgrown and rows * (self.info.dimensions * 9 + 2 * 1024) <= self._warmth.limit_bytes
+        return not is_outgrown and rows * (self.info.dimensions * 9 + 2 * 1024) <= self._load_rules.limit_bytes
 
 
 def _existing_in_memory(index: CollectionIndex, document_ids: Sequence[str]) -> dict[str, ExistingRow]:

@@ -8,7 +8,7 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from vecsec_retrieval.memory.quantised_rows import CoarseRows
+from vecsec_retrieval.memory.quantised_rows import QuantisedRows
 from vecsec_retrieval.model.rows import Matrix, Vector
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -28,7 +28,7 @@ class ScanRows:
     """What is scanned: normalised rows, and the same in 8 bits a number."""
 
     exact: Matrix
-    coarse: CoarseRows
+    quantised: QuantisedRows
 
 
 def top_k(
@@ -37,13 +37,13 @@ def top_k(
     """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of the rows' identifiers.
 
     `query` has length 1. The answer depends on the masked rows alone, not on where they lie among others: rows that
-    cannot be among the best are ruled out by the coarse ones, then by 32-bit scores; what is left is scored again row
-    by row with 64 bits.
+    cannot be among the best are ruled out by the quantised ones, then by 32-bit scores; what is left is scored again
+    row by row with 64 bits.
     """
     matrix = scanned.exact
     (rows,) = mask.nonzero()
     if rows.size > max(k, RULE_OUT_ABOVE):
-        rows = _not_ruled_out(scanned.coarse, rows, query, k)
+        rows = _not_ruled_out(scanned.quantised, rows, query, k)
     if rows.size == 0:
         return []
     if k < rows.size:
@@ -58,12 +58,12 @@ def top_k(
     return [(row, -negative) for negative, _, row in ranked[:k]]
 
 
-def _not_ruled_out(coarse_rows: CoarseRows, rows: NDArray[np.int64], query: Vector, k: int) -> NDArray[np.int64]:
+def _not_ruled_out(quantised_rows: QuantisedRows, rows: NDArray[np.int64], query: Vector, k: int) -> NDArray[np.int64]:
     """The rows of which there are not k others that are certainly better."""
-    if rows.size < GATHER_BELOW_SHARE * len(coarse_rows):
-        at_least, at_most = coarse_rows[rows].bounds(query)
+    if rows.size < GATHER_BELOW_SHARE * len(quantised_rows):
+        at_least, at_most = quantised_rows[rows].bounds(query)
     else:
-        at_least, at_most = (bound[rows] for bound in coarse_rows.bounds(query))
+        at_least, at_most = (bound[rows] for bound in quantised_rows.bounds(query))
     return rows[at_most >= _kth_best(at_least, k)]
 
 

@@ -20,7 +20,7 @@ _REMOVED = -1
 _COMPACT_ABOVE_REMOVED = 1_000
 
 
-class Roster:
+class IdIndex:
     """Written as an index is: on the event loop alone, once others know it."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Roster:
 
     @property
     def approximate_bytes(self) -> int:
-        """Memory that the roster takes."""
+        """Memory that the id index takes."""
         return self._id_bytes + len(self._ids) * _BYTES_BESIDE_ID + self.labels.approximate_bytes
 
     def upsert(self, documents: Sequence[Document]) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vecsec_retrieval.memory import quantised_rows as coarse_rows
+from vecsec_retrieval.memory import quantised_rows
 from vecsec_retrieval.memory.exact_scan import Mask, ScanRows
 from vecsec_retrieval.model.rows import Document, normalised
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
@@ -64,7 +64,7 @@ class CollectionIndex:
         """Ids of rows in the store that are no documents, for want of whole tags."""
         self._count = 0
         self._matrix = np.empty((0, self._dimensions), dtype=np.float32)
-        self._coarse_rows = coarse_rows.empty(0, dimensions)
+        self._quantised_rows = quantised_rows.empty(0, dimensions)
         self._label_codes = np.empty(0, dtype=np.int32)
         self._alive = np.empty(0, dtype=np.bool_)
         self._documents: list[Document] = []
@@ -85,7 +85,7 @@ class CollectionIndex:
     @property
     def approximate_bytes(self) -> int:
         """Memory that the index takes."""
-        arrays = self._matrix.nbytes + self._coarse_rows.nbytes
+        arrays = self._matrix.nbytes + self._quantised_rows.nbytes
         rows = self._document_bytes + len(self._documents) * _BYTES_PER_ROW
         return arrays + rows + self.labels.approximate_bytes
 
@@ -94,12 +94,12 @@ class CollectionIndex:
         if not documents:
             return
         self._change()
-        self._kill(document.document_id for document in documents)
+        self._mark_dead(document.document_id for document in documents)
         start, end = self._count, self._count + len(documents)
         self.make_room(len(documents))
         embeddings = [document.embedding for document in documents if document.embedding is not None]
         self._matrix[start:end] = normalised(np.stack(embeddings))
-        self._coarse_rows.set(start, coarse_rows.coarse(self._matrix[start:end]))
+        self._quantised_rows.set(start, quantised_rows.quantise(self._matrix[start:end]))
         for row, document in enumerate(documents, start):
             code = self._label_codes[row] = self.labels.add(document.label)
             self._key_set_codes[row] = self._key_set_code(frozenset(document.metadata))
@@ -116,14 +116,14 @@ class CollectionIndex:
         document_ids = list(document_ids)
         self._change()
         self.untagged_ids.difference_update(document_ids)
-        self._kill(document_ids)
+        self._mark_dead(document_ids)
 
     def snapshot(self) -> IndexSnapshot:
         """The index as it is now; the same one until it changes."""
         if self._snapshot is None:
             count = self._count
             self._snapshot = IndexSnapshot(
-                ScanRows(self._matrix[:count], self._coarse_rows[:count]),
+                ScanRows(self._matrix[:count], self._quantised_rows[:count]),
                 self._label_codes[:count],
                 self._key_set_codes[:count],
                 self._alive[:count],
@@ -164,7 +164,7 @@ class CollectionIndex:
         """Become the living rows of another index, which may be written to meanwhile; its labels and sets of keys that
         no row has any more are forgotten."""
         rows = np.flatnonzero(snapshot.alive)
-        self._matrix, self._coarse_rows = snapshot.scanned.exact[rows], snapshot.scanned.coarse[rows]
+        self._matrix, self._quantised_rows = snapshot.scanned.exact[rows], snapshot.scanned.quantised[rows]
         self._alive = np.ones(len(rows), dtype=np.bool_)
         self._documents = [snapshot.documents[row] for row in rows.tolist()]
         self._row_of_id = {document.document_id: row for row, document in enumerate(self._documents)}
@@ -189,21 +189,21 @@ class CollectionIndex:
         capacity = max(count + more, _FIRST_CAPACITY, len(self._matrix) * 3 // 2)
         matrix = np.empty((capacity, self._dimensions), dtype=np.float32)
         matrix[:count] = self._matrix[:count]
-        coarse = self._coarse_rows.grown(count, capacity)
+        coarse = self._quantised_rows.grown(count, capacity)
         label_codes = _grown(self._label_codes, count, capacity)
         key_set_codes = _grown(self._key_set_codes, count, capacity)
         alive = _grown(self._alive, count, capacity)
         # Only when there is memory for all of them.
-        self._coarse_rows, self._label_codes, self._key_set_codes = coarse, label_codes, key_set_codes
+        self._quantised_rows, self._label_codes, self._key_set_codes = coarse, label_codes, key_set_codes
         self._alive, self._matrix = alive, matrix
 
-    def let_snapshot_go(self) -> None:
+    def drop_snapshot(self) -> None:
         """Take a new snapshot next time; the one that is kept may be all that keeps arrays alive that were moved."""
         self._snapshot = None
 
     def _change(self) -> None:
         self.state = next(_STATES)
-        self.let_snapshot_go()
+        self.drop_snapshot()
 
     def _key_set_code(self, keys: frozenset[str]) -> int:
         code = self._code_of_key_set.get(keys)
@@ -212,7 +212,7 @@ class CollectionIndex:
             self._key_sets.append(keys)
         return code
 
-    def _kill(self, document_ids: Iterable[str]) -> None:
+    def _mark_dead(self, document_ids: Iterable[str]) -> None:
         rows = [self._row_of_id.pop(document_id) for document_id in document_ids if document_id in self._row_of_id]
         if not rows:
             return

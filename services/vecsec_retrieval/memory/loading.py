@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from vecsec_retrieval.memory.id_index import Roster
+from vecsec_retrieval.memory.id_index import IdIndex
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, StoredRow
@@ -14,7 +14,7 @@ from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.tagging import from_stored
 
-Change: TypeAlias = Callable[[CollectionIndex | Roster], None]
+IndexChange: TypeAlias = Callable[[CollectionIndex | IdIndex], None]
 """A write that the store has acknowledged, to be done in memory."""
 
 _ROWS_A_PAGE = 500
@@ -44,20 +44,20 @@ class IndexLoad:
         self._threads = threads
         self._metrics = metrics
         self._on_large = on_large
-        self._changes: list[Change] = []
+        self._changes: list[IndexChange] = []
 
-    def note(self, change: Change) -> None:
+    def note(self, change: IndexChange) -> None:
         """A write was acknowledged while the load goes on."""
         self._changes.append(change)
 
     async def run(
-        self, fits: Callable[[int], bool], roster_fits: Callable[[int], bool], *, limit_bytes: int
-    ) -> CollectionIndex | Roster | None:
+        self, fits: Callable[[int], bool], id_index_fits: Callable[[int], bool], *, limit_bytes: int
+    ) -> CollectionIndex | IdIndex | None:
         """The complete index; ids and labels alone if so many rows would not fit, or take more than `limit_bytes` when
         they are read; and None if those would not fit."""
         index = await self._index(fits, limit_bytes)
         if index is None:
-            return await self._roster(roster_fits)
+            return await self._id_index(id_index_fits)
         self._metrics.count_untagged(len(index.untagged_ids))
         return index
 
@@ -75,16 +75,16 @@ class IndexLoad:
         await self._fill(index, unread, most_bytes=limit_bytes)
         return index if index.approximate_bytes <= limit_bytes else None
 
-    async def _roster(self, fits: Callable[[int], bool]) -> Roster | None:
-        # Asked for again: changes that were done to an index are none of a roster's any more.
+    async def _id_index(self, fits: Callable[[int], bool]) -> IdIndex | None:
+        # Asked for again: changes that were done to an index are none of a id index's any more.
         ids = await self._threads.run("load_ids", self._find_ids)
         if not fits(len(ids)):
             return None
-        roster = Roster()
-        await self._fill(roster, ids)
-        return roster
+        id_index = IdIndex()
+        await self._fill(id_index, ids)
+        return id_index
 
-    async def _fill(self, into: CollectionIndex | Roster, ids: Sequence[str], *, most_bytes: float = math.inf) -> None:
+    async def _fill(self, into: CollectionIndex | IdIndex, ids: Sequence[str], *, most_bytes: float = math.inf) -> None:
         """Load these rows and do again what was written meanwhile; give up where it takes more memory than that."""
         for start in range(0, len(ids), _ROWS_A_PAGE):
             if into.approximate_bytes > most_bytes:
@@ -107,11 +107,11 @@ class IndexLoad:
         self._put(index, rows)
         return [row.document_id for row in rows]
 
-    def _load(self, into: CollectionIndex | Roster, ids: Sequence[str]) -> None:
+    def _load(self, into: CollectionIndex | IdIndex, ids: Sequence[str]) -> None:
         with_embeddings = isinstance(into, CollectionIndex)
         self._put(into, self._cell.get(self._info.collection_id, ids, with_embeddings=with_embeddings))
 
-    def _put(self, into: CollectionIndex | Roster, rows: Sequence[StoredRow]) -> None:
+    def _put(self, into: CollectionIndex | IdIndex, rows: Sequence[StoredRow]) -> None:
         documents = [(row.document_id, from_stored(row, self._cell.tenant_id)) for row in rows]
         if isinstance(into, CollectionIndex):
             into.untagged_ids.update(document_id for document_id, document in documents if document is None)

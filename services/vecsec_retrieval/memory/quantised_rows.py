@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class CoarseRows:
+class QuantisedRows:
     """Normalised rows, each as whole numbers times a scale of its own."""
 
     numbers: NDArray[np.int8]
@@ -32,20 +32,20 @@ class CoarseRows:
     def __len__(self) -> int:
         return len(self.scales)
 
-    def __getitem__(self, rows: "slice | NDArray[np.int64]") -> "CoarseRows":
-        return CoarseRows(self.numbers[rows], self.scales[rows], self.errors[rows])
+    def __getitem__(self, rows: "slice | NDArray[np.int64]") -> "QuantisedRows":
+        return QuantisedRows(self.numbers[rows], self.scales[rows], self.errors[rows])
 
     @property
     def nbytes(self) -> int:
         """Memory that the rows take."""
         return self.numbers.nbytes + self.scales.nbytes + self.errors.nbytes
 
-    def set(self, start: int, rows: "CoarseRows") -> None:
+    def set(self, start: int, rows: "QuantisedRows") -> None:
         """Put rows in, from position `start` on."""
         end = start + len(rows)
         self.numbers[start:end], self.scales[start:end], self.errors[start:end] = rows.numbers, rows.scales, rows.errors
 
-    def grown(self, count: int, capacity: int) -> "CoarseRows":
+    def grown(self, count: int, capacity: int) -> "QuantisedRows":
         """The first `count` rows, with room for more."""
         grown = empty(capacity, self.numbers.shape[1])
         grown.set(0, self[:count])
@@ -53,33 +53,33 @@ class CoarseRows:
 
     def bounds(self, query: Vector) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """At least and at most what each row's dot product with a query of length 1 is; both of shape (rows,)."""
-        coarse_query = coarse(query.reshape(1, -1))
+        quantised_query = quantise(query.reshape(1, -1))
         products = np.empty(len(self), dtype=np.float32)
         for start in range(0, len(self), _ROWS_AT_ONCE):
             page = self.numbers[start : start + _ROWS_AT_ONCE]
-            found = simsimd.cdist(page, coarse_query.numbers, metric="dot", out_dtype="float32")
+            found = simsimd.cdist(page, quantised_query.numbers, metric="dot", out_dtype="float32")
             products[start : start + _ROWS_AT_ONCE] = np.asarray(found).reshape(-1)
         products *= self.scales
-        products *= coarse_query.scales[0]
+        products *= quantised_query.scales[0]
         # x*q - x'*q' = (x - x')*q + x'*(q - q'), and |x'| is at most 1 and the row's own error.
-        query_error = coarse_query.errors[0]
+        query_error = quantised_query.errors[0]
         margins = self.errors * (1 + query_error) + (query_error + np.float32(_ROUNDING))
         return products - margins, products + margins
 
 
-def empty(capacity: int, dimensions: int) -> CoarseRows:
+def empty(capacity: int, dimensions: int) -> QuantisedRows:
     """Room for rows."""
-    return CoarseRows(
+    return QuantisedRows(
         np.empty((capacity, dimensions), dtype=np.int8),
         np.empty(capacity, dtype=np.float32),
         np.empty(capacity, dtype=np.float32),
     )
 
 
-def coarse(matrix: Matrix) -> CoarseRows:
+def quantise(matrix: Matrix) -> QuantisedRows:
     """Normalised rows (or zeros), of shape (rows, dimensions), in 8 bits a number."""
     scales = np.abs(matrix).max(axis=1, initial=0) / np.float32(_LARGEST)
     scales[scales == 0] = 1
     numbers = np.rint(matrix / scales[:, np.newaxis])
     errors = np.linalg.norm(matrix - numbers * scales[:, np.newaxis], axis=1)
-    return CoarseRows(numbers.astype(np.int8), scales.astype(np.float32), errors.astype(np.float32))
+    return QuantisedRows(numbers.astype(np.int8), scales.astype(np.float32), errors.astype(np.float32))

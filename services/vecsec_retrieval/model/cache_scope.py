@@ -7,7 +7,7 @@ must not learn from that what others asked, not even others of the same tenant.
 from typing import NamedTuple
 
 
-class Asker(NamedTuple):
+class CacheScope(NamedTuple):
     """One caller who asks in one tenant."""
 
     tenant_id: str

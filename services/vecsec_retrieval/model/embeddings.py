@@ -13,8 +13,8 @@ import wordllama
 from cachetools import LRUCache
 
 from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_chassis.telemetry.metrics import Lookups
-from vecsec_retrieval.model.cache_scope import Asker
+from vecsec_chassis.telemetry.metrics import CacheCounter
+from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.model.rows import EXTERNAL_MODEL, Matrix, Vector, direction
 
 WORDLLAMA = "wordllama"
@@ -159,28 +159,28 @@ class EmbeddingModels:
 
 
 class _Key(NamedTuple):
-    asker: Asker
+    cache_scope: CacheScope
     model: str
     text_hash: bytes
     """Not the text: what callers ask for is nothing to keep."""
 
 
-class RememberedEmbeddings:
+class EmbeddingCache:
     """Embeds what callers look for, each text once for each of them while there is room."""
 
     def __init__(self, models: EmbeddingModels) -> None:
         self._models = models
         self._vectors: LRUCache[_Key, Vector] = LRUCache(_REMEMBERED_BYTES, getsizeof=_weight)
-        self.lookups = Lookups()
+        self.lookups = CacheCounter()
         """How often an embedding was at hand."""
 
-    async def embed_query(self, asker: Asker, model: str, text: str) -> Vector:
+    async def embed_query(self, cache_scope: CacheScope, model: str, text: str) -> Vector:
         """The embedding of a text by a collection's model; shared, and so not to be written to.
 
         Raises:
             InvalidRequest: as `EmbeddingModels.embed_query`, each time.
         """
-        key = _Key(asker, model, sha256(text.encode()).digest())
+        key = _Key(cache_scope, model, sha256(text.encode()).digest())
         vector = self._vectors.get(key)
         self.lookups.count(found=vector is not None)
         if vector is None:

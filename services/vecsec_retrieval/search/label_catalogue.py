@@ -39,7 +39,7 @@ _ENTRIES_AT_ONCE = 25
 """Some 800 labels: 10 ms, between which others get their turn."""
 _BYTES_PER_ENTRY = 200
 _BYTES_PER_PAIR = 60
-_NOWHERE = np.ones(1, dtype=np.float32)
+_PLACEHOLDER_VECTOR = np.ones(1, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _to_stored(entry: CatalogueEntry, tenant_id: str) -> StoredRow:
         _METADATA_KEYS_KEY: _keys_json(entry.metadata_keys),
         _LABELS_KEY: _lines(entry.labels),
     }
-    return StoredRow(entry.entry_id, entry.entry_id, tags, _NOWHERE)
+    return StoredRow(entry.entry_id, entry.entry_id, tags, _PLACEHOLDER_VECTOR)
 
 
 def _from_stored(row: StoredRow, tenant_id: str) -> CatalogueEntry:

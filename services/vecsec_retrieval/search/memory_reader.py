@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from cachetools import LRUCache
 
-from vecsec_chassis.telemetry.metrics import Lookups
+from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import Timed
 from vecsec_retrieval.memory.exact_scan import Mask, top_k
 from vecsec_retrieval.memory.index import CollectionIndex, IndexSnapshot
-from vecsec_retrieval.model.cache_scope import Asker
+from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.model.filters import Predicate, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
@@ -44,7 +44,7 @@ class AnswerKey(NamedTuple):
 
     index_state: int
     """Of one collection of one tenant, between two changes; no other state of this process has the number."""
-    asker: Asker
+    cache_scope: CacheScope
     policy_version: str
     residual: str
     question: bytes
@@ -55,11 +55,13 @@ class AnswerKey(NamedTuple):
         """The key of a search."""
         question = sha256(order.query.tobytes())
         question.update(repr((order.k, order.metadata)).encode(errors="surrogatepass"))
-        return cls(index_state, visibility.asker, visibility.policy_version, visibility.residual, question.digest())
+        return cls(
+            index_state, visibility.cache_scope, visibility.policy_version, visibility.residual, question.digest()
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class RememberedAnswer:
+class CachedAnswer:
     """Which rows were found."""
 
     rows: Sequence[tuple[int, float]]
@@ -68,14 +70,14 @@ class RememberedAnswer:
     """Rows met that were left out because their label is not visible."""
 
 
-class RememberedAnswers:
+class AnswerCache:
     """The answers of one process, while there is room; those that were not asked for longest have to go."""
 
     def __init__(self, limit_bytes: int) -> None:
         """At most so much memory; nothing is remembered if it is 0."""
         self._limit_bytes = limit_bytes
-        self._answers: LRUCache[AnswerKey, tuple[RememberedAnswer, int]] = LRUCache(limit_bytes, getsizeof=_weight)
-        self.lookups = Lookups()
+        self._answers: LRUCache[AnswerKey, tuple[CachedAnswer, int]] = LRUCache(limit_bytes, getsizeof=_weight)
+        self.lookups = CacheCounter()
         """How often an answer was at hand."""
 
     @property
@@ -83,23 +85,23 @@ class RememberedAnswers:
         """Whether anything is remembered."""
         return self._limit_bytes > 0
 
-    def find(self, key: AnswerKey) -> RememberedAnswer | None:
+    def find(self, key: AnswerKey) -> CachedAnswer | None:
         """The answer, if it was kept and there is still room for it."""
         answer, _ = self._answers.get(key, (None, 0))
         self.lookups.count(found=answer is not None)
         return answer
 
-    def keep(self, key: AnswerKey, answer: RememberedAnswer) -> None:
+    def keep(self, key: AnswerKey, answer: CachedAnswer) -> None:
         """Remember an answer, unless it alone is more than there is room for."""
         size = _BYTES_OF_AN_ANSWER + len(key.residual) + _BYTES_OF_A_ROW * len(answer.rows)
         if size <= self._limit_bytes:
             self._answers[key] = answer, size
 
 
-class HotReader:
+class MemoryReader:
     """See `readers.CollectionReader`."""
 
-    def __init__(self, index: CollectionIndex, threads: StoreThreads, answers: RememberedAnswers) -> None:
+    def __init__(self, index: CollectionIndex, threads: StoreThreads, answers: AnswerCache) -> None:
         self._index = index
         self._threads = threads
         self._answers = answers
@@ -152,7 +154,7 @@ class HotReader:
         self._answers.keep(key, found)
         return _answer(snapshot, found, STRATEGY)
 
-    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder[Vector]) -> RememberedAnswer:
+    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
         with Timed("mask"):
             mask = snapshot.mask(visible)
         filtered_rows = len(self._index) - int(np.count_nonzero(mask))
@@ -161,7 +163,7 @@ class HotReader:
         with Timed("scan"):
             is_short = len(mask) <= inline_rows and order.k <= _INLINE_K
             rows = scan() if is_short else await self._threads.run("scan", scan)
-        return RememberedAnswer(rows, filtered_rows)
+        return CachedAnswer(rows, filtered_rows)
 
     async def _visible_rows(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
         """The index as it is on return, and which of its rows are visible."""
@@ -176,12 +178,12 @@ class HotReader:
             return self._index.snapshot(), visible
 
 
-def _answer(snapshot: IndexSnapshot, found: RememberedAnswer, strategy: str) -> SearchAnswer:
+def _answer(snapshot: IndexSnapshot, found: CachedAnswer, strategy: str) -> SearchAnswer:
     results = [ScoredDocument(snapshot.documents[row], score) for row, score in found.rows]
     return SearchAnswer(results, strategy, found.filtered_rows)
 
 
-def _are_visible(snapshot: IndexSnapshot, visible: Visible, remembered: RememberedAnswer) -> bool:
+def _are_visible(snapshot: IndexSnapshot, visible: Visible, remembered: CachedAnswer) -> bool:
     """Whether every remembered row lives and is visible, by its own label: what is remembered is never trusted."""
     rows = [row for row, _ in remembered.rows]
     if max(rows, default=-1) >= len(snapshot.label_codes):
@@ -208,5 +210,5 @@ def _narrow(mask: Mask, snapshot: IndexSnapshot, holds: Predicate) -> None:
             mask[row] = False
 
 
-def _weight(entry: tuple[RememberedAnswer, int]) -> int:
+def _weight(entry: tuple[CachedAnswer, int]) -> int:
     return entry[1]

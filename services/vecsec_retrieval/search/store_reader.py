@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable, Sequence
 
-from vecsec_retrieval.memory.id_index import Roster
+from vecsec_retrieval.memory.id_index import IdIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
@@ -12,10 +12,10 @@ from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.residuals import Visibility
-from vecsec_retrieval.visibility.visible_rows import see, visible_rows_condition
+from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 
-class ColdReader:
+class StoreReader:
     """See `readers.CollectionReader`."""
 
     def __init__(
@@ -26,16 +26,16 @@ class ColdReader:
         catalogue: LabelCatalogue,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
-        roster: Callable[[], Roster | None] = lambda: None,
+        id_index: Callable[[], IdIndex | None] = lambda: None,
     ) -> None:
-        """`roster` gives the ids and labels of all rows, if they are in memory."""
+        """`id_index` gives the ids and labels of all rows, if they are in memory."""
         self._cell = cell
         self._collection_id = collection_id
         self._catalogue = catalogue
         self._threads = threads
         self._metrics = metrics
         self._search = StoreSearch(
-            cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics, roster=roster
+            cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics, id_index=id_index
         )
 
     async def has_visible(self, visibility: Visibility) -> bool:
@@ -70,7 +70,7 @@ class ColdReader:
         rows = await self._threads.run(
             "get", lambda: self._cell.get(self._collection_id, document_ids, with_embeddings=False)
         )
-        seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+        seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
         return list(seen.visible.values())
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:

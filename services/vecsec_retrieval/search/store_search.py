@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vecsec_retrieval.memory.id_index import Roster
+from vecsec_retrieval.memory.id_index import IdIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.filters import Predicate, predicate
 from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector, normalised
@@ -24,7 +24,7 @@ from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.residuals import Visibility
-from vecsec_retrieval.visibility.visible_rows import see, visible_rows_condition
+from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 OVERFETCH = "chroma_overfetch"
 WIDENED = "chroma_widened"
@@ -61,10 +61,10 @@ class StoreSearch:
         catalogue: LabelCatalogue,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
-        roster: Callable[[], Roster | None] = lambda: None,
+        id_index: Callable[[], IdIndex | None] = lambda: None,
     ) -> None:
-        """`roster` gives the ids and labels of all rows, if they are in memory."""
-        self._roster = roster
+        """`id_index` gives the ids and labels of all rows, if they are in memory."""
+        self._id_index = id_index
         self._cell = cell
         self._collection_id = collection_id
         self._catalogue = catalogue
@@ -76,9 +76,9 @@ class StoreSearch:
 
         The first ways judge each row by the label that it carries itself, and never ask which labels there are.
         """
-        roster = self._roster()
-        if roster is not None and order.metadata is None:
-            return await self._by_cost(roster, order, visibility)
+        id_index = self._id_index()
+        if id_index is not None and order.metadata is None:
+            return await self._by_cost(id_index, order, visibility)
         overfetch = order.k * _OVERFETCH_FACTOR + _OVERFETCH_EXTRA
         found, filtered_rows = await self._nearest(order, overfetch, RowCondition(), visibility)
         if len(found) >= order.k:
@@ -89,20 +89,20 @@ class StoreSearch:
                 return SearchAnswer(found[: order.k], WIDENED, filtered_rows)
         return await self._filtered(order, visibility, filtered_rows)
 
-    async def _by_cost(self, roster: Roster, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
+    async def _by_cost(self, id_index: IdIndex, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         """Where it is known how many rows are visible: over-fetch as far as their share calls for, if that is not far
         down, read them all, or search among their ids, whichever takes least."""
-        visible = await visibility.in_table(roster.labels)
-        count = roster.count(visible)
+        visible = await visibility.in_table(id_index.labels)
+        count = id_index.count(visible)
         if not count:
             return SearchAnswer((), NOTHING_VISIBLE)
         wanted = min(order.k, count)
-        overfetch = _OVERFETCH_EXTRA + wanted * 2 * len(roster) // count
+        overfetch = _OVERFETCH_EXTRA + wanted * 2 * len(id_index) // count
         to_read = count * _MILLISECONDS_A_READ_ROW
         to_search_ids = _MILLISECONDS_AMONG_IDS + _MILLISECONDS_AMONG_ONE_ID / count
         found: list[ScoredDocument] = []
         filtered_rows = 0
-        is_shallow = wanted * len(roster) <= count * _DEEPEST
+        is_shallow = wanted * len(id_index) <= count * _DEEPEST
         is_cheapest = overfetch * _MILLISECONDS_A_FETCHED_ROW < min(to_read, to_search_ids)
         if count > _MOST_IDS or (is_shallow and is_cheapest):
             found, filtered_rows = await self._nearest(order, overfetch, RowCondition(), visibility)
@@ -110,7 +110,7 @@ class StoreSearch:
                 return SearchAnswer(found[: order.k], OVERFETCH, filtered_rows)
             if count > _MOST_IDS:
                 return await self._filtered(order, visibility, filtered_rows)
-        ids = roster.ids(visible)
+        ids = id_index.ids(visible)
         if to_search_ids < to_read:
             found, _ = await self._nearest(order, order.k, RowCondition(document_ids=tuple(ids)), visibility)
             if len(found) >= wanted:
@@ -142,7 +142,7 @@ class StoreSearch:
         neighbours = await self._threads.run(
             "nearest", lambda: self._cell.nearest(self._collection_id, order.query, count, condition)
         )
-        seen = await see([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
+        seen = await filter_visible([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
         holds = _holds(order)
         hits = [
             ScoredDocument(seen.visible[each.row.document_id], _similarity(each))
@@ -159,7 +159,7 @@ class StoreSearch:
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
             rows = await self._threads.run("read_page", lambda page=page: self._read(page))  # type: ignore[misc]
-            seen = await see(rows, self._cell.tenant_id, visibility, self._metrics)
+            seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
             matching = [document for document in seen.visible.values() if holds(document.metadata)]
             best = _best([*best, *_scored(matching, order.query)], order.k)
         return best

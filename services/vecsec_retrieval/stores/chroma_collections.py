@@ -27,7 +27,7 @@ _SEARCH_EFFORT = 800
 nearest it finds 74 % at Chroma's own 100, in 3.5 ms; 92 % at 400, in 4.4 ms; 95 % at 600, in 6.1 ms; 98 % at 1,200, in
 9.9 ms. Collections made before this was set keep Chroma's own."""
 
-ErrorDoor = Callable[[], AbstractContextManager[None]]
+ErrorTranslation = Callable[[], AbstractContextManager[None]]
 """Turns the store's own exceptions into typed errors."""
 
 Answer = TypeVar("Answer")
@@ -49,7 +49,7 @@ class ChromaCell:
         tenant_id: str,
         chroma_tenant: str,
         database: str,
-        door: ErrorDoor,
+        translated: ErrorTranslation,
         before_write: Callable[[Sequence[StoredRow]], None],
         on_close: Callable[[], None],
     ) -> None:
@@ -58,7 +58,7 @@ class ChromaCell:
         self._tenant_id = tenant_id
         self._chroma_tenant = chroma_tenant
         self._database = database
-        self._door = door
+        self._translated = translated
         self._before_write = before_write
         self._on_close = on_close
         self._handles: dict[str, Collection] = {}
@@ -69,13 +69,13 @@ class ChromaCell:
         return self._tenant_id
 
     def collections(self) -> list[CollectionInfo]:
-        with self._door():
+        with self._translated():
             models = self._api.list_collections(tenant=self._chroma_tenant, database=self._database)
         infos = (_info(model) for model in models)
         return [info for info in infos if info is not None]
 
     def find_collection(self, collection_id: str) -> CollectionInfo | None:
-        with self._door():
+        with self._translated():
             try:
                 model = self._api.get_collection(collection_id, tenant=self._chroma_tenant, database=self._database)
             except NotFoundError:
@@ -84,7 +84,7 @@ class ChromaCell:
         return _info(model)
 
     def create_collection(self, info: CollectionInfo) -> CollectionInfo:
-        with self._door():
+        with self._translated():
             model = self._api.create_collection(
                 info.collection_id,
                 configuration={"hnsw": {"space": "cosine", "ef_search": _SEARCH_EFFORT}},
@@ -182,12 +182,12 @@ class ChromaCell:
 
     def close(self) -> None:
         self._handles.clear()
-        with self._door():
+        with self._translated():
             self._on_close()
 
     def _use(self, collection_id: str, operation: Callable[[Collection], Answer]) -> Answer:
         """Run an operation on the collection, looking it up anew once if its handle has gone stale."""
-        with self._door():
+        with self._translated():
             try:
                 return operation(self._handle(collection_id))
             except NotFoundError:

@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 from chromadb.utils.embedding_functions import config_to_embedding_function
 
-from vecsec_chassis.domain.errors import RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
 from vecsec_retrieval.model.rows import Matrix, Vector, direction
 
 PREFIX = "chroma:"
@@ -22,13 +22,13 @@ class ChromaModel:
         """Make the function called `chroma:<name>` with its own configuration; some load their weights when first used.
 
         Raises:
-            StartupError: if Chroma has none of this name, or what the function needs is missing.
+            ConfigurationError: if Chroma has none of this name, or what the function needs is missing.
         """
         self._name = name
         try:
             self._function = config_to_embedding_function({"name": name.removeprefix(PREFIX), "config": dict(config)})
         except (ValueError, TypeError, KeyError, ImportError, AssertionError) as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"VECSEC_EMBEDDING_MODEL={name}: cannot be used (VECSEC_EMBEDDING_MODEL_CONFIG={dict(config)}): {error}"
             ) from error
 

@@ -14,7 +14,7 @@ os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
-from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StartupError, StoreDamaged
+from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_retrieval.model.rows import StoredRow
@@ -38,7 +38,7 @@ class EmbeddedCellStore:
         """Take the path for this process alone.
 
         Raises:
-            StartupError: if the path cannot be written to or another process uses it.
+            ConfigurationError: if the path cannot be written to or another process uses it.
         """
         self._path = path.absolute()
         # Made once: to make them takes as long as to open a cell.
@@ -48,14 +48,14 @@ class EmbeddedCellStore:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_file = os.open(self._path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StartupError(
+            raise ConfigurationError(
                 f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
             ) from error
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock_file)
-            raise StartupError(
+            raise ConfigurationError(
                 f"CHROMA_PATH: {path} is in use by another retrieval service; stop that one, or name another folder"
             ) from error
 
@@ -65,8 +65,8 @@ class EmbeddedCellStore:
 
     def open(self, tenant_id: str, *, create: bool) -> ChromaCell | None:
         directory = self._directory(tenant_id)
-        door = functools.partial(embedded_errors, tenant_id, self._disk_is_full)
-        with door():
+        translated = functools.partial(embedded_errors, tenant_id, self._disk_is_full)
+        with translated():
             if not _holds_cell(directory, tenant_id):
                 if not create:
                     return None
@@ -81,7 +81,7 @@ class EmbeddedCellStore:
             tenant_id=tenant_id,
             chroma_tenant=DEFAULT_TENANT,
             database=DEFAULT_DATABASE,
-            door=door,
+            translated=translated,
             before_write=self._require_room_for,
             on_close=system.stop,
         )

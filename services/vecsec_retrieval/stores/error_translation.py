@@ -20,7 +20,7 @@ RETRY_SECONDS = 1.0
 
 _DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
 _TOO_MUCH_AT_ONCE = ("too many sql variables",)
-_WHO_ARE_YOU = frozenset({401, 403})
+_UNAUTHENTICATED_STATUSES = frozenset({401, 403})
 _BUSY = ("(code: 5)", "(code: 6)", "database is locked", "(code: 14)", "too many open files")
 
 
@@ -62,7 +62,7 @@ def remote_errors() -> Iterator[None]:
         if type(error) is not Exception:
             raise
         answer = error.__context__
-        if isinstance(answer, httpx.HTTPStatusError) and answer.response.status_code in _WHO_ARE_YOU:
+        if isinstance(answer, httpx.HTTPStatusError) and answer.response.status_code in _UNAUTHENTICATED_STATUSES:
             raise _key_refused(answer) from error
         raise _unavailable(f"unexpected answer: {error}; is this the address of a ChromaDB server?") from error
 

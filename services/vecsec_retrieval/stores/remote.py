@@ -9,7 +9,7 @@ from chromadb.api.fastapi import FastAPI
 from chromadb.config import DEFAULT_TENANT, Settings, System
 from chromadb.errors import ChromaError, NotFoundError
 
-from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
@@ -19,7 +19,7 @@ ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 2.0
 _DATABASE_PREFIX = "vecsec-"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_HOW_TO_WRITE_IT = "write http://host:port or https://host:port"
+_URL_ADVICE = "write http://host:port or https://host:port"
 
 
 class TimedFastAPI(FastAPI):
@@ -44,13 +44,13 @@ class RemoteCellStore:
         """Prepare to talk to the server; whether it answers is the heartbeat's to say.
 
         Raises:
-            StartupError: if the URL is not one of a server.
+            ConfigurationError: if the URL is not one of a server.
         """
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log a line for each request
         try:
             self._location, settings = client_settings(url, api_key)
         except ValueError as error:
-            raise StartupError(f"CHROMA_CONNECTION_STRING: {error}") from error
+            raise ConfigurationError(f"CHROMA_CONNECTION_STRING: {error}") from error
         self._has_key = bool(api_key)
         self._chroma_tenant = chroma_tenant
         self._system = System(settings)
@@ -75,9 +75,9 @@ class RemoteCellStore:
             tenant_id=tenant_id,
             chroma_tenant=self._chroma_tenant,
             database=database,
-            door=remote_errors,
-            before_write=_accept,
-            on_close=_nothing,
+            translated=remote_errors,
+            before_write=_accept_rows,
+            on_close=_keep_client_open,
         )
 
     def heartbeat(self) -> None:
@@ -121,9 +121,9 @@ def client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"{error}; {_HOW_TO_WRITE_IT}") from error
+        raise ValueError(f"{error}; {_URL_ADVICE}") from error
     if parts.scheme not in _DEFAULT_PORTS or not host or parts.path.strip("/") or parts.query or parts.username:
-        raise ValueError(f"not the address of a server; {_HOW_TO_WRITE_IT}")
+        raise ValueError(f"not the address of a server; {_URL_ADVICE}")
     port = port or _DEFAULT_PORTS[parts.scheme]
     settings = Settings(
         anonymized_telemetry=False,
@@ -135,9 +135,9 @@ def client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
     return f"{parts.scheme}://{host}:{port}", settings
 
 
-def _accept(_rows: Sequence[StoredRow]) -> None:
+def _accept_rows(_rows: Sequence[StoredRow]) -> None:
     """The server itself knows how much room it has."""
 
 
-def _nothing() -> None:
+def _keep_client_open() -> None:
     """All cells share one client, which the store closes."""

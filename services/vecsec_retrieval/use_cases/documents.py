@@ -18,7 +18,7 @@ from vecsec_retrieval.visibility.tagging import label_key
 log = structlog.get_logger()
 
 
-class Documents:
+class DocumentAccess:
     """The use cases."""
 
     def __init__(self, permissions: Permissions, cells: OpenCells, *, max_answer_bytes: int) -> None:
@@ -83,7 +83,7 @@ class Documents:
         await self._cells.close_one(grant.tenant_id)
         async with self._cells.lease(grant.tenant_id) as cell:
             for collection in [] if cell is None else await cell.collections():
-                collection.warm()
+                collection.start_loading()
         log.info("tenant is read anew", tenant_id=grant.tenant_id, subject=grant.subject)
 
 
@@ -105,15 +105,15 @@ async def _delete_permitted(
     existing = await collection.existing(document_ids)
     labels = {label_key(row.label): row.label for row in existing.values() if row.label is not None}
     deletable = await visibility.of(labels)
-    doomed = [
+    to_delete = [
         document_id
         for document_id, row in existing.items()
         if row.label is not None and label_key(row.label) in deletable
     ]
-    if doomed:
+    if to_delete:
         await cell.write(
             "delete",
-            lambda: cell.cell.delete(collection.info.collection_id, doomed),
-            lambda: collection.apply(lambda index: index.delete(doomed)),
+            lambda: cell.cell.delete(collection.info.collection_id, to_delete),
+            lambda: collection.apply(lambda index: index.delete(to_delete)),
         )
-    return len(doomed)
+    return len(to_delete)

@@ -46,7 +46,7 @@ class ImportProgress:
     total_stored_count: int
 
 
-class ImportSession:
+class GrantedImport:
     """The batches of one caller, one after the other."""
 
     def __init__(self, permissions: Permissions, batches: "BatchStore") -> None:
@@ -150,7 +150,7 @@ async def _require_collection(cell: OpenCell, info: CollectionInfo) -> OpenColle
             "embedding_model",
             f"collection {info.collection_id!r} was made meanwhile, with another model or other dimensions; try again",
         )
-    collection.warm()
+    collection.start_loading()
     return collection
 
 

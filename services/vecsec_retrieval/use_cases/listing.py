@@ -53,7 +53,7 @@ class DocumentIdPage:
     """The last of these ids; empty if there are no more."""
 
 
-class Listing:
+class CollectionListing:
     """The use case."""
 
     def __init__(self, permissions: Permissions, cells: OpenCells) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_chassis.telemetry.tracing import note
+from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.answer_size import refuse_oversized_answer
-from vecsec_retrieval.model.cache_scope import Asker
-from vecsec_retrieval.model.embeddings import RememberedEmbeddings
+from vecsec_retrieval.model.cache_scope import CacheScope
+from vecsec_retrieval.model.embeddings import EmbeddingCache
 from vecsec_retrieval.model.filters import refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.rows import ScoredDocument, Vector, direction
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
@@ -20,14 +20,14 @@ from vecsec_retrieval.use_cases.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.visibility.residuals import Visibility
 
 
-class Searching:
+class DocumentSearch:
     """The use case."""
 
     def __init__(
         self,
         permissions: Permissions,
         cells: OpenCells,
-        embeddings: RememberedEmbeddings,
+        embeddings: EmbeddingCache,
         metrics: RetrievalMetrics,
         *,
         max_answer_bytes: int,
@@ -63,7 +63,7 @@ class Searching:
             answer = SearchAnswer((), NOTHING_VISIBLE)
         refuse_oversized_answer([result.document for result in answer.results], self._max_answer_bytes)
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
-        note(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
+        annotate_span(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
         # How an answer was found tells whether hidden rows were in the way.
         return answer if grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
 
@@ -74,11 +74,11 @@ class Searching:
 
         Whether it does is asked only where the answer depends on it: in large collections that takes a store long.
         """
-        reader = await collection.prompt_reader()
+        reader = await collection.reader_after_quick_load()
         try:
             if order.metadata is not None:
                 refuse_unknown_keys(order.metadata, await reader.metadata_keys(visibility))
-            vector = await self._vector(collection, order.query, visibility.asker)
+            vector = await self._vector(collection, order.query, visibility.cache_scope)
         except InvalidRequest:
             if not await reader.has_visible(visibility):
                 return None  # what does not fit would tell of a collection that is hidden
@@ -88,9 +88,9 @@ class Searching:
             return None
         return answer
 
-    async def _vector(self, collection: OpenCollection, query: str | Vector, asker: Asker) -> Vector:
+    async def _vector(self, collection: OpenCollection, query: str | Vector, cache_scope: CacheScope) -> Vector:
         if isinstance(query, str):
-            vector = await self._embeddings.embed_query(asker, collection.info.embedding_model, query)
+            vector = await self._embeddings.embed_query(cache_scope, collection.info.embedding_model, query)
             if not vector.any():
                 raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
             return vector

@@ -12,8 +12,8 @@ from cachetools import LRUCache
 from vecsec_chassis.domain.access import Action, Grant
 from vecsec_chassis.domain.errors import InvalidGrant
 from vecsec_chassis.domain.labels import Label, rule_attributes
-from vecsec_chassis.telemetry.metrics import Lookups
-from vecsec_retrieval.model.cache_scope import Asker
+from vecsec_chassis.telemetry.metrics import CacheCounter
+from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.visibility.label_classes import LabelClasses, Signature, is_readable
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
 
@@ -56,7 +56,11 @@ class ResidualDecisions:
         self._residuals: LRUCache[tuple[Action, str], _Residual] = LRUCache(
             _REMEMBERED_VERDICTS, getsizeof=_Residual.weight
         )
-        self.residual_lookups, self.visible_lookups, self.verdict_lookups = Lookups(), Lookups(), Lookups()
+        self.residual_lookups, self.visible_lookups, self.verdict_lookups = (
+            CacheCounter(),
+            CacheCounter(),
+            CacheCounter(),
+        )
         """How often a parsed residual, what it sees of a table, and the verdict on a class of labels were at hand."""
 
     async def visible(self, grant: Grant, labels: Mapping[str, Label]) -> frozenset[str]:
@@ -144,7 +148,7 @@ class Visibility:
     def __init__(self, decisions: ResidualDecisions, grant: Grant) -> None:
         self._decisions = decisions
         self._grant = grant
-        self.asker = Asker(grant.tenant_id, grant.caller_tenant_id, grant.subject)
+        self.cache_scope = CacheScope(grant.tenant_id, grant.caller_tenant_id, grant.subject)
         """Whose eyes these are."""
         self.policy_version = grant.policy_version
         self.residual = grant.residual

@@ -18,7 +18,7 @@ _MOST_LABEL_KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class SeenRows:
+class VisibleRows:
     """What a grant sees of some rows."""
 
     visible: dict[str, Document]
@@ -27,7 +27,9 @@ class SeenRows:
     """How many have whole tags, but a label that is not visible."""
 
 
-async def see(rows: Sequence[StoredRow], tenant_id: str, visibility: Visibility, metrics: RetrievalMetrics) -> SeenRows:
+async def filter_visible(
+    rows: Sequence[StoredRow], tenant_id: str, visibility: Visibility, metrics: RetrievalMetrics
+) -> VisibleRows:
     """Judge each row by the label that it carries itself, not by what is recorded elsewhere."""
     documents = [document for document in (from_stored(row, tenant_id) for row in rows) if document is not None]
     metrics.count_untagged(len(rows) - len(documents))
@@ -36,7 +38,7 @@ async def see(rows: Sequence[StoredRow], tenant_id: str, visibility: Visibility,
     visible = {
         document.document_id: document for key, document in zip(keys, documents, strict=True) if key in visible_keys
     }
-    return SeenRows(visible, len(documents) - len(visible))
+    return VisibleRows(visible, len(documents) - len(visible))
 
 
 def visible_rows_condition(

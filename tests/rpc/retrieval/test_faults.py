@@ -16,7 +16,7 @@ from support.waiting import until
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import query_pb2
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_retrieval.handlers import SERVICE_NAME
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
@@ -124,7 +124,7 @@ async def test_unusable_settings_end_the_start_in_one_line(tmp_path: Path, signe
         ({"embedding_model": "chroma:nonsense"}, "VECSEC_EMBEDDING_MODEL"),
         ({"grant_jwks": str(tmp_path / "missing.json")}, "missing.json"),
     ]:
-        with pytest.raises(StartupError, match=name) as raised:
+        with pytest.raises(ConfigurationError, match=name) as raised:
             async with running(tmp_path, signer, **settings):
                 pass
         assert "\n" not in str(raised.value)

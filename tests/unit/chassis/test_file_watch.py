@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vecsec_chassis.file_watch import (
-    AtRest,
     FileContent,
     Fingerprint,
+    SettledChanges,
     file_content,
     files_fingerprint,
     folder_fingerprint,
@@ -23,7 +23,7 @@ def looks(*names: str) -> deque[Fingerprint]:
 
 async def test_a_change_is_told_once_two_looks_agree() -> None:
     seen = looks("old", "saving", "saving still", "saved", "saved")
-    files = AtRest(seen.popleft, rest_seconds=0)
+    files = SettledChanges(seen.popleft, rest_seconds=0)
     assert await files.change() is None, "somebody is saving"
     assert await files.change() == (("saved", 0, 0, 0, 0),)
     assert not seen
@@ -31,14 +31,14 @@ async def test_a_change_is_told_once_two_looks_agree() -> None:
 
 async def test_what_goes_and_comes_back_while_it_is_looked_at_is_no_change() -> None:
     seen = looks("old", "", "old", "old")
-    files = AtRest(seen.popleft, rest_seconds=0)
+    files = SettledChanges(seen.popleft, rest_seconds=0)
     assert await files.change() is None
     assert await files.change() is None
 
 
 async def test_a_change_is_told_again_unless_it_was_the_same_after_it_was_read() -> None:
     seen = looks("old", "new", "new", "newer", "newer", "newer", "newer")
-    files = AtRest(seen.popleft, rest_seconds=0)
+    files = SettledChanges(seen.popleft, rest_seconds=0)
     change = await files.change()
     assert change is not None
     assert not await files.settle(change)
@@ -50,7 +50,7 @@ async def test_a_change_is_told_again_unless_it_was_the_same_after_it_was_read()
 
 async def test_content_is_known_once_it_was_told() -> None:
     seen = deque(["old", "half", "new", "new", "new", "old", "old"])
-    files = AtRest(seen.popleft, rest_seconds=0)
+    files = SettledChanges(seen.popleft, rest_seconds=0)
     assert [await files.changed_content() for _ in range(4)] == [None, "new", None, "old"]
 
 

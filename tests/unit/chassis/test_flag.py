@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from support.waiting import until
 
 from vecsec_chassis import file_watch
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.flag import flag as flag_module
 from vecsec_chassis.flag.flag import FlagSettings, real_retrieval_flag
 from vecsec_chassis.settings import load_settings
@@ -87,7 +87,7 @@ def test_anything_else_stops_the_start_and_names_the_setting(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("USE_REAL_VECTOR_RETRIEVAL", text)
-    with pytest.raises(StartupError, match="USE_REAL_VECTOR_RETRIEVAL"):
+    with pytest.raises(ConfigurationError, match="USE_REAL_VECTOR_RETRIEVAL"):
         load_settings(FlagSettings)
 
 
@@ -114,7 +114,7 @@ async def test_the_file_overrides_the_environment_per_tenant(tmp_path: Path, met
 async def test_yaml_is_read_too(tmp_path: Path, metrics: Metrics) -> None:
     file = tmp_path / "flags.yaml"
     put(file, "flags: {use_real_vector_retrieval: {state: ENABLED, variants: {on: false}, defaultVariant: 'off'}}")
-    with pytest.raises(StartupError, match="variants"):  # YAML 1.1 reads a bare `on` as true
+    with pytest.raises(ConfigurationError, match="variants"):  # YAML 1.1 reads a bare `on` as true
         async with real_retrieval_flag(True, file, metrics.meter):
             pass
     put(file, "flags: {use_real_vector_retrieval: {state: ENABLED, variants: {'off': false}, defaultVariant: 'off'}}")
@@ -197,7 +197,7 @@ async def test_a_broken_file_at_the_start_is_refused_in_one_line(
 ) -> None:
     file = tmp_path / "flags.json"
     put(file, content)
-    with pytest.raises(StartupError, match=r"VECSEC_FLAG_FILE=.*flags\.json") as refused:
+    with pytest.raises(ConfigurationError, match=r"VECSEC_FLAG_FILE=.*flags\.json") as refused:
         async with real_retrieval_flag(True, file, metrics.meter):
             pass
     assert "\n" not in str(refused.value)
@@ -222,7 +222,7 @@ async def test_a_file_that_breaks_later_changes_nothing_and_is_reported_once(
 
 
 async def test_a_folder_in_its_place_is_broken_not_missing(tmp_path: Path, metrics: Metrics) -> None:
-    with pytest.raises(StartupError, match="directory"):
+    with pytest.raises(ConfigurationError, match="directory"):
         async with real_retrieval_flag(True, tmp_path, metrics.meter):
             pass
 
@@ -255,7 +255,7 @@ async def test_many_tenants_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPat
 async def test_an_error_of_the_body_comes_out_as_it_is(metrics: Metrics) -> None:
     async def start() -> None:
         async with real_retrieval_flag(True, None, metrics.meter):
-            raise StartupError("port taken")
+            raise ConfigurationError("port taken")
 
-    with pytest.raises(StartupError, match="port taken"):
+    with pytest.raises(ConfigurationError, match="port taken"):
         await start()

@@ -12,7 +12,7 @@ from support.issuer import Issuer
 from vecsec_chassis.auth.grants import GrantSigner, GrantVerifier, thumbprint
 from vecsec_chassis.auth.keys import FileKeySource
 from vecsec_chassis.domain.access import Action, Grant
-from vecsec_chassis.domain.errors import InvalidGrant, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, InvalidGrant
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ async def test_altered_foreign_and_confused_grants_are_refused(
 
 
 def test_a_missing_or_half_written_key_ends_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="VECSEC_GRANT_KEY_FILE"):
+    with pytest.raises(ConfigurationError, match="VECSEC_GRANT_KEY_FILE"):
         GrantSigner.from_file(tmp_path / "absent.pem")
     (tmp_path / "half.pem").write_text("-----BEGIN PRIVATE KEY-----\nMC4C")
-    with pytest.raises(StartupError, match="VECSEC_GRANT_KEY_FILE"):
+    with pytest.raises(ConfigurationError, match="VECSEC_GRANT_KEY_FILE"):
         GrantSigner.from_file(tmp_path / "half.pem")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.settings import ServiceSettings, load_settings
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers, short_name
 from vecsec_gateway.settings import GatewaySettings
@@ -14,7 +14,7 @@ TLS = {"VECSEC_TLS_CERTIFICATE_FILE": "c", "VECSEC_TLS_KEY_FILE": "k", "VECSEC_T
 def test_half_a_tls_configuration_is_refused_by_name(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in TLS.items():
         monkeypatch.setenv(name, "" if name == missing else value)
-    with pytest.raises(StartupError, match=f"^bad settings: {missing} not set; TLS needs"):
+    with pytest.raises(ConfigurationError, match=f"^bad settings: {missing} not set; TLS needs"):
         load_settings(ServiceSettings)
 
 
@@ -26,7 +26,7 @@ def test_certificates_of_callers_need_tls_and_an_authority(
 ) -> None:
     monkeypatch.setenv("VECSEC_ISSUERS_FILE", "issuers.json")
     monkeypatch.setenv(name, value)
-    with pytest.raises(StartupError, match=name):
+    with pytest.raises(ConfigurationError, match=name):
         load_settings(GatewaySettings)
 
 

@@ -20,7 +20,7 @@ from support.issuer import Issuer, jwks
 from vecsec_chassis.auth.grants import thumbprint
 from vecsec_chassis.auth.keys import FileKeySource
 from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_chassis.domain.errors import InvalidToken, StartupError
+from vecsec_chassis.domain.errors import ConfigurationError, InvalidToken
 from vecsec_chassis.domain.labels import Sensitivity
 
 
@@ -209,5 +209,5 @@ async def test_a_half_written_key_file_leaves_the_last_good_keys_and_is_told_onc
 def test_a_broken_issuers_file_ends_the_start(content: str, tmp_path: Path) -> None:
     path = tmp_path / "issuers.json"
     path.write_text(content)
-    with pytest.raises(StartupError, match="VECSEC_ISSUERS_FILE"):
+    with pytest.raises(ConfigurationError, match="VECSEC_ISSUERS_FILE"):
         load_trusted_issuers(path)

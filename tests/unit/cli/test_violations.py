@@ -12,7 +12,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2
 from vecsec_cli.commands import violations as command
-from vecsec_cli.terminal.time_options import moment
+from vecsec_cli.terminal.time_options import parse_time
 
 TOPIC = access_pb2.VIOLATION_TYPE_TOPIC_VIOLATION
 
@@ -101,8 +101,8 @@ def test_what_is_no_point_in_time(vecsec: Command, text: str) -> None:
 def test_points_in_time() -> None:
     now = datetime.now(UTC)
     for text, ago in (("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86400), ("1w", 604800)):
-        found = moment(text, "--since")
+        found = parse_time(text, "--since")
         assert found is not None
         assert abs((now - found).total_seconds() - ago) < 60
-    assert moment("2026-03-01T12:00+01:00", "--since") == datetime(2026, 3, 1, 11, tzinfo=UTC)
-    assert moment(None, "--since") is None
+    assert parse_time("2026-03-01T12:00+01:00", "--since") == datetime(2026, 3, 1, 11, tzinfo=UTC)
+    assert parse_time(None, "--since") is None

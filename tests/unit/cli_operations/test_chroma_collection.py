@@ -59,15 +59,15 @@ def test_texts_are_embedded_anew_unless_asked_otherwise(database: Path) -> None:
 def test_the_fingerprint_is_of_the_content_though_reading_touches_the_files(tmp_path: Path) -> None:
     collection = chromadb.PersistentClient(str(tmp_path)).create_collection("notes", embedding_function=None)
     collection.add(ids=["a", "b"], documents=["first", "second"], embeddings=[[1.0, 0.0], [0.0, 1.0]])
-    before = source(tmp_path).survey()
+    before = source(tmp_path).summarise()
     assert before.expected == 2
-    assert source(tmp_path).survey() == before
+    assert source(tmp_path).summarise() == before
     collection.update(ids=["b"], documents=["other"], embeddings=[[0.0, 1.0]])
-    assert source(tmp_path).survey() != before
+    assert source(tmp_path).summarise() != before
 
 
 def test_what_cannot_be_read_is_one_clear_line(database: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nothing"):
         list(source(database, "nothing").records())
     with pytest.raises(SourceError, match="cannot read"):
-        source(tmp_path).survey()
+        source(tmp_path).summarise()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vecsec_cli.demo.corpus import StandardLibraryCorpus, StandardLibrarySource, hand_written_source
-from vecsec_cli.demo.definitions import Definition, Kind, standard_library
+from vecsec_cli.demo.definitions import Definition, DefinitionKind, standard_library
 from vecsec_cli.demo.loading import HAND_WRITTEN_TENANTS
 from vecsec_cli.demo.spread import SPREAD, TENANTS, placement, sensitivity
 from vecsec_cli.importing.records import Passage, Source
@@ -95,16 +95,16 @@ def test_the_longest_listed_prefix_of_the_module_decides(module: str, tenant_id:
 @pytest.mark.parametrize(
     ("name", "module", "kind", "expected"),
     [
-        ("json", "json", Kind.MODULE, "PUBLIC"),
-        ("json.JSONDecoder", "json", Kind.CLASS, "PUBLIC"),
-        ("json.loads", "json", Kind.FUNCTION, "INTERNAL"),
-        ("json.decoder._decode", "json.decoder", Kind.FUNCTION, "CONFIDENTIAL"),
-        ("abc._Base.run", "abc", Kind.METHOD, "CONFIDENTIAL"),
-        ("json.JSONDecoder.__init__", "json", Kind.METHOD, "SECRET"),
-        ("_pydecimal.Decimal", "_pydecimal", Kind.CLASS, "SECRET"),
+        ("json", "json", DefinitionKind.MODULE, "PUBLIC"),
+        ("json.JSONDecoder", "json", DefinitionKind.CLASS, "PUBLIC"),
+        ("json.loads", "json", DefinitionKind.FUNCTION, "INTERNAL"),
+        ("json.decoder._decode", "json.decoder", DefinitionKind.FUNCTION, "CONFIDENTIAL"),
+        ("abc._Base.run", "abc", DefinitionKind.METHOD, "CONFIDENTIAL"),
+        ("json.JSONDecoder.__init__", "json", DefinitionKind.METHOD, "SECRET"),
+        ("_pydecimal.Decimal", "_pydecimal", DefinitionKind.CLASS, "SECRET"),
     ],
 )
-def test_kind_and_name_decide_the_sensitivity(name: str, module: str, kind: Kind, expected: str) -> None:
+def test_kind_and_name_decide_the_sensitivity(name: str, module: str, kind: DefinitionKind, expected: str) -> None:
     assert sensitivity(Definition(name, module, kind, 1, "", "text")) == expected
 
 
@@ -120,7 +120,7 @@ def test_definitions_are_read_and_not_executed(tmp_path: Path) -> None:
     )
     found = {each.qualified_name: each for each in standard_library(tmp_path) if each.module == "own"}
     assert sorted(found) == ["own", "own.C", "own.C.m", "own.f"]
-    assert found["own.f"] == Definition("own.f", "own", Kind.FUNCTION, 4, "(a, *, b=1) -> int", "Does f.")
+    assert found["own.f"] == Definition("own.f", "own", DefinitionKind.FUNCTION, 4, "(a, *, b=1) -> int", "Does f.")
     assert found["own.C"].signature == "(Base)"
     names = {each.module for each in standard_library(tmp_path)}
     assert "foreign" not in names

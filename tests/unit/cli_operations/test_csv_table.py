@@ -7,13 +7,13 @@ import pytest
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.csv_table import Columns, CsvSource
 from vecsec_cli.importing.documents import Defaults
-from vecsec_cli.importing.records import BadRecord, Passage, Record, SourceError
+from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord
 from vecsec_client import Sensitivity
 
 DEFAULTS = Defaults(Sensitivity.PUBLIC, ("rag",))
 
 
-def read(content: bytes, folder: Path, columns: Columns | None = None) -> list[Record]:
+def read(content: bytes, folder: Path, columns: Columns | None = None) -> list[SourceRecord]:
     path = folder / "table.csv"
     path.write_bytes(content)
     return list(CsvSource(path, columns or Columns(), DEFAULTS).records())

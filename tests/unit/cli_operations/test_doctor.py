@@ -12,7 +12,7 @@ from support.cli_command import Command
 
 from vecsec_cli.checks import services
 from vecsec_cli.checks.configuration import check_configuration
-from vecsec_cli.checks.finding import Finding, State
+from vecsec_cli.checks.finding import CheckResult, CheckState
 from vecsec_cli.checks.store import check_store
 from vecsec_cli.local import installation
 from vecsec_cli.local.flag_file import FlagSetting, write_setting
@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> StateDirectory:
     return prepared
 
 
-def by_name(findings: Iterator[Finding]) -> dict[str, Finding]:
+def by_name(findings: Iterator[CheckResult]) -> dict[str, CheckResult]:
     return {finding.check: finding for finding in findings}
 
 
@@ -41,21 +41,21 @@ def make_cell(state: StateDirectory, tenant_id: str) -> Path:
 
 def test_a_fresh_installation_is_well_but_for_the_services(state: StateDirectory) -> None:
     findings = [*check_configuration(state, {}), *check_store(state, {})]
-    assert {finding.state for finding in findings} == {State.OK}
+    assert {finding.state for finding in findings} == {CheckState.OK}
 
 
 def test_keys_that_others_can_read_are_named(state: StateDirectory) -> None:
     state.grant_key.chmod(0o644)
     finding = by_name(check_configuration(state, {}))["grant key"]
-    assert (finding.state, finding.remedy) == (State.FAIL, f"chmod 600 {state.grant_key}")
+    assert (finding.state, finding.remedy) == (CheckState.FAIL, f"chmod 600 {state.grant_key}")
 
 
 def test_a_flag_that_is_off_is_a_warning_and_a_broken_file_too(state: StateDirectory) -> None:
     write_setting(state.flags_file, FlagSetting(True, {"tenant_b": False}))
     finding = by_name(check_configuration(state, {}))["flag"]
-    assert (finding.state, finding.detail) == (State.WARN, "real retrieval is on, but not for tenant_b")
+    assert (finding.state, finding.detail) == (CheckState.WARN, "real retrieval is on, but not for tenant_b")
     state.flags_file.write_text("{")
-    assert by_name(check_configuration(state, {}))["flag"].state is State.WARN
+    assert by_name(check_configuration(state, {}))["flag"].state is CheckState.WARN
 
 
 def test_a_damaged_cell_is_named_and_the_others_are_read(state: StateDirectory) -> None:
@@ -66,9 +66,9 @@ def test_a_damaged_cell_is_named_and_the_others_are_read(state: StateDirectory) 
     damaged.write_bytes(content)
     (state.chroma / "tenant_c").mkdir()
     findings = by_name(check_store(state, {}))
-    assert findings["cell tenant_b"].state is State.FAIL
+    assert findings["cell tenant_b"].state is CheckState.FAIL
     assert "other tenants are not affected" in findings["cell tenant_b"].remedy
-    assert findings["cell tenant_c"].state is State.WARN
+    assert findings["cell tenant_c"].state is CheckState.WARN
     assert "cell tenant_a" not in findings
     assert "1 of 3 cells" in findings["store"].detail
 

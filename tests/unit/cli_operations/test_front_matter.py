@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from vecsec_cli.importing.documents import Defaults
-from vecsec_cli.importing.front_matter import BadFrontMatter, take_apart
-from vecsec_cli.importing.records import BadRecord, Passage, Record
+from vecsec_cli.importing.front_matter import BadFrontMatter, split_front_matter
+from vecsec_cli.importing.records import BadRecord, Passage, SourceRecord
 from vecsec_cli.importing.text_folder import TextFolderSource
 from vecsec_client import Sensitivity
 
 
-def read(folder: Path, text: str, name: str = "a.md") -> list[Record]:
+def read(folder: Path, text: str, name: str = "a.md") -> list[SourceRecord]:
     (folder / name).write_bytes(text.encode())
     return list(TextFolderSource(folder, Defaults(Sensitivity.PUBLIC, ("rag",))).records())
 
@@ -144,4 +144,4 @@ def test_a_deep_nesting_is_an_error_of_the_file(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_told_from_text_is_not_stored_as_text(text: str, reason: str) -> None:
     with pytest.raises(BadFrontMatter, match=reason):
-        take_apart(text)
+        split_front_matter(text)

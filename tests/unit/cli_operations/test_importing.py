@@ -14,7 +14,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
-from vecsec_cli.importing.records import Survey
+from vecsec_cli.importing.records import SourceSummary
 from vecsec_client import Sensitivity
 
 OPTIONS = ("--tenant", "tenant_a", "--sensitivity", "PUBLIC", "--topics", "rag,retrieval")
@@ -172,7 +172,7 @@ def test_standard_input_is_read_once_and_remembered_nowhere(monkeypatch: pytest.
     piped = io.BytesIO(b'{"id": "a", "text": "x"}\n{"id": "b", "text": "y"}\n')
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(piped))
     source = JsonLinesSource(Path("-"), Defaults(Sensitivity.PUBLIC, ("rag",)))
-    assert source.survey() == Survey(None, None)
+    assert source.summarise() == SourceSummary(None, None)
     assert [record.place for record in source.records()] == ["stdin:1", "stdin:2"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
-from vecsec_cli.importing.records import BadRecord, Passage, Record, SourceError
+from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord
 from vecsec_cli.importing.repeated_ids import without_repeated_ids
 from vecsec_client import Sensitivity
 
@@ -17,7 +17,7 @@ GOOD = {"id": "a", "text": "some text", "sensitivity": "PUBLIC", "topics": ["rag
 BOTH = Defaults(Sensitivity.INTERNAL, ("retrieval",))
 
 
-def read(content: bytes, folder: Path, defaults: Defaults | None = None) -> list[Record]:
+def read(content: bytes, folder: Path, defaults: Defaults | None = None) -> list[SourceRecord]:
     path = folder / "documents.jsonl"
     path.write_bytes(content)
     return list(without_repeated_ids(JsonLinesSource(path, defaults or Defaults()).records()))
@@ -28,13 +28,13 @@ def line(**changes: object) -> bytes:
     return json.dumps(fields).encode() + b"\n"
 
 
-def only_bad(records: list[Record]) -> BadRecord:
+def only_bad(records: list[SourceRecord]) -> BadRecord:
     (record,) = records
     assert isinstance(record, BadRecord), record
     return record
 
 
-def only_good(records: list[Record]) -> Passage:
+def only_good(records: list[SourceRecord]) -> Passage:
     (record,) = records
     assert isinstance(record, Passage), record
     return record
@@ -160,13 +160,13 @@ def test_the_fingerprint_is_of_the_content_and_lines_are_counted(tmp_path: Path)
     path, copy = tmp_path / "documents.jsonl", tmp_path / "copy.jsonl"
     path.write_bytes(line() + line(id="b").rstrip())
     copy.write_bytes(path.read_bytes())
-    survey = JsonLinesSource(path, BOTH).survey()
-    assert survey == JsonLinesSource(copy, BOTH).survey()
+    survey = JsonLinesSource(path, BOTH).summarise()
+    assert survey == JsonLinesSource(copy, BOTH).summarise()
     assert survey.expected == 2
     copy.write_bytes(line() + line(id="c").rstrip())
-    assert survey.fingerprint != JsonLinesSource(copy, BOTH).survey().fingerprint
+    assert survey.fingerprint != JsonLinesSource(copy, BOTH).summarise().fingerprint
 
 
 def test_a_file_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot read .*nothing\.jsonl: No such file"):
-        JsonLinesSource(tmp_path / "nothing.jsonl", BOTH).survey()
+        JsonLinesSource(tmp_path / "nothing.jsonl", BOTH).summarise()

@@ -58,14 +58,14 @@ def test_bad_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
 
 def test_the_fingerprint_is_of_names_and_content(tmp_path: Path) -> None:
     source = write(tmp_path, a_txt="one", b_txt="two")
-    survey = source.survey()
+    survey = source.summarise()
     assert survey.expected == 2
     (tmp_path / "a.txt").rename(tmp_path / "c.txt")
-    renamed = source.survey()
+    renamed = source.summarise()
     (tmp_path / "c.txt").write_text("three")
-    assert len({survey.fingerprint, renamed.fingerprint, source.survey().fingerprint}) == 3
+    assert len({survey.fingerprint, renamed.fingerprint, source.summarise().fingerprint}) == 3
 
 
 def test_a_folder_without_texts_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no \.txt or \.md files below"):
-        TextFolderSource(tmp_path, DEFAULTS).survey()
+        TextFolderSource(tmp_path, DEFAULTS).summarise()

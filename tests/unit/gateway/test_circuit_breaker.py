@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from vecsec_chassis.domain.errors import AccessDenied, RetrievalUnavailable
-from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers, Outcome
+from vecsec_gateway.peers.circuit_breaker import AttemptOutcome, CircuitBreaker, CircuitBreakers
 from vecsec_gateway.peers.contract import CircuitOpen
 
 
@@ -27,10 +27,10 @@ def circuit(clock: Clock) -> CircuitBreaker:
     return CircuitBreaker("tenant_a", clock, threshold=3, open_seconds=5)
 
 
-def judge(error: BaseException) -> Outcome:
+def judge(error: BaseException) -> AttemptOutcome:
     if isinstance(error, RetrievalUnavailable):
-        return Outcome.FAILED
-    return Outcome.HEALTHY if isinstance(error, AccessDenied) else Outcome.UNKNOWN
+        return AttemptOutcome.FAILED
+    return AttemptOutcome.HEALTHY if isinstance(error, AccessDenied) else AttemptOutcome.UNKNOWN
 
 
 def attempt(circuit: CircuitBreaker, error: BaseException | None = None) -> None:

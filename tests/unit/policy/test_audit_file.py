@@ -12,12 +12,12 @@ import pytest
 from support.waiting import wait_until
 
 from vecsec_chassis.domain.access import Action, Identity
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.audit import writer as audit_file
-from vecsec_policy.audit.files import log_files
 from vecsec_policy.audit.log import LogSettings
-from vecsec_policy.audit.records import AuditedCall, AuditRecord, Outcome
+from vecsec_policy.audit.log_files import log_files
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord
 from vecsec_policy.audit.verification import verify_log
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.metrics import PolicyMetrics
@@ -26,7 +26,7 @@ from vecsec_policy.metrics import PolicyMetrics
 def record(number: int) -> AuditRecord:
     identity = Identity("zoë\ud800", "tenant_a", "analyst", Sensitivity.PUBLIC, "issuer", 0.0)
     return AuditRecord(
-        1.0, AuditedCall.PLAN, Outcome.ALLOWED, str(number), "incident", identity, "tenant_a", Action.READ, "v1"
+        1.0, AuditedCall.PLAN, AuditedOutcome.ALLOWED, str(number), "incident", identity, "tenant_a", Action.READ, "v1"
     )
 
 
@@ -54,7 +54,7 @@ def test_records_are_written_without_a_shutdown(tmp_path: Path, metrics: PolicyM
 def test_a_file_that_cannot_be_appended_to_ends_the_start(tmp_path: Path, metrics: PolicyMetrics) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "audit.jsonl"):
-        with pytest.raises(StartupError, match="VECSEC_AUDIT_FILE"):
+        with pytest.raises(ConfigurationError, match="VECSEC_AUDIT_FILE"):
             AuditFile(LogSettings(path), metrics)
 
 
@@ -146,13 +146,15 @@ def test_a_log_belongs_to_one_replica_and_to_one_process(tmp_path: Path, metrics
     path = tmp_path / "audit.jsonl"
     with running_audit_file(LogSettings(path, "replica-1"), metrics) as trail:
         trail.append(record(1))
-        with pytest.raises(StartupError, match="another policy service writes to it"):
+        with pytest.raises(ConfigurationError, match="another policy service writes to it"):
             AuditFile(LogSettings(path, "replica-1"), metrics)
     with running_audit_file(LogSettings(path), metrics) as trail:
         assert trail.replica_id == "replica-1"
-    with pytest.raises(StartupError, match=r"VECSEC_REPLICA_ID='replica-2': the log .* belongs to replica 'replica-1'"):
+    with pytest.raises(
+        ConfigurationError, match=r"VECSEC_REPLICA_ID='replica-2': the log .* belongs to replica 'replica-1'"
+    ):
         AuditFile(LogSettings(path, "replica-2"), metrics)
-    with pytest.raises(StartupError, match="VECSEC_REPLICA_ID='no good'"):
+    with pytest.raises(ConfigurationError, match="VECSEC_REPLICA_ID='no good'"):
         AuditFile(LogSettings(tmp_path / "new.jsonl", "no good"), metrics)
 
 

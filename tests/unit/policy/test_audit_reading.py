@@ -9,7 +9,7 @@ from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.log import LogSettings
 from vecsec_policy.audit.reading import RecordedRows, read_decisions
-from vecsec_policy.audit.records import AuditedCall, AuditRecord, DecidedLabel, Outcome
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord, DecidedLabel
 from vecsec_policy.audit.writer import running_audit_file
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.metrics import PolicyMetrics
@@ -28,7 +28,7 @@ def test_a_check_is_read_back_with_the_labels_of_all_its_rows(tmp_path: Path, me
             AuditRecord(
                 time=86_400.5,
                 call=AuditedCall.CHECK,
-                outcome=Outcome.ALLOWED,
+                outcome=AuditedOutcome.ALLOWED,
                 request_id="request",
                 incident_id="incident",
                 identity=IDENTITY,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecsec_policy.audit.chain import Head, chained, link_of
-from vecsec_policy.audit.files import lines_of, log_end, log_files, rotated_file
-from vecsec_policy.audit.findings import Finding, Tampering
+from vecsec_policy.audit.findings import AuditFinding, Tampering
 from vecsec_policy.audit.log import AuditLog, LogSettings
+from vecsec_policy.audit.log_files import lines_of, log_end, log_files, rotated_file
 from vecsec_policy.audit.verification import VerifiedLog, verify_log
 
 Lines = list[bytes]
@@ -35,7 +35,7 @@ def verified(lines: Lines, split_at: int = 0, **options: object) -> VerifiedLog:
         return verify_log(path, **options)  # type: ignore[arg-type]
 
 
-def one(findings: list[Finding]) -> Finding:
+def one(findings: list[AuditFinding]) -> AuditFinding:
     assert len(findings) == 1, findings
     return findings[0]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cedarpy
 import pytest
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_policy.cedar import bounds as cedar_bounds
 from vecsec_policy.in_force.snapshot import load_snapshot
 
@@ -30,7 +30,7 @@ def rule(condition: str) -> str:
     ],
 )
 def test_what_is_out_of_bounds_is_refused(condition: str, complaint: str) -> None:
-    with pytest.raises(StartupError, match=rf"rules\.cedar:7.*{complaint}"):
+    with pytest.raises(ConfigurationError, match=rf"rules\.cedar:7.*{complaint}"):
         cedar_bounds.check_policy("rules.cedar:7", rule(condition))
 
 
@@ -44,7 +44,7 @@ def test_a_chain_that_cannot_travel_is_refused(folder: Path) -> None:
     (folder / "chain.cedar").write_text(
         f'@id("x") forbid (principal, action, resource is Document) when {{ {chain} }};'
     )
-    with pytest.raises(StartupError, match=r"chain\.cedar:1: the policy chains or nests more than about 50"):
+    with pytest.raises(ConfigurationError, match=r"chain\.cedar:1: the policy chains or nests more than about 50"):
         load_snapshot(folder)
 
 
@@ -54,14 +54,14 @@ def test_what_is_out_of_bounds_is_given_to_no_parser(folder: Path, monkeypatch: 
         parser = getattr(cedarpy, name)
         monkeypatch.setattr(cedarpy, name, lambda text, *also, parser=parser: given.append(text) or parser(text, *also))
     (folder / "bad.cedar").write_text('@id("y") permit (principal, action, resource);' + rule("(" * 61 + ")" * 61))
-    with pytest.raises(StartupError, match=r"bad\.cedar:1.*nested more than 60 deep"):
+    with pytest.raises(ConfigurationError, match=r"bad\.cedar:1.*nested more than 60 deep"):
         load_snapshot(folder)
     assert any('@id("y")' in text for text in given)
     assert not any("(" * 61 in text for text in given)
 
 
 def test_a_schema_is_held_to_the_bounds_too() -> None:
-    with pytest.raises(StartupError, match=r"nested more than 60 deep"):
+    with pytest.raises(ConfigurationError, match=r"nested more than 60 deep"):
         cedar_bounds.check_schema("schema", "entity A = { a: " + "Set<" * 61 + "Long" + ">" * 61 + " };")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
@@ -85,7 +85,7 @@ def test_every_packaged_rule_says_what_it_is_for() -> None:
 )
 def test_what_is_wrong_is_named_with_its_line(folder: Path, name: str, text: str, complaint: str) -> None:
     (folder / name).write_text(text)
-    with pytest.raises(StartupError) as refusal:
+    with pytest.raises(ConfigurationError) as refusal:
         load_snapshot(folder)
     assert str(refusal.value).startswith(str(folder / complaint)), refusal.value
     assert "\n" not in str(refusal.value)
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_named_with_its_line(folder: Path, name: str, text: str
 
 def test_bytes_that_are_not_text_are_named_with_their_line(folder: Path) -> None:
     (folder / "tenants.yaml").write_bytes(b"tenants:\n  \xff:\n")
-    with pytest.raises(StartupError, match=r"tenants\.yaml:2: not UTF-8"):
+    with pytest.raises(ConfigurationError, match=r"tenants\.yaml:2: not UTF-8"):
         load_snapshot(folder)
 
 
@@ -108,18 +108,18 @@ def test_bytes_that_are_not_text_are_named_with_their_line(folder: Path) -> None
 )
 def test_a_missing_file_is_named(folder: Path, missing: str, complaint: str) -> None:
     (folder / missing).unlink()
-    with pytest.raises(StartupError, match=complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
         load_snapshot(folder)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match=r"absent: no such folder"):
+    with pytest.raises(ConfigurationError, match=r"absent: no such folder"):
         load_snapshot(tmp_path / "absent")
 
 
 def test_two_files_for_the_same_thing_are_refused(folder: Path) -> None:
     (folder / "roles.json").write_text("{}")
-    with pytest.raises(StartupError, match=r"there twice: roles.yaml, roles.json"):
+    with pytest.raises(ConfigurationError, match=r"there twice: roles.yaml, roles.json"):
         load_snapshot(folder)
 
 

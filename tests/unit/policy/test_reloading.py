@@ -10,18 +10,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from vecsec_chassis.domain.access import Action, Identity
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.file_watch import Fingerprint, folder_fingerprint
 from vecsec_policy.folder.principals import Caller
 from vecsec_policy.in_force.evaluation import decide_entry
 from vecsec_policy.in_force.snapshot import CheckedPolicy, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.reload import candidate_worker as trial
-from vecsec_policy.reload import reloading
-from vecsec_policy.reload.candidate_check import tried
+from vecsec_policy.reload import candidate_worker, reloading
+from vecsec_policy.reload.candidate_check import check_in_worker
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
-from vecsec_policy.reload.recent_plans import AskedPlan, RecentPlans
+from vecsec_policy.reload.recent_plans import PlanRequest, RecentPlans
 from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout
 from vecsec_policy.reload.report import ReloadReport
 
@@ -41,11 +40,11 @@ class Watched:
 
     @property
     def version(self) -> str:
-        return self.reload.in_force.arrangement.current.version
+        return self.reload.in_force.assignment.current.version
 
     @property
     def candidate_version(self) -> str | None:
-        candidate = self.reload.in_force.arrangement.candidate
+        candidate = self.reload.in_force.assignment.candidate
         return candidate.policy.version if candidate is not None else None
 
     async def look(self, times: int = 4) -> None:
@@ -76,7 +75,7 @@ async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched, monk
         assert watched.version == before, "somebody is still saving files"
     await watched.look()
     assert watched.version == load_snapshot(watched.folder).version != before
-    assert "tenant_new" in watched.reload.in_force.deciding("tenant_new").tenants
+    assert "tenant_new" in watched.reload.in_force.policy_for("tenant_new").tenants
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ async def test_symlinks_swapped_as_kubernetes_does_are_seen(
     (mount / "..next").replace(mount / "..data")
     shutil.rmtree(first)
     await watched.look()
-    assert "tenant_new" in watched.reload.in_force.deciding("tenant_new").tenants
+    assert "tenant_new" in watched.reload.in_force.policy_for("tenant_new").tenants
 
 
 async def test_a_file_of_the_same_size_and_age_is_seen(watched: Watched) -> None:
@@ -150,8 +149,8 @@ async def test_a_file_of_the_same_size_and_age_is_seen(watched: Watched) -> None
 
 
 async def test_what_changes_while_it_is_read_is_read_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tried_while_somebody_saves(folder: Path, asked: Sequence[AskedPlan]) -> object:
-        policy = await tried(folder, asked)
+    async def tried_while_somebody_saves(folder: Path, asked: Sequence[PlanRequest]) -> object:
+        policy = await check_in_worker(folder, asked)
         monkeypatch.undo()
         watched.add_tenant()
         return policy
@@ -160,7 +159,7 @@ async def test_what_changes_while_it_is_read_is_read_again(watched: Watched, mon
     path = watched.folder / "access.cedar"
     path.write_text(path.read_text() + "\n// half of a change\n")
     half = load_snapshot(watched.folder).version
-    monkeypatch.setattr("vecsec_policy.reload.reloading.tried", tried_while_somebody_saves)
+    monkeypatch.setattr("vecsec_policy.reload.reloading.check_in_worker", tried_while_somebody_saves)
     versions = set()
     for _ in range(8):
         await watched.look(1)
@@ -211,7 +210,7 @@ async def test_an_attribute_that_no_row_carries_may_go(watched: Watched) -> None
 
 
 async def test_what_was_planned_lately_is_planned_by_the_new_rules_before_they_are_in_force(watched: Watched) -> None:
-    current = watched.reload.in_force.arrangement.current
+    current = watched.reload.in_force.assignment.current
     for tenant_id, role in (("tenant_a", "analyst"), ("tenant_b", "analyst"), ("tenant_b", "guest")):
         asker = Identity("alice", tenant_id, role, Sensitivity.SECRET, "issuer", 0.0)
         watched.recent.note(decide_entry(current, asker, tenant_id, Action.READ, now=0.0))
@@ -220,15 +219,15 @@ async def test_what_was_planned_lately_is_planned_by_the_new_rules_before_they_a
     tenants = watched.folder / "tenants.yaml"
     tenants.write_text(tenants.read_text().replace("  tenant_a:", "  tenant_renamed:"))
     await watched.look()
-    changed = watched.reload.in_force.arrangement.current
+    changed = watched.reload.in_force.assignment.current
     analyst, tenant = changed.roles["analyst"], changed.tenants["tenant_b"]
     assert analyst != current.roles["analyst"]
     caller = Caller("bob", tenant, analyst, analyst.max_clearance)
-    ready = changed.engine.remembered_plan(caller, tenant, Action.READ)
+    ready = changed.engine.cached_plan(caller, tenant, Action.READ)
     assert ready == load_snapshot(watched.folder).engine.plan(caller, tenant, Action.READ)
     as_before = Caller("bob", tenant, current.roles["analyst"], current.roles["analyst"].max_clearance)
     assert ready != current.engine.plan(as_before, tenant, Action.READ)
-    assert changed.engine.remembered_plan(caller, tenant, Action.DELETE) is None, "nobody asked for that"
+    assert changed.engine.cached_plan(caller, tenant, Action.DELETE) is None, "nobody asked for that"
 
 
 async def test_what_followed_from_the_old_rules_is_let_go_of(watched: Watched) -> None:
@@ -243,28 +242,28 @@ def test_a_trials_outcome_arrives_as_it_was_sent(folder: Path) -> None:
     (folder / "tenants.yaml").write_text(
         "tenants:\n" + "".join(f"  t{number}: {{topics: [rag]}}\n" for number in range(400))
     )
-    outcome = trial.check(folder)
+    outcome = candidate_worker.check(folder)
     assert isinstance(outcome, CheckedPolicy)
     assert outcome.plans
-    assert trial.read_outcome(trial.outcome_as_bytes(outcome)) == outcome
-    assert trial.read_outcome(trial.outcome_as_bytes("a complaint")) == "a complaint"
+    assert candidate_worker.read_outcome(candidate_worker.outcome_as_bytes(outcome)) == outcome
+    assert candidate_worker.read_outcome(candidate_worker.outcome_as_bytes("a complaint")) == "a complaint"
 
 
 async def test_what_kills_the_parser_kills_the_trial_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
-    with pytest.raises(StartupError, match="checking it failed: status 1"):
-        await tried(folder)
+    with pytest.raises(ConfigurationError, match="checking it failed: status 1"):
+        await check_in_worker(folder)
     script = folder.parent / "python"
     script.write_text("#!/bin/sh\nkill -SEGV $$\n")
     script.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(script))
-    with pytest.raises(StartupError, match=r"SIGSEGV"):
-        await tried(folder)
+    with pytest.raises(ConfigurationError, match=r"SIGSEGV"):
+        await check_in_worker(folder)
 
 
 async def test_a_trial_that_came_to_no_verdict_is_held_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     before = watched.version
-    monkeypatch.setattr("vecsec_policy.reload.reloading._SECONDS_UNTIL_TRIED_AGAIN", 0.0)
+    monkeypatch.setattr("vecsec_policy.reload.reloading._SECONDS_UNTIL_RETRY", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr("sys.executable", "/nowhere/python")
         watched.add_tenant()
@@ -291,8 +290,8 @@ class RolledOut(Watched):
     def write(self, promoted: str = "", candidate: str = "next") -> None:
         self.file.write_text(f"candidate: {candidate}\nshadow: {{share: 1}}\npromoted: {{tenants: [{promoted}]}}\n")
 
-    def deciding(self, tenant_id: str) -> str:
-        return self.reload.in_force.deciding(tenant_id).version
+    def policy_for(self, tenant_id: str) -> str:
+        return self.reload.in_force.policy_for(tenant_id).version
 
 
 async def test_a_candidate_comes_is_promoted_and_goes(folder: Path, metrics: PolicyMetrics) -> None:
@@ -302,14 +301,14 @@ async def test_a_candidate_comes_is_promoted_and_goes(folder: Path, metrics: Pol
     await watched.look(6)
     candidate = load_snapshot(watched.next).version
     assert watched.candidate_version == candidate
-    assert watched.deciding("tenant_a") == watched.version != candidate
+    assert watched.policy_for("tenant_a") == watched.version != candidate
     watched.write(promoted="tenant_a")
     await watched.look()
-    assert (watched.deciding("tenant_a"), watched.deciding("tenant_b")) == (candidate, watched.version)
+    assert (watched.policy_for("tenant_a"), watched.policy_for("tenant_b")) == (candidate, watched.version)
     watched.file.unlink()
     await watched.look()
     assert watched.candidate_version is None
-    assert watched.deciding("tenant_a") == watched.version
+    assert watched.policy_for("tenant_a") == watched.version
 
 
 async def test_a_candidate_that_becomes_the_policy_is_not_tried_again(
@@ -323,7 +322,7 @@ async def test_a_candidate_that_becomes_the_policy_is_not_tried_again(
     versions = set()
     for _ in range(4):
         await watched.look(1)
-        versions.add(watched.deciding("tenant_a"))
+        versions.add(watched.policy_for("tenant_a"))
     assert versions == {candidate}, "who was promoted never falls back to the old rules on the way"
     assert watched.version == candidate
     assert watched.candidate_version is None
@@ -335,11 +334,11 @@ async def test_a_candidate_that_breaks_stays_as_it_was(folder: Path, metrics: Po
     candidate = watched.candidate_version
     (watched.next / "access.cedar").write_text("permit (principal, action, resource);")
     await watched.look()
-    assert watched.deciding("tenant_a") == candidate
+    assert watched.policy_for("tenant_a") == candidate
     assert watched.report.is_failing
     watched.write(promoted="tenant_b")  # the file is right: what it says holds, with the candidate as it was
     await watched.look()
-    assert (watched.deciding("tenant_a"), watched.deciding("tenant_b")) == (watched.version, candidate)
+    assert (watched.policy_for("tenant_a"), watched.policy_for("tenant_b")) == (watched.version, candidate)
 
 
 @pytest.mark.parametrize("broken", ["candidate: [", "candidate: absent\npromoted: {tenants: [tenant_b]}\n"])
@@ -348,8 +347,8 @@ async def test_a_rollout_file_that_breaks_leaves_everything(folder: Path, metric
     candidate = watched.candidate_version
     watched.file.write_text(broken)
     await watched.look(6)
-    assert watched.deciding("tenant_a") == candidate
-    assert watched.deciding("tenant_b") == watched.version
+    assert watched.policy_for("tenant_a") == candidate
+    assert watched.policy_for("tenant_b") == watched.version
     assert watched.report.is_failing
 
 
@@ -367,7 +366,7 @@ async def test_a_tenant_that_the_candidate_does_not_list_is_a_typing_error(
 def test_a_broken_candidate_that_decides_ends_the_start(folder: Path, metrics: PolicyMetrics) -> None:
     RolledOut(folder, metrics, promoted="tenant_a")
     (folder.with_name("next") / "roles.yaml").write_text("roles: 3")
-    with pytest.raises(StartupError, match=r"the candidate that decides cannot be used: .*roles\.yaml:1"):
+    with pytest.raises(ConfigurationError, match=r"the candidate that decides cannot be used: .*roles\.yaml:1"):
         Watched(folder, metrics, folder.with_name("rollout.yaml"))
 
 

@@ -185,7 +185,7 @@ def test_a_residual_for_something_else_than_a_row_is_refused() -> None:
         ],
     }
     with pytest.raises(residual_json.UnexpectedUnknown):
-        residual_json.policies({"a": residual}, residual_json.Known("Document", {}))
+        residual_json.policies({"a": residual}, residual_json.KnownRequest("Document", {}))
 
 
 def test_numbers_are_not_truth_values() -> None:
@@ -196,7 +196,7 @@ def test_numbers_are_not_truth_values() -> None:
             {"kind": "unless", "body": {"Value": 0}},
         ],
     }
-    policies = residual_json.policies({"a": residual}, residual_json.Known("Document", {}))
+    policies = residual_json.policies({"a": residual}, residual_json.KnownRequest("Document", {}))
     policy_set = json.loads(residual_json.policy_set_json(policies))
     assert policy_set["staticPolicies"]["a"]["conditions"] == [
         {"kind": "when", "body": {"&&": {"left": {"Value": 1}, "right": {"!": {"arg": {"Value": 0}}}}}}
@@ -219,7 +219,7 @@ def test_callers_share_a_plan_only_where_no_rule_asks_who_they_are(folder: Path,
     tenant, role = policy.tenants["tenant_a"], policy.roles["analyst"]
     alice, bob = (Caller(name, tenant, role, Sensitivity.INTERNAL) for name in ("alice", "bob"))
     residuals = [policy.engine.plan(each, tenant, Action.READ) for each in (alice, bob)]
-    assert policy.engine.checked.rows_ask_who is not is_shared
+    assert policy.engine.checked.rows_depend_on_subject is not is_shared
     assert (residuals[0] is residuals[1]) is is_shared
     assert policy.engine.plan(Caller("alice", tenant, role, Sensitivity.PUBLIC), tenant, Action.READ) != residuals[0]
 

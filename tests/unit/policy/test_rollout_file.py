@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vecsec_chassis.domain.access import Identity
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.in_force.rollout import Rollout, read_rollout, rollout_text
 
@@ -76,7 +76,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, rollout: Rollout) -> None:
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "rollout.yaml"
     path.write_text(text)
-    with pytest.raises(StartupError) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         read_rollout(path)
     assert str(refused.value).startswith(f"{path}{complaint}")
 

@@ -67,4 +67,4 @@ def test_rows_ask_who_only_where_more_than_attributes_of_a_kind_of_caller_count(
     (folder / "own.cedar").write_text(
         f'@id("own") forbid (principal, action, resource is Document) when {{ {condition} }};'
     )
-    assert load_snapshot(folder).engine.checked.rows_ask_who is asks_who
+    assert load_snapshot(folder).engine.checked.rows_depend_on_subject is asks_who

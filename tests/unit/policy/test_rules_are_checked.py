@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_policy.in_force.snapshot import load_snapshot
 
 
@@ -36,7 +36,7 @@ from vecsec_policy.in_force.snapshot import load_snapshot
 )
 def test_a_bad_rule_is_named_with_its_line(folder: Path, rule: str, complaint: str) -> None:
     (folder / "own.cedar").write_text(f"// ours\n\n{rule}\n")
-    with pytest.raises(StartupError) as refusal:
+    with pytest.raises(ConfigurationError) as refusal:
         load_snapshot(folder)
     message = str(refusal.value)
     assert message.startswith(f"{folder / 'own.cedar'}:3: ")
@@ -47,7 +47,7 @@ def test_a_bad_rule_is_named_with_its_line(folder: Path, rule: str, complaint: s
 def test_a_schema_without_what_callers_are_made_of_is_refused(folder: Path) -> None:
     schema = folder / "schema.cedarschema"
     schema.write_text(schema.read_text().replace("  subject: String,\n", ""))
-    with pytest.raises(StartupError, match=r"schema.cedarschema: does not fit callers, roles and tenants"):
+    with pytest.raises(ConfigurationError, match=r"schema.cedarschema: does not fit callers, roles and tenants"):
         load_snapshot(folder)
 
 

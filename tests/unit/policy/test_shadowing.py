@@ -14,9 +14,9 @@ from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.records import Record
 from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
 from vecsec_policy.in_force.rollout import Rollout
-from vecsec_policy.in_force.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.shadow import shadow as shadowing
-from vecsec_policy.shadow.counts import Difference, Question, ShadowCounts
+from vecsec_policy.shadow.counts import ShadowChange, ShadowCounts, ShadowQuestion
 
 PUBLIC = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}))
 INTERNAL = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}))
@@ -42,17 +42,17 @@ class Service:
 
     def __init__(self, packaged: PolicySnapshot, rollout: Rollout = SHADOW) -> None:
         self.current = packaged
-        self.policy = PolicyInForce(Arrangement(packaged, Candidate(stricter(packaged), rollout)))
+        self.policy = PolicyInForce(PolicyAssignment(packaged, Candidate(stricter(packaged), rollout)))
         self.records: list[dict[str, object]] = []
         self.counts = ShadowCounts(MeterProvider().get_meter("test"))
-        self.shadow = shadowing.Shadow(self.policy, self, self.counts)
+        self.shadow = shadowing.ShadowEvaluator(self.policy, self, self.counts)
 
     def append(self, record: Record) -> None:
         self.records.append(json.loads(record.to_json()))
 
     def check(self, who: Identity, *labels: Label) -> None:
-        standing = decide_entry(self.current, who, "tenant_a", Action.READ, now=0.0)
-        self.shadow.checked(standing, dict(zip(labels, decide_rows(standing, labels), strict=True)))
+        access = decide_entry(self.current, who, "tenant_a", Action.READ, now=0.0)
+        self.shadow.checked(access, dict(zip(labels, decide_rows(access, labels), strict=True)))
 
     async def catch_up(self) -> None:
         task = asyncio.create_task(self.shadow.run())
@@ -62,7 +62,7 @@ class Service:
         task.cancel()
 
     @property
-    def counted(self) -> Mapping[tuple[Question, Difference], int]:
+    def counted(self) -> Mapping[tuple[ShadowQuestion, ShadowChange], int]:
         counts = self.counts.of_tenant("stricter", "tenant_a")
         return {key: count for key, count in counts.items() if count}
 
@@ -75,7 +75,7 @@ def service(packaged: PolicySnapshot) -> Service:
 async def test_rows_that_would_be_lost_or_gained_are_counted_and_recorded(service: Service) -> None:
     service.check(identity(), PUBLIC, INTERNAL, FINANCE)
     await service.catch_up()
-    assert service.counted == {(Question.ROW, Difference.LOST): 1, (Question.ROW, Difference.GAINED): 1}
+    assert service.counted == {(ShadowQuestion.ROW, ShadowChange.LOST): 1, (ShadowQuestion.ROW, ShadowChange.GAINED): 1}
     lost, gained = sorted(service.records, key=lambda record: str(record["change"]), reverse=True)
     assert (lost["kind"], lost["question"], lost["change"]) == ("shadow", "row", "lost")
     assert (lost["allowed"], lost["candidate_allowed"]) == (True, False)
@@ -90,7 +90,7 @@ async def test_entries_that_would_be_lost_are_counted(service: Service) -> None:
     service.shadow.planned(identity(), "tenant_a", Action.READ)
     service.shadow.planned(identity(), "tenant_b", Action.READ)
     await service.catch_up()
-    assert service.counted == {(Question.ENTRY, Difference.LOST): 1}
+    assert service.counted == {(ShadowQuestion.ENTRY, ShadowChange.LOST): 1}
     assert [record["question"] for record in service.records] == ["entry"]
 
 
@@ -98,7 +98,7 @@ async def test_records_are_sampled_and_counts_are_not(service: Service) -> None:
     for _ in range(20):
         service.check(identity(), INTERNAL)
     await service.catch_up()
-    assert service.counted == {(Question.ROW, Difference.LOST): 20}
+    assert service.counted == {(ShadowQuestion.ROW, ShadowChange.LOST): 20}
     assert len(service.records) == 1
 
 
@@ -140,12 +140,12 @@ async def test_a_candidate_that_fails_harms_nobody(service: Service, monkeypatch
     assert failed == [1]
     service.check(identity(), INTERNAL)
     await service.catch_up()
-    assert service.counted == {(Question.ROW, Difference.LOST): 1}, "it goes on"
+    assert service.counted == {(ShadowQuestion.ROW, ShadowChange.LOST): 1}, "it goes on"
 
 
 async def test_counts_of_one_candidate_are_not_those_of_the_next(folder: Path, service: Service) -> None:
     service.check(identity(), INTERNAL)
     await service.catch_up()
-    assert service.counts.of_tenant("next", "tenant_a")[Question.ROW, Difference.LOST] == 0
-    assert service.counts.of_tenant("stricter", "tenant_b")[Question.ROW, Difference.LOST] == 0
+    assert service.counts.of_tenant("next", "tenant_a")[ShadowQuestion.ROW, ShadowChange.LOST] == 0
+    assert service.counts.of_tenant("stricter", "tenant_b")[ShadowQuestion.ROW, ShadowChange.LOST] == 0
     assert load_snapshot(folder).version == service.current.version

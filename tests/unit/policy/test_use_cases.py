@@ -11,10 +11,10 @@ import pytest
 from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant, VecSecError
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_policy.audit.records import Auditor, AuditRecord, Outcome
+from vecsec_policy.audit.records import AuditedOutcome, Auditor, AuditRecord
 from vecsec_policy.cedar.engine import CedarEngine
 from vecsec_policy.cedar.residual import policy_set_json
-from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, PolicySnapshot, load_snapshot
+from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.use_cases.check_documents import RowChecker
 from vecsec_policy.use_cases.entry_gate import EntryGate
@@ -62,7 +62,7 @@ class Service:
         def clock() -> float:
             return self.now
 
-        self.policy = PolicyInForce(Arrangement(self.snapshot))
+        self.policy = PolicyInForce(PolicyAssignment(self.snapshot))
         self.ledger = ViolationLedger(self.metrics)
         auditor = Auditor(self, clock)
         gate = EntryGate(self.policy, self.ledger, auditor, clock=clock)
@@ -94,7 +94,7 @@ class Service:
         return dict(counts)
 
     def denials(self) -> int:
-        return sum(record.outcome is Outcome.DENIED for record in self.trail)
+        return sum(record.outcome is AuditedOutcome.DENIED for record in self.trail)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_plan_is_a_grant_for_this_caller_tenant_and_action(service: Service) -
     assert grant.policy_version == service.snapshot.version
     assert plan.expires_at == grant.expires_at == 1_060.0
     assert plan.signed_grant == "grant 1"
-    assert service.trail[-1].outcome is Outcome.ALLOWED
+    assert service.trail[-1].outcome is AuditedOutcome.ALLOWED
 
 
 def test_a_grant_is_given_out_again_for_half_of_its_life(service: Service) -> None:
@@ -156,8 +156,10 @@ def test_a_new_policy_forgets_all_grants_and_verdicts(service: Service) -> None:
     assert service.check(ANALYST, VISIBLE) == [True]
     roles = dict(service.snapshot.roles)
     roles["analyst"] = replace(roles["analyst"], max_clearance=Sensitivity.PUBLIC)
-    service.policy.adopt(Arrangement(PolicySnapshot("new", service.snapshot.engine, roles, service.snapshot.tenants)))
-    assert service.plan(ANALYST, "tenant_a", Action.READ).standing.policy.version == "new"
+    service.policy.adopt(
+        PolicyAssignment(PolicySnapshot("new", service.snapshot.engine, roles, service.snapshot.tenants))
+    )
+    assert service.plan(ANALYST, "tenant_a", Action.READ).access.policy.version == "new"
     assert service.check(ANALYST, VISIBLE) == [False]
 
 
@@ -233,7 +235,7 @@ def test_a_grant_does_not_outlive_its_token_by_much(service: Service) -> None:
 def test_an_overclaiming_token_is_capped_and_counted_once(service: Service) -> None:
     who = identity(clearance="SECRET")
     plan = service.plan(who, "tenant_a", Action.READ)
-    assert plan.standing.caller.clearance is Sensitivity.INTERNAL
+    assert plan.access.caller.clearance is Sensitivity.INTERNAL
     service.now += 59
     service.plan(who, "tenant_a", Action.READ)
     assert service.violations() == {ViolationType.ROLE_CLEARANCE: 1}
@@ -248,7 +250,7 @@ def test_a_foreign_tenant_is_denied_alike_whether_it_exists_or_not(service: Serv
     assert refusal.value.message == f"the policy does not allow read in tenant '{tenant_id}'"
     assert service.violations() == {ViolationType.CROSS_TENANT: 1}
     assert service.denials() == 1
-    assert service.trail[-1].outcome is Outcome.DENIED
+    assert service.trail[-1].outcome is AuditedOutcome.DENIED
     assert service.trail[-1].rule_ids == ("stay-in-own-tenant",)
     assert not service.signer.signed
 
@@ -263,7 +265,7 @@ def test_what_the_role_does_not_list_is_denied_but_no_violation(service: Service
 
 def test_admins_read_across_tenants_but_do_not_write_there(service: Service) -> None:
     plan = service.plan(ADMIN, "tenant_b", Action.READ)
-    assert plan.standing.target.tenant_id == "tenant_b"
+    assert plan.access.target.tenant_id == "tenant_b"
     assert service.signer.signed[-1].may_configure
     for action in (Action.WRITE, Action.DELETE):
         with pytest.raises(AccessDenied):
@@ -276,7 +278,7 @@ def test_unknown_tenants_are_named_to_those_only_who_may_know(service: Service) 
     for asked in ("orphan", "tenant_a", "nowhere"):
         with pytest.raises(UnknownTenant, match="orphan"):
             service.plan(identity("admin", tenant_id="orphan"), asked, Action.READ)
-    assert {record.outcome for record in service.trail} == {Outcome.UNKNOWN_TENANT}
+    assert {record.outcome for record in service.trail} == {AuditedOutcome.UNKNOWN_TENANT}
     assert service.violations("orphan") == {}
 
 
@@ -284,7 +286,7 @@ def test_an_unknown_role_is_denied_and_audited(service: Service) -> None:
     with pytest.raises(AccessDenied):
         service.plan(identity("root"), "tenant_a", Action.READ)
     assert service.denials() == 1
-    assert service.trail[-1].outcome is Outcome.DENIED
+    assert service.trail[-1].outcome is AuditedOutcome.DENIED
 
 
 def test_each_row_is_decided_counted_and_audited(service: Service) -> None:

@@ -15,12 +15,12 @@ import pytest
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, PolicyUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Sensitivity
-from vecsec_policy.audit.files import log_files
 from vecsec_policy.audit.log import LogSettings
+from vecsec_policy.audit.log_files import log_files
 from vecsec_policy.audit.reading import read_decisions
-from vecsec_policy.audit.records import AuditedCall, Auditor, Outcome
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
-from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, PolicySnapshot
+from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, PolicySnapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.use_cases.entry_gate import EntryGate
 from vecsec_policy.use_cases.violation_reports import ViolationPage, ViolationReports
@@ -56,7 +56,7 @@ class Service:
         counts = {ViolationType[name]: count for name, count in violations.items()}
         return self.auditor.record(
             AuditedCall.CHECK,
-            Outcome.ALLOWED,
+            AuditedOutcome.ALLOWED,
             identity=who,
             tenant_id=who.tenant_id,
             action=Action.READ,
@@ -94,7 +94,7 @@ def start(tmp_path: Path, packaged: PolicySnapshot, metrics: PolicyMetrics) -> S
         now = [NOON]
         with running_audit_file(log, metrics) as audit_file, running_violation_index(audit_file, metrics) as index:
             auditor = Auditor(audit_file, lambda: now[0])
-            gate = EntryGate(PolicyInForce(Arrangement(packaged)), ViolationLedger(metrics), auditor)
+            gate = EntryGate(PolicyInForce(PolicyAssignment(packaged)), ViolationLedger(metrics), auditor)
             yield Service(audit_file, ViolationReports(gate, index, auditor), auditor, now)
 
     return running
@@ -121,7 +121,7 @@ async def test_a_refused_call_is_denied_and_an_explanation_is_not(start: Start) 
             await service.reports.count(ANALYST, TENANT_A)
         service.auditor.record(
             AuditedCall.EXPLAIN,
-            Outcome.DENIED,
+            AuditedOutcome.DENIED,
             identity=ANALYST,
             tenant_id="tenant_b",
             action=Action.READ,

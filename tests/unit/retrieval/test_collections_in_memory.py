@@ -31,7 +31,7 @@ from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.cells.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.model.rows import direction
-from vecsec_retrieval.search.memory_reader import HotReader
+from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored
 
@@ -60,7 +60,7 @@ async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
         collection = await collection_of(cell)
         assert cell is not None
         recorder.held = {reading}
-        assert not isinstance(collection.reader(), HotReader)
+        assert not isinstance(collection.reader(), MemoryReader)
         await until(lambda: reading in recorder.operations)
         changed = [document("new"), document("5", text="changed")]
 
@@ -74,7 +74,7 @@ async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
         recorder.go.set()
         await collection.loaded()
         reader = collection.reader()
-        assert isinstance(reader, HotReader)
+        assert isinstance(reader, MemoryReader)
         assert await reader.count(eyes(permit())) == 1_200
         found = {each.document_id: each.text for each in await reader.get(["new", "5", "7"], eyes(permit()))}
         assert found == {"new": "text of new", "5": "changed"}
@@ -87,8 +87,8 @@ async def test_whoever_comes_first_waits_for_a_small_collection(
     monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 10)
     seed(store, TENANT, rows=200)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
-        reader = await (await collection_of(cell)).prompt_reader()
-        assert isinstance(reader, HotReader)
+        reader = await (await collection_of(cell)).reader_after_quick_load()
+        assert isinstance(reader, MemoryReader)
         assert await reader.count(eyes(permit())) == 200
     assert not {"find_ids", "get"} & set(recorder.operations)  # one question to the store is enough
 
@@ -101,11 +101,11 @@ async def test_nobody_waits_until_a_large_collection_is_in_memory(
     recorder.held = {"find_ids"}
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        assert not isinstance(await collection.prompt_reader(), HotReader)
+        assert not isinstance(await collection.reader_after_quick_load(), MemoryReader)
         assert collection.is_loading
         recorder.go.set()
         await collection.loaded()
-        assert collection.hot_rows == 201
+        assert collection.rows_in_memory == 201
 
 
 async def test_nobody_waits_where_others_load_first(
@@ -117,10 +117,10 @@ async def test_nobody_waits_where_others_load_first(
     async with world(store) as here:
         for first in ("tenant_b", "tenant_c"):
             async with here.cells.lease(first) as cell:
-                (await collection_of(cell)).warm()
+                (await collection_of(cell)).start_loading()
         await until(lambda: recorder.operations.count("head") == 2)
         async with here.cells.lease(TENANT) as cell:
-            assert not isinstance(await (await collection_of(cell)).prompt_reader(), HotReader)
+            assert not isinstance(await (await collection_of(cell)).reader_after_quick_load(), MemoryReader)
         recorder.go.set()
 
 
@@ -130,7 +130,7 @@ async def test_a_load_that_failed_is_not_set_off_again_by_the_same_search(
     seed(store, TENANT)
     recorder.failures["head"] = RetrievalUnavailable("gone")
     async with world(store) as here, here.cells.lease(TENANT) as cell:
-        assert not isinstance(await (await collection_of(cell)).prompt_reader(), HotReader)
+        assert not isinstance(await (await collection_of(cell)).reader_after_quick_load(), MemoryReader)
         assert recorder.operations.count("head") == 1
 
 
@@ -142,7 +142,7 @@ async def test_what_is_written_while_a_small_collection_is_read_is_done_again(
     recorder.held = {"answer of head"}
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        collection.warm()
+        collection.start_loading()
         await until(lambda: "answer of head" in recorder.operations)
         assert cell is not None
         changed = [document("new"), document("5", text="changed")]
@@ -157,7 +157,7 @@ async def test_what_is_written_while_a_small_collection_is_read_is_done_again(
         recorder.go.set()
         await collection.loaded()
         reader = collection.reader()
-        assert isinstance(reader, HotReader)
+        assert isinstance(reader, MemoryReader)
         found = {each.document_id: each.text for each in await reader.get(["new", "5", "7"], eyes(permit()))}
         assert found == {"new": "text of new", "5": "changed"}
 
@@ -171,11 +171,11 @@ async def test_a_collection_that_grows_beyond_all_memory_leaves_it(store: FakeCe
                 assert cell.bytes_at_rest <= 4_000_000
         async with here.cells.lease(TENANT) as cell:
             collection = await collection_of(cell)
-            assert not isinstance(await collection.prompt_reader(), HotReader)
+            assert not isinstance(await collection.reader_after_quick_load(), MemoryReader)
             await collection.loaded()
-            assert collection.hot_rows == 0
+            assert collection.rows_in_memory == 0
             reader = collection.reader()
-            assert not isinstance(reader, HotReader)
+            assert not isinstance(reader, MemoryReader)
             assert await reader.count(eyes(permit())) == 10_000
 
 
@@ -189,8 +189,8 @@ async def test_what_fits_once_it_is_compacted_stays(store: FakeCellStore) -> Non
                     await until(partial(is_at_rest, collection))
         async with here.cells.lease(TENANT) as cell:
             collection = await collection_of(cell)
-            assert collection.hot_rows == 4_000
-            assert isinstance(collection.reader(), HotReader)
+            assert collection.rows_in_memory == 4_000
+            assert isinstance(collection.reader(), MemoryReader)
 
 
 def is_at_rest(collection: OpenCollection) -> bool:
@@ -270,9 +270,9 @@ async def test_what_outgrew_memory_comes_back_when_half_of_it_is_gone(store: Fak
         async with here.cells.lease(TENANT) as cell:
             assert cell is not None
             collection = await collection_of(cell)
-            collection.warm()
+            collection.start_loading()
             await collection.loaded()
-            assert collection.roster is not None
+            assert collection.id_index is not None
             doomed = [f"{batch}-{row}" for batch in range(9) for row in range(1_000)]
             async with cell.writer:
                 await cell.write(
@@ -280,10 +280,10 @@ async def test_what_outgrew_memory_comes_back_when_half_of_it_is_gone(store: Fak
                     lambda: cell.cell.delete("documents", doomed),
                     lambda: collection.apply(lambda rows: rows.delete(doomed)),
                 )
-            collection.warm()
+            collection.start_loading()
             await collection.loaded()
-            assert collection.hot_rows == 1_000
-            assert collection.roster is None
+            assert collection.rows_in_memory == 1_000
+            assert collection.id_index is None
 
 
 async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
@@ -299,7 +299,7 @@ async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
 
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        collection.warm()
+        collection.start_loading()
         await collection.loaded()
         monkeypatch.setattr(CollectionIndex, "make_room", make_room)
         making = asyncio.create_task(collection.make_room(1_000))
@@ -316,7 +316,7 @@ async def test_arrays_that_were_moved_are_let_go_even_if_no_write_follows(store:
     seed(store, TENANT)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        collection.warm()
+        collection.start_loading()
         await collection.loaded()
         index = collection.index
         assert index is not None
@@ -335,7 +335,7 @@ async def test_a_collection_that_a_searcher_found_first_is_loaded_and_not_begun_
         assert cell is not None
         cell.cell.create_collection(INFO)
         collection = await collection_of(cell)
-        collection.warm()
+        collection.start_loading()
         await until(lambda: "answer of head" in recorder.operations)
         collection.begin_empty()
         written = [document("first")]
@@ -347,7 +347,7 @@ async def test_a_collection_that_a_searcher_found_first_is_loaded_and_not_begun_
             )
         recorder.go.set()
         await collection.loaded()
-        assert collection.hot_rows == 1
+        assert collection.rows_in_memory == 1
 
 
 async def test_texts_that_are_too_large_for_memory_throw_nobody_out(store: FakeCellStore) -> None:
@@ -356,16 +356,16 @@ async def test_texts_that_are_too_large_for_memory_throw_nobody_out(store: FakeC
     async with world(store, limit_bytes=20_000_000) as here:
         for other in others:
             async with here.cells.lease(other) as cell:
-                (await collection_of(cell)).warm()
+                (await collection_of(cell)).start_loading()
         seed_texts(store, rows=50, characters=1_000_000)
         for _ in range(2):
             async with here.cells.lease(TENANT) as cell:
                 collection = await collection_of(cell)
-                collection.warm()
+                collection.start_loading()
                 await collection.loaded()
-                assert collection.hot_rows == 0
-                assert collection.roster is not None
-                assert len(collection.roster) == 50
+                assert collection.rows_in_memory == 0
+                assert collection.id_index is not None
+                assert len(collection.id_index) == 50
         assert set(others) <= set(here.cells._open)
 
 
@@ -385,9 +385,9 @@ async def test_of_a_tenants_collections_the_largest_leaves_memory(store: FakeCel
         assert lent is not None
         both = await lent.collections()
         for collection in both:
-            collection.warm()
+            collection.start_loading()
             await collection.loaded()
-        assert sorted(collection.hot_rows for collection in both) == [0, 250]
+        assert sorted(collection.rows_in_memory for collection in both) == [0, 250]
         assert lent.bytes_at_rest <= 900_000
 
 
@@ -395,9 +395,9 @@ async def test_a_collection_that_would_not_fit_stays_in_the_store(store: FakeCel
     seed(store, TENANT, rows=50)
     async with world(store, limit_bytes=1_000) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        collection.warm()
+        collection.start_loading()
         await collection.loaded()
-        assert not isinstance(collection.reader(), HotReader)
+        assert not isinstance(collection.reader(), MemoryReader)
         order = SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 5)
         catalogued = [document(str(number)) for number in range(50)]
         collection.catalogue.add(collection.catalogue.missing_entries(catalogued))

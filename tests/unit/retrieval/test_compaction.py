@@ -89,5 +89,5 @@ async def test_compacting_many_labels_does_not_hold_the_loop(collection: OpenCol
         await asyncio.create_task(delete())
         await collection.loaded()
     assert not watch.held, str(watch)
-    assert collection.hot_rows == 11_000
+    assert collection.rows_in_memory == 11_000
     assert collection.index is not index

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecsec_retrieval.memory.exact_scan import ScanRows, top_k
-from vecsec_retrieval.memory.quantised_rows import coarse
+from vecsec_retrieval.memory.quantised_rows import quantise
 from vecsec_retrieval.model.rows import direction, normalised
 
 SHAPES = st.tuples(
@@ -28,7 +28,7 @@ identifiers = named(identifier)
 
 
 def scan_rows(matrix: np.ndarray) -> ScanRows:
-    return ScanRows(matrix, coarse(matrix))
+    return ScanRows(matrix, quantise(matrix))
 
 
 def brute_force(matrix: np.ndarray, mask: np.ndarray, query: np.ndarray, k: int) -> list[tuple[int, float]]:
@@ -90,7 +90,7 @@ def test_the_bounds_of_coarse_rows_hold(shape: tuple[int, int, int, float, int],
     matrix = random.standard_normal((rows, dimensions)) * 10.0 ** random.integers(-skew, 1, dimensions)
     matrix = normalised((matrix * (random.random((rows, 1)) < 0.9)).astype(np.float32))
     query = normalised(random.standard_normal((1, dimensions)).astype(np.float32))[0]
-    at_least, at_most = coarse(matrix).bounds(query)
+    at_least, at_most = quantise(matrix).bounds(query)
     exact = matrix.astype(np.float64) @ query.astype(np.float64)
     assert (at_least <= exact).all()
     assert (exact <= at_most).all()

@@ -10,10 +10,10 @@ from contract.fake_store import FakeCellStore
 from unit.retrieval.worlds import TENANT, metrics
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
-from vecsec_retrieval.cells.open_cell import Life, OpenCell
-from vecsec_retrieval.cells.open_collection import Warmth
+from vecsec_retrieval.cells.open_cell import CellState, OpenCell
+from vecsec_retrieval.cells.open_collection import LoadRules
 from vecsec_retrieval.cells.resting_cell import RestingCell
-from vecsec_retrieval.search.memory_reader import RememberedAnswers
+from vecsec_retrieval.search.memory_reader import AnswerCache
 from vecsec_retrieval.store_threads import StoreThreads
 
 
@@ -31,11 +31,11 @@ class Nobody:
 def cell() -> Iterator[OpenCell]:
     opened = FakeCellStore().open(TENANT, create=True)
     assert opened is not None
-    warmth = Warmth(
-        allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody(), answers=RememberedAnswers(0)
+    load_rules = LoadRules(
+        allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody(), answers=AnswerCache(0)
     )
     with closing(StoreThreads(1, lambda _operation, _seconds: None)) as threads:
-        yield OpenCell(RestingCell(opened, lambda: opened), threads=threads, metrics=metrics(), warmth=warmth)
+        yield OpenCell(RestingCell(opened, lambda: opened), threads=threads, metrics=metrics(), load_rules=load_rules)
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
@@ -59,7 +59,7 @@ async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
     go.set()
     await asyncio.wait([write])
     assert write.cancelled() == is_cancelled
-    assert (cell.life is Life.DOOMED) == fails
+    assert (cell.state is CellState.RETIRED) == fails
     assert done == ([] if fails else ["done"])
 
 
@@ -78,4 +78,4 @@ async def test_a_write_that_never_begins_leaves_the_cell_open(cell: OpenCell) ->
     await asyncio.wait([second])
     go.set()
     await first
-    assert cell.life is not Life.DOOMED
+    assert cell.state is not CellState.RETIRED

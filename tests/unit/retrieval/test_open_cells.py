@@ -11,10 +11,10 @@ from support.waiting import until
 from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, collection_of, document, eyes, permit, seed, world
 
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
-from vecsec_retrieval.cells.open_cell import Life, OpenCell
+from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.model.rows import direction
-from vecsec_retrieval.search.memory_reader import HotReader
+from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored
 
@@ -87,7 +87,7 @@ async def half_loaded(cells: OpenCells) -> list[weakref.ref[object]]:
     """What a cell of which a load has begun holds in memory."""
     async with cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        collection.warm()
+        collection.start_loading()
         assert collection.is_loading
         return [weakref.ref(each) for each in (cell, collection, collection.catalogue)]
 
@@ -96,10 +96,10 @@ async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
     """What a cell that was used holds in memory."""
     async with cells.lease(TENANT, create=True) as cell:
         collection = await collection_of(cell)
-        await collection.prompt_reader()
+        await collection.reader_after_quick_load()
         await collection.loaded()
         reader = collection.reader()
-        assert isinstance(reader, HotReader)
+        assert isinstance(reader, MemoryReader)
         await reader.search(SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 1), eyes(permit()))
         assert cell is not None
         added = document("another")
@@ -108,7 +108,7 @@ async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
             lambda: cell.cell.upsert("documents", [to_stored(added)]),
             lambda: collection.apply(lambda index: index.upsert([added])),
         )
-        assert collection.hot_rows == 4
+        assert collection.rows_in_memory == 4
         return [weakref.ref(each) for each in (cell, collection, collection.catalogue, collection.index)]
 
 
@@ -160,7 +160,7 @@ async def test_a_damaged_cell_is_told_and_tried_again(store: FakeCellStore, reco
         assert here.cells.damaged == {TENANT}
         async with here.cells.lease(TENANT) as cell:
             collection = await collection_of(cell)
-            collection.warm()
+            collection.start_loading()
             await collection.loaded()
         assert here.cells.damaged == frozenset()
 
@@ -170,7 +170,7 @@ async def test_damage_met_while_loading_closes_the_cell_and_shows(store: FakeCel
     async with world(store) as here:
         recorder.failures["head"] = StoreDamaged("damaged")
         async with here.cells.lease(TENANT) as cell:
-            (await collection_of(cell)).warm()
+            (await collection_of(cell)).start_loading()
             await until(lambda: here.cells.damaged == {TENANT})
         recorder.failures.clear()
         async with here.cells.lease(TENANT) as again:
@@ -208,7 +208,7 @@ async def test_a_cell_is_never_open_twice(store: FakeCellStore, recorder: Record
     async with world(store) as here:
         async with here.cells.lease(TENANT) as cell:
             assert cell is not None
-            cell.doom()
+            cell.retire()
         await until(lambda: "close" in recorder.operations)
 
         async def again() -> OpenCell | None:
@@ -227,21 +227,21 @@ async def test_a_closed_cell_is_read_anew_once_nobody_uses_it(store: FakeCellSto
     seed(store, TENANT)
     async with world(store) as here:
         async with here.cells.lease(TENANT) as cell:
-            (await collection_of(cell)).warm()
+            (await collection_of(cell)).start_loading()
             await (await collection_of(cell)).loaded()
             assert cell is not None
-            assert cell.hot_rows == 3
+            assert cell.rows_in_memory == 3
             before = cell
             closing = asyncio.create_task(here.cells.close_one(TENANT))
-            await until(lambda: before.life is Life.DOOMED)
-            assert (await collection_of(cell)).hot_rows == 3, "a call that is under way keeps what it has"
+            await until(lambda: before.state is CellState.RETIRED)
+            assert (await collection_of(cell)).rows_in_memory == 3, "a call that is under way keeps what it has"
             cell.cell.delete("documents", ["0"])  # behind our back
         await closing
         async with here.cells.lease(TENANT) as cell:
             assert cell is not before
-            (await collection_of(cell)).warm()
+            (await collection_of(cell)).start_loading()
             await (await collection_of(cell)).loaded()
-            assert (await collection_of(cell)).hot_rows == 2
+            assert (await collection_of(cell)).rows_in_memory == 2
         await here.cells.close_one("of_whom_nobody_asked")
 
 
@@ -251,9 +251,9 @@ async def test_where_others_write_nothing_is_kept_in_memory() -> None:
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
         collection.begin_empty()
-        collection.warm()
+        collection.start_loading()
         await collection.loaded()
-        assert not isinstance(collection.reader(), HotReader)
+        assert not isinstance(collection.reader(), MemoryReader)
 
 
 async def test_a_collection_that_another_program_removed_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

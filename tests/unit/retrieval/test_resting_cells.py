@@ -38,7 +38,7 @@ async def search(here: World, tenant_id: str) -> SearchAnswer:
         collection = await cell.collection("documents")
         assert collection is not None
         await collection.loaded()
-        reader = await collection.prompt_reader()
+        reader = await collection.reader_after_quick_load()
         return await reader.search(SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 3), eyes(permit()))
 
 

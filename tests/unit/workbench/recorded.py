@@ -13,7 +13,7 @@ from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.log import AuditLog, LogSettings
 from vecsec_policy.audit.records import Auditor, AuditRecord
-from vecsec_policy.in_force.snapshot import Arrangement, PolicyInForce, load_snapshot
+from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.use_cases.check_documents import RowChecker
@@ -38,7 +38,7 @@ class Recorded:
         """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
         metrics = PolicyMetrics(MeterProvider().get_meter("test"))
         ledger, auditor = ViolationLedger(metrics), Auditor(self)
-        gate = EntryGate(PolicyInForce(Arrangement(load_snapshot(PACKAGED_POLICY))), ledger, auditor)
+        gate = EntryGate(PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY))), ledger, auditor)
         checker = RowChecker(gate, ledger, auditor, metrics)
         identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
         labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows)

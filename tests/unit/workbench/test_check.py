@@ -168,7 +168,7 @@ def test_of_a_large_policy_a_sample_is_decided_and_says_so(
     vecsec: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vecsec_workbench.policy.lint._MOST_DECISIONS", 100)
-    monkeypatch.setattr("vecsec_workbench.policy.lint._QUESTIONS_SAMPLED", 60)
+    monkeypatch.setattr("vecsec_workbench.policy.lint._REQUESTS_SAMPLED", 60)
     (folder / "own.cedar").write_text(f'@id("own") forbid ({ROW}) when {{ principal.clearance > 4 }};')
     report = vecsec.json("policy", "check", str(folder))
     assert report["findings"] == []

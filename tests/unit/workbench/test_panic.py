@@ -134,7 +134,7 @@ def test_root_gives_away_no_file_that_a_link_leads_to(tmp_path: Path, monkeypatc
     monkeypatch.setattr(grant_revocation.state_files, "replace", plant)
     monkeypatch.setattr(grant_revocation.os, "geteuid", lambda: 0)
     monkeypatch.setattr(grant_revocation.os, "chown", chown)
-    grant_revocation._put(key, b"a key", 0o600)
+    grant_revocation._replace_file(key, b"a key", 0o600)
     assert given_away == [key]
 
 

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from protovalidate import Validator, Violation
 
 from vecsec.policy.v1 import policy_test_suite_pb2 as pb
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_policy.folder.positioned_yaml import Positioned, read_text
 
@@ -40,7 +40,7 @@ def read_suites(folder: Path) -> list[SourcedCase]:
         raise CommandFailure(f"{folder}: no suite (*.yaml) is there")
     try:
         return [case for file in files for case in _read(file)]
-    except StartupError as error:
+    except ConfigurationError as error:
         raise CommandFailure(str(error)) from error
 
 

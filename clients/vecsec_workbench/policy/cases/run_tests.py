@@ -16,7 +16,7 @@ from vecsec_workbench.policy.cases.files import read_suites
 from vecsec_workbench.policy.cases.runs import CaseResult, run_case
 from vecsec_workbench.policy.folder import PACKAGED, PACKAGED_CASES, PolicyOption, load
 
-_DIFFERENCES_SHOWN = 5
+_MISMATCHES_SHOWN = 5
 
 
 def run_tests(
@@ -66,9 +66,9 @@ def _lines(result: CaseResult) -> list[str]:
     if result.refusal:
         return [f"cannot be decided: {result.refusal}"]
     lines = []
-    for difference in result.differences[:_DIFFERENCES_SHOWN]:
+    for difference in result.differences[:_MISMATCHES_SHOWN]:
         lines += [str(difference.asked), f"  - {difference.expected}", f"  + {difference.actual}"]
-    more = len(result.differences) - _DIFFERENCES_SHOWN
+    more = len(result.differences) - _MISMATCHES_SHOWN
     if more > 0:
         lines.append(f"and {more} more of {result.combinations} combinations")
     return lines

@@ -16,14 +16,14 @@ from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.in_force.utc_day import start_of
 from vecsec_workbench.policy.cases.files import SourcedCase
-from vecsec_workbench.policy.decisions import in_words
+from vecsec_workbench.policy.decisions import label_in_words
 
 _UNTAGGED = "NONE"
 _NOT_COUNTED = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CaseRequest:
     """One combination of a case."""
 
     identity: Identity
@@ -34,16 +34,16 @@ class Asked:
 
     def __str__(self) -> str:
         who = self.identity
-        row = "" if self.label is None else f" a row labelled {in_words(self.label)}"
+        row = "" if self.label is None else f" a row labelled {label_in_words(self.label)}"
         claim = f"{who.role} {who.subject} of {who.tenant_id}, cleared for {who.clearance.name}"
         return f"{claim}: {self.action}{row} in {self.tenant_id}"
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Mismatch:
     """What the policy said otherwise than expected about one combination."""
 
-    asked: Asked
+    asked: CaseRequest
     expected: str
     actual: str
 
@@ -54,7 +54,7 @@ class CaseResult:
 
     sourced: SourcedCase
     combinations: int
-    differences: Sequence[Difference]
+    differences: Sequence[Mismatch]
     refusal: str = ""
     """Why the case could not be decided at all; empty if it could."""
 
@@ -67,20 +67,20 @@ class CaseResult:
 def run_case(policy: PolicySnapshot, sourced: SourcedCase) -> CaseResult:
     """Decide every combination of a case."""
     case, count = sourced.case, 0
-    differences: list[Difference] = []
+    differences: list[Mismatch] = []
     try:
         now = start_of(case.day) if case.day else time.time()
         for batch in _batches(case):
             for asked, verdict in zip(batch, _verdicts(policy, batch, now), strict=True):
                 count += 1
                 if not _is_expected(case.expect, verdict):
-                    differences.append(Difference(asked, _expected(case.expect), _actual(policy, verdict)))
+                    differences.append(Mismatch(asked, _expected(case.expect), _actual(policy, verdict)))
     except (AccessDenied, UnknownTenant, ValueError) as error:
         return CaseResult(sourced, count, (), refusal=str(error))
     return CaseResult(sourced, count, differences)
 
 
-def _batches(case: pb.PolicyTestCase) -> Iterator[list[Asked]]:
+def _batches(case: pb.PolicyTestCase) -> Iterator[list[CaseRequest]]:
     """The combinations, those of the same caller, tenant and action together."""
     callers = case.callers
     for home, role, clearance, tenant_id, action in itertools.product(
@@ -89,7 +89,7 @@ def _batches(case: pb.PolicyTestCase) -> Iterator[list[Asked]]:
         subject = callers.subject or "somebody"
         identity = Identity(subject, home, role, Sensitivity[clearance], "", 0.0)
         labels: list[Label | None] = list(_labels(case.rows, tenant_id)) if case.HasField("rows") else [None]
-        yield [Asked(identity, tenant_id, Action(action), label) for label in labels]
+        yield [CaseRequest(identity, tenant_id, Action(action), label) for label in labels]
 
 
 def _labels(rows: pb.PolicyTestRows, tenant_id: str) -> Iterator[Label]:
@@ -112,12 +112,12 @@ def _attribute(name: str, value: object) -> AttributeValue:
     raise ValueError(f"attribute {name!r} must be a text, a whole number, a truth value or a list of texts")
 
 
-def _verdicts(policy: PolicySnapshot, batch: Sequence[Asked], now: float) -> Sequence[Verdict]:
+def _verdicts(policy: PolicySnapshot, batch: Sequence[CaseRequest], now: float) -> Sequence[Verdict]:
     first = batch[0]
-    standing = decide_entry(policy, first.identity, first.tenant_id, first.action, now=now)
+    access = decide_entry(policy, first.identity, first.tenant_id, first.action, now=now)
     if first.label is None:
-        return [standing.entry]
-    return decide_rows(standing, [asked.label for asked in batch if asked.label is not None])
+        return [access.entry]
+    return decide_rows(access, [asked.label for asked in batch if asked.label is not None])
 
 
 def _is_expected(expect: pb.PolicyTestExpectation, verdict: Verdict) -> bool:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_retrieval.model.cache_scope import Asker
-from vecsec_retrieval.model.embeddings import EmbeddingModels, RememberedEmbeddings
+from vecsec_retrieval.model.cache_scope import CacheScope
+from vecsec_retrieval.model.embeddings import EmbeddingCache, EmbeddingModels
 from vecsec_retrieval.model.rows import Matrix, Vector
 
-ALICE = Asker("tenant_a", "tenant_a", "alice")
+ALICE = CacheScope("tenant_a", "tenant_a", "alice")
 
 
 class Counting:
@@ -30,9 +30,9 @@ class Counting:
         return np.array([self.first, len(text)], dtype=np.float32)
 
 
-def models() -> tuple[Counting, Counting, RememberedEmbeddings]:
+def models() -> tuple[Counting, Counting, EmbeddingCache]:
     one, two = Counting(1), Counting(2)
-    return one, two, RememberedEmbeddings(EmbeddingModels({"one": one, "two": two}, "one"))
+    return one, two, EmbeddingCache(EmbeddingModels({"one": one, "two": two}, "one"))
 
 
 async def test_a_text_is_embedded_once_by_each_model() -> None:
@@ -48,13 +48,13 @@ async def test_a_text_is_embedded_once_by_each_model() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Asker("tenant_b", "tenant_a", "alice"),
-        Asker("tenant_a", "tenant_b", "alice"),
-        Asker("tenant_a", "tenant_a", "bob"),
+        CacheScope("tenant_b", "tenant_a", "alice"),
+        CacheScope("tenant_a", "tenant_b", "alice"),
+        CacheScope("tenant_a", "tenant_a", "bob"),
     ],
     ids=["in another tenant", "of another tenant", "another caller of the tenant"],
 )
-async def test_threat_10_what_one_caller_asked_is_no_sooner_answered_for_another(other: Asker) -> None:
+async def test_threat_10_what_one_caller_asked_is_no_sooner_answered_for_another(other: CacheScope) -> None:
     one, _, embeddings = models()
     await embeddings.embed_query(ALICE, "one", "merger")
     await embeddings.embed_query(other, "one", "merger")

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.identifiers import TOPIC, is_tenant_id
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.folder.cedar_text import SourcedPolicy, split_policies
@@ -24,11 +24,11 @@ _ROLE_FLAGS = ("reads_across_tenants", "ignores_topic_scope", "ignores_clearance
 _ROLE_FIELDS = frozenset({"operations", "max_clearance", *_ROLE_FLAGS})
 
 
-class Problems:
+class Diagnostics:
     """What is wrong with a policy folder, in the order in which it was found; each complaint is one line with file,
     line and reason. A start names the first, `vecsec policy check` all of them.
 
-    As a context (`with problems:`) it notes a complaint that the block ends with, and what follows the block goes on.
+    As a context (`with diagnostics:`) it notes a complaint that the block ends with; what follows the block goes on.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Problems:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        if not isinstance(error, StartupError):
+        if not isinstance(error, ConfigurationError):
             return False
         self.note(str(error))
         return True
@@ -52,12 +52,14 @@ class Problems:
         """End here if anything is wrong.
 
         Raises:
-            StartupError: the first complaint, and how many more there are.
+            ConfigurationError: the first complaint, and how many more there are.
         """
         if not self.found:
             return
         more = len(self.found) - 1
-        raise StartupError(self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else ""))
+        raise ConfigurationError(
+            self.found[0] + (f" (and {more} more: `vecsec policy check` lists them)" if more else "")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,17 @@ def folder_version(folder: Path) -> str:
     """The version that a policy folder has, whether or not its files are correct.
 
     Raises:
-        StartupError: if a file is missing or cannot be read.
+        ConfigurationError: if a file is missing or cannot be read.
     """
     return _content_hash(_texts(folder))
 
 
-def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | None:
+def read_policy_source(folder: Path, diagnostics: Diagnostics) -> PolicySource | None:
     """Read what can be read of a policy folder and note what is wrong with the rest; None if a whole file is missing.
 
     Roles and tenants that are wrong are left out of the answer, so it may decide only if nothing was noted.
     """
-    with problems:
+    with diagnostics:
         texts = _texts(folder)
         schema, *rules, roles, tenants = texts
         places: dict[str, str] = {}
@@ -98,8 +100,8 @@ def survey_policy_source(folder: Path, problems: Problems) -> PolicySource | Non
             schema_path=schema,
             schema_text=texts[schema],
             policies=tuple(policy for path in rules for policy in split_policies(path, texts[path])),
-            roles=MappingProxyType(_read_roles(roles, texts[roles], problems, places)),
-            tenants=MappingProxyType(_read_tenants(tenants, texts[tenants], problems, places)),
+            roles=MappingProxyType(_read_roles(roles, texts[roles], diagnostics, places)),
+            tenants=MappingProxyType(_read_tenants(tenants, texts[tenants], diagnostics, places)),
             places=MappingProxyType(places),
         )
     return None
@@ -110,10 +112,10 @@ def _texts(folder: Path) -> dict[Path, str]:
     that the version is the hash of exactly what is parsed, also while somebody saves."""
     if not folder.is_dir():
         reason = "a file, not the folder of a policy" if folder.is_file() else "no such folder"
-        raise StartupError(f"{folder}: {reason}")
+        raise ConfigurationError(f"{folder}: {reason}")
     rules = sorted(folder.glob("*.cedar"))
     if not rules:
-        raise StartupError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
+        raise ConfigurationError(f"{folder}: holds no *.cedar file; without rules nobody may do anything")
     paths = (folder / SCHEMA_FILE, *rules, _data_file(folder, "roles"), _data_file(folder, "tenants"))
     return {path: read_text(path) for path in paths}
 
@@ -123,7 +125,7 @@ def _data_file(folder: Path, name: str) -> Path:
     if len(found) != 1:
         wanted = " or ".join(f"{name}{suffix}" for suffix in _DATA_SUFFIXES)
         problem = "missing" if not found else "there twice: " + ", ".join(path.name for path in found)
-        raise StartupError(f"{folder}: {wanted} is {problem}")
+        raise ConfigurationError(f"{folder}: {wanted} is {problem}")
     return found[0]
 
 
@@ -136,9 +138,9 @@ def _content_hash(texts: Mapping[Path, str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_roles(path: Path, text: str, problems: Problems, places: dict[str, str]) -> dict[str, Role]:
+def _read_roles(path: Path, text: str, diagnostics: Diagnostics, places: dict[str, str]) -> dict[str, Role]:
     roles: dict[str, Role] = {}
-    with problems:
+    with diagnostics:
         root = Positioned.parse(path, text)
         top = root.fields("the roles file", frozenset({"roles"}))
         entries = top["roles"].entries("roles") if "roles" in top else {}
@@ -146,7 +148,7 @@ def _read_roles(path: Path, text: str, problems: Problems, places: dict[str, str
             root.refuse("the roles file lists no role under `roles:`")
         for name, (key, value) in entries.items():
             places[f"role/{name}"] = key.place
-            with problems:
+            with diagnostics:
                 roles[name] = _read_role(name, value)
     return roles
 
@@ -180,9 +182,9 @@ def _read_sensitivity(value: Positioned, what: str) -> Sensitivity:
     return Sensitivity[name]
 
 
-def _read_tenants(path: Path, text: str, problems: Problems, places: dict[str, str]) -> dict[str, Tenant]:
+def _read_tenants(path: Path, text: str, diagnostics: Diagnostics, places: dict[str, str]) -> dict[str, Tenant]:
     tenants: dict[str, Tenant] = {}
-    with problems:
+    with diagnostics:
         root = Positioned.parse(path, text)
         top = root.fields("the tenants file", frozenset({"tenants"}))
         entries = top["tenants"].entries("tenants") if "tenants" in top else {}
@@ -190,7 +192,7 @@ def _read_tenants(path: Path, text: str, problems: Problems, places: dict[str, s
             root.refuse("the tenants file lists no tenant under `tenants:`")
         for tenant_id, (key, value) in entries.items():
             places[f"tenant/{tenant_id}"] = key.place
-            with problems:
+            with diagnostics:
                 if not is_tenant_id(tenant_id):
                     key.refuse(
                         f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name"

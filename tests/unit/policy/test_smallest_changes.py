@@ -8,17 +8,17 @@ import pytest
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_policy.in_force.evaluation import Standing, decide_entry, decide_rows
+from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.use_cases.deciding_values import deciding_values
-from vecsec_policy.use_cases.smallest_changes import Remedies, find_remedies
+from vecsec_policy.use_cases.smallest_changes import SmallestChanges, find_smallest_changes
 
 SECRET = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
 OPEN = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"rag"}))
 Shown = list[list[tuple[str, str, str]]]
 
 
-def standing(
+def access(
     policy: PolicySnapshot,
     role: str = "analyst",
     clearance: Sensitivity = Sensitivity.INTERNAL,
@@ -26,35 +26,35 @@ def standing(
     home: str = "tenant_a",
     tenant_id: str = "tenant_a",
     action: Action = Action.READ,
-) -> Standing:
+) -> TenantAccess:
     identity = Identity("alice", home, role, clearance, "issuer", 0.0)
     return decide_entry(policy, identity, tenant_id, action, now=0.0)
 
 
-def remedies(of: Standing, label: Label) -> Remedies:
+def remedies(of: TenantAccess, label: Label) -> SmallestChanges:
     assert not decide_rows(of, [label])[0].allowed
-    return asyncio.run(find_remedies(of, label))
+    return asyncio.run(find_smallest_changes(of, label))
 
 
-def shown(found: Remedies) -> Shown:
+def shown(found: SmallestChanges) -> Shown:
     return [[(each.subject, each.before, each.after) for each in changes] for changes in found.found]
 
 
 def test_a_clearance_that_the_role_allows_is_offered(packaged: PolicySnapshot) -> None:
     internal = replace(OPEN, sensitivity=Sensitivity.INTERNAL)
-    found = shown(remedies(standing(packaged, clearance=Sensitivity.PUBLIC), internal))
+    found = shown(remedies(access(packaged, clearance=Sensitivity.PUBLIC), internal))
     assert [("principal.clearance", "PUBLIC", "INTERNAL")] in found
     assert [("resource.sensitivity", "INTERNAL", "PUBLIC")] in found
 
 
 def test_the_smallest_relabelling_comes_before_wider_rights(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(standing(packaged), SECRET))
+    found = shown(remedies(access(packaged), SECRET))
     assert found[0] == [("resource.sensitivity", "SECRET", "INTERNAL")]
     assert [("principal.role", "analyst", "admin")] in found
 
 
 def test_topics_are_taken_away_or_the_scope_is_widened(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(standing(packaged), replace(OPEN, topics=frozenset({"rag", "finance"}))))
+    found = shown(remedies(access(packaged), replace(OPEN, topics=frozenset({"rag", "finance"}))))
     assert found[0] == [("resource.topics", "[finance, rag]", "[rag]")]
     assert [
         (
@@ -66,7 +66,7 @@ def test_topics_are_taken_away_or_the_scope_is_widened(packaged: PolicySnapshot)
 
 
 def test_two_changes_are_offered_where_one_is_not_enough(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(standing(packaged), Label("tenant_a", Sensitivity.CONFIDENTIAL, frozenset())))
+    found = shown(remedies(access(packaged), Label("tenant_a", Sensitivity.CONFIDENTIAL, frozenset())))
     assert found[0] == [
         ("resource.sensitivity", "CONFIDENTIAL", "INTERNAL"),
         ("resource.topics", "(absent)", "[langchain]"),
@@ -75,7 +75,7 @@ def test_two_changes_are_offered_where_one_is_not_enough(packaged: PolicySnapsho
 
 
 def test_two_small_changes_come_before_one_great_one(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(standing(packaged), replace(SECRET, topics=frozenset({"rag", "finance"}))))
+    found = shown(remedies(access(packaged), replace(SECRET, topics=frozenset({"rag", "finance"}))))
     assert [each[0] for each in found[0]] == ["resource.sensitivity", "resource.topics"]
     assert any([each[0] for each in changes] == ["principal.role"] for changes in found)
 
@@ -84,18 +84,18 @@ def test_a_pair_may_change_the_role_and_then_the_clearance(folder: Path) -> None
     (folder / "own.cedar").write_text(
         '@id("own") forbid (principal, action, resource is Document) when { principal.clearance < 3 };'
     )
-    found = shown(remedies(standing(load_snapshot(folder)), replace(OPEN, sensitivity=Sensitivity.CONFIDENTIAL)))
+    found = shown(remedies(access(load_snapshot(folder)), replace(OPEN, sensitivity=Sensitivity.CONFIDENTIAL)))
     assert [("principal.role", "analyst", "superuser"), ("principal.clearance", "INTERNAL", "CONFIDENTIAL")] in found
 
 
 def test_a_foreign_tenant_needs_another_token_or_a_role_that_crosses(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(standing(packaged, home="tenant_b"), OPEN))
+    found = shown(remedies(access(packaged, home="tenant_b"), OPEN))
     assert found[0] == [("principal.tenant", "tenant_b", "tenant_a")]
     assert [("principal.role", "analyst", "admin")] in found
 
 
 def test_an_operation_that_the_role_lacks_needs_another_role(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(standing(packaged, action=Action.WRITE), OPEN))
+    found = shown(remedies(access(packaged, action=Action.WRITE), OPEN))
     assert found[0] == [("principal.role", "analyst", "superuser")]
 
 
@@ -125,7 +125,7 @@ def test_attributes_are_tried_with_the_values_that_rules_compare_them_with(
     (folder / "own.cedar").write_text(
         f'@id("own") forbid (principal, action, resource is Document) when {{ {condition} }};'
     )
-    of = standing(load_snapshot(folder))
+    of = access(load_snapshot(folder))
     assert shown(remedies(of, label))[0] == [remedy]
     values = {each.attribute: each.value for each in deciding_values(of, label, decide_rows(of, [label])[0])}
     assert values[remedy[0]] == remedy[1]
@@ -133,23 +133,23 @@ def test_attributes_are_tried_with_the_values_that_rules_compare_them_with(
 
 def test_if_nothing_helps_it_says_so(folder: Path) -> None:
     (folder / "own.cedar").write_text('@id("own") forbid (principal, action, resource is Document);')
-    found = remedies(standing(load_snapshot(folder)), OPEN)
+    found = remedies(access(load_snapshot(folder)), OPEN)
     assert found.found == ()
     assert found.tried > 20
 
 
 def test_the_values_are_those_of_the_determining_rules(packaged: PolicySnapshot) -> None:
-    of = standing(packaged)
+    of = access(packaged)
     assert {each.attribute: each.value for each in deciding_values(of, SECRET, decide_rows(of, [SECRET])[0])} == {
         "principal.clearance": "INTERNAL",
         "principal.role.ignores_clearance": "false",
         "resource.sensitivity": "SECRET",
     }
-    entering = standing(packaged, home="tenant_b")
+    entering = access(packaged, home="tenant_b")
     values = {each.attribute: each.value for each in deciding_values(entering, OPEN, entering.entry)}
     assert values["principal.tenant"] == "tenant_b"
     assert values["resource"] == "tenant_a"
-    writing = standing(packaged, action=Action.WRITE)
+    writing = access(packaged, action=Action.WRITE)
     values = {each.attribute: each.value for each in deciding_values(writing, OPEN, writing.entry)}
     assert values["principal.role.operations"] == "[read]"
     assert values["action"] == "write"
@@ -158,7 +158,7 @@ def test_the_values_are_those_of_the_determining_rules(packaged: PolicySnapshot)
 async def test_others_are_served_meanwhile(folder: Path) -> None:
     """The search may take long in all, but never long at a time."""
     (folder / "own.cedar").write_text('@id("own") forbid (principal, action, resource is Document);')
-    of = standing(load_snapshot(folder))
+    of = access(load_snapshot(folder))
     turns = 0
 
     async def others() -> None:
@@ -169,7 +169,7 @@ async def test_others_are_served_meanwhile(folder: Path) -> None:
 
     busy = asyncio.create_task(others())
 
-    found = await find_remedies(of, OPEN)
+    found = await find_smallest_changes(of, OPEN)
     busy.cancel()
     assert turns > found.tried / 60
 
@@ -181,7 +181,7 @@ def test_a_day_that_decides_is_told_and_tried(folder: Path) -> None:
         '@id("own") forbid (principal, action, resource is Document) '
         "unless { resource has until && resource.until <= context.today };"
     )
-    of = standing(load_snapshot(folder))
+    of = access(load_snapshot(folder))
     label = replace(OPEN, attributes=(("until", 20300101),))
     assert shown(remedies(of, label))[0] == [("resource.until", "20300101", "19700101")]
     values = {each.attribute: each.value for each in deciding_values(of, label, decide_rows(of, [label])[0])}

@@ -59,8 +59,8 @@ def test_a_rule_is_seen_to_ask_for_the_day_however_it_reaches_it(tmp_path: Path,
     """
     (rules,) = folder.glob("*.cedar")
     rules.write_text(rules.read_text() + rule)
-    assert load_snapshot(folder).engine.asks_for_the_day
-    assert not load_snapshot(DEFAULT_POLICY).engine.asks_for_the_day
+    assert load_snapshot(folder).engine.depends_on_day
+    assert not load_snapshot(DEFAULT_POLICY).engine.depends_on_day
 
 
 def test_an_embargo_ends_with_the_day_before(service: Service) -> None:

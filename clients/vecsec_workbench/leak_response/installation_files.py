@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import CommandFailure
@@ -12,7 +12,7 @@ from vecsec_policy.in_force.snapshot import load_snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class InstallationFiles:
     """The files, by the operator's settings or else in the state directory, as `vecsec up` has them."""
 
     state: StateDirectory
@@ -28,7 +28,7 @@ class Places:
     rollout: Path
 
     @classmethod
-    def of(cls, state: StateDirectory) -> "Places":
+    def of(cls, state: StateDirectory) -> "InstallationFiles":
         """The files of the installation that this shell is set for."""
         settings = operator_settings()
 
@@ -72,5 +72,5 @@ class Places:
         """The tenants that the policy lists; none if it cannot be read here, which must not stop a leak response."""
         try:
             return frozenset(load_snapshot(self.policy).tenants)
-        except StartupError:
+        except ConfigurationError:
             return frozenset()

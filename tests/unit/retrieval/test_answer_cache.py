@@ -18,10 +18,10 @@ from vecsec_retrieval.model.rows import Document, Vector, direction
 from vecsec_retrieval.search.memory_reader import (
     REMEMBERED,
     STRATEGY,
+    AnswerCache,
     AnswerKey,
-    HotReader,
-    RememberedAnswer,
-    RememberedAnswers,
+    CachedAnswer,
+    MemoryReader,
 )
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
@@ -45,17 +45,19 @@ class Desk:
     """An index, and somebody who remembers what was found in it."""
 
     index: CollectionIndex
-    answers: RememberedAnswers
+    answers: AnswerCache
     threads: StoreThreads
     decisions: ResidualDecisions
 
-    async def ask(self, asker: Grant, seed: int, k: int = 3, metadata: MetadataFilter | None = None) -> SearchAnswer:
-        reader = HotReader(self.index, self.threads, self.answers)
-        return await reader.search(SearchOrder(vector(seed), k, metadata), Visibility(self.decisions, asker))
+    async def ask(
+        self, cache_scope: Grant, seed: int, k: int = 3, metadata: MetadataFilter | None = None
+    ) -> SearchAnswer:
+        reader = MemoryReader(self.index, self.threads, self.answers)
+        return await reader.search(SearchOrder(vector(seed), k, metadata), Visibility(self.decisions, cache_scope))
 
-    async def ask_afresh(self, asker: Grant, seed: int, k: int, metadata: MetadataFilter | None) -> SearchAnswer:
-        reader = HotReader(self.index, self.threads, RememberedAnswers(0))
-        return await reader.search(SearchOrder(vector(seed), k, metadata), Visibility(self.decisions, asker))
+    async def ask_afresh(self, cache_scope: Grant, seed: int, k: int, metadata: MetadataFilter | None) -> SearchAnswer:
+        reader = MemoryReader(self.index, self.threads, AnswerCache(0))
+        return await reader.search(SearchOrder(vector(seed), k, metadata), Visibility(self.decisions, cache_scope))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def threads() -> Iterator[StoreThreads]:
 
 @pytest.fixture
 def new_desk(threads: StoreThreads) -> Callable[[], Desk]:
-    return lambda: Desk(CollectionIndex(DIMENSIONS), RememberedAnswers(2**20), threads, ResidualDecisions())
+    return lambda: Desk(CollectionIndex(DIMENSIONS), AnswerCache(2**20), threads, ResidualDecisions())
 
 
 WRITES = st.tuples(st.just("write"), st.integers(0, 8), st.integers(0, 50), st.sampled_from(Sensitivity))
@@ -80,7 +82,7 @@ QUESTIONS = st.tuples(st.just("ask"), st.sampled_from(Sensitivity), st.integers(
 async def test_threat_10_an_answer_is_never_other_than_without_memory(
     threads: StoreThreads, steps: list[tuple[object, ...]]
 ) -> None:
-    desk = Desk(CollectionIndex(DIMENSIONS), RememberedAnswers(2**20), threads, ResidualDecisions())
+    desk = Desk(CollectionIndex(DIMENSIONS), AnswerCache(2**20), threads, ResidualDecisions())
     for step in steps:
         match step:
             case ("write", int(number), int(seed), Sensitivity() as sensitivity):
@@ -88,9 +90,9 @@ async def test_threat_10_an_answer_is_never_other_than_without_memory(
             case ("delete", int(number)):
                 desk.index.delete([f"d{number}"])
             case ("ask", Sensitivity() as clearance, int(seed), int(k), condition):
-                asker = grant(up_to(clearance))
-                remembering = await desk.ask(asker, seed, k, condition)  # type: ignore[arg-type]
-                fresh = await desk.ask_afresh(asker, seed, k, condition)  # type: ignore[arg-type]
+                cache_scope = grant(up_to(clearance))
+                remembering = await desk.ask(cache_scope, seed, k, condition)  # type: ignore[arg-type]
+                fresh = await desk.ask_afresh(cache_scope, seed, k, condition)  # type: ignore[arg-type]
                 assert replace(remembering, strategy="") == replace(fresh, strategy="")
 
 
@@ -139,7 +141,7 @@ async def test_threat_10_a_remembered_row_that_the_caller_does_not_see_is_not_sh
     for wrong in (0, 2, 9):  # forbidden, deleted, of another index
         sight = Visibility(desk.decisions, ALICE)
         key = AnswerKey.of(desk.index.state, sight, SearchOrder(vector(1), 3))
-        desk.answers.keep(key, RememberedAnswer([(wrong, 1.0)], 0))
+        desk.answers.keep(key, CachedAnswer([(wrong, 1.0)], 0))
         answer = await desk.ask(ALICE, 1)
         assert "d0" not in {each.document.document_id for each in answer.results}
         assert answer == await desk.ask_afresh(ALICE, 1, 3, None)
@@ -147,12 +149,12 @@ async def test_threat_10_a_remembered_row_that_the_caller_does_not_see_is_not_sh
 
 async def test_memory_is_bounded(new_desk: Callable[[], Desk]) -> None:
     desk = new_desk()
-    desk.answers = RememberedAnswers(4 * (1024 + len(ALICE.residual)))
+    desk.answers = AnswerCache(4 * (1024 + len(ALICE.residual)))
     desk.index.upsert([row(1, 1)])
     for seed in range(20):
         await desk.ask(ALICE, seed)
     assert (await desk.ask(ALICE, 19)).strategy == REMEMBERED
     assert (await desk.ask(ALICE, 0)).strategy == STRATEGY, "had to go"
-    desk.answers = RememberedAnswers(1)
+    desk.answers = AnswerCache(1)
     for _ in range(2):
         assert (await desk.ask(ALICE, 1)).strategy == STRATEGY, "there is no room for it"
