@@ -1,7 +1,10 @@
-"""Lines of a file as bytes, each of bounded length, and the file's fingerprint."""
+"""Sources that are one file: lines as bytes, each of bounded length, and the file's fingerprint."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -10,7 +13,32 @@ from vecsec_cli.importing.records import SourceError, Survey
 MAX_LINE_BYTES = 8 << 20
 """A line is a document: text of 1 MiB, metadata, an embedding, all escaped, fit well into this."""
 
+STANDARD_INPUT = Path("-")
 _CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file, or standard input as `-`."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name as given."""
+        return "stdin" if self.path == STANDARD_INPUT else str(self.path)
+
+    def survey(self) -> Survey:
+        """Hash the file and count its lines; standard input can be neither."""
+        return Survey(None, None) if self.path == STANDARD_INPUT else survey(self.path)
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """The bytes.
+
+        Raises:
+            SourceError: if the file cannot be opened.
+        """
+        return nullcontext(sys.stdin.buffer) if self.path == STANDARD_INPUT else open_source(self.path)
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:

@@ -1,18 +1,14 @@
 """CSV: a document a row; columns that are no field of a document become metadata."""
 
 import csv
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Self
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
 from vecsec_cli.importing.fields import BadField, checked_metadata
-from vecsec_cli.importing.json_lines import STANDARD_INPUT
-from vecsec_cli.importing.records import Record, SourceError, Survey
+from vecsec_cli.importing.records import Record, SourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +32,16 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class CsvSource:
-    """A CSV file with a header, or standard input as `-`."""
+class CsvSource(byte_lines.FileSource):
+    """A CSV file with a header, or standard input as `-`; a row may have several lines."""
 
-    path: Path
     columns: Columns
     defaults: Defaults
-
-    @property
-    def name(self) -> str:
-        """The file's name as given."""
-        return "stdin" if self.path == STANDARD_INPUT else str(self.path)
-
-    def survey(self) -> Survey:
-        """Hash the file and count its lines (a row may have several)."""
-        return Survey(None, None) if self.path == STANDARD_INPUT else byte_lines.survey(self.path)
 
     def records(self) -> Iterator[Record]:
         """One record a row."""
         csv.field_size_limit(byte_lines.MAX_LINE_BYTES)
-        piped = self.path == STANDARD_INPUT
-        with nullcontext(sys.stdin.buffer) if piped else byte_lines.open_source(self.path) as stream:
+        with self.open() as stream:
             lines = _TextLines(stream)
             rows = csv.reader(lines, strict=True)
             header = self._header(next(rows, []))

@@ -1,17 +1,13 @@
 """JSON Lines: a document a line."""
 
 import json
-import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.documents import Defaults, Place, bad_record, record_of
-from vecsec_cli.importing.records import Record, Survey
+from vecsec_cli.importing.records import Record
 
-STANDARD_INPUT = Path("-")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -20,25 +16,14 @@ class _RepeatedKey(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class JsonLinesSource:
+class JsonLinesSource(byte_lines.FileSource):
     """A `.jsonl` file, or standard input as `-`."""
 
-    path: Path
     defaults: Defaults
-
-    @property
-    def name(self) -> str:
-        """The file's name as given."""
-        return "stdin" if self.path == STANDARD_INPUT else str(self.path)
-
-    def survey(self) -> Survey:
-        """Hash and count the file; standard input can be neither."""
-        return Survey(None, None) if self.path == STANDARD_INPUT else byte_lines.survey(self.path)
 
     def records(self) -> Iterator[Record]:
         """One record a line that is not blank."""
-        piped = self.path == STANDARD_INPUT
-        with nullcontext(sys.stdin.buffer) if piped else byte_lines.open_source(self.path) as stream:
+        with self.open() as stream:
             for number, line in byte_lines.lines(stream):
                 place = Place.of_line(self.name, number)
                 if line is None:

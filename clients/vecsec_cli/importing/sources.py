@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from vecsec_cli.importing.byte_lines import STANDARD_INPUT
 from vecsec_cli.importing.chroma_collection import ChromaAddress, ChromaSource
 from vecsec_cli.importing.csv_table import Columns, CsvSource
 from vecsec_cli.importing.documents import Defaults
-from vecsec_cli.importing.json_lines import STANDARD_INPUT, JsonLinesSource
+from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import Source, SourceError
 from vecsec_cli.importing.text_folder import TextFolderSource
 
