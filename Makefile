@@ -8,7 +8,7 @@ COMPOSE := docker compose --file deploy/compose/compose.yaml
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test test-newest lint format protos lock bench bench-quick clean
+.PHONY: help run up down test test-newest lint format protos docs lock bench bench-quick clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
@@ -46,10 +46,13 @@ format: $(DEVELOPMENT) ## format code and contracts
 protos: $(DEVELOPMENT) ## compile the contracts into protos/gen
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python protos/generate.py
 
+docs: $(DEVELOPMENT) ## write docs/reference from settings, commands and metrics
+	$(BIN)/python docs/generate.py
+
 lock: $(DEVELOPMENT) ## renew all lock files after a change of pyproject.toml (ARGS=--upgrade: with newer versions)
 	$(BIN)/python deploy/development/lock.py $(ARGS)
 
-bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into BENCHMARKS.md
+bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into docs/performance/results.md
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(DEVELOPMENT) ## the same with little data, in two minutes

@@ -9,24 +9,19 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.installation import Installation, running_installation
+from tenancy.oracle import CLEARANCES, LEVELS, Oracle, Person, Row
 
 from vecsec_policy.settings import PACKAGED_POLICY
 
-LEVELS = ("PUBLIC", "INTERNAL", "CONFIDENTIAL", "SECRET")
 SCOPES = {"tenant_a": ("retrieval", "rag", "langchain", "marketing"), "tenant_b": ("finance", "policy", "marketing")}
-CALLERS = {  # role: (clearance, levels that it reads, whether its tenant's topic scope binds it)
-    "guest": ("PUBLIC", 1, True),
-    "analyst": ("INTERNAL", 2, True),
-    "superuser": ("CONFIDENTIAL", 3, False),
-    "admin": ("SECRET", 4, False),
-}
 ALL = 200
 
 
-def rows_of(tenant_id: str) -> list[dict[str, object]]:
+def rows_of(tenant_id: str) -> list[dict[str, Any]]:
     """A row for every sensitivity and topic; half of the ids stand in both tenants; every text names its owner."""
     topics = sorted(set(itertools.chain(*SCOPES.values())))
     return [
@@ -40,13 +35,10 @@ def rows_of(tenant_id: str) -> list[dict[str, object]]:
     ]
 
 
-def expected_ids(tenant_id: str, role: str) -> set[object]:
-    _, levels, bound = CALLERS[role]
-    return {
-        row["id"]
-        for row in rows_of(tenant_id)
-        if row["sensitivity"] in LEVELS[:levels] and (not bound or set(row["topics"]) <= set(SCOPES[tenant_id]))  # type: ignore[call-overload]
-    }
+def expected_ids(tenant_id: str, role: str) -> set[str]:
+    rows = {row["id"]: Row(row["text"], row["sensitivity"], tuple(row["topics"])) for row in rows_of(tenant_id)}
+    oracle = Oracle({tenant_id: set(SCOPES[tenant_id])}, {tenant_id: rows})
+    return set(oracle.readable(Person(tenant_id, role, CLEARANCES[role]), tenant_id))
 
 
 @pytest.fixture(scope="class")
@@ -64,8 +56,8 @@ class TestE2EValidation:
 
     def test_e2e_tenant_isolation(self, installation: Installation) -> None:
         """Each caller of each tenant gets exactly the rows that the rules give it, and no row of the other tenant."""
-        for tenant_id, role in itertools.product(SCOPES, CALLERS):
-            token = installation.token(tenant_id, role, CALLERS[role][0])
+        for tenant_id, role in itertools.product(SCOPES, CLEARANCES):
+            token = installation.token(tenant_id, role, CLEARANCES[role])
             answer = installation.search(token, tenant_id, "sentinel quarterly plan", ALL)
             assert answer["provenance"] == "PROVENANCE_REAL"
             assert {row["provenance"] for row in answer["results"]} == {"PROVENANCE_REAL"}
@@ -85,7 +77,7 @@ class TestE2EValidation:
             ("policy", "labels", "--tenant", "tenant_b", "--json"),
         ]
         for role in ("guest", "analyst", "superuser"):
-            token = installation.token("tenant_a", role, CALLERS[role][0])
+            token = installation.token("tenant_a", role, CLEARANCES[role])
             for attempt in attempts:
                 done = installation.run(*attempt, token=token, check=False)
                 assert done.returncode != 0, attempt
@@ -121,7 +113,7 @@ class TestE2EValidation:
         diff = ("policy", "diff", str(PACKAGED_POLICY), str(candidate), "--tenant", "tenant_a", "--json")
         [change] = json.loads(installation.run(*diff, token=admin).stdout)["by_label"]
         stored = [row for row in rows_of("tenant_a") if row["sensitivity"] == "CONFIDENTIAL"]
-        gained = [row for row in stored if set(row["topics"]) <= set(SCOPES["tenant_a"])]  # type: ignore[call-overload]
+        gained = [row for row in stored if set(row["topics"]) <= set(SCOPES["tenant_a"])]
         assert (change["role"], change["gained_rows"], change["lost_rows"]) == ("analyst", len(gained), 0)
         [log] = installation.state_dir.glob("audit/*.jsonl")
         replay = ("policy", "replay", str(PACKAGED_POLICY), "--audit-log", str(log), "--json")

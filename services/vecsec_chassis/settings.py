@@ -56,6 +56,7 @@ def _parsed_peers(value: object) -> object:
 Port = Annotated[int, Field(ge=0, le=65535)]
 OptionalPort = Annotated[Port | None, BeforeValidator(_absent_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
+OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
 PeerList = Annotated[AllowedPeers, NoDecode, BeforeValidator(_parsed_peers)]
 
 Settings = TypeVar("Settings", bound="ServiceSettings")
@@ -64,26 +65,32 @@ Settings = TypeVar("Settings", bound="ServiceSettings")
 class ServiceSettings(BaseSettings):
     """What every service can be told."""
 
-    model_config = SettingsConfigDict(env_file=DOTENV, extra="ignore", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_file=DOTENV, extra="ignore", frozen=True, populate_by_name=True, use_attribute_docstrings=True
+    )
 
     bind_address: str = Field("127.0.0.1", alias="VECSEC_BIND_ADDRESS")
     """The address that the service and its metrics listen on."""
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="VECSEC_LOG_LEVEL")
     """Least severe log lines to write."""
     max_message_bytes: int = Field(16 * 1024 * 1024, alias="VECSEC_MAX_MESSAGE_BYTES", ge=1024, le=256 * 1024 * 1024)
-    """Largest request that is served."""
+    """Largest batch of an import; no other request may be larger than 1 MiB."""
     shutdown_grace_seconds: float = Field(10.0, alias="VECSEC_SHUTDOWN_GRACE_SECONDS", ge=0, le=600)
-    """How long calls in flight may take to finish when the service stops."""
+    """How long calls in flight may take at the end. An import that goes on for 70 % of it ends between two batches
+    (`SHUTTING_DOWN`), and our clients resume it."""
     max_connection_seconds: float = Field(300.0, alias="VECSEC_MAX_CONNECTION_SECONDS", ge=1, le=86400)
-    """After how long a client is sent to connect again, gently, so that new replicas get their share."""
-    otlp_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
-    """Where traces go (OTLP over gRPC); no traces are recorded without it."""
+    """After how long clients are asked to connect anew, so that new replicas get their share; calls in flight go
+    on."""
+    otlp_endpoint: OptionalText = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where traces go (OTLP over gRPC); none are recorded without it. They say, too, how long token, grant, mask and
+    scan took."""
     tls_certificate_file: OptionalPath = Field(None, alias=CERTIFICATE_SETTING)
-    """This service's certificate (PEM, leaf first), shown to callers and to other services; without it, no TLS."""
+    """This service's certificate (PEM, leaf first), shown to callers and to other services. With key and authority, or
+    no TLS. Taken anew when it changes."""
     tls_key_file: OptionalPath = Field(None, alias=KEY_SETTING)
-    """Its private key (PEM, without a password)."""
+    """Its private key (PEM, without a password); taken anew when it changes."""
     tls_ca_file: OptionalPath = Field(None, alias=AUTHORITY_SETTING)
-    """The authority (PEM) that signs the certificates of VecSec's services."""
+    """The authority (PEM) that signs the certificates of VecSec's services; taken anew when it changes."""
 
     def certificate_files(self) -> CertificateFiles | None:
         """Where the certificates are; None without TLS. Callers must show one of the services' authority."""
@@ -109,6 +116,20 @@ class ServiceSettings(BaseSettings):
         if missing and len(missing) < len(chosen):
             raise ValueError(f"{' and '.join(missing)} not set; TLS needs {', '.join(chosen)}, or none of them")
         return self
+
+
+class ListeningSettings(ServiceSettings):
+    """What every service is told by variables of its own name."""
+
+    port: Port
+    metrics_port: Port
+    health_port: OptionalPort
+    allowed_peers: PeerList
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable that sets a field."""
+        return cls.model_fields[field].alias or field
 
 
 def load_settings(kind: type[Settings]) -> Settings:

@@ -7,19 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from vecsec.gateway.v1.gateway_service_pb2 import DESCRIPTOR
 from vecsec.gateway.v1.gateway_service_pb2_grpc import add_GatewayServiceServicer_to_server
 from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_chassis.flag.flag import real_retrieval_flag
-from vecsec_chassis.rpc.listening import Listening
+from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
+from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.metrics import show_caches
-from vecsec_chassis.telemetry.telemetry import Telemetry, running_telemetry
-from vecsec_chassis.tls.watch import running_certificates
+from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
+from vecsec_gateway.peers.call import RetryBudget
 from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers
-from vecsec_gateway.peers.contract import Flag
 from vecsec_gateway.peers.health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
-from vecsec_gateway.peers.retries import RetryBudget
 from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_gateway.transport.channels import peer_channel
@@ -27,7 +25,6 @@ from vecsec_gateway.transport.lane_channel import LaneChannel
 from vecsec_gateway.use_cases.documents import Documents
 from vecsec_gateway.use_cases.import_documents import ImportDocuments
 from vecsec_gateway.use_cases.planning import Planning, RememberedPlans
-from vecsec_gateway.use_cases.row_check import RowCheck
 from vecsec_gateway.use_cases.search_documents import SearchDocuments
 
 SERVICE_NAME = DESCRIPTOR.services_by_name["GatewayService"].full_name
@@ -42,17 +39,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
     """
     # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
     async with AsyncExitStack() as stack:
-        telemetry = stack.enter_context(
-            running_telemetry(
-                "gateway",
-                address=settings.bind_address,
-                metrics_port=settings.metrics_port,
-                otlp_endpoint=settings.otlp_endpoint,
-            )
-        )
-        certificates = await stack.enter_async_context(
-            running_certificates(settings.certificate_files(), telemetry.meter)
-        )
+        telemetry, listening = await stack.enter_async_context(running_common_parts("gateway", settings))
         verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
@@ -63,7 +50,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                     address,
                     max_message_bytes=settings.max_message_bytes,
                     lane_count=settings.peer_lanes,
-                    certificates=certificates,
+                    certificates=listening.certificates,
                 )
             )
             for address in (settings.policy_address, settings.retrieval_address)
@@ -87,16 +74,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
-                listening=Listening(
-                    address=settings.bind_address,
-                    port=settings.port,
-                    port_setting="VECSEC_GATEWAY_PORT",
-                    certificates=certificates,
-                    allowed_peers=settings.allowed_peers,
-                    allowed_peers_setting="VECSEC_GATEWAY_ALLOWED_PEERS",
-                    health_port=settings.health_port,
-                    health_port_setting="VECSEC_GATEWAY_HEALTH_PORT",
-                ),
+                listening=listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,
@@ -113,7 +91,7 @@ def _use_cases(
     settings: GatewaySettings,
     telemetry: Telemetry,
     metrics: GatewayMetrics,
-    flag: Flag,
+    flag: RealRetrievalFlag,
     remembered: RememberedPlans,
     *,
     policy: LaneChannel,
@@ -147,10 +125,10 @@ def _use_cases(
         is_silent=lambda: RETRIEVAL_ENTRY in silent_peers,
         metrics=metrics,
     )
-    planning, check = Planning(policy_client, remembered), RowCheck(policy_client)
+    planning = Planning(policy_client, remembered)
     return UseCases(
-        search=SearchDocuments(planning, retrieval_client, check, flag, metrics),
-        documents=Documents(planning, retrieval_client, check, flag),
+        search=SearchDocuments(planning, retrieval_client, flag, metrics),
+        documents=Documents(planning, retrieval_client, flag),
         store=ImportDocuments(policy_client, retrieval_client),
         policy=policy_client,
     )

@@ -7,14 +7,14 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from vecsec_chassis.flag.flag import FlagSettings
-from vecsec_chassis.settings import OptionalPath, OptionalPort, PeerList, Port
+from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
 from vecsec_chassis.tls.allowed_peers import ANY_PEER, AllowedPeers
 from vecsec_chassis.tls.certificates import CERTIFICATE_SETTING, CertificateFiles
 
 _CLIENT_CA_SETTING = "VECSEC_GATEWAY_CLIENT_CA_FILE"
 
 
-class GatewaySettings(FlagSettings):
+class GatewaySettings(FlagSettings, ListeningSettings):
     """Settings of the gateway."""
 
     port: Port = Field(50051, alias="VECSEC_GATEWAY_PORT")
@@ -22,17 +22,19 @@ class GatewaySettings(FlagSettings):
     metrics_port: Port = Field(9091, alias="VECSEC_GATEWAY_METRICS_PORT")
     """Where Prometheus finds its metrics."""
     health_port: OptionalPort = Field(None, alias="VECSEC_GATEWAY_HEALTH_PORT")
-    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere."""
+    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. `vecsec.live`
+    says that the process lives."""
     allowed_peers: PeerList = Field(AllowedPeers.parse(ANY_PEER), alias="VECSEC_GATEWAY_ALLOWED_PEERS")
-    """Which certificates callers may show, where they must show one, and for which methods: see `AllowedPeers`."""
+    """Which certificates callers may show, where they must show one: as for `VECSEC_POLICY_ALLOWED_PEERS`."""
     client_ca_file: OptionalPath = Field(None, alias=_CLIENT_CA_SETTING)
     """The authority (PEM) of the callers' certificates; unset, callers need none: their token says who they are."""
     issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
-    """Whose tokens are accepted."""
+    """Trusted issuers of tokens: name, audience, JWKS by path or URL, algorithms."""
     policy_address: str = Field("localhost:50053", alias="VECSEC_POLICY_ADDRESS", min_length=1)
-    """Where the policy service is, in gRPC's naming syntax; several addresses of a DNS name are used in turn."""
+    """Where the policy service is, in gRPC's naming syntax; all addresses of a `dns:///name:port` share the load."""
     retrieval_address: str = Field("localhost:50052", alias="VECSEC_RETRIEVAL_ADDRESS", min_length=1)
-    """Where the retrieval service is, likewise."""
+    """Where the retrieval service is, in gRPC's naming syntax; all addresses of a `dns:///name:port` share the
+    load."""
 
     default_deadline_seconds: float = Field(10.0, alias="VECSEC_DEFAULT_DEADLINE_SECONDS", gt=0, le=3600)
     """How long a unary call may take whose caller set no deadline."""
@@ -41,17 +43,18 @@ class GatewaySettings(FlagSettings):
     retrieval_timeout_seconds: float = Field(5.0, alias="VECSEC_RETRIEVAL_TIMEOUT_SECONDS", gt=0, le=3600)
     """How long one try at the retrieval service may take."""
     plan_memory_seconds: float = Field(60.0, alias="VECSEC_PLAN_MEMORY_SECONDS", ge=0, le=3600)
-    """How long a caller's plan to read is remembered, at most until its grant is about to end; 0 asks each time."""
+    """How long a caller's plan to read is remembered, at most until its grant is about to end; 0 asks each time. A
+    changed policy is in force at once all the same: a search whose check speaks of another version is done again."""
     peer_lanes: int = Field(2, alias="VECSEC_PEER_LANES", ge=0, le=64)
-    """How many long-lived streams to each peer carry the calls; 0 makes each call go by itself."""
+    """How many long-lived streams to each peer carry its calls, which is cheaper; 0 makes each call go by itself."""
     attempts: int = Field(3, alias="VECSEC_PEER_ATTEMPTS", ge=1, le=10)
     """How often a call to a peer is tried, with the first try, while it fails in a way that may pass."""
     circuit_threshold: int = Field(5, alias="VECSEC_CIRCUIT_THRESHOLD", ge=1, le=1000)
-    """After how many such failures in a row retrieval is left alone."""
+    """After how many failures in a row of a tenant's calls, such as may pass, retrieval is left alone."""
     circuit_open_seconds: float = Field(5.0, alias="VECSEC_CIRCUIT_OPEN_SECONDS", gt=0, le=3600)
-    """For how long."""
+    """For how long retrieval is left alone then."""
     probe_seconds: float = Field(2.0, alias="VECSEC_PEER_PROBE_SECONDS", gt=0, le=3600)
-    """How often the health entries of the peers are brought up to date."""
+    """How often the peers are asked for their health."""
 
     def certificate_files(self) -> CertificateFiles | None:
         """Where the certificates are; None without TLS. Callers are asked for a certificate only if there is an

@@ -10,13 +10,12 @@ import structlog
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_chassis.background import running_in_background
+from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
-from vecsec_chassis.rpc.listening import Listening
 from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.clock_watch import ClockWatch
 from vecsec_chassis.telemetry.metrics import CacheUse, show_caches
-from vecsec_chassis.telemetry.telemetry import Telemetry, running_telemetry
-from vecsec_chassis.tls.watch import WatchedCertificates, running_certificates
+from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
 from vecsec_policy.audit.records import Auditor
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
@@ -52,17 +51,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     """
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
-        telemetry = stack.enter_context(
-            running_telemetry(
-                "policy",
-                address=settings.bind_address,
-                metrics_port=settings.metrics_port,
-                otlp_endpoint=settings.otlp_endpoint,
-            )
-        )
-        certificates = await stack.enter_async_context(
-            running_certificates(settings.certificate_files(), telemetry.meter)
-        )
+        telemetry, listening = await stack.enter_async_context(running_common_parts("policy", settings))
         metrics = PolicyMetrics(telemetry.meter)
         watched = _watched(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
@@ -74,7 +63,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=partial(policy_service_pb2_grpc.add_PolicyServiceServicer_to_server, deciding.handlers),
-                listening=_listening(settings, certificates),
+                listening=listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=verifier,
@@ -174,19 +163,6 @@ def _deciding(
         "shadow_verdicts": lambda: shadow.verdict_lookups,
     }
     return _Deciding(planner, shadow, handlers, caches)
-
-
-def _listening(settings: PolicySettings, certificates: WatchedCertificates | None) -> Listening:
-    return Listening(
-        address=settings.bind_address,
-        port=settings.port,
-        port_setting="VECSEC_POLICY_PORT",
-        certificates=certificates,
-        allowed_peers=settings.allowed_peers,
-        allowed_peers_setting="VECSEC_POLICY_ALLOWED_PEERS",
-        health_port=settings.health_port,
-        health_port_setting="VECSEC_POLICY_HEALTH_PORT",
-    )
 
 
 def _log_policy(settings: PolicySettings, watched: WatchedPolicy) -> None:

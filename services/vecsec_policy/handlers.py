@@ -11,7 +11,7 @@ from vecsec_chassis.calls import current_identity
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc import wire
-from vecsec_chassis.rpc.interception import Context
+from vecsec_chassis.rpc.interceptors import Context
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.shadow.counts import Difference, Question
 from vecsec_policy.use_cases.check_documents import RowChecker

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vecsec_chassis.settings import OptionalPort, PeerList, Port, ServiceSettings
+from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_policy.audit.log import LogSettings
 
@@ -21,7 +21,7 @@ class AuditFailure(StrEnum):
     """Decide nothing."""
 
 
-class PolicySettings(ServiceSettings):
+class PolicySettings(ListeningSettings):
     """What the policy service can be told."""
 
     port: Port = Field(50053, alias="VECSEC_POLICY_PORT")
@@ -29,27 +29,33 @@ class PolicySettings(ServiceSettings):
     metrics_port: Port = Field(9093, alias="VECSEC_POLICY_METRICS_PORT")
     """Where Prometheus finds its metrics."""
     health_port: OptionalPort = Field(None, alias="VECSEC_POLICY_HEALTH_PORT")
-    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere."""
+    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. `vecsec.live`
+    says that the process lives."""
     allowed_peers: PeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_POLICY_ALLOWED_PEERS")
-    """Which certificates callers may show, where they must show one, and for which methods: see `AllowedPeers`."""
+    """With TLS: which identities (URI or DNS name in the certificate) may call what: `identity` or
+    `identity=Method,Method`, between blanks; `health`, `reflection` and `lanes` are methods too, `*` is any peer of
+    the authority."""
     issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
-    """The issuers whose tokens are accepted."""
+    """Trusted issuers of tokens: name, audience, JWKS by path or URL, algorithms."""
     grant_key_file: Path = Field(alias="VECSEC_GRANT_KEY_FILE")
-    """The Ed25519 private key (PEM, PKCS#8) that signs grants."""
+    """The Ed25519 private key (PEM, PKCS#8) that signs grants, or a folder of `*.pem`, of which the last by name
+    signs; watched."""
     policy_dir: Path = Field(PACKAGED_POLICY, alias="VECSEC_POLICY_DIR")
-    """The folder with schema, rules, roles and tenants; changes are in force within seconds."""
-    rollout_file: Path | None = Field(None, alias="VECSEC_POLICY_ROLLOUT_FILE")
-    """Names a candidate policy and says for whom it is tried or decides; without the file there is none."""
+    """The folder with `schema.cedarschema`, `*.cedar`, `roles.yaml` and `tenants.yaml`; watched."""
+    rollout_file: OptionalPath = Field(None, alias="VECSEC_POLICY_ROLLOUT_FILE")
+    """Names a candidate policy and says for whom it is tried or decides; without the file there is none. Watched."""
     audit_file: Path = Field(alias="VECSEC_AUDIT_FILE")
-    """Where decisions are recorded, one JSON object a line."""
+    """The newest file of the audit log: one JSON object for each decision, hash-chained."""
     replica_id: str | None = Field(None, alias="VECSEC_REPLICA_ID")
-    """Names this replica's audit log in each of its records."""
+    """Names this replica's audit log in each of its records; unset, as the log says, else the host's name. Each
+    replica needs a `VECSEC_AUDIT_FILE` of its own."""
     audit_file_bytes: int = Field(64 * 1024 * 1024, alias="VECSEC_AUDIT_FILE_BYTES", ge=4096)
     """A file of the audit log that would grow beyond this is rotated."""
     audit_files_kept: int | None = Field(None, alias="VECSEC_AUDIT_FILES_KEPT", ge=1)
     """How many rotated files are kept; all, if it is not set."""
     audit_on_failure: AuditFailure = Field(AuditFailure.COUNT, alias="VECSEC_AUDIT_ON_FAILURE")
-    """What happens to callers while the audit log cannot be written."""
+    """While the audit log cannot be written: `count` goes on, tells, and keeps 100,000 records to write later;
+    `refuse` decides nothing (`AUDIT_UNAVAILABLE`, health NOT_SERVING) until it can."""
     grant_seconds: float = Field(60.0, alias="VECSEC_GRANT_SECONDS", ge=5, le=3600)
     """How long a grant lives. A caller whose rights are taken away keeps reading for that long at most, and the check
     withholds the rows before."""

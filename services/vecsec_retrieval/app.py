@@ -15,12 +15,10 @@ from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import StartupError
 from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
+from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
-from vecsec_chassis.rpc.listening import Listening
 from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.metrics import show_caches
-from vecsec_chassis.telemetry.telemetry import running_telemetry
-from vecsec_chassis.tls.watch import WatchedCertificates, running_certificates
 from vecsec_retrieval.cells.heartbeat import StoreHeartbeat
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
@@ -65,17 +63,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     models = _models(settings)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(_open_store(settings))
-        telemetry = stack.enter_context(
-            running_telemetry(
-                "retrieval",
-                address=settings.bind_address,
-                metrics_port=settings.metrics_port,
-                otlp_endpoint=settings.otlp_endpoint,
-            )
-        )
-        certificates = await stack.enter_async_context(
-            running_certificates(settings.certificate_files(), telemetry.meter)
-        )
+        telemetry, listening = await stack.enter_async_context(running_common_parts("retrieval", settings))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
@@ -123,7 +111,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=add_servicer,
-                listening=_listening(settings, certificates),
+                listening=listening,
                 settings=settings,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is
@@ -171,19 +159,6 @@ def _handlers(
         batches=BatchStore(cells, models),
         documents=Documents(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
         listing=Listing(permissions, cells),
-    )
-
-
-def _listening(settings: RetrievalSettings, certificates: WatchedCertificates | None) -> Listening:
-    return Listening(
-        address=settings.bind_address,
-        port=settings.port,
-        port_setting="VECSEC_RETRIEVAL_PORT",
-        certificates=certificates,
-        allowed_peers=settings.allowed_peers,
-        allowed_peers_setting="VECSEC_RETRIEVAL_ALLOWED_PEERS",
-        health_port=settings.health_port,
-        health_port_setting="VECSEC_RETRIEVAL_HEALTH_PORT",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis.domain.errors import DeadlineExceeded
-from vecsec_chassis.rpc.interception import Context
+from vecsec_chassis.rpc.interceptors import Context
 from vecsec_retrieval import wire
 from vecsec_retrieval.use_cases.documents import Documents
 from vecsec_retrieval.use_cases.import_documents import BatchStore, ImportSession

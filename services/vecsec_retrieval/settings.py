@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr
 
 from vecsec_chassis.flag.flag import FlagSettings
-from vecsec_chassis.settings import OptionalPort, PeerList, Port
+from vecsec_chassis.settings import ListeningSettings, OptionalPort, OptionalText, PeerList, Port
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_retrieval.memory.budget import parse_size
 from vecsec_retrieval.model.embeddings import WORDLLAMA
@@ -20,11 +20,7 @@ def _size_or_nothing(value: object) -> object:
     return 0 if value == "0" else _size(value)
 
 
-def _absent_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-class RetrievalSettings(FlagSettings):
+class RetrievalSettings(FlagSettings, ListeningSettings):
     """What the retrieval service can be told."""
 
     port: Port = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
@@ -32,15 +28,18 @@ class RetrievalSettings(FlagSettings):
     metrics_port: Port = Field(9092, alias="VECSEC_RETRIEVAL_METRICS_PORT")
     """Where Prometheus finds its metrics."""
     health_port: OptionalPort = Field(None, alias="VECSEC_RETRIEVAL_HEALTH_PORT")
-    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere."""
+    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. `vecsec.live`
+    says that the process lives."""
     allowed_peers: PeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_RETRIEVAL_ALLOWED_PEERS")
-    """Which certificates callers may show, where they must show one, and for which methods: see `AllowedPeers`."""
+    """With TLS: which identities (URI or DNS name in the certificate) may call what: `identity` or
+    `identity=Method,Method`, between blanks; `health`, `reflection` and `lanes` are methods too, `*` is any peer of
+    the authority."""
     grant_jwks: str = Field(alias="VECSEC_GRANT_JWKS")
-    """Path or URL of the JWKS with the policy service's grant key."""
+    """Path or URL of the set of public keys (JWKS) that verify grants; watched."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")
-    """Where the embedded store keeps a directory per tenant."""
-    chroma_url: Annotated[str | None, BeforeValidator(_absent_if_empty)] = Field(None, alias="CHROMA_CONNECTION_STRING")
-    """A Chroma server (`http://host:port`) to use instead of the embedded store."""
+    """Where the tenants' cells are: a directory each, of the embedded store."""
+    chroma_url: OptionalText = Field(None, alias="CHROMA_CONNECTION_STRING")
+    """A ChromaDB server (`http://host:port` or `https://…`) instead of `CHROMA_PATH`: a database per tenant."""
     chroma_api_key: SecretStr | None = Field(None, alias="CHROMA_API_KEY")
     """Sent to the Chroma server as `x-chroma-token`."""
     chroma_tenant: str = Field("default_tenant", alias="CHROMA_TENANT")
@@ -49,16 +48,20 @@ class RetrievalSettings(FlagSettings):
         "1G", alias="CHROMA_MEMORY_LIMIT", validate_default=True
     )
     """How much memory the process may take, such as `512M` or `1G`: what it needs itself, and the rest, at least half,
-    for open cells and their in-memory indexes."""
+    for open cells and their in-memory indexes; the least recently used go first."""
     answer_memory_bytes: Annotated[int, BeforeValidator(_size_or_nothing)] = Field(
         0, alias="VECSEC_ANSWER_MEMORY_BYTES", ge=0
     )
-    """How much memory remembered answers of searches in memory may take; 0 remembers none."""
+    """Memory, such as `64M`, for answers of searches in memory, so that a caller who asks the same again while nothing
+    has changed gets it sooner; pays where collections are large. 0 remembers none; never used with
+    `CHROMA_CONNECTION_STRING`."""
     embedding_model: str = Field(WORDLLAMA, alias="VECSEC_EMBEDDING_MODEL")
-    """The model of new collections: `wordllama`, or `chroma:<name>` from ChromaDB's registry."""
+    """The model of new collections: `wordllama`, or `chroma:<name>` from ChromaDB's registry, such as
+    `chroma:onnx_mini_lm_l6_v2`."""
     embedding_model_config: dict[str, object] = Field(default_factory=dict, alias="VECSEC_EMBEDDING_MODEL_CONFIG")
     """That model's own configuration, as JSON, where it is one of ChromaDB's."""
     store_threads: int = Field(8, alias="VECSEC_STORE_THREADS", ge=1, le=128)
     """How many calls to the vector store may run at the same time."""
     max_answer_bytes: int = Field(16 * 1024 * 1024, alias="VECSEC_MAX_ANSWER_BYTES", ge=1024, le=256 * 1024 * 1024)
-    """Largest answer; a gateway takes four times its own VECSEC_MAX_MESSAGE_BYTES (16 MiB unless set)."""
+    """Largest answer; a larger one is refused before it is built. A gateway takes four times its own
+    VECSEC_MAX_MESSAGE_BYTES (16 MiB unless set)."""

@@ -3,7 +3,7 @@
 from vecsec_chassis.rpc.grpc_polling import poll_directly
 
 if __name__ == "__main__":
-    poll_directly()  # as the README advises callers; before gRPC is imported
+    poll_directly()  # as the SDK's page advises callers; before gRPC is imported
     from bench.run import main
 
     main()

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("chromadb", "grpcio", "cedarpy", "numpy", "wordllama")
-_RESULTS = ("BENCHMARKS.md", "tests/bench/results")
+_RESULTS = ("docs/performance/results.md", "tests/bench/results")
 """What a run writes itself."""
 
 

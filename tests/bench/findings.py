@@ -111,7 +111,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the benchmark. Its name is that of its JSON and of its section in BENCHMARKS.md."""
+    """One part of the benchmark. Its name is that of its JSON and of its section in docs/performance/results.md."""
 
     name: str
     measure: Callable[[Task], Findings]

@@ -1,4 +1,4 @@
-"""What `make bench` shows and keeps: tables on the screen, JSON, plots, and its sections of BENCHMARKS.md."""
+"""What `make bench` shows and keeps: tables on the screen, JSON, plots, and its sections of the page of results."""
 
 import json
 from collections.abc import Sequence
@@ -14,6 +14,11 @@ from bench.findings import Figure, Findings, Table
 
 RESULTS = Path("tests") / "bench" / "results"
 """Below the project's folder."""
+PAGE = Path("docs") / "performance" / "results.md"
+"""Likewise."""
+
+
+_FROM_PAGE = "/".join([".."] * len(PAGE.parent.parts))
 
 
 def show(name: str, findings: Findings) -> None:
@@ -30,7 +35,7 @@ def show(name: str, findings: Findings) -> None:
 
 
 def keep(root: Path, name: str, findings: Findings, circumstances: Circumstances) -> None:
-    """Write plots and JSON, and put the findings into BENCHMARKS.md, in place of the last ones of this name."""
+    """Write plots and JSON, and put the findings into the page, in place of the last ones of this name."""
     findings = replace(findings, plots=[replace(plot, name=f"{name}-{plot.name}") for plot in findings.plots])
     folder = root / RESULTS
     folder.mkdir(exist_ok=True)
@@ -44,12 +49,12 @@ def keep(root: Path, name: str, findings: Findings, circumstances: Circumstances
         **asdict(circumstances),
     }
     (folder / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    page = root / "BENCHMARKS.md"
+    page = root / PAGE
     page.write_text(with_section(page.read_text(), name, section(findings, circumstances)))
 
 
 def keep_goals(root: Path, names: Sequence[str]) -> None:
-    """Put every figure that has a goal into one table of BENCHMARKS.md, from the last full runs of these sections."""
+    """Put every figure that has a goal into one table of the page, from the last full runs of these sections."""
     rows = []
     for name in names:
         file = root / RESULTS / f"{name}.json"
@@ -60,7 +65,7 @@ def keep_goals(root: Path, names: Sequence[str]) -> None:
                 rows.append((name, figure.what, figure.shown(figure.measured), figure.wanted, figure.verdict))
     reached = sum(row[-1] == "reached" for row in rows)
     table = _markdown(Table(("section", "what", "measured", "goal", ""), rows))
-    page = root / "BENCHMARKS.md"
+    page = root / PAGE
     text = f"{reached} of {len(rows)} goals are reached.\n\n{table}\n"
     page.write_text(with_section(page.read_text(), "goals", text))
 
@@ -73,7 +78,7 @@ def with_section(page: str, name: str, content: str) -> str:
         return f"{page.rstrip()}\n\n{start}{content}{end}"
     _, found, after = rest.partition(end)
     if not found:
-        raise ValueError(f"BENCHMARKS.md has a start of the section {name} and no end")
+        raise ValueError(f"{PAGE} has a start of the section {name} and no end")
     return f"{before}{start}{content}{end}{after}"
 
 
@@ -82,7 +87,7 @@ def section(findings: Findings, circumstances: Circumstances) -> str:
     parts = [
         findings.introduction,
         *(_markdown(table) for table in _tables(findings)),
-        *(f"![{plot.title}]({(RESULTS / plot.name).as_posix()}.png)" for plot in findings.plots),
+        *(f"![{plot.title}]({_FROM_PAGE}/{RESULTS.as_posix()}/{plot.name}.png)" for plot in findings.plots),
         findings.remarks,
         circumstances.sentence,
     ]

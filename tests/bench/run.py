@@ -25,7 +25,9 @@ def main() -> None:
     parser.add_argument(
         "--set", nargs="+", type=_number, default=[], metavar="NAME=NUMBER", help="a size, such as tenants=10000"
     )
-    parser.add_argument("--show-only", action="store_true", help="write neither results nor BENCHMARKS.md")
+    parser.add_argument(
+        "--show-only", action="store_true", help="write neither results nor docs/performance/results.md"
+    )
     options = parser.parse_args()
     chosen = [each for each in SECTIONS if each.name in (options.only or names)]
     if options.quick and not options.only:

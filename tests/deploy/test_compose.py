@@ -19,6 +19,7 @@ from support.compose import Project, copied_project
 from support.docker_engine import base_image
 from support.installation import free_ports
 from support.parts import find_program
+from support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.compose,
@@ -115,11 +116,8 @@ def test_monitoring_sees_the_services(project: Project, address: str) -> None:
         name: each["ports"][0]["published"] for name, each in project.config()["services"].items() if "ports" in each
     }
     prometheus = f"http://127.0.0.1:{ports['prometheus']}/api/v1"
-    deadline = time.monotonic() + 90
     expected = {f"vecsec-{service}": "1" for service in ("gateway", "policy", "retrieval")}
-    while ups(prometheus) != expected:
-        assert time.monotonic() < deadline, ups(prometheus)
-        time.sleep(0.5)
+    wait_until(lambda: ups(prometheus) == expected, lambda: ups(prometheus))
     with urllib.request.urlopen(f"{prometheus}/alertmanagers") as answer:
         assert len(json.load(answer)["data"]["activeAlertmanagers"]) == 1
     with urllib.request.urlopen(f"{prometheus}/rules") as answer:
@@ -140,10 +138,7 @@ def test_the_flag_is_flipped_by_its_file(project: Project, address: str) -> None
 
 
 def until_provenance(project: Project, address: str, expected: str) -> None:
-    deadline = time.monotonic() + 90
-    while set(search(project, address).values()) != {expected}:
-        assert time.monotonic() < deadline, search(project, address)
-        time.sleep(0.5)
+    wait_until(lambda: set(search(project, address).values()) == {expected}, lambda: search(project, address))
 
 
 def test_a_candidate_policy_reaches_the_containers_and_is_taken_back(project: Project, address: str) -> None:
@@ -159,10 +154,7 @@ def test_a_candidate_policy_reaches_the_containers_and_is_taken_back(project: Pr
 
 
 def until_found(project: Project, address: str, expected: dict[str, str]) -> None:
-    deadline = time.monotonic() + 30
-    while search(project, address) != expected:
-        assert time.monotonic() < deadline, search(project, address)
-        time.sleep(0.5)
+    wait_until(lambda: search(project, address) == expected, lambda: search(project, address))
 
 
 def test_the_flag_and_tls_are_switched_by_env_and_data_outlives_down(project: Project, address: str) -> None:

@@ -1,13 +1,13 @@
 """The built images, together with a ChromaDB server, as an engine runs them: sandboxed, disturbed, and come back."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.containers import Containers, running_containers, until_healthy
 from support.docker_engine import base_image, docker
+from support.waiting import wait_until
 
 from vecsec.type.v1 import document_pb2
 
@@ -95,10 +95,7 @@ def test_a_paused_chromadb_costs_no_more_than_the_callers_patience(containers: C
             _load_within(containers, 5)
     finally:
         containers.docker("unpause", containers.names["chromadb"])
-    deadline = time.monotonic() + 90
-    while not set(before) <= set(containers.found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_until(lambda: set(before) <= set(containers.found()))
 
 
 def _load_within(containers: Containers, seconds: float) -> None:

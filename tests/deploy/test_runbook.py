@@ -41,7 +41,7 @@ echo $CHROMA_CONNECTION_STRING|chromadb.Client()|systemctl status vecsec|tail -f
 )
 """What is distinct in each command of the runbook that this one replaces."""
 
-live = [pytest.mark.prometheus, pytest.mark.slow, pytest.mark.timeout(900)]
+live = [pytest.mark.prometheus, pytest.mark.jq, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)

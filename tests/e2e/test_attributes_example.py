@@ -1,16 +1,16 @@
-"""Attributes of one's own: the README's example, typed as it stands there, against a running installation."""
+"""Attributes of one's own: the guide's example, typed as it stands there, against a running installation."""
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from support.installation import Installation, running_installation, vecsec_command
+from support.pages import ROOT, read_page
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "examples" / "policies" / "attributes"
 PACKAGED = ROOT / "services" / "vecsec_policy" / "default_policy"
 MARK = "@@@ "
@@ -18,10 +18,9 @@ DOCUMENTS = {"handbook", "alice-notes", "eu-survey", "results-2020", "results-29
 
 
 def commands() -> str:
-    _, _, rest = (ROOT / "README.md").read_text().partition("<!-- example: attributes -->\n```bash\n")
-    block, end, _ = rest.partition("```\n<!-- end of example: attributes -->")
-    assert end
-    return block
+    page = read_page(ROOT / "docs" / "guides" / "attributes.md")
+    (block,) = (block for block in page.blocks if block.language == "bash")
+    return block.text
 
 
 def typed(installation: Installation, lines: str) -> dict[str, str]:
@@ -57,16 +56,14 @@ def until_in_force(installation: Installation) -> None:
         "--attribute",
         "embargo_until=1",
     )
-    deadline = time.monotonic() + 60
-    while "label-not-in-schema" in installation.run("explain", *question, token=token).stdout:
-        assert time.monotonic() < deadline, "the policy was not taken"
+    wait_until(lambda: "label-not-in-schema" not in installation.run("explain", *question, token=token).stdout)
 
 
 def found_in(output: str) -> set[str]:
     return {name for name in DOCUMENTS if name in output}
 
 
-def test_the_readme_s_example_works_as_typed(tmp_path: Path) -> None:
+def test_the_guide_s_example_works_as_typed(tmp_path: Path) -> None:
     files, wait, searches = commands().partition("sleep 3")
     assert wait
     with running_installation(tmp_path) as installation:

@@ -71,7 +71,7 @@ def test_the_sdist_has_sources_tests_and_papers_and_never_what_else_lies_about(d
     assert {"deploy/images/Dockerfile", "deploy/development/environment"} <= names
     folders = {"clients", "deploy", "docs", "protos", "services", "tests"}
     papers = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md"}
-    others = {".gitignore", "ARCHITECTURE.md", "BENCHMARKS.md", "Makefile", "PKG-INFO", "pyproject.toml"}
+    others = {".gitignore", "Makefile", "PKG-INFO", "pyproject.toml"}
     top = {name.split("/")[0] for name in names}
     assert papers <= top
     assert top <= folders | papers | others

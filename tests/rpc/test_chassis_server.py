@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from support.refusals import refusal
+from support.waiting import until
 
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
@@ -155,8 +156,14 @@ async def test_calls_are_counted_by_method_and_status() -> None:
     async with called(Handlers()) as (service, stub):
         await stub.ListCollections(Request())
         await refusal(stub.ListCollections(Request(grant="denied")))
-        with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics") as answer:
-            text = answer.read().decode()
+
+        def metrics() -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics") as answer:
+                return answer.read().decode()
+
+        # A call is counted after its answer has left.
+        await until(lambda: 'code="PERMISSION_DENIED"' in metrics())
+        text = metrics()
     assert 'vecsec_requests_total{code="OK",method="ListCollections"} 1.0' in text
     assert 'vecsec_requests_total{code="PERMISSION_DENIED",method="ListCollections"} 1.0' in text
     assert 'vecsec_request_duration_seconds_count{method="ListCollections"} 2.0' in text
@@ -181,8 +188,7 @@ async def test_calls_in_flight_finish_while_the_server_stops() -> None:
             channel = await channels.enter_async_context(grpc.aio.insecure_channel(f"localhost:{service.port}"))
             stub = retrieval_service_pb2_grpc.RetrievalServiceStub(channel)
             call = stub.ListCollections(Request(grant="slow"))
-            while not handlers.request_ids:
-                await asyncio.sleep(0.01)
+            await until(lambda: handlers.request_ids)
         assert await call == Response()
     assert handlers.finished == 1
 
@@ -219,8 +225,7 @@ async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_w
             channel = await channels.enter_async_context(grpc.aio.insecure_channel(f"localhost:{service.port}"))
             stub = retrieval_service_pb2_grpc.RetrievalServiceStub(channel)
             loading = asyncio.create_task(load())
-            while not acknowledged:
-                await asyncio.sleep(0.01)
+            await until(lambda: acknowledged)
         refused = await refusal(loading)
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
     assert refused.retry_seconds is not None

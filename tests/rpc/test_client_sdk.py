@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.client_caller import Caller
 from support.stack import Stack, running_stack
+from tenancy.oracle import CLEARANCES
 
 import vecsec_client
 from vecsec_client import (
@@ -53,11 +54,10 @@ async def caller_as(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterat
     """Makes a caller with a role, at its highest clearance, of tenant_a or of the tenant after an `@`."""
     kind = getattr(request, "param", AsyncVecSecClient)
     callers: list[Caller] = []
-    clearances = {"guest": "PUBLIC", "analyst": "INTERNAL", "superuser": "CONFIDENTIAL", "admin": "SECRET"}
 
     def make(who: str) -> Caller:
         role, _, tenant = who.partition("@")
-        token = stack.issuer.token(tenant or "tenant_a", role, clearances[role], role)
+        token = stack.issuer.token(tenant or "tenant_a", role, CLEARANCES[role], role)
         client = kind(
             f"localhost:{stack.gateway_service.port}",
             token=token,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from support.loop_watch import watched_loop
 from support.stack import Stack, bearer, running_stack
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, sensitivity_pb2, value_pb2
 
-PATIENCE_SECONDS = 60
 LARGEST_BATCH = 1_000
 LABELS = 100
 LIMIT_SECONDS = 0.05
@@ -73,9 +73,11 @@ class Load:
         token, rules = self.stack.issuer.token(), self.stack.policy_folder / "roles.yaml"
         before = (await self.stack.search(token, "tenant_a")).policy_version
         rules.write_text(rules.read_text().replace("max_clearance: INTERNAL", "max_clearance: PUBLIC", 1))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (await self.stack.search(token, "tenant_a")).policy_version == before:
-                await asyncio.sleep(0.05)
+
+        async def is_in_force() -> bool:
+            return (await self.stack.search(token, "tenant_a")).policy_version != before
+
+        await until(is_in_force)
 
     async def store(self, request: pb.ImportDocumentsRequest) -> None:
         """Import a batch."""

@@ -10,12 +10,11 @@ import pytest
 from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refusing
 from support.refusals import refusal
 from support.stack import bearer
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded
-
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
@@ -93,8 +92,7 @@ async def test_the_grant_is_renewed_in_time(gateway: GatewayWithPeers) -> None:
     async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
         for number in range(4):
             yield batch(number)
-            while gateway.retrieval.batches_received <= number:
-                await asyncio.sleep(0.01)
+            await until(lambda number=number: gateway.retrieval.batches_received > number)
             await asyncio.sleep(0.25)
 
     assert await Import(gateway, slowly()).finish() == [1, 2, 3, 4]
@@ -106,8 +104,7 @@ async def test_a_right_withdrawn_meanwhile_ends_the_stream(gateway: GatewayWithP
 
     async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
         yield batch(1)
-        while not gateway.retrieval.batches_received:
-            await asyncio.sleep(0.01)
+        await until(lambda: gateway.retrieval.batches_received)
         await asyncio.sleep(0.3)
         gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("no longer"))
         yield batch(2)
@@ -118,11 +115,12 @@ async def test_a_right_withdrawn_meanwhile_ends_the_stream(gateway: GatewayWithP
 
 
 async def test_a_slow_retrieval_holds_the_caller_back(gateway: GatewayWithPeers) -> None:
+    listing = gateway_pb2.ListCollectionsRequest(tenant_id="tenant_a")
     gateway.retrieval.release_batches.clear()
     running = asyncio.ensure_future(Import(gateway, [batch(number) for number in range(50)]).finish())
-    while not gateway.retrieval.batches_received:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.3)
+    await until(lambda: gateway.retrieval.batches_received)
+    for _ in range(50):  # other callers are served meanwhile
+        await gateway.stub.ListCollections(listing, metadata=bearer(gateway.issuer.token()))
     assert gateway.retrieval.batches_received == 1
     gateway.retrieval.release_batches.set()
     assert len(await running) == 50
@@ -132,11 +130,9 @@ async def test_the_callers_cancellation_reaches_retrieval(gateway: GatewayWithPe
     gateway.retrieval.release_batches.clear()
     running = Import(gateway, [batch(1), batch(2)])
     finishing = asyncio.ensure_future(running.finish())
-    while not gateway.retrieval.batches_received:
-        await asyncio.sleep(0.01)
+    await until(lambda: gateway.retrieval.batches_received)
     running.call.cancel()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await gateway.retrieval.cancelled.wait()
+    await until(gateway.retrieval.cancelled.is_set)
     with pytest.raises(asyncio.CancelledError):
         await finishing
 
@@ -173,10 +169,10 @@ async def test_a_refused_import_leaves_no_batch_behind_that_still_waits_to_be_se
     before = len(asyncio.all_tasks())
     for _ in range(20):
         await refusal(Import(gateway, [batch(1), batch(2)]).finish())
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(asyncio.all_tasks()) > before + 5:
-            await asyncio.sleep(0.01)
-    assert len(asyncio.all_tasks()) < before + 20, "one for each import that was refused"
+    await until(
+        lambda: len(asyncio.all_tasks()) <= before + 5,
+        lambda: f"{len(asyncio.all_tasks()) - before} tasks more, one for each import that was refused",
+    )
 
 
 async def test_retrieval_that_ends_early_as_if_all_were_well_is_not_taken_at_its_word(

@@ -10,6 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.refusals import refusal
 from support.stack import Stack, bearer, document, running_stack
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, query_pb2, sensitivity_pb2
@@ -100,18 +101,23 @@ async def test_the_flag_is_live_for_one_tenant_in_gateway_and_retrieval(stack: S
     stack.flag_file.write_text(json.dumps({"flags": {"use_real_vector_retrieval": flag}}))
     token, other = stack.issuer.token(), stack.issuer.token("tenant_b")
     mock = gateway_pb2.FALLBACK_MOCK
-    async with asyncio.timeout(60):
-        while (
-            answer := await stack.search(token, "tenant_a", fallback=mock)
-        ).provenance == document_pb2.PROVENANCE_REAL:
-            await asyncio.sleep(0.05)
+
+    async def provenance() -> document_pb2.Provenance.ValueType:
+        return (await stack.search(token, "tenant_a", fallback=mock)).provenance
+
+    async def is_mock() -> bool:
+        return await provenance() == document_pb2.PROVENANCE_MOCK
+
+    async def is_real() -> bool:
+        return await provenance() == document_pb2.PROVENANCE_REAL
+
+    await until(is_mock)
+    answer = await stack.search(token, "tenant_a", fallback=mock)
     assert answer.mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
     assert answer.results, "the policy allows mock rows to those who may read public ones"
     assert await stack.ids(other, "tenant_b") == ["b"]
     stack.flag_file.unlink()
-    async with asyncio.timeout(60):
-        while (await stack.search(token, "tenant_a", fallback=mock)).provenance == document_pb2.PROVENANCE_MOCK:
-            await asyncio.sleep(0.05)
+    await until(is_real)
 
 
 async def test_explanations_and_counts_come_from_policy(stack: Stack) -> None:
@@ -143,9 +149,8 @@ async def test_health_tells_of_the_peers(stack: Stack) -> None:
             answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-        async with asyncio.timeout(60):
-            while not (await serves("vecsec.gateway.policy") and await serves("vecsec.gateway.retrieval")):
-                await asyncio.sleep(0.02)
+        for name in ("vecsec.gateway.policy", "vecsec.gateway.retrieval"):
+            await until(lambda name=name: serves(name))
 
 
 @pytest.mark.parametrize("role", ["guest", "analyst", "superuser"])

@@ -12,6 +12,7 @@ from support.certificates import Authority
 from support.issuer import Issuer
 from support.refusals import refusal
 from support.stack import Stack, bearer, document, running_stack
+from support.waiting import until
 
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
@@ -176,12 +177,9 @@ async def test_renewed_certificates_are_taken_under_load_without_a_failed_call(
             horizon = time.time() + 31 * 86400
             return len(replaced) == 2 and all(stack.metrics(service)[expiry] < horizon for service in services)
 
-        async with asyncio.timeout(60):
-            while not await asyncio.to_thread(all_taken):
-                await asyncio.sleep(0.1)
-        before = len(answers)
-        while len(answers) < before + 20:
-            await asyncio.sleep(0.05)
+        await until(lambda: asyncio.to_thread(all_taken))
+        enough = len(answers) + 20
+        await until(lambda: len(answers) >= enough)
         done.set()
         await asyncio.gather(*searchers)
         assert all(answer == ["plan"] for answer in answers)
@@ -194,9 +192,7 @@ async def test_a_renewal_that_went_wrong_leaves_the_old_certificate_in_force(tmp
         whole = key.read_bytes()
         key.write_bytes(whole[: len(whole) // 2])
         failures = "vecsec_certificate_reload_failures_total"
-        async with asyncio.timeout(60):
-            while not (await asyncio.to_thread(stack.metrics, stack.policy_service))[failures]:
-                await asyncio.sleep(0.1)
+        await until(lambda: stack.metrics(stack.policy_service)[failures])
         assert await check_health(stack.policy_service.port, authority.credentials()) == 1
 
 

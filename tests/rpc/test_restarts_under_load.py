@@ -8,6 +8,7 @@ from pathlib import Path
 
 from support.installation import free_ports
 from support.stack import Stack, document, running_stack
+from support.waiting import until
 
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_client import AsyncVecSecClient, DocumentInput, Fallback, RetryPolicy, SearchAnswer, Unavailable
@@ -71,14 +72,16 @@ def passage(document_id: str) -> DocumentInput:
     return DocumentInput(document_id=document_id, text="the plan", sensitivity="PUBLIC", topics=["rag"])
 
 
-async def until(is_so: Callable[[], bool], work: list[asyncio.Task[None]]) -> None:
+async def until_working(is_so: Callable[[], bool], work: list[asyncio.Task[None]]) -> None:
     """Wait for something while work goes on; what the work raises is raised."""
-    async with asyncio.timeout(60):
-        while not is_so():
-            for each in work:
-                if each.done():
-                    each.result()
-            await asyncio.sleep(0.02)
+
+    def is_so_at_work() -> bool:
+        for each in work:
+            if each.done():
+                each.result()
+        return is_so()
+
+    await until(is_so_at_work)
 
 
 async def test_gateways_are_restarted_one_by_one_without_a_failed_call(tmp_path: Path) -> None:
@@ -102,14 +105,14 @@ async def test_gateways_are_restarted_one_by_one_without_a_failed_call(tmp_path:
 
         work = [asyncio.create_task(search_on()) for _ in range(3)]
         for number, life in enumerate(lives):
-            await until(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
+            await until_working(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
             await life.aclose()
             alone = len(answers) + 30
-            await until(lambda alone=alone: len(answers) >= alone, work)
+            await until_working(lambda alone=alone: len(answers) >= alone, work)
             lives[number] = AsyncExitStack()
             exits.push_async_callback(lives[number].aclose)
             replicas[number] = await lives[number].enter_async_context(gateway(stack, port, ports[number]))
-        await until(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
+        await until_working(lambda: all(stack.metrics(each).get(SEARCHES, 0) > 5 for each in replicas), work)
         done.set()
         await asyncio.gather(*work)
         assert all(answer.is_real for answer in answers)
@@ -147,19 +150,18 @@ async def test_retrieval_is_restarted_under_searches_and_an_import_and_nothing_a
 
         searching = [asyncio.create_task(search_on(each)) for each in (Fallback.MOCK, Fallback.NONE)]
         storing = asyncio.create_task(store())
-        await until(lambda: acknowledged[0] >= BATCH and len(answers) > 5, searching)
+        await until_working(lambda: acknowledged[0] >= BATCH and len(answers) > 5, searching)
         assert not storing.done(), "the import is under way"
         await life.aclose()
         before = acknowledged[0]
-        await until(lambda: bool(refusals) and not all(answer.is_real for answer in answers), searching)
+        await until_working(lambda: bool(refusals) and not all(answer.is_real for answer in answers), searching)
         again = await exits.enter_async_context(retrieval(stack, port))
         assert again.port == port
         kept = await sdk.get_documents([f"d{number}" for number in range(before)][:100])
         assert {each.document_id for each in kept.documents} == {f"d{number}" for number in range(before)[:100]}
-        async with asyncio.timeout(60):
-            await storing
+        await storing
         real = sum(answer.is_real for answer in answers)
-        await until(lambda: sum(answer.is_real for answer in answers) > real + 5, searching)
+        await until_working(lambda: sum(answer.is_real for answer in answers) > real + 5, searching)
         done.set()
         await asyncio.gather(*searching)
 

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from support.installation import free_ports
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
+from support.waiting import PATIENCE_SECONDS, until
 
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.type.v1 import query_pb2
@@ -87,12 +88,15 @@ async def test_policy_replicas_share_the_load_and_are_restarted_under_it_without
 
         async def more(count: int) -> None:
             target = len(answers) + count
-            while len(answers) < target:
+
+            def are_there() -> bool:
                 assert not any(each.done() for each in searchers), "a search failed"
-                await asyncio.sleep(0.02)
+                return len(answers) >= target
+
+            await until(are_there)
 
         searchers = [asyncio.create_task(search_on()) for _ in range(3)]
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(2 * PATIENCE_SECONDS):
             await more(50)
             while any(stack.metrics(each).get(PLANS, 0) < 5 for each in replicas):  # until both are connected
                 await more(10)

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from support.stack import Stack, document, running_stack
+from support.waiting import PATIENCE_SECONDS
 
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_client import AsyncVecSecClient, Fallback
@@ -76,7 +77,7 @@ async def test_two_gateways_and_two_policy_services_share_the_load_of_one_client
         def served(series: str, services: Sequence[RunningService]) -> list[float]:
             return [stack.metrics(each).get(series, 0) for each in services]
 
-        async with asyncio.timeout(60):  # until every connection and every lane is there
+        async with asyncio.timeout(PATIENCE_SECONDS):  # until every connection and every lane is there
             while not all(served(SEARCHES, gateways) + served(PLANS, policies) + served(CHECKS, policies)):
                 await search(5)
         kinds = ((SEARCHES, gateways), (PLANS, policies), (CHECKS, policies))

@@ -17,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 
 from support.issuer import Issuer
+from support.waiting import until
 from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
@@ -26,8 +27,7 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import access_pb2, collection_pb2, document_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import VecSecError
 from vecsec_chassis.rpc.error_status import error_status
-from vecsec_chassis.rpc.lane_methods import CarriedMethods
-from vecsec_chassis.rpc.lane_server import LaneServicer
+from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
@@ -233,8 +233,7 @@ async def gateway_with_peers(folder: Path, *, lanes: int = 0, **environment: obj
         ) as service,
         grpc.aio.insecure_channel(f"localhost:{service.port}") as channel,
     ):
-        while policy_lanes.lane_count + retrieval_lanes.lane_count < 2 * lanes:
-            await asyncio.sleep(0.01)
+        await until(lambda: policy_lanes.lane_count + retrieval_lanes.lane_count >= 2 * lanes)
         stub = gateway_grpc.GatewayServiceStub(channel)
         yield GatewayWithPeers(stub, channel, service, policy, retrieval, policy_server, retrieval_server, issuer)
 

@@ -59,6 +59,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "docker": missing_engine,
     "grpcurl": lambda: _programs("grpcurl"),
     "index": _index,
+    "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,
     "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),

@@ -17,6 +17,8 @@ ROLES = {
     "superuser": (3,             True,      False,     False,         {"read", "write", "configure"}),
     "admin":     (4,             True,      True,      True,          {"read", "write", "delete", "configure"}),
 }  # fmt: skip
+CLEARANCES = dict(zip(ROLES, LEVELS, strict=True))
+"""What each role claims at its highest."""
 
 
 @dataclass(frozen=True)

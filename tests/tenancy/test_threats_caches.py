@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.refusals import refusal
 from support.stack import Stack, bearer, document, running_stack
+from support.waiting import PATIENCE_SECONDS, until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
@@ -111,7 +112,7 @@ async def test_threat_10_writes_deletes_rules_and_the_flag_hold_for_remembered_a
     rules = stack.policy_folder / "roles.yaml"
     version = (await stack.search(token, "tenant_a", "plans")).policy_version
     rules.write_text(rules.read_text().replace("max_clearance: INTERNAL", "max_clearance: PUBLIC", 1))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (answer := await stack.search(token, "tenant_a", "plans")).policy_version == version:
             assert sorted(row.document.document_id for row in answer.results) == ["inner", "open"]
     assert [row.document.document_id for row in answer.results] == ["open"]
@@ -123,7 +124,5 @@ async def test_threat_10_writes_deletes_rules_and_the_flag_hold_for_remembered_a
     assert len((await stack.retrieval.SearchDocuments(direct)).results) == 1
     flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off"}
     stack.flag_file.write_text(json.dumps({"flags": {"use_real_vector_retrieval": flag}}))
-    async with asyncio.timeout(60):
-        while stack.metrics(stack.retrieval_service)["vecsec_feature_flag"] != 0:
-            await asyncio.sleep(0.1)
+    await until(lambda: stack.metrics(stack.retrieval_service)["vecsec_feature_flag"] == 0)
     assert (await refusal(stack.retrieval.SearchDocuments(direct))).reason == "REAL_RETRIEVAL_OFF"

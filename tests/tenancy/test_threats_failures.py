@@ -9,12 +9,14 @@ import grpc
 import pytest
 from support.refusals import refusal
 from support.stack import Stack, document, running_stack
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, label_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.rpc.server import RunningService
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 
@@ -222,11 +224,16 @@ async def test_threat_18_an_overstated_clearance_is_capped_and_counted(stack: St
 
 async def test_threat_19_a_denial_is_never_retried(stack: Stack) -> None:
     await refusal(stack.search(stack.issuer.token(), "tenant_b"))
-    planned = stack.metrics(stack.policy_service)
-    assert planned['vecsec_requests_total{code="PERMISSION_DENIED",method="PlanAccess"}'] == 1
+    assert await _denied(stack, stack.policy_service, "PlanAccess") == 1
     await refusal(stack.search(stack.issuer.token(), "tenant_a", include_embeddings=True))
-    searched = stack.metrics(stack.retrieval_service)
-    assert searched['vecsec_requests_total{code="PERMISSION_DENIED",method="SearchDocuments"}'] == 1
+    assert await _denied(stack, stack.retrieval_service, "SearchDocuments") == 1
+
+
+async def _denied(stack: Stack, service: RunningService, method: str) -> float:
+    """How many calls were denied; a call is counted after its answer has left."""
+    series = f'vecsec_requests_total{{code="PERMISSION_DENIED",method="{method}"}}'
+    await until(lambda: stack.metrics(service).get(series))
+    return stack.metrics(service)[series]
 
 
 async def test_threat_19_deadline_and_budget_bound_all_retries(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 from support.refusals import refusal
 from support.stack import Stack, document
+from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
@@ -80,9 +81,7 @@ async def test_threat_13_a_panic_stops_one_tenants_rows_and_every_old_grant_and_
         except grpc.aio.AioRpcError:
             return False
 
-    async with asyncio.timeout(60):
-        while not await is_back():
-            await asyncio.sleep(0.1)
+    await until(is_back)
 
 
 async def test_threat_17_after_a_panic_for_all_only_who_was_released_gets_real_rows(stack: Stack) -> None:
@@ -91,8 +90,10 @@ async def test_threat_17_after_a_panic_for_all_only_who_was_released_gets_real_r
     await panic(stack, "--all")
     await panic(stack, "--release", "--tenant", "tenant_b")
     bob = stack.issuer.token("tenant_b", subject="bob")
-    async with asyncio.timeout(60):
-        while (await stack.search(bob, "tenant_b", fallback=gateway_service_pb2.FALLBACK_MOCK)).mock_reason:
-            await asyncio.sleep(0.1)
+
+    async def has_real_rows() -> bool:
+        return not (await stack.search(bob, "tenant_b", fallback=gateway_service_pb2.FALLBACK_MOCK)).mock_reason
+
+    await until(has_real_rows)
     refused = await refusal(stack.search(stack.issuer.token("tenant_a"), "tenant_a"))
     assert refused.reason == "REAL_RETRIEVAL_OFF"

@@ -11,6 +11,7 @@ from vecsec_cli.local.state_directory import StateDirectory
 
 _LONGEST_SECONDS = 60.0
 _CHECK = "settings and files"
+_SETTINGS = "all settings: docs/reference/configuration.md"
 
 
 def check_start(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[Finding]:
@@ -27,7 +28,7 @@ def check_start(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[
             whose.setdefault(line, []).append(module.removeprefix("vecsec_"))
     for line, services in whose.items():
         detail, _, remedy = line.rpartition("; ")
-        yield fail(f"start of {', '.join(services)}", detail or line, remedy if detail else "see the README's settings")
+        yield fail(f"start of {', '.join(services)}", detail or line, remedy if detail else _SETTINGS)
     if not whose:
         yield ok(_CHECK, "every service could start with them")
 

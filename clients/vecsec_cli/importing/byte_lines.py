@@ -1,4 +1,4 @@
-"""Sources that are one file: lines as bytes, each of bounded length, and the file's fingerprint."""
+"""Lines of a file as bytes, each of bounded length, and the file's fingerprint."""
 
 import hashlib
 import sys
@@ -10,35 +10,11 @@ from typing import IO, BinaryIO
 
 from vecsec_cli.importing.records import SourceError, Survey
 
+STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 8 << 20
 """A line is a document: text of 1 MiB, metadata, an embedding, all escaped, fit well into this."""
 
-STANDARD_INPUT = Path("-")
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class FileSource:
-    """A file, or standard input as `-`."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The file's name as given."""
-        return "stdin" if self.path == STANDARD_INPUT else str(self.path)
-
-    def survey(self) -> Survey:
-        """Hash the file and count its lines; standard input can be neither."""
-        return Survey(None, None) if self.path == STANDARD_INPUT else survey(self.path)
-
-    def open(self) -> AbstractContextManager[BinaryIO]:
-        """The bytes.
-
-        Raises:
-            SourceError: if the file cannot be opened.
-        """
-        return nullcontext(sys.stdin.buffer) if self.path == STANDARD_INPUT else open_source(self.path)
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
@@ -54,30 +30,39 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
             yield number, None
 
 
-def survey(path: Path) -> Survey:
-    """Hash a file's content and count its lines.
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file of documents, or standard input as `-`."""
 
-    Raises:
-        SourceError: if the file cannot be read.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    newlines = 0
-    last = b"\n"
-    with open_source(path) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            newlines += chunk.count(b"\n")
-            last = chunk[-1:]
-    return Survey(fingerprint=digest.hexdigest(), expected=newlines + (last != b"\n"))
+    path: Path
 
+    @property
+    def name(self) -> str:
+        """The file's name as given."""
+        return "stdin" if self.path == STANDARD_INPUT else str(self.path)
 
-def open_source(path: Path) -> BinaryIO:
-    """Open a file to read.
+    def survey(self) -> Survey:
+        """Hash the file's content and count its lines; standard input can be neither.
 
-    Raises:
-        SourceError: if that fails.
-    """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        Raises:
+            SourceError: if the file cannot be read.
+        """
+        if self.path == STANDARD_INPUT:
+            return Survey(None, None)
+        digest = hashlib.blake2b(digest_size=16)
+        newlines = 0
+        last = b"\n"
+        with self._opened() as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                newlines += chunk.count(b"\n")
+                last = chunk[-1:]
+        return Survey(fingerprint=digest.hexdigest(), expected=newlines + (last != b"\n"))
+
+    def _opened(self) -> AbstractContextManager[BinaryIO]:
+        if self.path == STANDARD_INPUT:
+            return nullcontext(sys.stdin.buffer)
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error

@@ -33,7 +33,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class CsvSource(byte_lines.FileSource):
-    """A CSV file with a header, or standard input as `-`; a row may have several lines."""
+    """A CSV file with a header. A row may have several lines."""
 
     columns: Columns
     defaults: Defaults
@@ -41,7 +41,7 @@ class CsvSource(byte_lines.FileSource):
     def records(self) -> Iterator[Record]:
         """One record a row."""
         csv.field_size_limit(byte_lines.MAX_LINE_BYTES)
-        with self.open() as stream:
+        with self._opened() as stream:
             lines = _TextLines(stream)
             rows = csv.reader(lines, strict=True)
             header = self._header(next(rows, []))

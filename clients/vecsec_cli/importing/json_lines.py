@@ -17,13 +17,13 @@ class _RepeatedKey(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesSource(byte_lines.FileSource):
-    """A `.jsonl` file, or standard input as `-`."""
+    """A `.jsonl` file."""
 
     defaults: Defaults
 
     def records(self) -> Iterator[Record]:
         """One record a line that is not blank."""
-        with self.open() as stream:
+        with self._opened() as stream:
             for number, line in byte_lines.lines(stream):
                 place = Place.of_line(self.name, number)
                 if line is None:

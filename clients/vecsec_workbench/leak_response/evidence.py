@@ -20,8 +20,8 @@ from vecsec_chassis.domain.errors import StartupError
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_policy.audit.verification import verify_log
+from vecsec_policy.folder.files import POLICY_SUFFIXES
 from vecsec_policy.in_force.snapshot import load_snapshot
-from vecsec_policy.reload.file_watch import POLICY_SUFFIXES
 from vecsec_workbench.audit.records import LoggedRecord, RecordFilter, audit_log, records
 from vecsec_workbench.audit.verify import log_document
 from vecsec_workbench.leak_response.places import Places

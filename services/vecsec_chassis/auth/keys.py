@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Protocol
 
 import jwt
+import structlog
 from jwt import PyJWK, PyJWKClient, PyJWKSet
 
 from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.file_watch import AtRest, FileContent, file_content
+
+log = structlog.get_logger()
 
 _FILE_CHECK_SECONDS = 1.0
+_REST_SECONDS = 0.05
+"""Calls wait for it, though only when the file has changed."""
 _URL_LIFESPAN_SECONDS = 300.0
 _URL_COOLDOWN_SECONDS = 10.0
 _URL_TIMEOUT_SECONDS = 5.0
@@ -39,39 +45,52 @@ class FileKeySource:
             StartupError: naming the setting, if it is missing or not a JWKS.
         """
         self._path = path
-        self._checked_at = time.monotonic()
+        self._setting = setting
+        self._files = AtRest(lambda: file_content(path), rest_seconds=_REST_SECONDS)
+        self._looking = asyncio.Lock()
+        self._looked_at = time.monotonic()
         try:
-            self._modified: tuple[int, int, int] | None = self._modification()
-            self._keys = _keys_by_id(path.read_text())
+            self._keys = _keys_by_id(path.read_bytes())
         except OSError as error:
             raise StartupError(
                 f"{setting}: {path}: {error.strerror}; name a file that this service may read"
             ) from error
-        except (ValueError, jwt.PyJWTError) as error:
+        except (ValueError, RecursionError, jwt.PyJWTError) as error:
             raise StartupError(
                 f"{setting}: {path}: no set of public keys (JWKS), or half of one: {error}; write the whole file again"
             ) from error
 
     async def find(self, key_id: str) -> PyJWK | None:
-        if time.monotonic() - self._checked_at >= _FILE_CHECK_SECONDS:
-            self._refresh()
+        if self._is_due():
+            async with self._looking:  # all wait who come while it is looked, lest a withdrawn key be found
+                if self._is_due():
+                    await self._look()
         return self._keys.get(key_id)
 
-    def _modification(self) -> tuple[int, int, int]:
-        status = self._path.stat()
-        return status.st_mtime_ns, status.st_size, status.st_ino
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._looked_at >= _FILE_CHECK_SECONDS
 
-    def _refresh(self) -> None:
-        self._checked_at = time.monotonic()
+    async def _look(self) -> None:
+        begun_at = time.monotonic()
+        found = await self._files.changed_content()
+        if found is not None:
+            self._take(found)
+        self._looked_at = begun_at
+
+    def _take(self, found: FileContent) -> None:
+        if found == FileContent():
+            self._keys = {}
+            return
         try:
-            modified = self._modification()
-            if modified != self._modified:
-                self._keys = _keys_by_id(self._path.read_text())
-                self._modified = modified
-        except FileNotFoundError:
-            self._keys, self._modified = {}, None
-        except (OSError, ValueError, jwt.PyJWTError):
-            return  # half-written: the last good keys stay, and the next check tries again
+            self._keys = _keys_by_id(found.content or b"")
+        except (ValueError, RecursionError, jwt.PyJWTError) as error:
+            reason = found.problem or str(error)
+            log.warning(
+                "Keys cannot be read, the last good ones stay",
+                setting=self._setting,
+                file=str(self._path),
+                reason=reason,
+            )
 
 
 class UrlKeySource:
@@ -105,7 +124,7 @@ def key_source(location: str, setting: str) -> KeySource:
     return FileKeySource(Path(location), setting)
 
 
-def _keys_by_id(text: str) -> dict[str, PyJWK]:
+def _keys_by_id(text: bytes) -> dict[str, PyJWK]:
     content = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError("not an object")  # noqa: TRY004 (of a file, and the library's own errors are likewise)

@@ -119,7 +119,7 @@ class TokenVerifier:
             self.lookups.hits += 1
             if verified.identity.expires_at + self._clock_skew_seconds > time.time():
                 return verified.identity
-            del self._verified[fingerprint]
+            self._verified.pop(fingerprint, None)  # perhaps by another call, while keys were looked at
             raise _refusal("expired since it was verified")
         self.lookups.misses += 1
         self._verified.pop(fingerprint, None)

@@ -7,7 +7,6 @@ The file is in flagd's format, with the flag `use_real_vector_retrieval` and the
 Kubernetes it is a ConfigMap. No file: the environment's value. A file that breaks while it is watched changes nothing.
 """
 
-import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -25,15 +24,14 @@ from pydantic import BeforeValidator, Field
 
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.file_watch import AtRest, FileContent, file_content, keep_looking
 from vecsec_chassis.flag.flag_file import (
     FLAG_KEY,
     NO_FLAGS,
     BrokenFlagFile,
     FlagDocument,
-    FlagFileState,
     PutFlagsProvider,
     parse_document,
-    read_state,
     tenant_context,
 )
 from vecsec_chassis.settings import OptionalPath, ServiceSettings
@@ -41,9 +39,6 @@ from vecsec_chassis.telemetry.metrics import show
 
 log = structlog.get_logger()
 
-# The whole (small) file is read again each time and compared: that sees edits, renames, ConfigMap symlink swaps,
-# rollbacks to older files, removal, and files on mounts whose changes the kernel does not announce.
-POLL_SECONDS = 0.5
 _MAXIMUM_MEMOISED_TENANTS = 10_000
 _COMPLAINT = "VECSEC_FLAG_FILE={file}: {broken}; correct it, or put it aside: without a file the environment counts"
 _ON = frozenset({"true", "1", "on", "yes"})
@@ -70,7 +65,7 @@ class FlagSettings(ServiceSettings):
     use_real_vector_retrieval: Annotated[bool, BeforeValidator(parse_switch)] = Field(
         True, alias="USE_REAL_VECTOR_RETRIEVAL"
     )
-    """Whether real retrieval is on where no flag file says otherwise."""
+    """Whether real retrieval is on where no flag file says otherwise; off, no real row leaves retrieval."""
     flag_file: OptionalPath = Field(None, alias="VECSEC_FLAG_FILE")
     """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant."""
 
@@ -86,7 +81,6 @@ class RealRetrievalFlag:
         self._domain = f"vecsec-{uuid.uuid4().hex}"
         self._client = api.get_client(self._domain)
         self._memo: dict[str, bool] = {}
-        self._state = FlagFileState()
         self._file_errors = meter.create_counter(
             "vecsec_feature_flag_file_errors",
             description="Flag files that could not be taken; the last good one stays.",
@@ -122,37 +116,22 @@ class RealRetrievalFlag:
             StartupError: if it is there but broken.
         """
         api.set_provider_and_wait(self._provider, self._domain)
-        if self._file is None:
-            self._put(NO_FLAGS)
+        self._put(_first_document(self._file))
+
+    async def look(self, files: AtRest[FileContent]) -> None:
+        """Take a change of the flag's file that has come to rest; a broken one leaves the last good value."""
+        content = await files.changed_content()
+        if content is None:
             return
-        self._state = read_state(self._file)
         try:
-            self._take(self._state)
-        except BrokenFlagFile as broken:
-            raise StartupError(_COMPLAINT.format(file=self._file, broken=broken)) from broken
-
-    async def watch(self, file: Path) -> None:
-        """Take each change of the flag's file until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            state = await asyncio.to_thread(read_state, file)
-            if state != self._state:
-                self._state = state
-                self._take_or_stay(state)
-
-    def close(self) -> None:
-        """Let the provider go."""
-        api.set_provider(NoOpProvider(), self._domain)
-
-    def _take_or_stay(self, state: FlagFileState) -> None:
-        try:
-            self._take(state)
+            self._put(_document(content, self._file))
         except BrokenFlagFile as broken:
             self._file_errors.add(1)
             log.warning("Flag file is broken, the last good value stays", file=str(self._file), reason=str(broken))
 
-    def _take(self, state: FlagFileState) -> None:
-        self._put(_document(state, self._file))
+    def close(self) -> None:
+        """Let the provider go."""
+        api.set_provider(NoOpProvider(), self._domain)
 
     def _put(self, document: FlagDocument) -> None:
         self._provider.put(document)
@@ -184,24 +163,27 @@ def demand_usable_flag_file(file: Path | None) -> None:
     Raises:
         StartupError: if it is there but broken.
     """
-    state = FlagFileState() if file is None else read_state(file)
+    _first_document(file)
+
+
+def _first_document(file: Path | None) -> FlagDocument:
     try:
-        _document(state, file)
+        return _document(FileContent() if file is None else file_content(file), file)
     except BrokenFlagFile as broken:
         raise StartupError(_COMPLAINT.format(file=file, broken=broken)) from broken
 
 
-def _document(state: FlagFileState, file: Path | None) -> FlagDocument:
+def _document(found: FileContent, file: Path | None) -> FlagDocument:
     """The flags of the file; none, if there is no file.
 
     Raises:
         BrokenFlagFile: if it is there but broken.
     """
-    if state.problem is not None:
-        raise BrokenFlagFile(state.problem)
-    if state.content is None:
+    if found.problem is not None:
+        raise BrokenFlagFile(found.problem)
+    if found.content is None:
         return NO_FLAGS
-    return parse_document(state.content, is_yaml=file is not None and file.suffix in {".yaml", ".yml"})
+    return parse_document(found.content, is_yaml=file is not None and file.suffix in {".yaml", ".yml"})
 
 
 @asynccontextmanager
@@ -213,9 +195,11 @@ async def real_retrieval_flag(default: bool, file: Path | None, meter: Meter) ->
     """
     flag = RealRetrievalFlag(default, file, meter)
     with contextlib.closing(flag):
-        flag.load_first()
         if file is None:
+            flag.load_first()
             yield flag
             return
-        async with running_in_background(flag.watch(file), "watch the flag file"):
+        files = AtRest(lambda: file_content(file))
+        flag.load_first()
+        async with running_in_background(keep_looking(lambda: flag.look(files)), "watch the flag file"):
             yield flag

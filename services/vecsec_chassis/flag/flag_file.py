@@ -7,7 +7,6 @@ a broken one is logged twice a second for ever. So the provider's evaluator is k
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +27,6 @@ NO_FLAGS: FlagDocument = {"flags": {}}
 
 class BrokenFlagFile(Exception):
     """The flag file cannot be read or is not what it should be; the message says why, in one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlagFileState:
-    """What stands in the file: `content` if it was read, `problem` if it is there but cannot be read."""
-
-    content: bytes | None = field(default=None, repr=False)
-    problem: str | None = None
-
-    @property
-    def is_absent(self) -> bool:
-        """Whether there is no file."""
-        return self.content is None and self.problem is None
-
-
-def read_state(path: Path) -> FlagFileState:
-    """Read the file; never raises for what an operator may do to it."""
-    try:
-        return FlagFileState(content=path.read_bytes())
-    except FileNotFoundError:
-        return FlagFileState()
-    except OSError as error:
-        return FlagFileState(problem=error.strerror or type(error).__name__)
 
 
 def parse_document(content: bytes, *, is_yaml: bool = False) -> FlagDocument:

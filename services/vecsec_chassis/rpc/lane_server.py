@@ -4,18 +4,20 @@ A call costs a task here instead of a stream of its own, and calls that end toge
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, cast
 
 import grpc
 import structlog
 
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
+from vecsec_chassis.background import cancel_and_wait, running_in_background
 from vecsec_chassis.domain.identifiers import unique_id
-from vecsec_chassis.rpc.interception import Context
-from vecsec_chassis.rpc.lane_context import CarriedContext, as_context
-from vecsec_chassis.rpc.lane_methods import CarriedMethods
+from vecsec_chassis.rpc.interceptors import Context, Handler, MaybeHandler, behaviour_of
 
 log = structlog.get_logger()
 
@@ -25,6 +27,130 @@ that reads no answers cannot make them pile up here."""
 _MESSAGE_BYTES = 1024 * 1024
 """Answers are sent together until they are so large; what comes later need not wait for all of it."""
 _SHOWN_METHOD_CHARACTERS = 100
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class Metadatum(NamedTuple):
+    """One entry of a call's metadata."""
+
+    key: str
+    value: str
+
+
+class CarriedContext:
+    """The context of a carried call: of gRPC's own it has what interceptors and handlers ask of a unary call's. What
+    concerns the connection is asked of the stream that carries it."""
+
+    def __init__(self, call: lane_pb2.CarriedCall, stream: Context) -> None:
+        metadata = call.metadata
+        self._metadata = tuple([Metadatum(key, metadata[key]) for key in metadata])
+        self._deadline = time.monotonic() + call.timeout_seconds if call.timeout_seconds > 0 else None
+        self._stream = stream
+        self.failure: lane_pb2.Failure | None = None
+        """Why the call was aborted."""
+
+    def invocation_metadata(self) -> tuple[Metadatum, ...]:
+        return self._metadata
+
+    def time_remaining(self) -> float | None:
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def peer(self) -> str:
+        return self._stream.peer()
+
+    def auth_context(self) -> Any:
+        return self._stream.auth_context()
+
+    def code(self) -> int:
+        return grpc.StatusCode.OK.value[0] if self.failure is None else self.failure.code
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: tuple[tuple[str, str | bytes], ...] = ()
+    ) -> NoReturn:
+        """End the call with this status.
+
+        Raises:
+            grpc.aio.AbortError: always.
+        """
+        status_details = next((value for key, value in trailing_metadata if key == _DETAILS_KEY), b"")
+        assert isinstance(status_details, bytes), "metadata with names that end in -bin is bytes"
+        self.failure = lane_pb2.Failure(code=code.value[0], message=details, status_details=status_details)
+        raise grpc.aio.AbortError
+
+    async def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        """End the call with a status and its details.
+
+        Raises:
+            grpc.aio.AbortError: always.
+        """
+        await self.abort(status.code, status.details, tuple(status.trailing_metadata or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedMethod:
+    """One method: bytes in, bytes out."""
+
+    behaviour: Callable[[Any, Context], Awaitable[Any]]
+    deserialize: Callable[[bytes], Any] | None
+    """None where the behaviour reads bytes."""
+    serialize: Callable[[Any], bytes]
+
+    async def __call__(self, request: bytes, context: Context) -> bytes:
+        message = request if self.deserialize is None else self.deserialize(request)
+        return self.serialize(await self.behaviour(message, context))
+
+
+@dataclass(frozen=True, slots=True)
+class _CallDetails(grpc.HandlerCallDetails):
+    method: str
+    invocation_metadata: tuple[tuple[str, str], ...] = ()
+
+
+class CarriedMethods:
+    """Servicers are added to it as they are to a server; interceptors wrap each method once."""
+
+    def __init__(self, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> None:
+        """`interceptors`: of the server, outermost first."""
+        self._interceptors = interceptors
+        self._handlers: dict[str, Handler] = {}
+        self._wrapped: dict[str, CarriedMethod] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """The first half of what generated code calls; the second one says the same by name."""
+
+    def add_registered_method_handlers(self, service_name: str, handlers: "dict[str, Handler]") -> None:
+        """Add the unary methods of a service."""
+        for name, handler in handlers.items():
+            if handler.unary_unary is not None:
+                self._handlers[f"/{service_name}/{name}"] = handler
+
+    async def find(self, method: str) -> CarriedMethod | None:
+        """The method with this full name; None if there is no such unary method here."""
+        if method not in self._wrapped and method in self._handlers:
+            self._wrapped[method] = await self._wrap(method)
+        return self._wrapped.get(method)
+
+    async def _wrap(self, method: str) -> CarriedMethod:
+        async def innermost(_details: grpc.HandlerCallDetails) -> MaybeHandler:
+            return self._handlers[method]
+
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]] = innermost
+        for interceptor in reversed(self._interceptors):
+            continuation = _intercepted(interceptor, continuation)
+        handler = await continuation(_CallDetails(method))
+        assert handler is not None
+        assert handler.response_serializer is not None
+        return CarriedMethod(behaviour_of(handler), handler.request_deserializer, handler.response_serializer)
+
+
+def _intercepted(
+    interceptor: grpc.aio.ServerInterceptor,
+    continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
+) -> Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]]:
+    async def intercept(details: grpc.HandlerCallDetails) -> MaybeHandler:
+        return await interceptor.intercept_service(continuation, details)
+
+    return intercept
 
 
 class LaneServicer(lane_grpc.LaneServiceServicer):
@@ -82,31 +208,32 @@ class _Lane:
 
     async def serve(self, requests: AsyncIterator[lane_pb2.CarryRequest]) -> None:
         """Serve until the client sends no more and everything is answered."""
-        sender = asyncio.create_task(self._send())
         try:
-            async for request in requests:
-                for call_id in request.cancelled_call_ids:
-                    if call_id in self._running:
-                        self._running[call_id].cancel()
-                for call in request.calls:
-                    while self._unanswered >= _MAXIMUM_UNANSWERED:
-                        self._has_room.clear()
-                        await self._has_room.wait()
-                    await self._start(call)
-            if self._running:
-                await asyncio.wait(self._running.values())
-            self._ending = True
-            self._wake_sender.set()
-            await sender
-        finally:
-            sender.cancel()
-            for task in self._running.values():
-                task.cancel()
+            async with running_in_background(self._send(), "answer the calls of a lane", may_end=True) as sender:
+                async for request in requests:
+                    await self._take(request)
+                if self._running:
+                    await asyncio.wait(self._running.values())
+                self._ending = True
+                self._wake_sender.set()
+                await sender
+        finally:  # nothing is sent any more: of a lane that breaks, calls may be made again
+            await cancel_and_wait(self._running.values())
 
     def announce_closing(self) -> None:
         """Send word that no new calls are wanted."""
         self._closing_unsent = True
         self._wake_sender.set()
+
+    async def _take(self, request: lane_pb2.CarryRequest) -> None:
+        for call_id in request.cancelled_call_ids:
+            if call_id in self._running:
+                self._running[call_id].cancel()
+        for call in request.calls:
+            while self._unanswered >= _MAXIMUM_UNANSWERED:
+                self._has_room.clear()
+                await self._has_room.wait()
+            await self._start(call)
 
     async def _start(self, call: lane_pb2.CarriedCall) -> None:
         if call.call_id in self._running:
@@ -146,7 +273,7 @@ class _Lane:
             name = call.method[:_SHOWN_METHOD_CHARACTERS]
             return _failed(call.call_id, grpc.StatusCode.UNIMPLEMENTED, f"no unary method {name}")
         try:
-            response = await method(call.request, as_context(context))
+            response = await method(call.request, cast("Context", context))
         except grpc.aio.AbortError:
             return lane_pb2.Outcome(call_id=call.call_id, failure=context.failure)
         return lane_pb2.Outcome(call_id=call.call_id, response=response)

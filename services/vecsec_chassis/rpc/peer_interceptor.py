@@ -1,17 +1,14 @@
 """Lets only those peers call that are allowed to, by the certificate that their connection was made with."""
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
-import grpc
 import structlog
 from grpc_status import rpc_status
 from opentelemetry.metrics import Meter
 
 from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_chassis.rpc.error_status import error_status
-from vecsec_chassis.rpc.interception import Context, MaybeHandler, behaviour_of, rebuilt
+from vecsec_chassis.rpc.interceptors import AroundInterceptor, Context
 from vecsec_chassis.telemetry.metrics import Tally
 from vecsec_chassis.tls.allowed_peers import HEALTH, LANES, REFLECTION, AllowedPeers, short_name
 
@@ -22,8 +19,10 @@ _IDENTITY_FIELDS = ("peer_uri", "peer_dns")
 _REFUSAL = AccessDenied("this peer may not call this")
 
 
-class PeerInterceptor(grpc.aio.ServerInterceptor):
+class PeerInterceptor(AroundInterceptor):
     """Refuses peers that are not allowed to call a method, health and reflection included, all in the same words."""
+
+    covers_infrastructure = True
 
     def __init__(self, allowed: AllowedPeers, methods: Iterable[str], meter: Meter) -> None:
         self._allowed = allowed
@@ -31,31 +30,8 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
         for method in (*methods, HEALTH, REFLECTION, LANES):
             self._denied.add(0, method)
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> MaybeHandler:
-        """Put the question of who calls before the handler."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        method = handler_call_details.method
-        behaviour = behaviour_of(handler)
-
-        async def answer(request: Any, context: Context) -> Any:
-            await self._demand_allowed(method, context)
-            return await behaviour(request, context)
-
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            await self._demand_allowed(method, context)
-            async for response in behaviour(request, context):
-                yield response
-
-        # The health service's Watch writes its answers itself instead of yielding them.
-        return rebuilt(handler, stream if inspect.isasyncgenfunction(behaviour) else answer)
-
-    async def _demand_allowed(self, method: str, context: Context) -> None:
+    async def before(self, method: str, context: Context) -> None:
+        """Put the question of which machine calls before the handler."""
         name = short_name(method)
         if self._allowed.may_call(_identities(context), name):
             return

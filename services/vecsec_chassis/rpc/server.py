@@ -16,8 +16,7 @@ from vecsec.lane.v1 import lane_service_pb2_grpc
 from vecsec_chassis.auth.tokens import TokenVerifier
 from vecsec_chassis.domain.errors import StartupError
 from vecsec_chassis.rpc.interceptors import chain
-from vecsec_chassis.rpc.lane_methods import CarriedMethods
-from vecsec_chassis.rpc.lane_server import LaneServicer
+from vecsec_chassis.rpc.lane_server import CarriedMethods, LaneServicer
 from vecsec_chassis.rpc.listening import NO_SECOND_LISTENER, Listening, health_port
 from vecsec_chassis.rpc.peer_interceptor import PeerInterceptor
 from vecsec_chassis.rpc.reflected_contracts import reflected_contracts

@@ -10,6 +10,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.file_watch import AtRest, keep_looking
 from vecsec_chassis.tls.certificates import (
     BadCertificates,
     CertificateFiles,
@@ -20,9 +21,6 @@ from vecsec_chassis.tls.certificates import (
 )
 
 log = structlog.get_logger()
-
-# Like the flag file, the files are small and read whole each time: that sees renames and swapped symlinks as well.
-POLL_SECONDS = 1.0
 
 
 class WatchedCertificates:
@@ -35,9 +33,8 @@ class WatchedCertificates:
             BadCertificates: if they cannot be used.
         """
         self._files = files
-        raw = read_files(files)
-        self._current = checked(raw, files)
-        self._seen: RawCertificates | str = raw
+        self._watch = AtRest(lambda: _found(files))
+        self._current = checked(read_files(files), files)
         self._failures = meter.create_counter(
             "vecsec_certificate_reload_failures",
             description="Changed certificate files that could not be used; the last good ones stay.",
@@ -55,19 +52,12 @@ class WatchedCertificates:
         """The certificates in force: another object after each change."""
         return self._current
 
-    async def watch(self) -> None:
-        """Take each change until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            await asyncio.to_thread(self._look)
-
-    def _look(self) -> None:
-        """Judge each state of the files once, and tell it once: key and certificate may be written one by one."""
-        found = _found(self._files)
-        if found == self._seen:
+    async def look(self) -> None:
+        """Judge each state in which the files come to rest, and tell it once."""
+        found = await self._watch.changed_content()
+        if found is None:
             return
-        self._seen = found
-        problem = found if isinstance(found, str) else self._take(found)
+        problem = found if isinstance(found, str) else await asyncio.to_thread(self._take, found)
         if problem is None:
             until = datetime.fromtimestamp(self._current.expiry["service"], UTC)
             log.info("Certificates taken", valid_until=until.isoformat())
@@ -125,5 +115,5 @@ async def running_certificates(
         certificates = WatchedCertificates(files, meter)
     except BadCertificates as bad:
         raise StartupError(str(bad)) from bad
-    async with running_in_background(certificates.watch(), "watch the certificates"):
+    async with running_in_background(keep_looking(certificates.look), "watch the certificates"):
         yield certificates

@@ -1,19 +1,15 @@
-"""What the gateway's use cases know of the two services behind it: values, protocols, errors, and the messages that
-pass through.
-"""
+"""What the gateway's use cases know of the two services behind it: values, errors, and messages that pass through."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
-from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import PolicyUnavailable, RealRetrievalOff, RetrievalUnavailable
-from vecsec_chassis.domain.labels import Label
-from vecsec_gateway.peers.deadline import Deadline
+from vecsec_chassis.domain.errors import PolicyUnavailable, RetrievalUnavailable
+from vecsec_gateway.peers.call import Deadline
 
 # Messages that pass through as they are: the handlers make a peer's request of the caller's, and put its answer into
 # theirs. Use cases hand them on; what they read of them is how much and which ids were asked for, and whose a label is.
@@ -40,9 +36,6 @@ CountQuestion: TypeAlias = policy_pb2.CountViolationsRequest
 ViolationCounts: TypeAlias = policy_pb2.CountViolationsResponse
 ListQuestion: TypeAlias = policy_pb2.ListViolationsRequest
 ViolationListing: TypeAlias = policy_pb2.ListViolationsResponse
-
-_FLAG_RETRY_AFTER_SECONDS = 30.0
-"""An operator turns the flag, so there is no use in asking every second."""
 
 
 class PolicyTimedOut(PolicyUnavailable):
@@ -154,109 +147,3 @@ class Verdicts:
 
     allowed: Sequence[bool]
     policy_version: str
-
-
-class PolicyPeer(Protocol):
-    """The policy service.
-
-    Every method raises PolicyUnavailable where it does not answer in time, and the policy's own errors as they are.
-    """
-
-    async def plan(self, caller: Caller, tenant_id: str, action: Action) -> Plan:
-        """Which rows the caller could touch."""
-        ...
-
-    async def check(
-        self,
-        caller: Caller,
-        tenant_id: str,
-        action: Action,
-        labels: Sequence[LabelMessage],
-        row_counts: Sequence[int] = (),
-        *,
-        planned_policy_version: str,
-    ) -> Verdicts:
-        """One verdict a label by the policy in force now; `row_counts` says how many rows have each (empty: one)."""
-        ...
-
-    async def explain(self, caller: Caller, tenant_id: str, action: Action, label: Label) -> Explanation:
-        """Whether the caller may touch a row with this label, and why."""
-        ...
-
-    async def count_violations(self, caller: Caller, question: CountQuestion) -> ViolationCounts:
-        """How often the tenant's callers broke rules."""
-        ...
-
-    async def list_violations(self, caller: Caller, question: ListQuestion) -> ViolationListing:
-        """Which rules the tenant's callers broke."""
-        ...
-
-    async def status(self, caller: Caller, tenant_id: str) -> PolicyStatus:
-        """Which policy decides over a tenant's rows."""
-        ...
-
-
-class RetrievalPeer(Protocol):
-    """The retrieval service. It learns nothing of the caller but the plan's grant.
-
-    Every method raises RetrievalUnavailable where it does not answer in time, and retrieval's own errors as they are.
-    """
-
-    async def search(self, plan: Plan, search: Search, deadline: Deadline) -> Answer:
-        """The nearest rows, as many as were asked for at most."""
-        ...
-
-    async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
-        """Rows by id."""
-        ...
-
-    async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
-        """Delete by id; says how many were deleted."""
-        ...
-
-    async def list_collections(self, plan: Plan, deadline: Deadline) -> Sequence[Collection]:
-        """The tenant's collections that hold documents visible under the grant."""
-        ...
-
-    async def list_labels(self, plan: Plan, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
-        """A page of the labels that the grant sees."""
-        ...
-
-    async def list_document_ids(self, plan: Plan, page: IdPageRequest, deadline: Deadline) -> IdPage:
-        """A page of the ids of documents that the grant sees."""
-        ...
-
-    async def reread(self, plan: Plan, deadline: Deadline) -> None:
-        """Let the tenant's documents be read from the store anew."""
-        ...
-
-    def store(
-        self, batches: AsyncIterator[BatchToStore], deadline: Deadline | None
-    ) -> AsyncGenerator[BatchStored, None]:
-        """Store batches as they come; the first bears a grant, and later ones where it is renewed.
-
-        An error of `batches` ends the stream after what was sent before is durable. It is not tried again: what was
-        read of a stream is gone.
-        """
-        ...
-
-
-class Flag(Protocol):
-    """The shared flag."""
-
-    def is_on(self, tenant_id: str) -> bool:
-        """Whether real rows may be read for this tenant."""
-        ...
-
-
-def require_real_retrieval(flag: Flag, tenant_id: str) -> None:
-    """See that the flag is on for a tenant that the caller was let into: to others the flag tells of the tenant.
-
-    Raises:
-        RealRetrievalOff: if it is off; retrieval says the same where it sees the flag first.
-    """
-    if not flag.is_on(tenant_id):
-        raise RealRetrievalOff(
-            "real vector retrieval is switched off for this tenant (USE_REAL_VECTOR_RETRIEVAL)",
-            retry_after=_FLAG_RETRY_AFTER_SECONDS,
-        )

@@ -16,7 +16,7 @@ from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import InvalidRequest, PolicyUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto
-from vecsec_gateway.peers.call import Request, Response, call_unary
+from vecsec_gateway.peers.call import Request, Response, RetryBudget, RetryRules, call_unary, retried
 from vecsec_gateway.peers.contract import (
     Caller,
     CountQuestion,
@@ -31,13 +31,15 @@ from vecsec_gateway.peers.contract import (
     ViolationListing,
 )
 from vecsec_gateway.peers.metrics import GatewayMetrics
-from vecsec_gateway.peers.retries import RetryBudget, RetryRules, retried
 from vecsec_gateway.peers.status import policy_error
 from vecsec_gateway.transport.lane_channel import LaneChannel
 
 
 class PolicyClient:
-    """The policy peer of the use cases."""
+    """The policy service, to the use cases.
+
+    Every method raises PolicyUnavailable where it does not answer in time, and the policy's own errors as they are.
+    """
 
     def __init__(
         self,
@@ -78,7 +80,8 @@ class PolicyClient:
         *,
         planned_policy_version: str,
     ) -> Verdicts:
-        """A verdict on each label; anything but a plain ALLOW is a no.
+        """A verdict on each label by the policy in force now; anything but a plain ALLOW is a no. `row_counts` says how
+        many rows have each label (empty: one).
 
         Raises:
             VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them, or if

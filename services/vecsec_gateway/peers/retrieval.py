@@ -14,8 +14,9 @@ from opentelemetry.trace import Tracer
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
 from vecsec.type.v1 import document_pb2
+from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError
-from vecsec_gateway.peers.call import Response, call_unary, traced
+from vecsec_gateway.peers.call import Deadline, Response, RetryBudget, RetryRules, call_unary, retried, traced
 from vecsec_gateway.peers.circuit_breaker import CircuitBreakers, Outcome
 from vecsec_gateway.peers.contract import (
     Answer,
@@ -37,9 +38,7 @@ from vecsec_gateway.peers.contract import (
     Row,
     Search,
 )
-from vecsec_gateway.peers.deadline import Deadline
 from vecsec_gateway.peers.metrics import GatewayMetrics
-from vecsec_gateway.peers.retries import RetryBudget, RetryRules, retried
 from vecsec_gateway.peers.status import retrieval_error
 from vecsec_gateway.transport.lane_channel import LaneChannel
 
@@ -75,7 +74,10 @@ _Granted = TypeVar(
 
 
 class RetrievalClient:
-    """The retrieval peer of the use cases."""
+    """The retrieval service, to the use cases. It learns nothing of the caller but the plan's grant.
+
+    Every method raises RetrievalUnavailable where it does not answer in time, and retrieval's own errors as they are.
+    """
 
     def __init__(
         self,
@@ -115,22 +117,22 @@ class RetrievalClient:
         return found_rows((document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
-        """Delete by id."""
+        """Delete by id; says how many were deleted."""
         response = await self._call(self._stub.DeleteDocuments, "DeleteDocuments", plan, deletion, deadline)
         return response.deleted_count
 
     async def list_collections(self, plan: Plan, deadline: Deadline) -> Sequence[Collection]:
-        """The tenant's collections."""
+        """The tenant's collections that hold documents visible under the grant."""
         request = retrieval_pb2.ListCollectionsRequest()
         response = await self._call(self._stub.ListCollections, "ListCollections", plan, request, deadline)
         return response.collections
 
     async def list_labels(self, plan: Plan, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
-        """A page of the tenant's labels."""
+        """A page of the labels that the grant sees."""
         return await self._call(self._stub.ListLabels, "ListLabels", plan, page, deadline)
 
     async def list_document_ids(self, plan: Plan, page: IdPageRequest, deadline: Deadline) -> IdPage:
-        """A page of the ids of a collection's documents."""
+        """A page of the ids of documents that the grant sees."""
         return await self._call(self._stub.ListDocumentIds, "ListDocumentIds", plan, page, deadline)
 
     async def reread(self, plan: Plan, deadline: Deadline) -> None:
@@ -141,7 +143,11 @@ class RetrievalClient:
     async def store(
         self, batches: AsyncIterator[BatchToStore], deadline: Deadline | None
     ) -> AsyncGenerator[BatchStored, None]:
-        """Store batches as they come."""
+        """Store batches as they come; the first bears a grant, and later ones where it is renewed.
+
+        An error of `batches` ends the stream after what was sent before is durable. It is not tried again: what was
+        read of a stream is gone.
+        """
         broken_off: list[Exception] = []
         sent = acknowledged = 0
         is_sent = False
@@ -169,16 +175,15 @@ class RetrievalClient:
             timeout = None if deadline is None else deadline.remaining()
             call = self._stub.ImportDocuments(timeout=timeout, metadata=metadata)
             # In a task of our own: gRPC's would go on waiting for batches when the call has ended.
-            sending = asyncio.create_task(send(), name="send batches to retrieval")
-            try:
-                async for response in call:
-                    acknowledged += 1
-                    yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
-            except grpc.aio.AioRpcError as error:
-                raise retrieval_error(error) from error
-            finally:
-                sending.cancel()
-                call.cancel()  # does nothing to a call that is done
+            async with running_in_background(send(), "send batches to retrieval", may_end=True):
+                try:
+                    async for response in call:
+                        acknowledged += 1
+                        yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
+                except grpc.aio.AioRpcError as error:
+                    raise retrieval_error(error) from error
+                finally:
+                    call.cancel()  # does nothing to a call that is done
         if broken_off:
             raise broken_off[0]
         if not is_sent or acknowledged < sent:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import grpc
 import structlog
 
+from vecsec_chassis.background import BackgroundTasks
 from vecsec_chassis.tls.certificates import Certificates
 from vecsec_chassis.tls.watch import WatchedCertificates
 
@@ -35,7 +36,7 @@ class RotatingChannel:
         self._make_channel = make_channel
         self._made_with = certificates.current
         self._channel = make_channel(self._made_with)
-        self._replacements: set[asyncio.Task[None]] = set()
+        self._replacements = BackgroundTasks()
         self._connecting = asyncio.Lock()
         self._calls: dict[grpc.aio.Channel, set[grpc.aio.Call]] = {}
         """Those that are not over, by their channel."""
@@ -57,17 +58,12 @@ class RotatingChannel:
         certificates = self._certificates.current
         if certificates is not self._made_with:
             self._made_with = certificates
-            task = asyncio.create_task(self._replace(certificates), name="connect with new certificates")
-            self._replacements.add(task)
-            task.add_done_callback(self._replacements.discard)
+            self._replacements.begin(self._replace(certificates), "connect with new certificates")
         return self._channel
 
     async def close(self) -> None:
         """Close the channels at once."""
-        for task in tuple(self._replacements):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._replacements.close()
         await self._channel.close()
 
     def _method(self, kind: str, arguments: Any, keywords: Any) -> Callable[..., Any]:

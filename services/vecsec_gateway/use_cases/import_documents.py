@@ -15,8 +15,10 @@ from vecsec_chassis.domain.errors import (
     RetrievalUnavailable,
     VecSecError,
 )
-from vecsec_gateway.peers.contract import Batch, BatchStored, BatchToStore, Caller, Plan, PolicyPeer, RetrievalPeer
-from vecsec_gateway.peers.deadline import Deadline
+from vecsec_gateway.peers.call import Deadline
+from vecsec_gateway.peers.contract import Batch, BatchStored, BatchToStore, Caller, Plan
+from vecsec_gateway.peers.policy import PolicyClient
+from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.use_cases.planning import grant_trouble
 
 _RENEWED_SHARE = 1 / 3
@@ -35,7 +37,7 @@ times as long as handing it over, and callers may have several on the way to us.
 class ImportDocuments:
     """Stores batches. It neither retries nor makes up: who is cut off knows what is durable, and resumes from there."""
 
-    def __init__(self, policy: PolicyPeer, retrieval: RetrievalPeer) -> None:
+    def __init__(self, policy: PolicyClient, retrieval: RetrievalClient) -> None:
         self._policy = policy
         self._retrieval = retrieval
 

@@ -1,9 +1,11 @@
 """Plans access, or remembers the plan, and acts on the grant; one that retrieval refuses is replaced once.
 
-A remembered plan to read saves every search but a caller's first one a call.
+A remembered plan to read saves every search but a caller's first one a call. What is read is checked by the policy in
+force before anybody sees it.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
@@ -11,14 +13,20 @@ import structlog
 from cachetools import TTLCache
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import CollectionNotFound, InvalidGrant, VecSecError
+from vecsec_chassis.domain.errors import CollectionNotFound, InvalidGrant, RealRetrievalOff, VecSecError
+from vecsec_chassis.domain.identifiers import MOCK_ID_PREFIX
+from vecsec_chassis.flag.flag import RealRetrievalFlag
 from vecsec_chassis.telemetry.metrics import Lookups
-from vecsec_gateway.peers.contract import Answer, Caller, Plan, PolicyPeer
+from vecsec_chassis.telemetry.tracing import note
+from vecsec_gateway.peers.contract import Answer, Caller, Plan, Provenance, Row
+from vecsec_gateway.peers.policy import PolicyClient
 
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
+_FLAG_RETRY_AFTER_SECONDS = 30.0
+"""An operator turns the flag, so there is no use in asking every second."""
 _MAXIMUM_PLANS = 20_000
 _RESERVED_SECONDS = 5.0
 _LONGEST_RESERVED_SHARE = 0.5
@@ -77,7 +85,7 @@ class RememberedPlans:
 class Planning:
     """Gets grants from the policy service."""
 
-    def __init__(self, policy: PolicyPeer, remembered: RememberedPlans) -> None:
+    def __init__(self, policy: PolicyClient, remembered: RememberedPlans) -> None:
         self._policy = policy
         self._remembered = remembered
 
@@ -122,22 +130,24 @@ class Planning:
         caller: Caller,
         tenant_id: str,
         find: Callable[[Plan], Awaitable[Answer]],
-        check: Callable[[Plan, Answer], Awaitable[Answer]],
+        *,
+        asked_for: Collection[str] | None = None,
     ) -> Answer:
-        """Find rows by a plan to read, and have them checked.
+        """Find rows by a plan to read, and have them checked; rows with other ids than those asked for (None: for any)
+        are dropped.
 
         Where the check speaks of another policy version than the plan was made by, both are done again with a fresh
         plan, once: so a changed policy is in force at once, also for what it newly allows, however long plans are
         remembered. While replicas of the policy service differ, the check of the second round decides.
 
         Raises:
-            VecSecError: as `act` of this class, and as the two functions.
+            VecSecError: as `act` of this class, `find`, and `keep_allowed`.
         """
         plan, found = await self.act(caller, tenant_id, Action.READ, find)
-        checked = await check(plan, found)
+        checked = await keep_allowed(self._policy, caller, plan, found, asked_for)
         if checked.policy_version != plan.policy_version:
             plan, found = await self.act(caller, tenant_id, Action.READ, find, anew=True)
-            checked = await check(plan, found)
+            checked = await keep_allowed(self._policy, caller, plan, found, asked_for)
         return checked
 
     async def _plan(self, caller: Caller, key: PlanKey) -> Plan:
@@ -153,3 +163,70 @@ def grant_trouble(refusal: InvalidGrant) -> VecSecError:
         detail="check retrieval's VECSEC_GRANT_JWKS, policy's VECSEC_GRANT_KEY_FILE and the clocks of both: "
         f"{refusal.message}",
     )
+
+
+async def keep_allowed(
+    policy: PolicyClient, caller: Caller, plan: Plan, found: Answer, asked_for: Collection[str] | None = None
+) -> Answer:
+    """The last wall before the caller: the rows that the policy allows now, that are genuine and were asked for, in
+    their order. Withheld ones are dropped without a word to the caller.
+
+    Rows that are not genuine are shown to the policy service all the same, so that it counts what it sees in them.
+
+    Raises:
+        PolicyUnavailable: without verdicts there is no answer.
+        VecSecError: if the verdicts are not one a label.
+    """
+    row_counts = [0] * len(found.labels)
+    for row in found.rows:
+        row_counts[row.label] += 1
+    verdicts = await policy.check(
+        caller, plan.tenant_id, Action.READ, found.labels, row_counts, planned_policy_version=plan.policy_version
+    )
+    passes = [
+        allowed and label.tenant_id == plan.tenant_id
+        for allowed, label in zip(verdicts.allowed, found.labels, strict=True)
+    ]
+    is_genuine = is_real if found.mock_reason is None else is_mock
+    kept = [
+        row
+        for row in found.rows
+        if passes[row.label] and is_genuine(row) and (asked_for is None or row.document_id in asked_for)
+    ]
+    withheld = len(found.rows) - len(kept)
+    if withheld:
+        log.warning(
+            "rows withheld",
+            tenant_id=plan.tenant_id,
+            rows=len(found.rows),
+            withheld=withheld,
+            withheld_by_policy=sum(
+                count for count, allowed in zip(row_counts, verdicts.allowed, strict=True) if not allowed
+            ),
+            policy_version=verdicts.policy_version,
+        )
+    note(result_count=len(kept), withheld_count=withheld, policy=verdicts.policy_version)
+    return replace(found, rows=kept, policy_version=verdicts.policy_version)
+
+
+def require_real_retrieval(flag: RealRetrievalFlag, tenant_id: str) -> None:
+    """See that the flag is on for a tenant that the caller was let into: to others the flag tells of the tenant.
+
+    Raises:
+        RealRetrievalOff: if it is off; retrieval says the same where it sees the flag first.
+    """
+    if not flag.is_on(tenant_id):
+        raise RealRetrievalOff(
+            "real vector retrieval is switched off for this tenant (USE_REAL_VECTOR_RETRIEVAL)",
+            retry_after=_FLAG_RETRY_AFTER_SECONDS,
+        )
+
+
+def is_real(row: Row) -> bool:
+    """Whether a row that retrieval sent can be one of its store: nobody can store one with a reserved id."""
+    return row.provenance is Provenance.REAL and not row.document_id.startswith(MOCK_ID_PREFIX)
+
+
+def is_mock(row: Row) -> bool:
+    """Whether a row is recognisably made up."""
+    return row.provenance is Provenance.MOCK and row.document_id.startswith(MOCK_ID_PREFIX)

@@ -3,24 +3,14 @@
 import structlog
 
 from vecsec_chassis.domain.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
+from vecsec_chassis.flag.flag import RealRetrievalFlag
 from vecsec_chassis.telemetry.tracing import note
-from vecsec_gateway.peers.contract import (
-    Answer,
-    Caller,
-    CircuitOpen,
-    Flag,
-    MockReason,
-    Plan,
-    Provenance,
-    RetrievalPeer,
-    Search,
-    require_real_retrieval,
-)
-from vecsec_gateway.peers.deadline import Deadline
+from vecsec_gateway.peers.call import Deadline
+from vecsec_gateway.peers.contract import Answer, Caller, CircuitOpen, MockReason, Plan, Provenance, Search
 from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.use_cases.mock import mock_answer
-from vecsec_gateway.use_cases.planning import Planning
-from vecsec_gateway.use_cases.row_check import RowCheck, is_mock, is_real
+from vecsec_gateway.use_cases.planning import Planning, require_real_retrieval
 
 log = structlog.get_logger()
 
@@ -32,11 +22,10 @@ class SearchDocuments:
     """Finds the nearest rows among those that the caller may read."""
 
     def __init__(
-        self, planning: Planning, retrieval: RetrievalPeer, check: RowCheck, flag: Flag, metrics: GatewayMetrics
+        self, planning: Planning, retrieval: RetrievalClient, flag: RealRetrievalFlag, metrics: GatewayMetrics
     ) -> None:
         self._planning = planning
         self._retrieval = retrieval
-        self._check = check
         self._flag = flag
         self._metrics = metrics
 
@@ -52,11 +41,7 @@ class SearchDocuments:
         async def find(plan: Plan) -> Answer:
             return await self._find(plan, search, mock_allowed=mock_allowed, deadline=caller.deadline)
 
-        async def check(plan: Plan, found: Answer) -> Answer:
-            is_genuine = is_real if found.mock_reason is None else is_mock
-            return await self._check.keep_allowed(caller, plan, found, is_genuine)
-
-        answer = await self._planning.read(caller, tenant_id, find, check)
+        answer = await self._planning.read(caller, tenant_id, find)
         note(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
         return answer
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from vecsec_chassis.background import running_in_thread
 from vecsec_policy.audit.chain import Head
 from vecsec_policy.audit.log import RECORDS_LOST, AuditLog, LogSettings
 from vecsec_policy.audit.records import Record
@@ -194,11 +195,8 @@ def running_audit_file(settings: LogSettings, metrics: PolicyMetrics) -> Iterato
         StartupError: if the file cannot be appended to.
     """
     audit_file = AuditFile(settings, metrics)
-    thread = threading.Thread(target=audit_file.write_until_closed, name="audit-file", daemon=True)
-    thread.start()
     try:
-        yield audit_file
+        with running_in_thread(audit_file.write_until_closed, audit_file.close, "audit-file"):
+            yield audit_file
     finally:
-        audit_file.close()
-        thread.join()
         audit_file.release()

@@ -19,6 +19,7 @@ from vecsec_policy.folder.principals import Role, Tenant
 
 SCHEMA_FILE = "schema.cedarschema"
 _DATA_SUFFIXES = (".yaml", ".yml", ".json")
+POLICY_SUFFIXES = (".cedar", ".cedarschema", *_DATA_SUFFIXES)
 _ROLE_FLAGS = ("reads_across_tenants", "ignores_topic_scope", "ignores_clearance")
 _ROLE_FIELDS = frozenset({"operations", "max_clearance", *_ROLE_FLAGS})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vecsec_chassis.auth.grants import GrantSigner
 from vecsec_chassis.domain.access import Grant
 from vecsec_chassis.domain.errors import StartupError
-from vecsec_policy.reload.file_watch import AtRest, Fingerprint, files_fingerprint, folder_fingerprint
+from vecsec_chassis.file_watch import AtRest, Fingerprint, files_fingerprint, folder_fingerprint
 from vecsec_policy.reload.report import Part, ReloadReport, ReloadResult
 
 _SUFFIX = ".pem"

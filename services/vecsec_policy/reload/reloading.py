@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vecsec_chassis.domain.errors import StartupError
+from vecsec_chassis.file_watch import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
 from vecsec_chassis.rpc.server import Health
-from vecsec_policy.folder.files import folder_version
+from vecsec_policy.folder.files import POLICY_SUFFIXES, folder_version
 from vecsec_policy.in_force.rollout import Rollout, read_rollout
 from vecsec_policy.in_force.snapshot import Arrangement, Candidate, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.reload.candidate_check import TrialFailed, tried
-from vecsec_policy.reload.file_watch import POLL_SECONDS, AtRest, Fingerprint, files_fingerprint, folder_fingerprint
 from vecsec_policy.reload.recent_plans import RecentPlans
 from vecsec_policy.reload.report import Part, ReloadReport, ReloadResult
 
@@ -63,7 +63,7 @@ class _SecondThoughts:
         if isinstance(error, TrialFailed):
             self._at = time.monotonic() + _SECONDS_UNTIL_TRIED_AGAIN
 
-    def come(self, files: AtRest) -> None:
+    def come(self, files: AtRest[Fingerprint]) -> None:
         """Have the files looked at again, if it is time."""
         if self._at is not None and time.monotonic() >= self._at:
             self._at = None
@@ -82,7 +82,9 @@ class WatchedPolicy:
         self._folder = folder
         self._report = report
         self._recent = recent
-        self._files = AtRest(lambda: folder_fingerprint(folder), rest_seconds=_REST_BEFORE_A_TRIAL_SECONDS)
+        self._files = AtRest(
+            lambda: folder_fingerprint(folder, POLICY_SUFFIXES), rest_seconds=_REST_BEFORE_A_TRIAL_SECONDS
+        )
         self._second_thoughts = _SecondThoughts()
         self.policy = first_snapshot(folder)
 
@@ -215,7 +217,7 @@ class WatchedRollout:
 
     def _fingerprint(self) -> Fingerprint:
         own = files_fingerprint([self._path]) if self._path is not None else ()
-        return own + (folder_fingerprint(self._named) if self._named is not None else ())
+        return own + (folder_fingerprint(self._named, POLICY_SUFFIXES) if self._named is not None else ())
 
 
 class PolicyReload:

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from cachetools import LRUCache
 
@@ -18,6 +17,7 @@ from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import Standing
 from vecsec_policy.in_force.utc_day import day_before, start_of
 from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.shadow.shadow import Shadow
 from vecsec_policy.use_cases.entry_gate import EntryGate
 from vecsec_policy.violations.ledger import ViolationLedger
 
@@ -33,14 +33,6 @@ class CheckedRows:
 
     verdicts: Mapping[Label, Verdict]
     policy_version: str
-
-
-class Shadow(Protocol):
-    """Sees how rows were decided, for a candidate policy to decide them too."""
-
-    def checked(self, standing: Standing, verdicts: Mapping[Label, Verdict]) -> None:
-        """Note how rows were decided; never raises, never waits."""
-        ...
 
 
 class RowChecker:
@@ -75,7 +67,7 @@ class RowChecker:
     @property
     def attributes(self) -> Mapping[tuple[str, type[AttributeValue]], AttributeValue]:
         """A value for each name and type that labels had which were allowed since the start, to callers who may write
-        such rows. Others may make labels up, and could with them block changes of the policy (see `orphaned_attributes`)."""
+        such rows. Others may make labels up, and could block changes of the policy with them: `orphaned_attributes`."""
         return self._attributes
 
     async def check(

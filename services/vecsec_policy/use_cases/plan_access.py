@@ -17,6 +17,7 @@ from vecsec_policy.in_force.evaluation import Standing
 from vecsec_policy.in_force.utc_day import end_of
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.recent_plans import RecentPlans
+from vecsec_policy.shadow.shadow import Shadow
 from vecsec_policy.use_cases.entry_gate import EntryGate
 from vecsec_policy.violations.ledger import ViolationLedger
 
@@ -24,14 +25,6 @@ _REMEMBERED_GRANTS = 10_000
 _REMEMBERED_TOKENS = 10_000
 _SHORTEST_LIFE_SECONDS = 5.0
 """A token is accepted some seconds past its end, because clocks differ; a grant made from it then must be usable."""
-
-
-class Shadow(Protocol):
-    """Sees what is asked, for a candidate policy to decide it too."""
-
-    def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
-        """Note that a plan was asked for; never raises, never waits."""
-        ...
 
 
 class Signer(Protocol):

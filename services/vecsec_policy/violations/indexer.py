@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import structlog
 
+from vecsec_chassis.background import running_in_thread
 from vecsec_chassis.domain.errors import PolicyUnavailable
 from vecsec_policy.audit.writer import AuditFile
 from vecsec_policy.metrics import PolicyMetrics
@@ -119,10 +120,5 @@ def _not_ready(detail: str) -> PolicyUnavailable:
 def running_violation_index(audit_file: AuditFile, metrics: PolicyMetrics) -> Iterator[ViolationIndexing]:
     """An index with its thread, until the block ends."""
     indexing = ViolationIndexing(audit_file, metrics)
-    thread = threading.Thread(target=indexing.follow_until_closed, name="violation-index", daemon=True)
-    thread.start()
-    try:
+    with running_in_thread(indexing.follow_until_closed, indexing.close, "violation-index"):
         yield indexing
-    finally:
-        indexing.close()
-        thread.join()

@@ -2,9 +2,9 @@
 
 Answers are kept for who asks the same again while nothing has changed. An answer follows from the rows of the index,
 what the caller sees of them, and the question. All three are in the key: an acknowledged write or delete gives the
-index another state, and a policy that sees otherwise another residual. So is the policy's version, and who asked (see
-`cache_scope`). What is kept are row numbers: no text, no label, no vector. Each row is judged again before it is given, so
-that a mistake in a key could cost rows, but show none.
+index another state, and a policy that sees otherwise another residual. So is the policy's version, and who asked
+(`cache_scope`). What is kept are row numbers: no text, no label, no vector. Each row is judged again before it is
+given, so that a mistake in a key could cost rows, but show none.
 """
 
 import heapq

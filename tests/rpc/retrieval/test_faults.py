@@ -174,7 +174,7 @@ async def test_a_cancelled_call_never_reaches_a_busy_store(
 
         monkeypatch.setattr(ChromaCell, "upsert", slow)
         first = asyncio.create_task(service.load(*(document(f"first-{number}") for number in range(2))))
-        await asyncio.to_thread(begun.wait, HELD_UP_SECONDS)
+        assert await asyncio.to_thread(begun.wait, HELD_UP_SECONDS)
         second = asyncio.create_task(
             service.load(*(document(f"second-{number}") for number in range(3)), tenant_id="tenant_b")
         )
@@ -204,9 +204,7 @@ async def test_a_write_that_was_acknowledged_or_has_begun_survives_the_end_of_th
                 acknowledged = number + 1
 
         writer = asyncio.create_task(write_for_ever())
-        async with asyncio.timeout(60):
-            while acknowledged <= 3:
-                await asyncio.sleep(0.05)
+        await until(lambda: acknowledged > 3)
         writer.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writer

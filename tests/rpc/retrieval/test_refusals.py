@@ -1,6 +1,7 @@
 """Bad requests and bad grants: each is refused, named where the caller can mend it, and changes nothing."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -181,14 +182,17 @@ async def test_a_grant_without_usable_rules_is_refused(service: Service) -> None
     assert (await refusal(service.search(service.signer.grant(residual="{}")))).reason == "INVALID_GRANT"
 
 
-async def test_a_grant_that_expires_during_an_import_needs_a_fresh_one_of_the_same_caller(service: Service) -> None:
+async def test_a_grant_that_expires_during_an_import_needs_a_fresh_one_of_the_same_caller(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_have_begun, an_hour_later = asyncio.Barrier(4), time.time() + 3600
+
     async def import_two(second_grant: str) -> list[int]:
         call = service.stub.ImportDocuments(timeout=SECONDS)
-        await call.write(
-            pb.ImportDocumentsRequest(grant=service.signer.grant(Action.WRITE, seconds=1), documents=[document("a")])
-        )
+        await call.write(pb.ImportDocumentsRequest(grant=service.signer.grant(Action.WRITE), documents=[document("a")]))
         first = await call.read()
-        await asyncio.sleep(3.1)  # the tolerated clock skew is over now
+        await all_have_begun.wait()
+        monkeypatch.setattr(time, "time", lambda: an_hour_later)
         await call.write(pb.ImportDocumentsRequest(grant=second_grant, documents=[document("b")]))
         second = await call.read()
         call.cancel()
@@ -196,11 +200,11 @@ async def test_a_grant_that_expires_during_an_import_needs_a_fresh_one_of_the_sa
 
     others = [
         "",
-        service.signer.grant(Action.WRITE, subject="bob"),
-        service.signer.grant(Action.WRITE, tenant_id="tenant_b"),
+        service.signer.grant(Action.WRITE, subject="bob", seconds=7200),
+        service.signer.grant(Action.WRITE, tenant_id="tenant_b", seconds=7200),
     ]
     counts, *refusals = await asyncio.gather(
-        import_two(service.signer.grant(Action.WRITE)), *(refusal(import_two(other)) for other in others)
+        import_two(service.signer.grant(Action.WRITE, seconds=7200)), *(refusal(import_two(other)) for other in others)
     )
     assert counts == [1, 2]
     assert {each.reason for each in refusals} == {"INVALID_GRANT"}

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 from bench.circumstances import commit_of
+from bench.report import PAGE
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for name in ("BENCHMARKS.md", "code.py"):
+    (tmp_path / PAGE).parent.mkdir(parents=True)
+    for name in (PAGE, "code.py"):
         (tmp_path / name).write_text("old")
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.com"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "first"]):
@@ -19,7 +21,7 @@ def repository(tmp_path: Path) -> Path:
 
 def test_results_make_no_commit_dirty(repository: Path) -> None:
     clean = commit_of(repository)
-    (repository / "BENCHMARKS.md").write_text("new")
+    (repository / PAGE).write_text("new")
     (repository / "tests" / "bench" / "results").mkdir(parents=True)
     (repository / "tests" / "bench" / "results" / "load.json").write_text("{}")
     assert commit_of(repository) == clean != "unknown"

@@ -1,4 +1,4 @@
-"""Figures are held to their goals without mercy, and a run replaces its own part of BENCHMARKS.md alone."""
+"""Figures are held to their goals without mercy, and a run replaces its own part of the page alone."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 from bench.circumstances import Circumstances
 from bench.findings import Figure, Findings, Line, Plot, Table, Task
 from bench.latencies import latency
+from bench.report import PAGE as RESULTS_PAGE
 from bench.report import keep, keep_goals, with_section
 
 THEN = Circumstances("2026-01-02 03:04 UTC", "2 cores", "abc1234", {"numpy": "2.0"}, load_average=0.1)
@@ -54,16 +55,17 @@ def test_a_section_without_an_end_swallows_nothing() -> None:
 
 def test_findings_are_kept_as_json_plot_and_section(tmp_path: Path) -> None:
     (tmp_path / "tests" / "bench").mkdir(parents=True)
-    (tmp_path / "BENCHMARKS.md").write_text(PAGE)
+    (tmp_path / RESULTS_PAGE).parent.mkdir(parents=True)
+    (tmp_path / RESULTS_PAGE).write_text(PAGE)
     plot = Plot("curve", "Latency", "rows", "ms", [Line("VecSec", [1, 10], [1.0, 2.0])])
     findings = Findings("What it is.", [Figure("p50", 3, "ms", 2)], [Table(("", "p50"), [("a", "1 ms")])], [plot])
     keep(tmp_path, "two", findings, THEN)
-    page = (tmp_path / "BENCHMARKS.md").read_text()
+    page = (tmp_path / RESULTS_PAGE).read_text()
     assert page.startswith(PAGE.partition("other")[0])
     assert "| a | 1 ms |" in page
     assert "commit abc1234; load average before the run 0.1." in page
     assert "| p50 | 3 ms | ≤ 2 ms | **not reached** |" in page
-    assert "](tests/bench/results/two-curve.png)" in page
+    assert "](../../tests/bench/results/two-curve.png)" in page
     results = tmp_path / "tests" / "bench" / "results"
     assert (results / "two-curve.png").read_bytes().startswith(b"\x89PNG")
     assert '"verdict": "not reached"' in (results / "two.json").read_text()
@@ -71,11 +73,12 @@ def test_findings_are_kept_as_json_plot_and_section(tmp_path: Path) -> None:
 
 def test_goals_of_all_sections_stand_in_one_table(tmp_path: Path) -> None:
     (tmp_path / "tests" / "bench").mkdir(parents=True)
-    (tmp_path / "BENCHMARKS.md").write_text(PAGE)
+    (tmp_path / RESULTS_PAGE).parent.mkdir(parents=True)
+    (tmp_path / RESULTS_PAGE).write_text(PAGE)
     figures = [Figure("p50", 3, "ms", 2), Figure("recall", 1, "", at_least=1), Figure("p99", 9, "ms")]
     keep(tmp_path, "one", Findings("What it is.", figures), THEN)
     keep_goals(tmp_path, ["one", "never-measured"])
-    _, _, goals = (tmp_path / "BENCHMARKS.md").read_text().partition("<!-- goals -->\n")
+    _, _, goals = (tmp_path / RESULTS_PAGE).read_text().partition("<!-- goals -->\n")
     assert goals.splitlines() == [
         "1 of 2 goals are reached.",
         "",

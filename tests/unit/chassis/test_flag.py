@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from structlog.testing import capture_logs
 from support.waiting import until
 
+from vecsec_chassis import file_watch
 from vecsec_chassis.domain.errors import StartupError
 from vecsec_chassis.flag import flag as flag_module
 from vecsec_chassis.flag.flag import FlagSettings, real_retrieval_flag
@@ -51,7 +52,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture(autouse=True)
 def _fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flag_module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(file_watch, "POLL_SECONDS", 0.01)
 
 
 def flags(default: str = "on", off_for: list[str] | None = None) -> str:

@@ -1,8 +1,11 @@
 """Tokens are accepted only as RFC 8725 wants them: THREATS.md row 13."""
 
+import asyncio
 import base64
 import functools
 import json
+import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +14,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from structlog.testing import capture_logs
 from support.issuer import Issuer, jwks
 
 from vecsec_chassis.auth.grants import thumbprint
+from vecsec_chassis.auth.keys import FileKeySource
 from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
 from vecsec_chassis.domain.errors import InvalidToken, StartupError
 from vecsec_chassis.domain.labels import Sensitivity
@@ -144,12 +149,49 @@ async def test_a_withdrawn_key_takes_its_tokens_with_it(
             await verifier.verify(token)
 
 
-async def test_a_half_written_key_file_leaves_the_last_good_keys(
+async def test_a_key_file_of_the_same_size_and_age_is_seen(
     issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vecsec_chassis.auth.keys._FILE_CHECK_SECONDS", 0.0)
-    (issuer.folder / "issuer.jwks.json").write_text('{"keys": [')
-    assert await verifier.verify(issuer.token())
+    path = issuer.folder / "issuer.jwks.json"
+    token, before = issuer.token(), path.stat()
+    path.write_text(jwks(Ed25519PrivateKey.generate()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    with pytest.raises(InvalidToken):
+        await verifier.verify(token)
+
+
+async def test_who_comes_while_a_withdrawal_is_looked_at_waits_for_it(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = issuer.folder / "issuer.jwks.json"
+    source = FileKeySource(path, "VECSEC_ISSUERS_FILE")
+    key_id = thumbprint(issuer.key)
+    monkeypatch.setattr("vecsec_chassis.auth.keys._FILE_CHECK_SECONDS", 3600.0)
+    assert await source.find(key_id)
+    path.unlink()
+    assert await source.find(key_id), "it is not time to look yet"
+    monkeypatch.setattr(source, "_looked_at", -math.inf)
+    assert await asyncio.gather(*(source.find(key_id) for _ in range(3))) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "content", ['{"keys": [', '{"keys": [{"kty": "oct", "d": "a secret", "k": 7}]}', "[" * 100_000]
+)
+async def test_a_half_written_key_file_leaves_the_last_good_keys_and_is_told_once(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setattr("vecsec_chassis.auth.keys._FILE_CHECK_SECONDS", 0.0)
+    (issuer.folder / "issuer.jwks.json").write_text(content)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert await verifier.verify(issuer.token())
+    (line,) = logs
+    assert line["file"].endswith("issuer.jwks.json")
+    assert line["reason"]
+    assert "a secret" not in str(line)
 
 
 @pytest.mark.parametrize(

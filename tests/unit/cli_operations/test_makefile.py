@@ -3,13 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
 TARGETS = {
-    *("help", "run", "up", "down", "test", "test-newest", "lint", "format", "protos", "lock"),
+    *("help", "run", "up", "down", "test", "test-newest", "lint", "format", "protos", "docs", "lock"),
     *("bench", "bench-quick", "clean"),
 }
 LOCKS = [f"deploy/development/requirements-{name}.txt" for name in ("build", "services", "development")]
@@ -92,3 +93,74 @@ def test_the_second_make_costs_nothing(clone: Path) -> None:
     (clone / ".venv" / "installed-services").touch()
     done = make("run", "ARGS=--no-demo", folder=clone)
     assert (done.returncode, done.stdout) == (0, "vecsec up --no-demo\n")
+
+
+def built_environment(clone: Path, *, machine: str, headers: Path) -> Path:
+    """An environment for another machine, whose pip says what it is told; the programs that the script may see."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(clone / ".venv")], check=True)
+    (packages,) = (clone / ".venv").glob("lib/python*/site-packages")
+    (packages / "other_machine.py").write_text(
+        "import platform, sys, sysconfig\n"
+        f"sys.platform = 'linux'\nplatform.machine = lambda: {machine!r}\n"
+        f"sysconfig.get_path = lambda name: {str(headers)!r}\n"
+    )
+    (packages / "other_machine.pth").write_text("import other_machine\n")
+    (packages / "pip.py").write_text("import sys\nprint('pip', *sys.argv[1:])\n")
+    (clone / ".venv" / "bin" / "pip").symlink_to("python")
+    programs = clone / "programs"
+    programs.mkdir()
+    for name in ("awk", "comm", "cp", "df", "mv", "sed", "sort"):
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    return programs
+
+
+def environment(clone: Path, programs: Path, part: str = "services") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "deploy/development/environment", part],
+        cwd=clone,
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("has_compiler", [False, True])
+def test_what_building_needs_and_lacks_is_one_line(clone: Path, *, has_compiler: bool) -> None:
+    programs = built_environment(clone, machine="aarch64", headers=clone / "no-headers")
+    if has_compiler:
+        (programs / "c++").symlink_to("/bin/sh")
+    refusal = environment(clone, programs)
+    assert (refusal.returncode, refusal.stdout) == (1, "")
+    (line,) = refusal.stderr.splitlines()
+    assert line.startswith("make: wordllama is not published for aarch64 and Python 3.")
+    assert line.endswith("(Debian, Ubuntu: apt install build-essential python3-dev)")
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
+def test_what_has_to_be_built_is_said_and_built(clone: Path, machine: str) -> None:
+    programs = built_environment(clone, machine=machine, headers=clone)
+    (clone / "Python.h").touch()
+    (programs / "c++").symlink_to("/bin/sh")
+    done = environment(clone, programs)
+    assert done.returncode == 0, done.stderr
+    is_built = machine == "aarch64" or sys.version_info >= (3, 14)
+    assert ("it is built from its source, with c++ and Python's headers" in done.stdout) is is_built
+    assert "requirements-services.txt" in done.stdout
+
+
+def test_what_a_lock_no_longer_has_is_removed_and_nothing_else(clone: Path) -> None:
+    programs = built_environment(clone, machine="x86_64", headers=clone)
+    (clone / "Python.h").touch()
+    (programs / "c++").symlink_to("/bin/sh")
+    assert " uninstall " not in environment(clone, programs, "development").stdout
+    stamp = clone / ".venv" / "installed-development"
+    assert "grpcio" in stamp.read_text().splitlines()
+    stamp.write_text("gone\n" + stamp.read_text())
+    again = environment(clone, programs).stdout
+    assert "pip uninstall --disable-pip-version-check --yes gone\n" in again
+    assert "requirements-development.txt" in again, "one environment has one lock"
+    assert "gone" not in stamp.read_text().splitlines()

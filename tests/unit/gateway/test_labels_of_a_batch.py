@@ -6,7 +6,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2, value_pb2
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.rpc.wire import label_from_proto
-from vecsec_gateway.wire import batch_of
+from vecsec_gateway.handlers import batch_of
 
 
 def document(number: int, **label: object) -> document_pb2.DocumentInput:

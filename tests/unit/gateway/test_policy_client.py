@@ -12,14 +12,13 @@ from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2, document_pb2
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_chassis.rpc.wire import label_to_proto
+from vecsec_gateway.peers.call import Deadline, RetryBudget
 from vecsec_gateway.peers.contract import Caller, Plan, Provenance
-from vecsec_gateway.peers.deadline import Deadline
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
-from vecsec_gateway.peers.retries import RetryBudget
 from vecsec_gateway.peers.retrieval import found_rows
 from vecsec_gateway.transport.lane_channel import LaneChannel
-from vecsec_gateway.use_cases.row_check import RowCheck, is_real
+from vecsec_gateway.use_cases.planning import keep_allowed
 
 PUBLIC, SECRET = Sensitivity.PUBLIC, Sensitivity.SECRET
 
@@ -74,7 +73,7 @@ async def test_each_label_is_asked_about_once_with_its_rows(levels: list[Sensiti
     ]
     found = found_rows((document, 0.5, Provenance.REAL) for document in documents)
     plan = Plan(tenant_id="tenant_a", grant="g", lifetime=60, policy_version="v1", topics=())
-    answer = await RowCheck(client).keep_allowed(Caller("token", Deadline.after(5)), plan, found, is_real)
+    answer = await keep_allowed(client, Caller("token", Deadline.after(5)), plan, found)
     assert [row.document_id for row in answer.rows] == [
         f"d{number}" for number, level in enumerate(levels) if level is PUBLIC
     ]

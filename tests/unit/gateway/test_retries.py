@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded, RetrievalUnavailable, VecSecError
-from vecsec_gateway.peers.deadline import Deadline
-from vecsec_gateway.peers.retries import RetryBudget, RetryRules, retried
+from vecsec_gateway.peers.call import Deadline, RetryBudget, RetryRules, retried
 
 
 class Peer:

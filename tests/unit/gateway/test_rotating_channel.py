@@ -1,6 +1,5 @@
 """Channels are replaced when certificates change, and none is forgotten."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import cast
 import grpc
 import pytest
 from support.installation import free_ports
+from support.waiting import until
 
 from vecsec_chassis.tls.certificates import Certificates
 from vecsec_chassis.tls.watch import WatchedCertificates
@@ -43,10 +43,8 @@ async def test_changes_in_quick_succession_leave_the_newest_channel_and_close_al
     for _ in range(3):
         changing.current = certificates()
         rotating.current()
-        await asyncio.sleep(0.05)
-    async with asyncio.timeout(30):
-        while rotating.current() is not made[-1][1] or len(made) < 4:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(made) > 1)  # the first change is under way
+    await until(lambda: len(made) == 4 and rotating.current() is made[-1][1])
     assert made[-1][0] is changing.current
     await rotating.close()
     assert {channel.get_state() for _, channel in made} == {grpc.ChannelConnectivity.SHUTDOWN}
@@ -73,7 +71,7 @@ async def echoing() -> AsyncIterator[int]:
 
 async def test_a_replaced_channel_serves_its_streams_until_they_end_or_all_is_closed() -> None:
     changing = Changing(certificates())
-    async with echoing() as port, asyncio.timeout(30):
+    async with echoing() as port:
         rotating = RotatingChannel(
             cast("WatchedCertificates", changing), lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         )
@@ -81,16 +79,14 @@ async def test_a_replaced_channel_serves_its_streams_until_they_end_or_all_is_cl
             old = rotating.current()
             stream = rotating.stream_stream("/test.Test/Echo")()
             changing.current = certificates()
-            while rotating.current() is old:
-                await asyncio.sleep(0.01)
+            await until(lambda old=old: rotating.current() is not old)
             await stream.write(b"still here")
             assert await stream.read() == b"still here"
             if is_ended:
                 await stream.done_writing()
             else:
                 await rotating.close()
-            while old.get_state() is not grpc.ChannelConnectivity.SHUTDOWN:
-                await asyncio.sleep(0.01)
+            await until(lambda old=old: old.get_state() is grpc.ChannelConnectivity.SHUTDOWN)
             assert stream.done()
 
 
@@ -105,6 +101,6 @@ async def test_closing_ends_also_a_channel_that_has_not_yet_connected() -> None:
     rotating = RotatingChannel(cast("WatchedCertificates", changing), make)
     changing.current = certificates()
     rotating.current()
-    await asyncio.sleep(0.05)
+    await until(lambda: len(made) == 2)
     await rotating.close()
     assert [channel.get_state() for channel in made] == [grpc.ChannelConnectivity.SHUTDOWN] * 2

@@ -3,22 +3,18 @@
 import itertools
 
 import pytest
+from support.default_suite import LEVELS, TABLE
 
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.folder.principals import resolve_caller
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 
-OPERATIONS = {
-    "guest": {"read"},
-    "analyst": {"read"},
-    "superuser": {"read", "write", "configure"},
-    "admin": {"read", "write", "delete", "configure"},
-}
-MAXIMUM = {"guest": 1, "analyst": 2, "superuser": 3, "admin": 4}
-ACROSS = {"admin": {"read", "configure"}}
-ANY_TOPIC = {"superuser", "admin"}
-ANY_SENSITIVITY = {"admin"}
+OPERATIONS = {role: set(rights.operations) for role, rights in TABLE.items()}
+MAXIMUM = {role: LEVELS.index(rights.highest) + 1 for role, rights in TABLE.items()}
+ACROSS = {role: set(rights.across) for role, rights in TABLE.items()}
+ANY_TOPIC = {role for role, rights in TABLE.items() if rights.any_topic}
+ANY_SENSITIVITY = {role for role, rights in TABLE.items() if rights.any_level}
 
 SCOPE_A = {"retrieval", "rag", "langchain", "marketing"}
 TOPIC_SETS = [{"rag"}, {"rag", "marketing"}, {"finance"}, {"rag", "finance"}, {"RAG"}, set[str]()]

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import StartupError
 from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_chassis.file_watch import Fingerprint, folder_fingerprint
 from vecsec_policy.folder.principals import Caller
 from vecsec_policy.in_force.evaluation import decide_entry
 from vecsec_policy.in_force.snapshot import CheckedPolicy, load_snapshot
@@ -19,7 +20,6 @@ from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload import candidate_worker as trial
 from vecsec_policy.reload import reloading
 from vecsec_policy.reload.candidate_check import tried
-from vecsec_policy.reload.file_watch import Fingerprint, folder_fingerprint
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
 from vecsec_policy.reload.recent_plans import AskedPlan, RecentPlans
 from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout
@@ -66,9 +66,9 @@ async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched, monk
     before = watched.version
     watched.add_tenant()
 
-    def fingerprint_while_saving(folder: Path) -> Fingerprint:
+    def fingerprint_while_saving(folder: Path, suffixes: tuple[str, ...]) -> Fingerprint:
         (folder / "roles.yaml").touch()
-        return folder_fingerprint(folder)
+        return folder_fingerprint(folder, suffixes)
 
     with monkeypatch.context() as saving:
         saving.setattr(reloading, "folder_fingerprint", fingerprint_while_saving)

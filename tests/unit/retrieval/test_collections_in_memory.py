@@ -303,7 +303,7 @@ async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
         await collection.loaded()
         monkeypatch.setattr(CollectionIndex, "make_room", make_room)
         making = asyncio.create_task(collection.make_room(1_000))
-        await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.to_thread(begun.wait, 60)
         making.cancel()
         await asyncio.sleep(0.05)
         assert not making.done()

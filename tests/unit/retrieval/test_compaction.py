@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 from support.loop_watch import watched_loop
-from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, until, world
+from support.waiting import until
+from unit.retrieval.worlds import DIMENSIONS, TENANT, document, eyes, label, permit, world
 
 from vecsec_retrieval.cells.open_collection import InMemory, OpenCollection
 from vecsec_retrieval.memory.index import CollectionIndex

@@ -169,7 +169,7 @@ async def test_a_call_in_the_store_keeps_it_open() -> None:
     fake = FakeCell(TENANT, before)
     cell = RestingCell(fake, lambda: fake)
     call = asyncio.create_task(asyncio.to_thread(cell.collections))
-    await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     cell.rest()
     assert cell.is_awake
     go.set()
@@ -190,7 +190,7 @@ async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
     fake = FakeCell(TENANT, before)
     cell = RestingCell(fake, lambda: fake)
     call = asyncio.create_task(asyncio.to_thread(cell.collections))
-    await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     closing = asyncio.create_task(asyncio.to_thread(cell.close))
     await asyncio.sleep(0.05)
     assert fake.is_open
@@ -216,7 +216,7 @@ async def test_a_call_in_the_store_that_never_ends_does_not_hold_its_tenant_up(
     fake = FakeCell(TENANT, before)
     cell = RestingCell(fake, lambda: fake)
     call = asyncio.create_task(asyncio.to_thread(cell.collections))
-    await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     with pytest.raises(RetrievalUnavailable, match="busy"):
         await asyncio.to_thread(cell.close)
     go.set()

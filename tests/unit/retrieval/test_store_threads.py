@@ -35,7 +35,7 @@ class Gate:
         self.open.wait(60)
 
     async def wait_until_begun(self) -> None:
-        await asyncio.to_thread(self.begun.wait, 10)
+        assert await asyncio.to_thread(self.begun.wait, 60)
 
 
 async def test_work_is_done_and_timed(threads: StoreThreads, timings: list[tuple[str, float]]) -> None:
