@@ -119,7 +119,7 @@ def test_an_operators_list_of_issuers_stays(state: Path) -> None:
 
 def test_many_processes_at_once_end_up_with_the_same_keys(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from vecsec_cli import development_issuer; "
+        "import sys; from pathlib import Path; from vecsec_cli.local import development_issuer; "
         "from vecsec_cli.local.state_directory import StateDirectory; "
         "print(flush=True); sys.stdin.read(); development_issuer.ensure(StateDirectory(Path(sys.argv[1])))"
     )
