@@ -5,6 +5,7 @@ Denials, bad requests and faults are never tried again: they would only fail aga
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -78,35 +79,19 @@ class RetryArguments(TypedDict):
     """What tenacity's `Retrying` and `AsyncRetrying` both take."""
 
     retry: retry_base
-    wait: "_AdvisedWait"
-    stop: "_OutOfTriesOrTime"
+    wait: Callable[[RetryCallState], float]
+    stop: Callable[[RetryCallState], bool]
     reraise: bool
 
 
 def retry_arguments(policy: RetryPolicy, deadline: Deadline) -> RetryArguments:
     """The policy for tenacity; the last error comes out as it is."""
-    return {
-        "retry": retry_if_exception(is_transient),
-        "wait": _AdvisedWait(policy),
-        "stop": _OutOfTriesOrTime(policy, deadline),
-        "reraise": True,
-    }
 
-
-@dataclass(frozen=True, slots=True)
-class _AdvisedWait:
-    policy: RetryPolicy
-
-    def __call__(self, state: RetryCallState) -> float:
+    def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
-        advised = error.retry_after if isinstance(error, VecSecError) else None
-        return self.policy.wait_seconds(state.attempt_number, advised)
+        return policy.wait_seconds(state.attempt_number, error.retry_after if isinstance(error, VecSecError) else None)
 
+    def is_over(state: RetryCallState) -> bool:
+        return state.attempt_number >= policy.attempts or not deadline.allows(state.upcoming_sleep)
 
-@dataclass(frozen=True, slots=True)
-class _OutOfTriesOrTime:
-    policy: RetryPolicy
-    deadline: Deadline
-
-    def __call__(self, state: RetryCallState) -> bool:
-        return state.attempt_number >= self.policy.attempts or not self.deadline.allows(state.upcoming_sleep)
+    return {"retry": retry_if_exception(is_transient), "wait": wait, "stop": is_over, "reraise": True}

@@ -8,8 +8,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
-from vecsec_cli.local.run_file import RunFile, RunningProcess, read_run_file
-from vecsec_cli.local.service_channels import service_credentials
+from vecsec_cli.local.run_file import RunFile, RunningProcess, read_run_file, running_at
+from vecsec_cli.local.service_channels import open_channel, service_credentials
 from vecsec_cli.local.service_settings import reachable_host, services_of
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import CommandFailure
@@ -44,14 +44,11 @@ def services(state: StateDirectory, settings: Mapping[str, str]) -> Mapping[str,
     if run is not None:
         return run.services
     host = reachable_host(settings)
-    return {
-        service.name: RunningProcess(0, f"{host}:{service.port}", f"http://{host}:{service.metrics_port}/metrics")
-        for service in reversed(services_of(settings))
-    }
+    return {service.name: running_at(service, host) for service in reversed(services_of(settings))}
 
 
 def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None) -> CheckResult:
-    with _channel(address, credentials) as channel:
+    with open_channel(address, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             status = _status(stub, "")
@@ -68,13 +65,6 @@ def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None
             name, f"{address} serves, but changed files are not in force", f"what is wrong stands in {name}.log"
         )
     return ok(name, f"{address} serves")
-
-
-def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    options = [("grpc.enable_http_proxy", 0)]
-    if credentials is None:
-        return grpc.insecure_channel(address, options)
-    return grpc.secure_channel(address, credentials, options)
 
 
 def _status(stub: health_pb2_grpc.HealthStub, service: str) -> int:

@@ -13,7 +13,7 @@ from vecsec_cli.demo.demonstration import show_demonstration
 from vecsec_cli.demo.next_steps import print_next_steps
 from vecsec_cli.local import installation, preflight
 from vecsec_cli.local.processes import ServiceProcess, running_processes, until_all_serve
-from vecsec_cli.local.run_file import RunFile, RunningProcess
+from vecsec_cli.local.run_file import RunFile
 from vecsec_cli.local.service_settings import (
     Service,
     bind_address,
@@ -82,7 +82,7 @@ async def _run(state: StateDirectory, settings: Mapping[str, str], services: Seq
     grace_seconds = float(settings.get("VECSEC_SHUTDOWN_GRACE_SECONDS") or _DEFAULT_GRACE_SECONDS)
     try:
         async with running_processes(services, environment, host, state.logs, grace_seconds) as running:
-            work = _serve(state, running, host, demo=demo)
+            work = _serve(state, running, demo=demo)
             await _first_of(work, stop.wait(), *(process.died() for process in running))
             state.run_file.unlink(missing_ok=True)
             console().print("stopping: gateway, retrieval, policy")
@@ -97,12 +97,12 @@ def _stop_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
-async def _serve(state: StateDirectory, running: Sequence[ServiceProcess], host: str, *, demo: bool) -> None:
+async def _serve(state: StateDirectory, running: Sequence[ServiceProcess], *, demo: bool) -> None:
     """Everything that `vecsec up` does while the services run; never ends by itself."""
     out = console()
     with out.status("starting the services …"):
-        await until_all_serve(running, lambda process: out.print(_line(process, host)))
-    run = RunFile(pid=os.getpid(), services={each.service.name: _running(each, host) for each in running})
+        await until_all_serve(running, lambda process: out.print(str(process)))
+    run = RunFile(pid=os.getpid(), services={each.service.name: each.running for each in running})
     run.write(state.run_file)
     if demo:
         await show_demonstration(state, run.gateway_address)
@@ -120,15 +120,3 @@ async def _first_of(*work: Coroutine[object, object, object]) -> None:
     await asyncio.gather(*pending, return_exceptions=True)
     for task in done:
         task.result()
-
-
-def _running(process: ServiceProcess, host: str) -> RunningProcess:
-    return RunningProcess(process.process.pid, process.address, _metrics_url(process, host))
-
-
-def _metrics_url(process: ServiceProcess, host: str) -> str:
-    return f"http://{host}:{process.service.metrics_port}/metrics"
-
-
-def _line(process: ServiceProcess, host: str) -> str:
-    return f"{process.service.name:<9} serves on {process.address}, metrics {_metrics_url(process, host)}"

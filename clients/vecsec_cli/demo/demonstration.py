@@ -6,7 +6,6 @@ from rich.console import Console
 
 from vecsec_cli.demo import search_table
 from vecsec_cli.demo.callers import administrator
-from vecsec_cli.demo.comparison import compare
 from vecsec_cli.demo.guided_searches import GUIDED_SEARCHES, GuidedSearch
 from vecsec_cli.demo.loading import load
 from vecsec_cli.importing.records import SourceError
@@ -46,7 +45,11 @@ async def _show(out: Console, number: int, search: GuidedSearch, state: StateDir
             out.print(search_table.refused(number, search, error))
             return
     everything = await _all_rows(search, state, address) if answer.is_real else answer
-    out.print(search_table.answered(number, search, answer, compare(search.caller, answer.results, everything.results)))
+    out.print(
+        search_table.answered(
+            number, search, answer, search_table.compare(search.caller, answer.results, everything.results)
+        )
+    )
 
 
 async def _all_rows(search: GuidedSearch, state: StateDirectory, address: str) -> SearchAnswer:

@@ -5,10 +5,10 @@ from vecsec_cli.demo.corpus import StandardLibraryCorpus, StandardLibrarySource,
 from vecsec_cli.demo.spread import TENANTS
 from vecsec_cli.importing.import_run import ImportRun
 from vecsec_cli.importing.journal import Journal, open_journal
-from vecsec_cli.importing.progress_bar import progress_bar
 from vecsec_cli.importing.records import BadRecord, Source
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal import output
+from vecsec_cli.terminal.progress_bar import progress_bar
 from vecsec_cli.terminal.text import plain
 from vecsec_client import AsyncVecSecClient
 

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Self
+from typing import Self
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.csv_table import Columns, split_topics
 from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
 from vecsec_cli.importing.records import SourceError, SourceRecord, SourceSummary
+from vecsec_cli.local.retrieval_module import ModuleFailed, output_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +69,12 @@ class ChromaSource:
             yield self._record(line, SourcePosition(f"{self.name}, row {number}", number))
 
     def _lines(self) -> Iterator[tuple[int, bytes | None]]:
-        where = ["--url" if self.address.is_remote else "--path", self.address.location]
-        command = [
-            sys.executable,
-            "-m",
-            "vecsec_retrieval.repair.dump",
-            *where,
-            "--collection",
-            self.address.collection,
-        ]
-        with (
-            tempfile.TemporaryFile() as complaints,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process,  # noqa: S603 (our own module)
-        ):
-            assert process.stdout is not None
-            try:
-                yield from byte_lines.lines(process.stdout)
-                status = process.wait()
-            finally:
-                process.kill()
-            if status != 0:
-                reason = _last_line(complaints) or f"the reader ended with status {status}"
-                raise SourceError(f"cannot read {self.name}: {reason}")
+        where = "--url" if self.address.is_remote else "--path", self.address.location
+        try:
+            with output_of("vecsec_retrieval.repair.dump", *where, "--collection", self.address.collection) as rows:
+                yield from byte_lines.lines(rows)
+        except ModuleFailed as failure:
+            raise SourceError(f"cannot read {self.name}: {failure}") from failure
 
     def _record(self, line: bytes | None, place: SourcePosition) -> SourceRecord:
         row = json.loads(line or b"{}")
@@ -110,9 +92,3 @@ class ChromaSource:
             "embedding": row.get("embedding") if self.keep_embeddings else None,
         }
         return record_of(fields, place, self.defaults)
-
-
-def _last_line(complaints: IO[bytes]) -> str:
-    complaints.seek(0)
-    lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else ""

@@ -1,11 +1,11 @@
 """`vecsec import`: documents from files, folders and existing collections."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.importing.csv_table import Columns
@@ -13,7 +13,6 @@ from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.fields import BadField, checked_topics
 from vecsec_cli.importing.import_run import ImportResult, ImportRun, earlier_result
 from vecsec_cli.importing.journal import Journal, open_journal
-from vecsec_cli.importing.progress_bar import progress_bar
 from vecsec_cli.importing.records import BadRecord, Source, SourceError
 from vecsec_cli.importing.replacing import EarlierImport, remove_surplus
 from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_source
@@ -23,6 +22,7 @@ from vecsec_cli.options import CollectionOption, TenantOption, split_words
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.progress_bar import progress_bar
 from vecsec_cli.terminal.text import one_line, plain
 from vecsec_client import DocumentsRejected, PermissionDenied, Sensitivity, VecSecClient, VecSecError
 
@@ -34,7 +34,7 @@ _NAMED_FILES = 10
 
 @dataclass(frozen=True, slots=True)
 class ImportTarget:
-    """Where and how documents are stored."""
+    """Where and how documents are stored: what `VecSecClient.import_documents` takes beside them."""
 
     tenant: str
     collection: str
@@ -162,16 +162,9 @@ def _import(
         bar = progress.add_task(one_line(reader.name, 40), total=expected, completed=journal.settled)
         run = ImportRun(reader, journal, strict=target.strict, on_bad=_BadRecordPrinter(progress))
         try:
-            for told in client.import_documents(
-                run.documents(),
-                tenant=target.tenant,
-                collection=target.collection,
-                embedding_model=target.embedding_model,
-                batch_size=target.batch_size,
-                strict=target.strict,
-            ):
+            for told in client.import_documents(run.documents(), **asdict(target)):
                 run.settle(told)
-                _advance(progress, bar, run.result())
+                progress.update(bar, completed=run.result().total)
         except DocumentsRejected as error:
             run.stop(error)
             is_whole = False
@@ -187,10 +180,6 @@ def _import(
         else:
             progress.console.print(plain("stopped at the first bad record (--strict); nothing behind it was stored"))
         return result
-
-
-def _advance(progress: Progress, bar: TaskID, result: ImportResult) -> None:
-    progress.update(bar, completed=result.total)
 
 
 class _BadRecordPrinter:

@@ -13,7 +13,8 @@ import yaml
 
 from vecsec_cli.importing.csv_table import split_topics
 
-_OPENING = re.compile(r"\s*(---|\+\+\+)[ \t]*(?:\r?\n|\Z)")
+# Behind what editors leave before it, and with any end of line: of other ends than \n the close is not found.
+_OPENING = re.compile(r"[\s\ufeff\u200b]*(---|\+\+\+)[ \t]*(?:\r?\n|[\r\x85\u2028\u2029]|\Z)")
 _CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
 _MAX_CHARACTERS = 64 << 10
 _STRING_TAG = "tag:yaml.org,2002:str"
@@ -67,7 +68,7 @@ def split_front_matter(text: str) -> FrontMatter:
     if closing.start() - opening.end() > _MAX_CHARACTERS:
         raise BadFrontMatter(first_line, f"the front matter is longer than {_MAX_CHARACTERS >> 10} KiB")
     values, lines = _mapping(text[opening.end() : closing.start()], first_line)
-    return FrontMatter(text[closing.end() :], _fields(values, lines), lines)
+    return _front_matter(text[closing.end() :], values, lines)
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,9 +77,11 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's own)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for a billion values
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not read", problem_mark=event.start_mark)
+        if event.tag is not None:  # sets, bytes, moments: no document has them, and PyYAML fails on bad ones
+            raise yaml.MarkedYAMLError(problem="tags (!name) are not read", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -119,28 +122,29 @@ def _mapping(text: str, line_before: int) -> tuple[dict[str, object], dict[str, 
         raise BadFrontMatter(line_before, "the front matter is not YAML that can be read") from error
 
 
-def _fields(values: dict[str, object], lines: dict[str, int]) -> dict[str, object]:
+def _front_matter(body: str, values: dict[str, object], lines: dict[str, int]) -> FrontMatter:
     """The fields of a document: the label's own by name, in any case, and all others as metadata."""
     fields: dict[str, object] = {}
     others: dict[str, object] = {}
+    places: dict[str, int] = {}
     for key, value in values.items():
         name = key.lower()
         if name not in _LABEL:
             others[key] = value
-            lines[f"metadata.{key}"] = lines.pop(key)
+            places[f"metadata.{key}"] = lines[key]
         elif name in fields:
             raise BadFrontMatter(lines[key], f"{name} stands twice")
         else:
             fields[name] = value
-            lines[name] = lines[key]
+            places[name] = lines[key]
     if isinstance(topics := fields.get("topics"), str):
         fields["topics"] = split_topics(topics)
     metadata = {} if fields.get("metadata") is None else fields["metadata"]
     if isinstance(metadata, dict):
         for key in others.keys() & metadata.keys():
-            raise BadFrontMatter(lines[f"metadata.{key}"], f"{key} stands in metadata, too")
+            raise BadFrontMatter(lines[key], f"{key} stands in metadata, too")
         fields["metadata"] = _as_metadata({**others, **metadata})
-    return fields
+    return FrontMatter(body, fields, places)
 
 
 def _as_metadata(values: dict[str, object]) -> dict[str, object]:

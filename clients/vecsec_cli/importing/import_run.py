@@ -1,12 +1,12 @@
 """One import, apart from any network: what to send next, and what the answers mean for journal and report."""
 
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vecsec_cli.importing.journal import Journal, Rejections
-from vecsec_cli.importing.records import BadRecord, Passage, Source
-from vecsec_cli.importing.repeated_ids import without_repeated_ids
+from vecsec_cli.importing.records import BadRecord, Passage, Source, SourceError, SourceRecord
 from vecsec_client import DocumentInput, DocumentsRejected, ImportProgress, RejectedDocument
 
 
@@ -112,10 +112,34 @@ def earlier_result(journal: Journal) -> ImportResult:
 
 
 def _refusal(passage: Passage, rejected: RejectedDocument) -> BadRecord:
-    return BadRecord(
-        line=passage.line,
-        place=passage.place,
-        document_id=passage.document.document_id,
-        field="id" if rejected.field == "document_id" else rejected.field,
-        reason=rejected.reason,
-    )
+    return BadRecord.of(passage, "id" if rejected.field == "document_id" else rejected.field, rejected.reason)
+
+
+def without_repeated_ids(records: Iterator[SourceRecord]) -> Iterator[SourceRecord]:
+    """The same records, where a passage whose id an earlier one has is a bad record.
+
+    Ids are remembered in a temporary SQLite database, which lives in memory while it is small and goes to disk after.
+
+    Raises:
+        SourceError: if the temporary database finds no room.
+    """
+    memory = sqlite3.connect("", isolation_level=None)
+    try:
+        memory.execute("PRAGMA journal_mode = OFF")
+        memory.execute("CREATE TABLE seen (document_id TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID")
+        memory.execute("BEGIN")
+        for record in records:
+            yield _once(memory, record) if isinstance(record, Passage) else record
+    except sqlite3.Error as error:
+        raise SourceError(f"cannot remember the ids in a temporary file: {error}") from error
+    finally:
+        memory.close()
+
+
+def _once(memory: sqlite3.Connection, passage: Passage) -> SourceRecord:
+    """The passage, if its id is new; it is remembered."""
+    document_id = passage.document.document_id
+    if memory.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (document_id, passage.place)).rowcount:
+        return passage
+    (first_place,) = memory.execute("SELECT place FROM seen WHERE document_id = ?", (document_id,)).fetchone()
+    return BadRecord.of(passage, "id", f"{document_id!r} already stands at {first_place}")

@@ -34,6 +34,11 @@ class BadRecord:
     """Which field is bad, such as `embedding[3]`; empty where it is the whole line."""
     reason: str
 
+    @classmethod
+    def of(cls, passage: Passage, field: str, reason: str) -> "BadRecord":
+        """A passage that turned out bad."""
+        return cls(passage.line, passage.place, passage.document.document_id, field, reason)
+
     def __str__(self) -> str:
         subject = f"{self.field}: " if self.field else ""
         return f"{self.place}: {subject}{self.reason}"

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def prepare(state: StateDirectory, settings: Mapping[str, str]) -> None:
         for folder in (state.chroma, state.audit_file.parent, state.logs, state.imports):
             folder.mkdir(mode=0o700, exist_ok=True)
         if not settings.get("VECSEC_POLICY_DIR") and not state.policy.exists():
-            _copy_whole(packaged_policy(), state.policy)
+            state_files.copy_folder(packaged_policy(), state.policy)
         state_files.create(state.flags_file, f"{json.dumps(_EMPTY_FLAGS, indent=2)}\n".encode())
     except OSError as error:
         raise CommandFailure(f"cannot write {error.filename or state.root}: {error.strerror}") from error
@@ -37,11 +36,3 @@ def packaged_policy() -> Path:
     if specification is None or not specification.submodule_search_locations:
         raise CommandFailure("the policy service is not installed", hint=INSTALL_SERVICES)
     return Path(specification.submodule_search_locations[0]) / "default_policy"
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    """Copy a folder so that it is there as a whole or not at all."""
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("__pycache__"))
-    partial.rename(target)

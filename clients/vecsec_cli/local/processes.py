@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from vecsec_cli.local.run_file import RunningProcess, running_at
 from vecsec_cli.local.service_channels import service_credentials
 from vecsec_cli.local.service_settings import Service
 from vecsec_cli.terminal.exit_codes import ExitCode
@@ -39,11 +40,14 @@ class ServiceProcess:
 
     service: Service
     process: asyncio.subprocess.Process
-    address: str
-    """Where it answers gRPC."""
+    running: RunningProcess
+    """Where it answers."""
     log_file: Path
     credentials: grpc.ChannelCredentials | None
     """How to ask it; None without TLS."""
+
+    def __str__(self) -> str:
+        return f"{self.service.name:<9} serves on {self.running.address}, metrics {self.running.metrics_url}"
 
     async def died(self) -> None:
         """Wait for the process to end.
@@ -87,8 +91,8 @@ class ServiceProcess:
 
     def _channel(self) -> grpc.aio.Channel:
         if self.credentials is None:
-            return grpc.aio.insecure_channel(self.address, _LOCAL)
-        return grpc.aio.secure_channel(self.address, self.credentials, _LOCAL)
+            return grpc.aio.insecure_channel(self.running.address, _LOCAL)
+        return grpc.aio.secure_channel(self.running.address, self.credentials, _LOCAL)
 
     async def stop(self, grace_seconds: float) -> None:
         """Let it drain, and kill it if it does not end."""
@@ -147,7 +151,7 @@ async def _start(
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches `vecsec up` alone, which stops the services in order
         )
-    return ServiceProcess(service, process, f"{host}:{service.port}", log_file, credentials)
+    return ServiceProcess(service, process, running_at(service, host, process.pid), log_file, credentials)
 
 
 async def until_all_serve(running: Sequence[ServiceProcess], report: Callable[[ServiceProcess], None]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vecsec_cli.local import state_files
+from vecsec_cli.local.service_settings import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,11 @@ class RunningProcess:
     """Where it answers gRPC, as `host:port`."""
     metrics_url: str
     """Where it answers Prometheus."""
+
+
+def running_at(service: Service, host: str, pid: int = 0) -> RunningProcess:
+    """Where a service of this host answers."""
+    return RunningProcess(pid, f"{host}:{service.port}", f"http://{host}:{service.metrics_port}/metrics")
 
 
 @dataclass(frozen=True, slots=True)

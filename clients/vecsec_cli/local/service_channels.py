@@ -26,6 +26,14 @@ def service_credentials(settings: Mapping[str, str]) -> grpc.ChannelCredentials 
     return grpc.ssl_channel_credentials(authority, key, certificate)
 
 
+def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """A channel to a service; no proxy stands between."""
+    options = [("grpc.enable_http_proxy", 0)]
+    if credentials is None:
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, credentials, options)
+
+
 def root_certificates(settings: Mapping[str, str]) -> Path | None:
     """The authority of the services' certificates, if TLS is set."""
     return Path(settings["VECSEC_TLS_CA_FILE"]) if settings.get("VECSEC_TLS_CA_FILE") else None

@@ -4,88 +4,51 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class _Below:
+    """A path below the root."""
+
+    def __init__(self, *parts: str) -> None:
+        self._parts = parts
+
+    def __get__(self, state: "StateDirectory", _owner: type) -> Path:
+        return state.root.joinpath(*self._parts)
+
+
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
     """The layout of a state directory (`--state-dir`, `VECSEC_STATE_DIR`, default `.vecsec`)."""
 
     root: Path
 
-    @property
-    def chroma(self) -> Path:
-        """One folder a tenant: its cell."""
-        return self.root / "chroma"
-
-    @property
-    def keys(self) -> Path:
-        """Private keys and public key sets of the development issuer and of the grants."""
-        return self.root / "keys"
-
-    @property
-    def grant_key(self) -> Path:
-        """The key that signs grants (PEM); only the policy service reads it."""
-        return self.keys / "grant.pem"
-
-    @property
-    def grant_jwks(self) -> Path:
-        """The public half of `grant_key`, for the retrieval service."""
-        return self.keys / "grant.jwks.json"
-
-    @property
-    def issuer_key(self) -> Path:
-        """The key that signs development tokens (PEM)."""
-        return self.keys / "issuer.pem"
-
-    @property
-    def issuer_jwks(self) -> Path:
-        """The public half of `issuer_key`."""
-        return self.keys / "issuer.jwks.json"
-
-    @property
-    def issuers_file(self) -> Path:
-        """The issuers whose tokens gateway and policy accept."""
-        return self.root / "issuers.json"
-
-    @property
-    def flags_file(self) -> Path:
-        """The live flag, in flagd's format."""
-        return self.root / "flags.json"
-
-    @property
-    def policy(self) -> Path:
-        """The operator's copy of the rules."""
-        return self.root / "policy"
-
-    @property
-    def candidates(self) -> Path:
-        """Candidate policies, a folder a version, while they are rolled out."""
-        return self.root / "candidates"
-
-    @property
-    def rollout_file(self) -> Path:
-        """Names the candidate policy and says for whom it is tried or decides; absent if none is rolled out."""
-        return self.root / "rollout.json"
-
-    @property
-    def audit_file(self) -> Path:
-        """The policy service's record of decisions, one JSON object a line."""
-        return self.root / "audit" / "policy.jsonl"
-
-    @property
-    def logs(self) -> Path:
-        """One file a service."""
-        return self.root / "logs"
-
-    @property
-    def imports(self) -> Path:
-        """Journals of imports, by which a cut-off import goes on."""
-        return self.root / "imports"
-
-    @property
-    def run_file(self) -> Path:
-        """Addresses and process ids of a running `vecsec up`."""
-        return self.root / "run.json"
-
-    @property
-    def lock_file(self) -> Path:
-        """Held (flock) by the running `vecsec up`."""
-        return self.root / "up.lock"
+    chroma = _Below("chroma")
+    """One folder a tenant: its cell."""
+    keys = _Below("keys")
+    """Private keys and public key sets of the development issuer and of the grants."""
+    grant_key = _Below("keys", "grant.pem")
+    """The key that signs grants (PEM); only the policy service reads it."""
+    grant_jwks = _Below("keys", "grant.jwks.json")
+    """The public half of `grant_key`, for the retrieval service."""
+    issuer_key = _Below("keys", "issuer.pem")
+    """The key that signs development tokens (PEM)."""
+    issuer_jwks = _Below("keys", "issuer.jwks.json")
+    """The public half of `issuer_key`."""
+    issuers_file = _Below("issuers.json")
+    """The issuers whose tokens gateway and policy accept."""
+    flags_file = _Below("flags.json")
+    """The live flag, in flagd's format."""
+    policy = _Below("policy")
+    """The operator's copy of the rules."""
+    candidates = _Below("candidates")
+    """Candidate policies, a folder a version, while they are rolled out."""
+    rollout_file = _Below("rollout.json")
+    """Names the candidate policy and says for whom it is tried or decides; absent if none is rolled out."""
+    audit_file = _Below("audit", "policy.jsonl")
+    """The policy service's record of decisions, one JSON object a line."""
+    logs = _Below("logs")
+    """One file a service."""
+    imports = _Below("imports")
+    """Journals of imports, by which a cut-off import goes on."""
+    run_file = _Below("run.json")
+    """Addresses and process ids of a running `vecsec up`."""
+    lock_file = _Below("up.lock")
+    """Held (flock) by the running `vecsec up`."""

@@ -1,6 +1,7 @@
 """Writes files of the state directory so that nobody, not even another process, ever sees half of one."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def replace(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     except OSError:
         temporary.unlink()
         raise
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder to a new place, so that it is there as a whole or not at all."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns("__pycache__"))
+    partial.rename(target)
 
 
 def _write_beside(path: Path, content: bytes, mode: int) -> Path:

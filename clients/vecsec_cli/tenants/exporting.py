@@ -8,6 +8,7 @@ import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import TenantOption
+from vecsec_cli.stored_ids import pages
 from vecsec_cli.tenants.archive import Archive, writing_archive
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.json_shapes import document_fields
@@ -49,15 +50,11 @@ def report(archive: Archive, as_json: bool, done: str) -> None:
 
 
 def _documents(client: VecSecClient, tenant: str, collection: Collection) -> Iterator[Document]:
-    page_token = ""
-    while True:
-        page = client.list_document_ids(
-            tenant=tenant, collection=collection.collection_id, page_size=_IDS_A_PAGE, page_token=page_token
-        )
-        yield from _read(client, tenant, collection.collection_id, list(page.document_ids))
-        page_token = page.next_page_token
-        if not page_token:
-            return
+    name = collection.collection_id
+    for page in pages(
+        lambda token: client.list_document_ids(tenant=tenant, collection=name, page_size=_IDS_A_PAGE, page_token=token)
+    ):
+        yield from _read(client, tenant, name, list(page.document_ids))
 
 
 def _read(client: VecSecClient, tenant: str, collection_id: str, ids: list[str]) -> Iterator[Document]:

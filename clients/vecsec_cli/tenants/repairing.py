@@ -5,9 +5,6 @@ Nothing is deleted: a cell that is repaired is put aside as it is, and what can 
 
 import fcntl
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +14,7 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.checks.store import cell_problem, cells_in
+from vecsec_cli.local.retrieval_module import ModuleFailed, output_of
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.options import JsonOption, StateDirectoryOption, TenantOption, state_directory
 from vecsec_cli.tenants.archive import Archive, ArchiveWriter, writing_archive
@@ -86,27 +84,21 @@ def _salvage(cell: Path, tenant: str, writer: ArchiveWriter) -> tuple[Archive, i
     Raises:
         CommandFailure: if nothing can.
     """
-    command = [sys.executable, "-m", "vecsec_retrieval.repair.salvage", str(cell), tenant]
     lost = 0
-    with (
-        tempfile.TemporaryFile("w+") as complaints,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,  # noqa: S603 (ours)
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            fields = json.loads(line)
-            if "document" in fields:
-                writer.add(fields["collection_id"], fields["embedding_model"], fields["document"])
-            else:
-                lost = fields["unreadable_rows"] + fields["untagged_rows"]
-        if process.wait() != 0:
-            complaints.seek(0)
-            reason = (complaints.read().strip().splitlines() or ["no reason given"])[-1]
-            raise CommandFailure(
-                f"nothing can be read of {cell}: {reason}",
-                hint="start the retrieval service and import an export: vecsec tenant import FOLDER",
-                exit_code=ExitCode.DAMAGED,
-            )
+    try:
+        with output_of("vecsec_retrieval.repair.salvage", str(cell), tenant) as lines:
+            for line in lines:
+                fields = json.loads(line)
+                if "document" in fields:
+                    writer.add(fields["collection_id"], fields["embedding_model"], fields["document"])
+                else:
+                    lost = fields["unreadable_rows"] + fields["untagged_rows"]
+    except ModuleFailed as failure:
+        raise CommandFailure(
+            f"nothing can be read of {cell}: {failure}",
+            hint="start the retrieval service and import an export: vecsec tenant import FOLDER",
+            exit_code=ExitCode.DAMAGED,
+        ) from failure
     return writer.finish(), lost
 
 

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from vecsec_cli.terminal import added_commands, output, service_errors
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.service_errors import failure_fields
 from vecsec_client import VecSecError
 
 
@@ -33,12 +34,11 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandFailure as failure:
-            _report(mode, _as_json(failure), failure.message, failure.hint)
+            _report_failure(mode, failure)
             raise typer.Exit(failure.exit_code) from failure
         except VecSecError as error:
-            _report(
-                mode, service_errors.as_json(error), service_errors.message_of(error), service_errors.hint_for(error)
-            )
+            message, hint = service_errors.message_of(error), service_errors.hint_for(error)
+            _report(mode, failure_fields(error.code.name, message, hint, error), message, hint)
             raise typer.Exit(service_errors.exit_code_of(error)) from error
         except KeyboardInterrupt as interrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
@@ -46,7 +46,7 @@ class CommandGroup(TyperGroup):
             if isinstance(error, BrokenPipeError):
                 raise  # the reader of our output has seen enough; typer ends quietly
             exit_code = ExitCode.LIMIT if error.errno in {errno.ENOSPC, errno.EDQUOT} else ExitCode.INVALID
-            _report(mode, _as_json(CommandFailure(str(error), exit_code=exit_code)), str(error), "")
+            _report_failure(mode, CommandFailure(str(error), exit_code=exit_code))
             raise typer.Exit(exit_code) from error
 
 
@@ -57,13 +57,5 @@ def _report(mode: output.OutputMode, details: dict[str, object], message: str, h
         output.report_failure(message, hint)
 
 
-def _as_json(failure: CommandFailure) -> dict[str, object]:
-    return {
-        "code": failure.exit_code.name,
-        "reason": "",
-        "message": failure.message,
-        "violations": [],
-        "retry_after_seconds": None,
-        "request_id": "",
-        "hint": failure.hint,
-    }
+def _report_failure(mode: output.OutputMode, failure: CommandFailure) -> None:
+    _report(mode, failure_fields(failure.exit_code.name, failure.message, failure.hint), failure.message, failure.hint)

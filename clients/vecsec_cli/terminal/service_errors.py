@@ -64,14 +64,14 @@ def message_of(error: VecSecError) -> str:
     return error.message
 
 
-def as_json(error: VecSecError) -> dict[str, object]:
-    """The failure as `--json` prints it."""
+def failure_fields(code: str, message: str, hint: str, error: VecSecError | None = None) -> dict[str, object]:
+    """A failure as `--json` prints it; what only services say of one is empty without their error."""
     return {
-        "code": error.code.name,
-        "reason": error.reason,
-        "message": message_of(error),
-        "violations": list(error.violations),
-        "retry_after_seconds": error.retry_after,
-        "request_id": error.request_id,
-        "hint": hint_for(error),
+        "code": code,
+        "reason": error.reason if error else "",
+        "message": message,
+        "violations": error.violations if error else (),
+        "retry_after_seconds": error.retry_after if error else None,
+        "request_id": error.request_id if error else "",
+        "hint": hint,
     }

@@ -1,14 +1,13 @@
 """Carries out an import for the asyncio client."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import grpc
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
-from vecsec_client.cancellation import cancellation_kept
 from vecsec_client.connection import new_request_id
 from vecsec_client.errors import Unavailable, VecSecError
 from vecsec_client.importing.batches import Batch, Batcher, batches_of
@@ -89,7 +88,7 @@ class ImportStream:
         if self._call is None:
             raise Unavailable("the import stream is not open")
         try:
-            with cancellation_kept():
+            with _cancellation_kept():
                 response = await self._call.read()
         except grpc.RpcError as error:
             failure = from_rpc_error(error, self._request_id)
@@ -125,6 +124,23 @@ async def _open_or_ended(call: "ImportCall") -> None:
         opening.cancel()
         ending.cancel()
         await asyncio.gather(opening, ending, return_exceptions=True)
+
+
+@contextmanager
+def _cancellation_kept() -> Iterator[None]:
+    """Raise CancelledError at the end of the block if this task was cancelled in it, however the block ended.
+
+    Where both come in one moment, grpc.aio raises the stream's own error alone (1.85, `_prepare_rpc`). Who tries again
+    after errors would go on with what was cancelled.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "used in coroutines"
+    cancellations = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError
 
 
 async def async_batches_of(

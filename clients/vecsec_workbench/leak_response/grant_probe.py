@@ -13,7 +13,7 @@ from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grp
 from vecsec.type.v1 import access_pb2, query_pb2
 from vecsec_cli.checks.services import services
 from vecsec_cli.local import development_issuer
-from vecsec_cli.local.service_channels import service_credentials
+from vecsec_cli.local.service_channels import open_channel, service_credentials
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_client import VecSecError
 from vecsec_client.wire.error_details import from_rpc_error
@@ -21,7 +21,6 @@ from vecsec_workbench.leak_response.installation_files import InstallationFiles
 
 _WAIT_SECONDS = 3.0
 _TOKEN_SECONDS = 300
-_OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 class GrantStatus(StrEnum):
@@ -120,17 +119,11 @@ def open_probe(files: InstallationFiles, token: str) -> Iterator[GrantProbe]:
     if missing:
         raise CommandFailure(f"run.json does not say where to find {', '.join(sorted(missing))}")
     with (
-        _channel(found["policy"].address, credentials) as policy,
-        _channel(found["retrieval"].address, credentials) as retrieval,
+        open_channel(found["policy"].address, credentials) as policy,
+        open_channel(found["retrieval"].address, credentials) as retrieval,
     ):
         yield GrantProbe(
             policy_service_pb2_grpc.PolicyServiceStub(policy),
             retrieval_service_pb2_grpc.RetrievalServiceStub(retrieval),
             token_for,
         )
-
-
-def _channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    if credentials is None:
-        return grpc.insecure_channel(address, _OPTIONS)
-    return grpc.secure_channel(address, credentials, _OPTIONS)

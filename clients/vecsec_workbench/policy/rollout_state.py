@@ -78,7 +78,7 @@ class RolloutState:
             )
         self._refuse_unknown(rollout, candidate.tenants)
         if not target.exists():
-            _copy_whole(folder, target)
+            state_files.copy_folder(folder, target)
         rollout = replace(rollout, candidate=target)
         if before is not None and before.candidate == target:
             rollout = replace(rollout, promoted_tenants=before.promoted_tenants, promoted_to_all=before.promoted_to_all)
@@ -106,7 +106,8 @@ class RolloutState:
         rollout = self._required()
         version = load(rollout.candidate).version
         following = self.policy.with_name(f"{self.policy.name}.next")
-        _copy_whole(rollout.candidate, following)
+        shutil.rmtree(following, ignore_errors=True)
+        state_files.copy_folder(rollout.candidate, following)
         shutil.rmtree(self.previous, ignore_errors=True)
         self._swap(following, self.previous)
         self.file.unlink()
@@ -169,12 +170,3 @@ def promoted_to(rollout: Rollout) -> str:
     if rollout.promoted_to_all:
         return "for all tenants"
     return f"for {', '.join(sorted(rollout.promoted_tenants))}" if rollout.promoted_tenants else "for nobody"
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    """Copy a folder so that it is there as a whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_cli.gateway_session import GatewayOptions, open_session
+from vecsec_cli.gateway_session import GatewayOptions, open_session, with_gateway_options
 from vecsec_cli.local.run_file import read_run_file
-from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
+from vecsec_cli.options import state_directory
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_client import PolicyStatus
@@ -87,30 +87,25 @@ class StatusReport:
     tenants: Mapping[str, PolicyStatus] = field(default_factory=dict)
 
 
+@with_gateway_options
 def status(
+    gateway: GatewayOptions,
     *,
     tenant: Annotated[
         list[str] | None, typer.Option("--tenant", help="Ask the service about this tenant, too; may be repeated.")
     ] = None,
-    token: Annotated[
-        str, typer.Option(envvar="VECSEC_TOKEN", help="Of a caller who may configure the tenant.", show_default=False)
-    ] = "",
-    gateway: Annotated[str, typer.Option(envvar="VECSEC_GATEWAY", help="The gateway.", show_default=False)] = "",
-    state_dir: StateDirectoryOption = None,
-    json: JsonOption = False,
 ) -> None:
     """Show which policy versions decide for whom, whether changed files are in force, and what a candidate in the
     shadow would have decided otherwise."""
-    state = state_directory(state_dir)
+    state = state_directory(gateway.state_dir)
     run = read_run_file(state.run_file)
     tenants: dict[str, PolicyStatus] = {}
     if tenant:
-        session = open_session(GatewayOptions(gateway=gateway, token=token, state_dir=state_dir, json=json))
-        with session.client as client:
+        with open_session(gateway).client as client:
             tenants = {each: client.policy_status(tenant=each) for each in tenant}
     service = read_metrics(run.services["policy"].metrics_url) if run is not None and "policy" in run.services else None
     report = StatusReport(_read_files(RolloutState.of(state)), service, tenants)
-    if json:
+    if gateway.json:
         output.print_json(_as_json(report))
     else:
         _print(report)

@@ -11,8 +11,8 @@ from vecsec_cli.demo.corpus import StandardLibraryCorpus, StandardLibrarySource,
 from vecsec_cli.demo.definitions import Definition, DefinitionKind, standard_library
 from vecsec_cli.demo.loading import HAND_WRITTEN_TENANTS
 from vecsec_cli.demo.spread import SPREAD, TENANTS, placement, sensitivity
+from vecsec_cli.importing.import_run import without_repeated_ids
 from vecsec_cli.importing.records import Passage, Source
-from vecsec_cli.importing.repeated_ids import without_repeated_ids
 from vecsec_cli.local import installation
 from vecsec_client import DocumentInput, Sensitivity
 

@@ -40,7 +40,11 @@ author:
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
-@pytest.mark.parametrize("before", ["", "\ufeff", "\n \n"], ids=["nothing", "mark", "blank lines"])
+@pytest.mark.parametrize(
+    "before",
+    ["", "\ufeff", "\ufeff\ufeff", "\u200b", "\n \n"],
+    ids=["nothing", "mark", "two marks", "no width", "blank lines"],
+)
 def test_a_files_own_label_wins_and_front_matter_is_no_text(tmp_path: Path, before: str, ending: str) -> None:
     document = passage(tmp_path, before + (FRONT + "Salaries of all.\n").replace("\n", ending)).document
     assert (document.sensitivity, document.topics) == (Sensitivity.SECRET, ("finance", "policy"))
@@ -108,7 +112,13 @@ def test_a_rule_further_down_is_text(tmp_path: Path) -> None:
         ("metadata: {1: c}\n", 2, "a key must be a text"),
         ("title: a: b\n", 2, "not YAML: mapping values are not allowed here"),
         ("a: &all [x, y]\nb: *all\n", 3, "aliases (*name) are not read"),
-        ("a: !!python/name:os.system\n", 2, "not YAML: could not determine a constructor"),
+        ("a: !!python/name:os.system\n", 2, "tags (!name) are not read"),
+        ("a: b\nc: !!bool maybe\n", 3, "tags (!name) are not read"),
+        ("a: !!int ''\n", 2, "tags (!name) are not read"),
+        ("a: !!timestamp x\n", 2, "tags (!name) are not read"),
+        ("a: !!map [b]\n", 2, "tags (!name) are not read"),
+        ("!!set {a, b}\n", 2, "tags (!name) are not read"),
+        ("a: 1\nmetadata.a: 2\nmetadata: {a: 3}\n", 2, "a stands in metadata, too"),
         ("- a\n- b\n", 1, "must be lines of `key: value`"),
         ("just words\n", 1, "must be lines of `key: value`"),
         ("a: \x01\n", 1, "is not YAML that can be read"),
@@ -139,6 +149,9 @@ def test_a_deep_nesting_is_an_error_of_the_file(tmp_path: Path) -> None:
         ("---\nsensitivity: SECRET\n\n# no end", "the front matter has no end"),
         ("---", "the front matter has no end"),
         ("\n---\nsensitivity: SECRET", "the front matter has no end"),
+        ("---\rsensitivity: SECRET\r---\rx", "the front matter has no end"),
+        ("---\x85sensitivity: SECRET\x85---\x85x", "the front matter has no end"),
+        ("---\u2028sensitivity: SECRET\u2028---\u2028x", "the front matter has no end"),
         ("+++\nsensitivity = 'SECRET'\n+++\nx", "in TOML"),
     ],
 )

@@ -8,9 +8,9 @@ import pytest
 
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.documents import Defaults
+from vecsec_cli.importing.import_run import without_repeated_ids
 from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord
-from vecsec_cli.importing.repeated_ids import without_repeated_ids
 from vecsec_client import Sensitivity
 
 GOOD = {"id": "a", "text": "some text", "sensitivity": "PUBLIC", "topics": ["rag"]}

@@ -1,6 +1,6 @@
 """What a failed call becomes, and when it is tried again."""
 
-import asyncio
+import socket
 import time
 from collections import deque
 
@@ -165,9 +165,8 @@ def test_a_broken_connection_may_hide_a_refusal() -> None:
 
 
 async def test_a_gateway_that_does_not_answer_meets_the_deadline(make_caller: MakeCaller) -> None:
-    server = await asyncio.start_server(lambda reader, writer: asyncio.sleep(30), "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:  # listens, and accepts nobody
+        port = server.getsockname()[1]
         caller = make_caller(address=f"127.0.0.1:{port}", timeout=0.3)
         started = time.monotonic()
         with pytest.raises((vecsec_client.DeadlineExceeded, vecsec_client.Unavailable)):
