@@ -134,6 +134,9 @@ def _front_matter(body: str, values: dict[str, object], lines: dict[str, int]) -
             places[f"metadata.{key}"] = lines[key]
         elif name in fields:
             raise BadFrontMatter(lines[key], f"{name} stands twice")
+        elif value is None and name != "metadata":
+            # Somebody began to say who may read this: the option's label might be a wider one.
+            raise BadFrontMatter(lines[key], f"{name} has no value; write one, or take the line away")
         else:
             fields[name] = value
             places[name] = lines[key]

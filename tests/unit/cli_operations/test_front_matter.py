@@ -77,7 +77,7 @@ def test_neither_key_nor_word_needs_capitals(tmp_path: Path, key: str, word: str
     assert passage(tmp_path, f"---\n{key}: {word}\n---\nx").document.sensitivity is Sensitivity.SECRET
 
 
-@pytest.mark.parametrize("front", ["", "# a comment\n", "title: t\n", "sensitivity:\ntopics: ~\n", "topics: rag\n"])
+@pytest.mark.parametrize("front", ["", "# a comment\n", "title: t\n", "metadata:\n", "topics: rag\n"])
 def test_options_fill_what_it_lacks(tmp_path: Path, front: str) -> None:
     document = passage(tmp_path, f"---\n{front}---\nx").document
     assert (document.sensitivity, document.topics, document.text) == (Sensitivity.PUBLIC, ("rag",), "x")
@@ -99,6 +99,9 @@ def test_a_rule_further_down_is_text(tmp_path: Path) -> None:
         ("title: t\nsensitivity: TOP\n", 3, "sensitivity: unknown sensitivity 'TOP'; known: PUBLIC, INTERNAL"),
         ("topics: [rag, Big Data]\n", 2, "topics[1]: 'Big Data' is not a topic"),
         ("topics: []\n", 2, "topics: must not be empty"),
+        ("title: t\nsensitivity:\n", 3, "sensitivity has no value"),
+        ("topics: ~\n", 2, "topics has no value"),
+        ("Attributes: null\n", 2, "attributes has no value"),
         ("attributes: [owner]\n", 2, "attributes: must be an object"),
         ("title: t\nattributes: {owner: {a: b}}\n", 3, "attributes.owner: must be a text"),
         ("a: 1\nauthor: {name: ann}\n", 3, "metadata.author: must be a text"),
