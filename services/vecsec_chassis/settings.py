@@ -20,7 +20,8 @@ DOTENV = ".env"
 
 
 def demand_whole_dotenv(path: Path) -> None:
-    """Refuse a file of which some setting would be silently left out. No file is fine.
+    """Refuse a `.env` of which some setting would be silently left out: its reader passes over what it cannot read. No
+    file is fine.
 
     Raises:
         ConfigurationError: naming the line.

@@ -125,7 +125,8 @@ def _port(settings: Mapping[str, str], name: str, default: int) -> int:
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """The settings of a file; none, if there is no file.
+    """The settings of a `.env`, read whole or not at all, as the services do: the library passes over what it cannot
+    read. None, if there is no file.
 
     Raises:
         CommandFailure: naming the line that is not one.

@@ -174,5 +174,6 @@ sha256sum -- *.jsonl *.log objects.yaml > manifest.sha256
 
 
 def kubernetes_steps(tenants: Collection[str]) -> str:
-    """The commands for these tenants, or for all if none is named."""
+    """The commands for these tenants, or for all if none is named: on Kubernetes the flag and the keys are objects, not
+    files here."""
     return _STEPS.format(options="".join(f" --tenant {tenant}" for tenant in sorted(tenants)))

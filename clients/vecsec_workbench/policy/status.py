@@ -27,7 +27,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(frozen=True, slots=True)
 class ReplicaMetrics:
-    """The metrics of one replica, read."""
+    """What a running policy service says of its policies to whoever may read its metrics: the machine's operator."""
 
     versions: Mapping[str, str]
     """By stage: current, candidate."""

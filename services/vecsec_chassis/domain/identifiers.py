@@ -1,4 +1,4 @@
-"""Grammar of the ids that users choose. Ids are rejected or taken as they are, never folded into one another."""
+"""Grammar of the ids that users choose, rejected or taken as they are, never folded into one another; and ids of ours."""
 
 import random
 import re
@@ -31,5 +31,6 @@ _generator = random.Random(secrets.randbits(256))  # noqa: S311 (no secret)
 
 
 def unique_id() -> str:
-    """128 random bits in hexadecimal digits."""
+    """128 random bits in hexadecimal digits, which no two things share. They give no rights: nobody gains by guessing
+    one. `uuid4` asks the operating system each time, which takes longer than many a decision."""
     return f"{_generator.getrandbits(128):032x}"

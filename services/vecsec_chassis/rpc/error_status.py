@@ -1,4 +1,5 @@
-"""How a typed error looks on the wire: a status with one ErrorInfo, and BadRequest or RetryInfo where they help."""
+"""How a typed error looks on the wire: a status with one ErrorInfo, and BadRequest or RetryInfo where they help; and a
+peer's status back to the typed error that it was."""
 
 from typing import TypeVar
 

@@ -124,7 +124,11 @@ class CacheCounter:
 
 
 def observe_caches(meter: Meter, caches: Mapping[str, Callable[[], CacheUse]]) -> None:
-    """Show how caches are used, by their names in the metric; a cache that is made anew counts from 0 again."""
+    """Show how caches are used, by their names in the metric; a cache that is made anew counts from 0 again.
+
+    A cache counts for itself, and is looked at when Prometheus asks. Series are named by cache alone: what was looked
+    up, by whom and in which tenant is nobody's to see, not even the operators'.
+    """
 
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
         for cache, read in caches.items():
