@@ -64,7 +64,7 @@ def _refused(outcome: AuditedOutcome, reason: str, count: int) -> Decision:
 
 
 def label_in_words(label: Label) -> str:
-    """A label for people; programs get it as JSON. Such as: tenant_a, INTERNAL, topics rag and marketing, owner "alice"."""
+    """A label for people, such as: tenant_a, INTERNAL, topics rag and marketing, owner "alice"."""
     parts = [
         label.tenant_id or "no tenant",
         "no sensitivity" if label.sensitivity is None else label.sensitivity.name,

@@ -1,4 +1,4 @@
-"""Grammar of the ids that users choose, rejected or taken as they are, never folded into one another; and ids of ours."""
+"""Grammar of ids that users choose, rejected or taken as they are, never folded into one another; and ids of ours."""
 
 import random
 import re
