@@ -52,8 +52,8 @@ class PolicyMetrics:
             self._violations.add(0, violation.value)
         for action in Action:
             self._denials.add(0, action.value)
-        for tally in (self._divergence, self._audit_failures, self._audit_lost, self._index_failures):
-            tally.add(0)
+        for counter in (self._divergence, self._audit_failures, self._audit_lost, self._index_failures):
+            counter.add(0)
 
     def violation(self, violation: ViolationType, count: int) -> None:
         """Violations of one kind."""

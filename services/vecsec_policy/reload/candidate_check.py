@@ -26,12 +26,12 @@ class CheckInconclusive(ConfigurationError):
 
 
 async def check_in_worker(folder: Path, requests: Sequence[PlanRequest] = ()) -> PolicySnapshot:
-    """Read, check and compile a policy folder while requests are being served, which wait for nothing here. What was
-    `requests` lately is planned by it already, as far as time allows.
+    """Read, check and compile a policy folder while requests are being served, which wait for nothing here. What the
+    recent `requests` ask for is planned by it already, as far as time allows.
 
     Raises:
         ConfigurationError: in one line with file, line and reason.
-        TrialFailed: if it may be otherwise another time.
+        CheckInconclusive: if it may be otherwise another time.
     """
     process = await asyncio.to_thread(_start, folder)
     try:

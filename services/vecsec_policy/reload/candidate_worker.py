@@ -45,7 +45,7 @@ _STARTED = time.monotonic()
 
 
 def check(folder: Path, requests: Sequence[PlanRequest] = ()) -> CheckOutcome:
-    """The policy, checked and tried out, with plans for what was `requests` lately; or the complaint, in one line with
+    """The policy, checked and tried out, with plans for recent `requests`; or the complaint, in one line with
     file, line and reason."""
     try:
         policy = load_snapshot(folder)

@@ -30,13 +30,13 @@ class RecentPlans:
         """A plan was made."""
         identity = access.identity
         subject = identity.subject if access.policy.engine.checked.rows_depend_on_subject else _NOBODY
-        requests = PlanRequest(
+        request = PlanRequest(
             replace(identity, subject=subject, issuer=_NOBODY, expires_at=0.0),
             access.target.tenant_id,
             access.action,
         )
-        self._asked[requests] = None
-        self._asked.move_to_end(requests)
+        self._asked[request] = None
+        self._asked.move_to_end(request)
         if len(self._asked) > _REMEMBERED:
             self._asked.popitem(last=False)
 

@@ -47,8 +47,8 @@ class ShadowCounts:
             self._comparisons.add(0, question.value)
             for change in ShadowChange:
                 self._disagreements.add(0, question.value, change.value)
-        for tally in (self._dropped, self._failures):
-            tally.add(0)
+        for counter in (self._dropped, self._failures):
+            counter.add(0)
         self._version = ""
         self._tenants: defaultdict[str, Counter[tuple[ShadowQuestion, ShadowChange]]] = defaultdict(Counter)
 

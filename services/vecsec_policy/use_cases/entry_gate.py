@@ -14,7 +14,7 @@ from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry
 from vecsec_policy.in_force.snapshot import PolicyInForce
 from vecsec_policy.violations.ledger import ViolationLedger
 
-_CACHED_ENTRIES = 10_000
+_REMEMBERED_ENTRIES = 10_000
 _EntryRequest: TypeAlias = tuple[str, int | None, Identity, str, Action]
 """Policy version, day, caller, tenant and action."""
 
@@ -35,14 +35,14 @@ class EntryGate:
         self._clock = clock
         self._ledger = ledger
         self._auditor = auditor
-        self._admitted: LRUCache[_EntryRequest, TenantAccess] = LRUCache(_CACHED_ENTRIES)
+        self._admitted: LRUCache[_EntryRequest, TenantAccess] = LRUCache(_REMEMBERED_ENTRIES)
         self.lookups = CacheCounter()
         """How often a caller had been admitted before."""
         policy.on_change(self.forget)
 
     def forget(self) -> LRUCache[_EntryRequest, TenantAccess]:
         """Decide every entry anew from now on; what was remembered."""
-        outdated, self._admitted = self._admitted, LRUCache(_CACHED_ENTRIES)
+        outdated, self._admitted = self._admitted, LRUCache(_REMEMBERED_ENTRIES)
         return outdated
 
     def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> TenantAccess:

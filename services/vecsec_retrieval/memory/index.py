@@ -189,12 +189,12 @@ class CollectionIndex:
         capacity = max(count + more, _FIRST_CAPACITY, len(self._matrix) * 3 // 2)
         matrix = np.empty((capacity, self._dimensions), dtype=np.float32)
         matrix[:count] = self._matrix[:count]
-        coarse = self._quantised_rows.grown(count, capacity)
+        quantised = self._quantised_rows.grown(count, capacity)
         label_codes = _grown(self._label_codes, count, capacity)
         key_set_codes = _grown(self._key_set_codes, count, capacity)
         alive = _grown(self._alive, count, capacity)
         # Only when there is memory for all of them.
-        self._quantised_rows, self._label_codes, self._key_set_codes = coarse, label_codes, key_set_codes
+        self._quantised_rows, self._label_codes, self._key_set_codes = quantised, label_codes, key_set_codes
         self._alive, self._matrix = alive, matrix
 
     def drop_snapshot(self) -> None:

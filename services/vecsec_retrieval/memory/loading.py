@@ -76,7 +76,7 @@ class IndexLoad:
         return index if index.approximate_bytes <= limit_bytes else None
 
     async def _id_index(self, fits: Callable[[int], bool]) -> IdIndex | None:
-        # Asked for again: changes that were done to an index are none of a id index's any more.
+        # Asked for again: changes that were done to an index are none of an id index's any more.
         ids = await self._threads.run("load_ids", self._find_ids)
         if not fits(len(ids)):
             return None

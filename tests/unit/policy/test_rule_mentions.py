@@ -51,7 +51,7 @@ def test_entities_are_found_in_scope_and_conditions(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "asks_who"),
+    ("condition", "depends_on_subject"),
     [
         ("principal has subject", True),
         ('principal.subject == "alice"', True),
@@ -62,9 +62,9 @@ def test_entities_are_found_in_scope_and_conditions(folder: Path) -> None:
     ],
 )
 def test_rows_ask_who_only_where_more_than_attributes_of_a_kind_of_caller_count(
-    folder: Path, condition: str, asks_who: bool
+    folder: Path, condition: str, depends_on_subject: bool
 ) -> None:
     (folder / "own.cedar").write_text(
         f'@id("own") forbid (principal, action, resource is Document) when {{ {condition} }};'
     )
-    assert load_snapshot(folder).engine.checked.rows_depend_on_subject is asks_who
+    assert load_snapshot(folder).engine.checked.rows_depend_on_subject is depends_on_subject

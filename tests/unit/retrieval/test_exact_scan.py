@@ -84,7 +84,7 @@ def test_rows_that_are_nearly_alike_are_told_apart(shape: tuple[int, int, int, f
 
 
 @given(SHAPES, st.integers(0, 6))
-def test_the_bounds_of_coarse_rows_hold(shape: tuple[int, int, int, float, int], skew: int) -> None:
+def test_the_bounds_of_quantised_rows_hold(shape: tuple[int, int, int, float, int], skew: int) -> None:
     rows, dimensions, _, _, seed = shape
     random = np.random.default_rng(seed)
     matrix = random.standard_normal((rows, dimensions)) * 10.0 ** random.integers(-skew, 1, dimensions)
