@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -14,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chromadb.api.models.Collection import Collection
-from chromadb.errors import InternalError
 from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
@@ -23,8 +22,9 @@ from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores import embedded, error_translation
-from vecsec_retrieval.stores.chroma_collections import ChromaCell
-from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
+from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
+from vecsec_retrieval.stores.record import DATABASE_FILE
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
@@ -53,7 +53,7 @@ def fill(store: EmbeddedCellStore, tenant_id: str, rows: int = 3) -> None:
             cell.upsert("documents", [to_stored(document) for document in documents[start : start + 1_000]])
 
 
-def opened(store: EmbeddedCellStore, tenant_id: str) -> ChromaCell:
+def opened(store: EmbeddedCellStore, tenant_id: str) -> EmbeddedCell:
     cell = store.open(tenant_id, create=True)
     assert cell is not None
     return cell
@@ -174,19 +174,29 @@ def test_rows_that_are_deleted_meanwhile_are_no_damage(store: EmbeddedCellStore)
         assert len(cell.find_ids("documents", RowCondition())) == 1_600
 
 
-def test_a_vector_that_stays_away_is_damage(store: EmbeddedCellStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def changed(cell: Path, change: str) -> None:
+    """The log of a cell, with something in its second entry as damage would leave it."""
+    with closing(sqlite3.connect(cell / DATABASE_FILE, isolation_level=None)) as database:
+        database.execute(f"UPDATE embeddings_queue SET {change} WHERE id = '1'")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "vector = zeroblob(64)",
+        "vector = substr(vector, 1, 63)",
+        "metadata = replace(metadata, 'text', 'tent')",
+        "metadata = replace(metadata, 'tenant_a', 'tenant_b')",
+        "metadata = substr(metadata, 1, 40)",
+        "id = '7'",
+        "encoding = 'INT32'",
+    ],
+)
+def test_a_row_that_is_not_what_was_written_is_damage(store: EmbeddedCellStore, path: Path, change: str) -> None:
     fill(store, "tenant_a")
-    tries = []
-
-    def get(*_args: object, **_options: object) -> None:
-        tries.append(1)
-        raise InternalError("Error executing plan: Error finding id")
-
-    with closing(opened(store, "tenant_a")) as cell:
-        monkeypatch.setattr(Collection, "get", get)
-        with pytest.raises(StoreDamaged):
-            cell.head("documents", 10)
-    assert len(tries) > 1
+    changed(path / "tenant_a", change)
+    with closing(opened(store, "tenant_a")) as cell, pytest.raises(StoreDamaged, match="nothing was deleted"):
+        cell.head("documents", 10)
 
 
 def overwrite_database(cell: Path) -> None:
@@ -205,19 +215,22 @@ def remove_database(cell: Path) -> None:
     (cell / DATABASE_FILE).unlink()
 
 
-def overwrite_vectors(cell: Path) -> None:
-    for file in cell.glob("*/*"):
-        file.write_bytes(b"x" * 100)
-
-
-def remove_vectors(cell: Path) -> None:
-    for folder in [entry for entry in cell.iterdir() if entry.is_dir()]:
-        shutil.rmtree(folder)
+def cut_a_page(cell: Path) -> None:
+    """A leaf of the log's tree says that it holds nothing."""
+    database = cell / DATABASE_FILE
+    content = bytearray(database.read_bytes())
+    [root] = (
+        sqlite3.connect(database)
+        .execute("SELECT rootpage FROM sqlite_master WHERE name = 'embeddings_queue'")
+        .fetchone()
+    )
+    content[(root - 1) * 4096 + 3 : (root - 1) * 4096 + 5] = b"\0\0"
+    database.write_bytes(content)
 
 
 @pytest.mark.parametrize(
     "damage",
-    [overwrite_database, truncate_database, empty_database, remove_database, overwrite_vectors, remove_vectors],
+    [overwrite_database, truncate_database, empty_database, remove_database, cut_a_page],
 )
 def test_a_damaged_cell_is_said_to_be_and_others_are_unmoved(store: EmbeddedCellStore, path: Path, damage) -> None:  # type: ignore[no-untyped-def]
     for tenant_id in ("tenant_a", "tenant_b"):

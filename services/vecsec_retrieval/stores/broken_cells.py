@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from vecsec_retrieval.model.rows import MetadataValue, StoredRow
 from vecsec_retrieval.stores.chroma_collections import MODEL_KEY
-from vecsec_retrieval.stores.embedded import DATABASE_FILE
+from vecsec_retrieval.stores.record import DATABASE_FILE
 
 _DOCUMENT_KEY = "chroma:document"
 _MOST_BROKEN_IN_A_ROW = 100_000

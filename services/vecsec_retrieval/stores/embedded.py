@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 # One thread per open cell instead of one per core; the Rust runtime of each reads this when it starts.
 os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
@@ -18,10 +19,12 @@ from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, Retr
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_retrieval.model.rows import StoredRow
-from vecsec_retrieval.stores.chroma_collections import ChromaCell
+from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, embedded_errors
+from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record
+from vecsec_retrieval.stores.take_over import take_over
 
-DATABASE_FILE = "chroma.sqlite3"
 ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
 _BYTES_WRITTEN_PER_BYTE = 4
@@ -43,6 +46,8 @@ class EmbeddedCellStore:
         self._path = path.absolute()
         # Made once: to make them takes as long as to open a cell.
         self._settings = Settings(anonymized_telemetry=False, is_persistent=True)
+        self._left: dict[Path, _Identity] = {}
+        """How this process left the files of cells that were looked through."""
         demand_writable(path, "CHROMA_PATH")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,15 +68,49 @@ class EmbeddedCellStore:
     def location(self) -> str:
         return str(self._path)
 
-    def open(self, tenant_id: str, *, create: bool) -> ChromaCell | None:
+    def open(self, tenant_id: str, *, create: bool) -> EmbeddedCell | None:
         directory = self._directory(tenant_id)
         translated = functools.partial(embedded_errors, tenant_id, self._disk_is_full)
+        open_chroma = functools.partial(self._open_chroma, directory, tenant_id, translated)
         with translated():
             if not _holds_cell(directory, tenant_id):
                 if not create:
                     return None
                 self._require_room(0)
                 directory.mkdir(mode=0o700, exist_ok=True)
+                open_chroma().close()
+            record = Record(directory / DATABASE_FILE)
+            try:
+                self._prepare(record, directory, tenant_id)
+            except BaseException:
+                record.close()
+                raise
+        return EmbeddedCell(tenant_id, record, open_chroma, translated, on_close=lambda: self._note(record))
+
+    def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
+        """Have a cell of the present format."""
+        if record.format > FORMAT:
+            raise RetrievalUnavailable(
+                f"the store of tenant {tenant_id!r} was written by a newer version of VecSec; start that one",
+                detail=f"{directory}: format {record.format}, known is {FORMAT}",
+            )
+        if record.format < FORMAT:
+            take_over(record, directory, tenant_id)
+        for folder in record.stop_vector_indexes():
+            shutil.rmtree(directory / folder, ignore_errors=True)
+        self._require_sound(record)
+
+    def _require_sound(self, record: Record) -> None:
+        """Have the log's structure looked at, unless the file is as this process left it."""
+        if self._left.get(record.database) != _identity(record.database):
+            record.check()
+            self._note(record)
+
+    def _note(self, record: Record) -> None:
+        self._left[record.database] = _identity(record.database)
+
+    def _open_chroma(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> ChromaCell:
+        with translated():
             # Not through PersistentClient: its cache keeps a client whose start failed, and hands it out again.
             system = System(self._settings.model_copy(update={"persist_directory": str(directory)}))
             api = system.instance(RustBindingsAPI)
@@ -125,6 +164,14 @@ class EmbeddedCellStore:
                 "there is no room left on the disk of the vector store",
                 detail=f"{free:,} bytes free at {self._path}, {wanted + ROOM_IN_RESERVE:,} wanted",
             )
+
+
+_Identity: TypeAlias = tuple[int, ...]
+
+
+def _identity(file: Path) -> _Identity:
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _holds_cell(directory: Path, tenant_id: str) -> bool:

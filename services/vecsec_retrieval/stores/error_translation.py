@@ -1,5 +1,6 @@
 """Chroma's exceptions, turned into typed errors where they come in."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,13 +16,21 @@ from chromadb.errors import (
 )
 
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged, VecSecError
+from vecsec_retrieval.stores.record import TornRow
 
 RETRY_SECONDS = 1.0
 
 _DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
 _TOO_MUCH_AT_ONCE = ("too many sql variables",)
 _UNAUTHENTICATED_STATUSES = frozenset({401, 403})
-_BUSY = ("(code: 5)", "(code: 6)", "database is locked", "(code: 14)", "too many open files")
+_BUSY = (
+    "(code: 5)",
+    "(code: 6)",
+    "database is locked",
+    "(code: 14)",
+    "unable to open database file",
+    "too many open files",
+)
 
 
 @contextmanager
@@ -34,7 +43,7 @@ def embedded_errors(tenant_id: str, disk_is_full: Callable[[], bool]) -> Iterato
         yield
     except (NotFoundError, InvalidArgumentError):
         raise  # the first is handled by the caller, the second is a fault of ours
-    except (ChromaError, OSError) as error:
+    except (ChromaError, OSError, sqlite3.Error, TornRow) as error:
         raise _embedded_error(tenant_id, error, disk_is_full) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":

@@ -1,0 +1,169 @@
+"""One tenant's directory of the embedded store: written through ChromaDB, read from its log.
+
+What lies under a label or fits a filter is looked up in ChromaDB's tables, as in a server. Vectors are compared
+exactly, one by one: there is no vector index.
+"""
+
+import heapq
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import structlog
+
+from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector, direction, normalised
+from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
+
+log = structlog.get_logger()
+
+_VECTORS_A_PAGE = 2_000
+_FORGET_ABOVE = 1_000
+"""So many replaced entries may lie in the log, or half as many as there are rows, until some are dropped."""
+_FORGOTTEN_AT_ONCE = 1_000
+
+
+class EmbeddedCell:
+    """See `vecsec_retrieval.model.store.Cell`."""
+
+    def __init__(
+        self,
+        tenant_id: str,
+        record: Record,
+        open_chroma: Callable[[], ChromaCell],
+        translated: ErrorTranslation,
+        *,
+        on_close: Callable[[], None],
+    ) -> None:
+        """Take over an open record; ChromaDB is opened when it is first needed. `on_close` is called at the end."""
+        self._on_close = on_close
+        self._tenant_id = tenant_id
+        self._record = record
+        self._open_chroma = open_chroma
+        self._chroma: ChromaCell | None = None
+        self._translated = translated
+        self._collections: dict[str, RecordedCollection] = {}
+        self._replaced_entries: int | None = None
+        self._turn = threading.RLock()
+        """Held while ChromaDB or the record is used: their two SQLites do not see each other's locks. ChromaDB writes
+        nothing more once a call of it has returned."""
+
+    @property
+    def tenant_id(self) -> str:
+        return self._tenant_id
+
+    def collections(self) -> list[CollectionInfo]:
+        with self._reading() as record:
+            return [collection.info for collection in record.collections()]
+
+    def find_collection(self, collection_id: str) -> CollectionInfo | None:
+        with self._reading():
+            found = self._find(collection_id)
+            return None if found is None else found.info
+
+    def create_collection(self, info: CollectionInfo) -> CollectionInfo:
+        with self._turn:
+            made = self._awake().create_collection(info)
+            with self._translated():
+                self._record.stop_vector_indexes()
+            return made
+
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+        with self._turn:
+            replaced = self._entries_of(collection_id, [row.document_id for row in rows])
+            self._awake().upsert(collection_id, [sealed(row) for row in rows])
+            self._forget(replaced)
+
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+        with self._turn:
+            deleted = self._entries_of(collection_id, document_ids)
+            self._awake().delete(collection_id, document_ids)
+            self._forget(2 * deleted)
+
+    def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
+        with self._reading() as record:
+            positions = record.positions(self._topic(collection_id), document_ids)
+            rows = record.rows(positions.values(), with_embeddings=with_embeddings)
+        found = {row.document_id: row for row in rows.values()}
+        return [found[document_id] for document_id in document_ids if document_id in found]
+
+    def head(self, collection_id: str, count: int) -> list[StoredRow]:
+        with self._reading() as record:
+            positions = list(record.positions(self._topic(collection_id)).values())[:count]
+            return list(record.rows(positions, with_embeddings=True).values())
+
+    def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
+        if condition.label_keys is None and condition.metadata is None:
+            with self._reading() as record:
+                return list(record.positions(self._topic(collection_id)))[:limit]
+        with self._turn:
+            return self._awake().find_ids(collection_id, condition, limit)
+
+    def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
+        ids = condition.document_ids
+        if ids is None and (condition.label_keys is not None or condition.metadata is not None):
+            ids = tuple(self.find_ids(collection_id, condition))
+        with self._reading() as record:
+            positions = sorted(record.positions(self._topic(collection_id), ids).values())
+        best: list[tuple[float, int]] = []
+        for start in range(0, len(positions), _VECTORS_A_PAGE):
+            with self._reading() as record:
+                found, vectors = record.vectors(positions[start : start + _VECTORS_A_PAGE])
+            if not found:
+                continue  # dropped meanwhile
+            distances = 1.0 - normalised(vectors).astype(np.float64) @ direction(vector).astype(np.float64)
+            best = heapq.nsmallest(count, [*best, *zip(distances.tolist(), found, strict=True)])
+        with self._reading() as record:
+            rows = record.rows((position for _, position in best), with_embeddings=False)
+        return [Neighbour(rows[position], distance) for distance, position in best if position in rows]
+
+    def close(self) -> None:
+        with self._turn:
+            try:
+                if self._chroma is not None:
+                    self._chroma.close()
+            finally:
+                self._record.close()
+            self._on_close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Record]:
+        with self._turn, self._translated():
+            yield self._record
+
+    def _awake(self) -> ChromaCell:
+        if self._chroma is None:
+            self._chroma = self._open_chroma()
+        return self._chroma
+
+    def _topic(self, collection_id: str) -> str:
+        found = self._find(collection_id)
+        if found is None:
+            raise RetrievalUnavailable("the collection is gone; try again", retry_after=1.0)
+        return found.topic
+
+    def _find(self, collection_id: str) -> RecordedCollection | None:
+        if collection_id not in self._collections:
+            self._collections = {each.info.collection_id: each for each in self._record.collections()}
+        return self._collections.get(collection_id)
+
+    def _entries_of(self, collection_id: str, document_ids: Sequence[str]) -> int:
+        """How many of these are in the log already."""
+        with self._reading() as record:
+            return len(record.positions(self._topic(collection_id), document_ids))
+
+    def _forget(self, replaced: int) -> None:
+        """Give back the room of replaced rows, where it is much; a write that is acknowledged does not fail by it."""
+        try:
+            if self._replaced_entries is None:
+                self._replaced_entries = self._record.replaced_entries()
+            else:
+                self._replaced_entries += replaced
+            if self._replaced_entries > max(_FORGET_ABOVE, self._record.entries() // 3):
+                self._replaced_entries -= self._record.forget_replaced(_FORGOTTEN_AT_ONCE)
+        except sqlite3.Error as error:
+            log.warning("replaced rows keep their room for now", tenant_id=self._tenant_id, detail=str(error))

@@ -1,0 +1,272 @@
+"""The record of an embedded cell: the log in ChromaDB's SQLite file, the only thing that an acknowledgement depends on.
+
+ChromaDB writes each change into this log in one synced transaction. By itself it then drops what its vector index is
+said to hold; that index is rewritten in place and never synced. Here nothing is dropped but what was replaced
+(`forget_replaced`), and no vector index is kept: all that is read of a cell is read from its log, where rows stand bit
+for bit as they were given.
+
+ChromaDB carries a SQLite of its own, which knows nothing of the locks of Python's in the same process. Whoever uses a
+`Record` while ChromaDB is open keeps the two apart (see `EmbeddedCell`).
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import numpy as np
+import orjson
+
+from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, StoredRow, Vector
+from vecsec_retrieval.stores.chroma_collections import DIMENSIONS_KEY, MODEL_KEY
+
+DATABASE_FILE = "chroma.sqlite3"
+FORMAT = 2
+"""The format of a cell. The first one, of VecSec 0.1, has no mark and keeps embeddings in ChromaDB's index files."""
+
+SUM_KEY = "vs_sum"
+"""The reserved metadata key of a row's checksum."""
+
+_DOCUMENT_KEY = "chroma:document"
+_TOPIC = "persistent://default/default/"
+_DELETE = 3
+_ENCODING = "FLOAT32"
+_NUMBERS = np.dtype("<f4")
+_KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
+_AHEAD_OF_EVERY_LOG = 2**62
+"""A segment that is said to hold the log up to here is never given anything of it."""
+_VALUES_A_QUERY = 500
+_BUSY_SECONDS = 10.0
+
+_IS_THERE = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+_COLLECTIONS = """
+    SELECT collections.id, collections.name, model.str_value, dimensions.int_value FROM collections
+    JOIN collection_metadata AS model ON model.collection_id = collections.id AND model.key = ?
+    JOIN collection_metadata AS dimensions ON dimensions.collection_id = collections.id AND dimensions.key = ?
+    ORDER BY collections.name
+"""
+_LATEST = "SELECT id, max(seq_id), operation FROM embeddings_queue WHERE topic = ? GROUP BY id"
+_LATEST_OF = "SELECT id, max(seq_id), operation FROM embeddings_queue WHERE topic = ? AND id IN ({}) GROUP BY id"
+_LIVE = """
+    SELECT count(*) FROM (SELECT max(seq_id), operation FROM embeddings_queue GROUP BY topic, id) WHERE operation != ?
+"""
+_ROWS = "SELECT seq_id, id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id IN ({})"
+_VECTORS = "SELECT seq_id, vector FROM embeddings_queue WHERE seq_id IN ({}) ORDER BY seq_id"
+_WITHOUT_EMBEDDING = """
+    SELECT collections.name, embeddings.embedding_id FROM embeddings
+    JOIN segments ON segments.id = embeddings.segment_id
+    JOIN collections ON collections.id = segments.collection
+    JOIN collection_metadata ON collection_metadata.collection_id = collections.id AND collection_metadata.key = ?
+    LEFT JOIN embeddings_queue ON embeddings_queue.seq_id = embeddings.seq_id
+    WHERE embeddings_queue.vector IS NULL
+"""
+_VECTOR_INDEXES = """
+    SELECT segments.id FROM segments
+    JOIN collection_metadata ON collection_metadata.collection_id = segments.collection AND collection_metadata.key = ?
+    LEFT JOIN max_seq_id ON max_seq_id.segment_id = segments.id
+    WHERE segments.scope = 'VECTOR' AND coalesce(max_seq_id.seq_id, 0) != ?
+"""
+_HOLDS_EVERYTHING = "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)"
+_REPLACED = """
+    SELECT topic, id, max(seq_id), operation FROM embeddings_queue GROUP BY topic, id
+    HAVING count(*) > 1 OR (operation = ? AND max(seq_id) < ?) LIMIT ?
+"""
+
+Value = TypeVar("Value")
+
+
+class TornRow(Exception):
+    """What the log holds is not what was written to it; the message names the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCollection:
+    """A collection that VecSec made."""
+
+    info: CollectionInfo
+    topic: str
+    """What the log calls it."""
+
+
+class Record:
+    """One cell's log. Every method blocks; sqlite3.Error is raised where the file is not what it should be."""
+
+    def __init__(self, database: Path) -> None:
+        """Open the file, which is there."""
+        self.database = database
+        location = f"file:{quote(str(database.absolute()))}?mode=rw"
+        self._connection = sqlite3.connect(
+            location, uri=True, check_same_thread=False, isolation_level=None, timeout=_BUSY_SECONDS
+        )
+        try:
+            self._connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @property
+    def format(self) -> int:
+        """The cell's format; 1 where it bears no mark."""
+        (is_marked,) = self._one(_IS_THERE, "vecsec_cell")
+        return int(self._one("SELECT value FROM vecsec_cell WHERE key = 'format'")[0]) if is_marked else 1
+
+    def rows_without_embedding(self) -> list[tuple[str, str]]:
+        """Collection and id of each row whose embedding is not in the log."""
+        return self._connection.execute(_WITHOUT_EMBEDDING, (MODEL_KEY,)).fetchall()
+
+    def keep_log(self) -> None:
+        """Have ChromaDB drop nothing from the log any more."""
+        self._connection.execute("UPDATE embeddings_queue_config SET config_json_str = ?", (_KEEP_LOG,))
+
+    def mark(self) -> None:
+        """Say that the log is all there is: the cell is one of the present format."""
+        with self._transaction():
+            self.keep_log()
+            self._connection.execute("CREATE INDEX IF NOT EXISTS vecsec_log ON embeddings_queue (topic, id, operation)")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
+            self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('format', ?)", (FORMAT,))
+
+    def stop_vector_indexes(self) -> list[str]:
+        """Have ChromaDB keep no vector index: neither files that could be torn, nor the time that it takes. The names
+        of the folders in which it kept one until now."""
+        found = self._connection.execute(_VECTOR_INDEXES, (MODEL_KEY, _AHEAD_OF_EVERY_LOG)).fetchall()
+        for (segment_id,) in found:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)", (segment_id, _AHEAD_OF_EVERY_LOG)
+            )
+        return [segment_id for (segment_id,) in found]
+
+    def check(self) -> None:
+        """Look at the structure of the log, page by page.
+
+        Raises:
+            TornRow: if it is not sound, in SQLite's words.
+        """
+        (found,) = self._one("PRAGMA quick_check(embeddings_queue)")
+        if found != "ok":
+            raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
+
+    def collections(self) -> list[RecordedCollection]:
+        """The collections that VecSec made, by name."""
+        rows = self._connection.execute(_COLLECTIONS, (MODEL_KEY, DIMENSIONS_KEY))
+        return [
+            RecordedCollection(CollectionInfo(name, model, dimensions), _TOPIC + collection_id)
+            for collection_id, name, model, dimensions in rows
+        ]
+
+    def positions(self, topic: str, document_ids: Sequence[str] | None = None) -> dict[str, int]:
+        """Where in the log each living row stands, by its id: of these ids, or of all."""
+        if document_ids is None:
+            found = self._connection.execute(_LATEST, (topic,)).fetchall()
+        else:
+            found = []
+            for page in _pages(document_ids):
+                found += self._connection.execute(_filled(_LATEST_OF, page), (topic, *page)).fetchall()
+        return {document_id: position for document_id, position, operation in found if operation != _DELETE}
+
+    def rows(self, positions: Iterable[int], *, with_embeddings: bool) -> dict[int, StoredRow]:
+        """The rows that stand at these positions.
+
+        Raises:
+            TornRow: if one of them does not agree with its checksum.
+        """
+        rows = {}
+        for page in _pages(list(positions)):
+            for position, *fields in self._connection.execute(_filled(_ROWS, page), page):
+                rows[position] = _row(*fields, with_embeddings=with_embeddings)
+        return rows
+
+    def vectors(self, positions: Sequence[int]) -> tuple[list[int], Matrix]:
+        """The embeddings at these positions, and which is whose; not checked against their checksums."""
+        found = []
+        for page in _pages(positions):
+            found += self._connection.execute(_filled(_VECTORS, page), page).fetchall()
+        numbers = b"".join(vector for _, vector in found)
+        vectors = np.frombuffer(numbers, dtype=_NUMBERS).reshape(len(found), -1) if found else np.empty((0, 0))
+        return [position for position, _ in found], vectors.astype(np.float32, copy=False)
+
+    def entries(self) -> int:
+        """How many entries the log has."""
+        return int(self._one("SELECT count(*) FROM embeddings_queue")[0])
+
+    def replaced_entries(self) -> int:
+        """How many of them no row needs any more."""
+        return self.entries() - int(self._one(_LIVE, _DELETE)[0])
+
+    def forget_replaced(self, most: int) -> int:
+        """Drop from the log what was replaced or deleted, of at most so many ids; how many entries that were."""
+        last = self._one("SELECT max(seq_id) FROM embeddings_queue")[0]
+        replaced = self._connection.execute(_REPLACED, (_DELETE, last, most)).fetchall()
+        entries = 0
+        with self._transaction():
+            for topic, document_id, position, operation in replaced:
+                # The last entry stays whatever it is: ChromaDB counts on from it.
+                below = position + 1 if operation == _DELETE and position != last else position
+                entries += self._connection.execute(
+                    "DELETE FROM embeddings_queue WHERE topic = ? AND id = ? AND seq_id < ?",
+                    (topic, document_id, below),
+                ).rowcount
+        return entries
+
+    def _one(self, question: str, *values: object) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = self._connection.execute(question, values).fetchone()
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+
+def sealed(row: StoredRow) -> StoredRow:
+    """The row with its checksum among its metadata."""
+    assert row.embedding is not None, f"row {row.document_id!r} has no embedding"
+    vector = row.embedding.astype(_NUMBERS, copy=False).tobytes()
+    kept = {key: value for key, value in row.metadata.items() if value is not None}
+    return replace(row, metadata={**row.metadata, SUM_KEY: _sum(row.document_id, row.text, kept, vector)})
+
+
+def _row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
+    if encoding != _ENCODING or len(vector) % _NUMBERS.itemsize:
+        raise TornRow(f"row {document_id!r}: its embedding cannot be read")
+    try:
+        metadata = {key: value for key, value in orjson.loads(metadata_json).items() if value is not None}
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        raise TornRow(f"row {document_id!r}: its metadata cannot be read") from error
+    text, checksum = metadata.pop(_DOCUMENT_KEY, ""), metadata.pop(SUM_KEY, None)
+    if checksum is not None and checksum != _sum(document_id, text, metadata, vector):
+        raise TornRow(f"row {document_id!r} does not agree with its checksum")
+    return StoredRow(document_id, text, metadata, _vector(vector) if with_embeddings else None)
+
+
+def _sum(document_id: str, text: str, metadata: Mapping[str, MetadataValue | None], vector: bytes) -> int:
+    """CRC-32 of all that the row consists of: it finds damage, not intent."""
+    words = orjson.dumps([document_id, text, metadata], option=orjson.OPT_SORT_KEYS)
+    return zlib.crc32(vector, zlib.crc32(words))
+
+
+def _vector(numbers: bytes) -> Vector:
+    return np.frombuffer(numbers, dtype=_NUMBERS).astype(np.float32, copy=False)
+
+
+def _pages(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    for start in range(0, len(values), _VALUES_A_QUERY):
+        yield values[start : start + _VALUES_A_QUERY]
+
+
+def _filled(question: str, values: Sequence[object]) -> str:
+    """The question with a placeholder for each value."""
+    return question.format(",".join("?" * len(values)))
