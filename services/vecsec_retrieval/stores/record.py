@@ -64,11 +64,10 @@ _WITHOUT_EMBEDDING = """
     LEFT JOIN embeddings_queue ON embeddings_queue.seq_id = embeddings.seq_id
     WHERE embeddings_queue.vector IS NULL
 """
-_VECTOR_INDEXES = """
-    SELECT segments.id FROM segments
+_VECTOR_SEGMENTS = """
+    SELECT segments.id, collection_metadata.int_value FROM segments
     JOIN collection_metadata ON collection_metadata.collection_id = segments.collection AND collection_metadata.key = ?
-    LEFT JOIN max_seq_id ON max_seq_id.segment_id = segments.id
-    WHERE segments.scope = 'VECTOR' AND coalesce(max_seq_id.seq_id, 0) != ?
+    WHERE segments.scope = 'VECTOR'
 """
 _HOLDS_EVERYTHING = "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)"
 _REPLACED = """
@@ -134,15 +133,15 @@ class Record:
             self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
             self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('format', ?)", (FORMAT,))
 
-    def stop_vector_indexes(self) -> list[str]:
-        """Have ChromaDB keep no vector index: neither files that could be torn, nor the time that it takes. The names
-        of the folders in which it kept one until now."""
-        found = self._connection.execute(_VECTOR_INDEXES, (MODEL_KEY, _AHEAD_OF_EVERY_LOG)).fetchall()
-        for (segment_id,) in found:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)", (segment_id, _AHEAD_OF_EVERY_LOG)
-            )
-        return [segment_id for (segment_id,) in found]
+    def vector_segments(self) -> list[tuple[str, int]]:
+        """Of each collection that VecSec made, the folder of its vector index, and how long its vectors are."""
+        return self._connection.execute(_VECTOR_SEGMENTS, (DIMENSIONS_KEY,)).fetchall()
+
+    def say_indexes_hold_everything(self) -> None:
+        """Have ChromaDB believe that these indexes lack nothing of the log."""
+        with self._transaction():
+            values = [(segment_id, _AHEAD_OF_EVERY_LOG) for segment_id, _ in self.vector_segments()]
+            self._connection.executemany(_HOLDS_EVERYTHING, values)
 
     def check(self) -> None:
         """Look at the structure of the log, page by page.
