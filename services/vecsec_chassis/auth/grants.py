@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from vecsec_chassis.auth.keys import KeySource
 from vecsec_chassis.auth.verification import Signatory, Verifier
+from vecsec_chassis.calls import unique_id
 from vecsec_chassis.domain.access import Action, Grant
 from vecsec_chassis.domain.errors import ConfigurationError, InvalidGrant
-from vecsec_chassis.domain.identifiers import is_tenant_id, unique_id
+from vecsec_chassis.domain.identifiers import is_tenant_id
 
 ISSUER = "vecsec-policy"
 AUDIENCE = "vecsec-retrieval"

@@ -20,7 +20,6 @@ from opentelemetry.trace import get_current_span
 from vecsec_chassis import calls
 from vecsec_chassis.auth.tokens import TokenVerifier
 from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidToken, ShuttingDown, VecSecError
-from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.rpc.error_status import STATUS_OF_REASON, error_status, shortened
 from vecsec_chassis.rpc.request_rules import read
 from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, LabelledGauge
@@ -205,7 +204,7 @@ class CallInterceptor(AroundInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         request_id = metadata.get(REQUEST_ID_KEY)
         if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
-            request_id = unique_id()
+            request_id = calls.unique_id()
         deadline = None if remaining is None else time.monotonic() + remaining
         call = calls.Call(method=method, request_id=request_id, deadline=deadline)
         calls.enter(call)

@@ -16,7 +16,7 @@ import structlog
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.background import cancel_and_wait, running_in_background
-from vecsec_chassis.domain.identifiers import unique_id
+from vecsec_chassis.calls import unique_id
 from vecsec_chassis.rpc.interceptors import Context, Handler, MaybeHandler, behaviour_of
 
 log = structlog.get_logger()

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from vecsec_chassis.calls import current_request_id
+from vecsec_chassis.calls import current_request_id, unique_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AuditUnavailable
-from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.domain.labels import Label, rule_attributes
 from vecsec_policy.cedar.rules import Verdict
 
