@@ -102,12 +102,12 @@ class GatewayHandlers(GatewayServiceServicer):
         deadline = None if remaining is None else Deadline.after(remaining)
         with _retry_advice(self._metrics):
             async with aclosing(self._use_cases.store(current_token(), batches(), deadline)) as acknowledgements:
-                async for acknowledgement in acknowledgements:
+                async for acknowledgement, policy_version in acknowledgements:
                     yield gateway_pb2.ImportDocumentsResponse(
                         batch_number=acknowledgement.batch_number,
                         stored_count=acknowledgement.stored_count,
                         total_stored_count=acknowledgement.total_stored_count,
-                        policy_version=acknowledgement.policy_version,
+                        policy_version=policy_version,
                     )
 
     async def GetDocuments(  # noqa: N802

@@ -22,7 +22,8 @@ LabelPageRequest: TypeAlias = retrieval_pb2.ListLabelsRequest
 IdPageRequest: TypeAlias = retrieval_pb2.ListDocumentIdsRequest
 BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
 
-# Parts of retrieval's answers.
+# Retrieval's answers, and parts of them.
+BatchStored: TypeAlias = retrieval_pb2.ImportDocumentsResponse
 Document: TypeAlias = document_pb2.Document
 LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
@@ -114,18 +115,6 @@ class Batch:
     """The labels that the documents would have, each once."""
     label_of: Sequence[int]
     """The place of each document's label among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStored:
-    """One batch is durable."""
-
-    batch_number: int
-    """Which batch of the stream, counted from 1."""
-    stored_count: int
-    total_stored_count: int
-    policy_version: str = ""
-    """Of the policy that allowed the batch; retrieval does not know it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class RetrievalClient:
                 try:
                     async for response in call:
                         acknowledged += 1
-                        yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
+                        yield response
                 except grpc.aio.AioRpcError as error:
                     raise retrieval_error(error) from error
                 finally:
