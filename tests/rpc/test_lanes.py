@@ -73,7 +73,7 @@ class Carrier:
         return answer.collections[0].collection_id
 
     async def until_lanes(self, count: int) -> None:
-        await until(lambda: self.lanes.lane_count == count)
+        await until(lambda: len(self.lanes._lanes) == count)
 
 
 @asynccontextmanager
