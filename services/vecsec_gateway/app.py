@@ -39,7 +39,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
     """
     # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
     async with AsyncExitStack() as stack:
-        telemetry, listening = await stack.enter_async_context(running_common_parts("gateway", settings))
+        telemetry, certificates = await stack.enter_async_context(running_common_parts("gateway", settings))
         verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
@@ -50,7 +50,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                     address,
                     max_message_bytes=settings.max_message_bytes,
                     lane_count=settings.peer_lanes,
-                    certificates=listening.certificates,
+                    certificates=certificates,
                 )
             )
             for address in (settings.policy_address, settings.retrieval_address)
@@ -74,8 +74,8 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
-                listening=listening,
                 settings=settings,
+                certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=verifier,
             )

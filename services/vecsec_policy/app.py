@@ -51,7 +51,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     """
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
-        telemetry, listening = await stack.enter_async_context(running_common_parts("policy", settings))
+        telemetry, certificates = await stack.enter_async_context(running_common_parts("policy", settings))
         metrics = PolicyMetrics(telemetry.meter)
         watched = _reloadable_parts(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
@@ -63,8 +63,8 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=partial(policy_service_pb2_grpc.add_PolicyServiceServicer_to_server, deciding.handlers),
-                listening=listening,
                 settings=settings,
+                certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=verifier,
                 carries_calls=True,

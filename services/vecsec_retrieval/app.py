@@ -63,7 +63,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     models = _models(settings)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(_open_store(settings))
-        telemetry, listening = await stack.enter_async_context(running_common_parts("retrieval", settings))
+        telemetry, certificates = await stack.enter_async_context(running_common_parts("retrieval", settings))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
@@ -111,8 +111,8 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=add_servicer,
-                listening=listening,
                 settings=settings,
+                certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is
                 carries_calls=True,
