@@ -16,6 +16,7 @@ from vecsec_chassis.calls import unique_id
 from vecsec_chassis.domain.access import Action, Grant
 from vecsec_chassis.domain.errors import ConfigurationError, InvalidGrant
 from vecsec_chassis.domain.identifiers import is_tenant_id
+from vecsec_chassis.file_watch import demand_content
 
 ISSUER = "vecsec-policy"
 AUDIENCE = "vecsec-retrieval"
@@ -39,12 +40,9 @@ class GrantSigner:
         Raises:
             ConfigurationError: if the file is missing, half-written or another kind of key.
         """
+        content = demand_content(path, f"VECSEC_GRANT_KEY_FILE={path}")
         try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
-        except OSError as error:
-            raise ConfigurationError(
-                f"VECSEC_GRANT_KEY_FILE={path}: {error.strerror}; name a file that this service may read"
-            ) from error
+            key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"VECSEC_GRANT_KEY_FILE={path}: no private key in PEM without a password, or half of one; "

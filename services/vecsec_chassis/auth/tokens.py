@@ -14,6 +14,7 @@ from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import ConfigurationError, InvalidToken
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_chassis.file_watch import demand_content
 
 ALLOWED_ALGORITHMS = frozenset({"EdDSA", "ES256", "ES384", "RS256", "RS384", "PS256"})
 """Asymmetric algorithms only: with a shared secret every verifier could mint tokens."""
@@ -46,12 +47,9 @@ def load_trusted_issuers(path: Path) -> list[TrustedIssuer]:
     Raises:
         ConfigurationError: naming the file and what is wrong with it.
     """
+    content = demand_content(path, f"VECSEC_ISSUERS_FILE={path}")
     try:
-        issuers = _IssuersFile.model_validate(json.loads(path.read_text())).issuers
-    except OSError as error:
-        raise ConfigurationError(
-            f"VECSEC_ISSUERS_FILE={path}: {error.strerror}; name a file that this service may read"
-        ) from error
+        issuers = _IssuersFile.model_validate(json.loads(content)).issuers
     except ValueError as error:
         raise ConfigurationError(
             f"VECSEC_ISSUERS_FILE={path}: no list of trusted issuers, or half of one: {_in_short(error)}; "

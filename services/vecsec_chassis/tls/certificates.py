@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import demand_content
 
 CERTIFICATE_SETTING = "VECSEC_TLS_CERTIFICATE_FILE"
 KEY_SETTING = "VECSEC_TLS_KEY_FILE"
@@ -87,12 +88,7 @@ def checked(raw: RawCertificates, files: CertificateFiles) -> Certificates:
 
 
 def _content(path: Path, setting: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(
-            f"{setting}={str(path)!r}: {error.strerror}; name a file that this service may read"
-        ) from error
+    return demand_content(path, f"{setting}={str(path)!r}")
 
 
 def _certificates(content: bytes, path: Path, setting: str) -> list[x509.Certificate]:
