@@ -270,9 +270,9 @@ def _retry_advice(metrics: GatewayMetrics) -> Iterator[None]:
     except (PolicyUnavailable, RetrievalUnavailable) as error:
         _add_retry_advice(error)
         if isinstance(error, RetrievalUnavailable):
-            metrics.import_failed(error.reason)
+            metrics.retrieval_failed("import", error.reason)
         raise
-    metrics.import_answered()
+    metrics.retrieval_answered("import")
 
 
 def _add_retry_advice(error: BaseException | None) -> None:
