@@ -13,8 +13,7 @@ from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.metrics import observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
-from vecsec_gateway.peers.call import RetryBudget
-from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers
+from vecsec_gateway.peers.circuit_breaker import CircuitBreakers
 from vecsec_gateway.peers.health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
@@ -99,18 +98,12 @@ def _use_cases(
     silent_peers: Set[str],
 ) -> UseCases:
     circuits = CircuitBreakers(
-        lambda tenant_id: CircuitBreaker(
-            tenant_id,
-            time.monotonic,
-            threshold=settings.circuit_threshold,
-            open_seconds=settings.circuit_open_seconds,
-        )
+        time.monotonic, threshold=settings.circuit_threshold, open_seconds=settings.circuit_open_seconds
     )
     metrics.watch_circuits(circuits)
     policy_client = PolicyClient(
         policy,
         telemetry.tracer,
-        budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
         timeout_seconds=settings.policy_timeout_seconds,
         metrics=metrics,
@@ -119,7 +112,6 @@ def _use_cases(
         retrieval,
         telemetry.tracer,
         circuits=circuits,
-        budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
         timeout_seconds=settings.retrieval_timeout_seconds,
         is_silent=lambda: RETRIEVAL_ENTRY in silent_peers,

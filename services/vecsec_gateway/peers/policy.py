@@ -46,7 +46,6 @@ class PolicyClient:
         channel: LaneChannel,
         tracer: Tracer,
         *,
-        budget: RetryBudget,
         attempts: int,
         timeout_seconds: float,
         metrics: GatewayMetrics,
@@ -54,7 +53,7 @@ class PolicyClient:
         """`timeout_seconds` is for one try, of which there are at most `attempts`."""
         self._stub = PolicyServiceStub(channel.as_channel())
         self._tracer = tracer
-        self._budget = budget
+        self._budget = RetryBudget(time.monotonic)
         self._timeout_seconds = timeout_seconds
         self._rules = RetryRules(attempts=attempts, may_pass=_is_transient, on_retry=metrics.policy_retried)
 
