@@ -9,12 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.tls.allowed_peers import AllowedPeers
-from vecsec_chassis.tls.certificates import (
-    AUTHORITY_SETTING,
-    CERTIFICATE_SETTING,
-    KEY_SETTING,
-    CertificateFiles,
-)
+from vecsec_chassis.tls.certificates import AUTHORITY_SETTING, CERTIFICATE_SETTING, KEY_SETTING, CertificateFiles
 
 DOTENV = ".env"
 

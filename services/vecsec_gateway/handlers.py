@@ -26,14 +26,7 @@ from vecsec_chassis.rpc.wire import (
     sensitivity_from_proto,
 )
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import (
-    Answer,
-    Batch,
-    CallContext,
-    CircuitOpen,
-    MockReason,
-    PolicyTimedOut,
-)
+from vecsec_gateway.peers.contract import Answer, Batch, CallContext, CircuitOpen, MockReason, PolicyTimedOut
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
 from vecsec_gateway.use_cases.documents import DocumentAccess

@@ -11,13 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.file_watch import SettledChanges, keep_looking
-from vecsec_chassis.tls.certificates import (
-    CertificateFiles,
-    Certificates,
-    RawCertificates,
-    checked,
-    read_files,
-)
+from vecsec_chassis.tls.certificates import CertificateFiles, Certificates, RawCertificates, checked, read_files
 
 log = structlog.get_logger()
 

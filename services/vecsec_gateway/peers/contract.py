@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
-from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
 from vecsec_chassis.domain.errors import PolicyUnavailable, RetrievalUnavailable
@@ -29,14 +28,6 @@ LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
 IdPage: TypeAlias = retrieval_pb2.ListDocumentIdsResponse
-
-# Reports of the policy service, and what is asked about them.
-Explanation: TypeAlias = policy_pb2.ExplainAccessResponse
-PolicyStatus: TypeAlias = policy_pb2.GetPolicyStatusResponse
-CountQuestion: TypeAlias = policy_pb2.CountViolationsRequest
-ViolationCounts: TypeAlias = policy_pb2.CountViolationsResponse
-ListQuestion: TypeAlias = policy_pb2.ListViolationsRequest
-ViolationListing: TypeAlias = policy_pb2.ListViolationsResponse
 
 
 class PolicyTimedOut(PolicyUnavailable):
