@@ -1,11 +1,9 @@
 """One call to a peer: its deadline, the request id and span that travel along, and how it is tried again.
 
-Waits between tries grow exponentially, with jitter, and end before the deadline does. Retries have a budget,
+Waits between tries grow exponentially, with jitter, and end before the deadline does (tenacity). Retries have a budget,
 so that a struggling peer gets a little more traffic than usual and not a multiple of it.
 """
 
-import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,9 @@ import grpc
 from google.protobuf.message import Message
 from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+from tenacity.stop import stop_after_attempt, stop_any, stop_base, stop_before_delay
+from tenacity.wait import wait_base
 
 from vecsec_chassis.calls import current_request_id, current_span, is_traced
 from vecsec_chassis.domain.errors import VecSecError
@@ -117,15 +118,13 @@ class RetryRules:
     longest_wait_seconds: float = 1.0
     """Also the longest advice of a peer that is waited out; where it asks for more, there is no retry."""
 
-    def allow(self, error: VecSecError) -> bool:
+    def allow(self, error: BaseException) -> bool:
         """Whether trying again after this error may help."""
-        return self.may_pass(error) and (error.retry_after or 0.0) <= self.longest_wait_seconds
-
-    def wait(self, number: int, error: VecSecError) -> float:
-        """For how many seconds to wait after the try of this number: exponential and jittered, and no shorter than a
-        peer has asked for."""
-        longest = min(self.first_wait_seconds * 2 ** (number - 1), self.longest_wait_seconds)
-        return max(random.uniform(0, longest), error.retry_after or 0.0)  # noqa: S311 (no secret)
+        return (
+            isinstance(error, VecSecError)
+            and self.may_pass(error)
+            and (error.retry_after or 0.0) <= self.longest_wait_seconds
+        )
 
 
 class RetryBudget:
@@ -160,6 +159,26 @@ class RetryBudget:
         return True
 
 
+class _Wait(wait_base):
+    """Exponential and jittered, and no shorter than a peer has asked for."""
+
+    def __init__(self, rules: RetryRules) -> None:
+        self._backoff = wait_random_exponential(multiplier=rules.first_wait_seconds, max=rules.longest_wait_seconds)
+
+    def __call__(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        advice = error.retry_after if isinstance(error, VecSecError) else None
+        return max(self._backoff(state), advice or 0.0)
+
+
+class _StopWithoutBudget(stop_base):
+    def __init__(self, budget: RetryBudget) -> None:
+        self._budget = budget
+
+    def __call__(self, _state: RetryCallState) -> bool:
+        return not self._budget.withdraw()
+
+
 async def retried(
     attempt: Callable[[], Awaitable[Result]], *, rules: RetryRules, deadline: Deadline, budget: RetryBudget
 ) -> Result:
@@ -168,15 +187,28 @@ async def retried(
     Raises:
         whatever the last attempt raised.
     """
+
     budget.deposit()
-    for number in range(1, rules.attempts):
-        try:
-            return await attempt()
-        except VecSecError as error:
-            wait = rules.wait(number, error)
-            # The budget comes last: it is only charged for a retry that is really made.
-            if not rules.allow(error) or wait >= deadline.remaining() or not budget.withdraw():
-                raise
-        rules.on_retry()
-        await asyncio.sleep(wait)
-    return await attempt()
+    try:
+        return await attempt()  # nearly always the end of it; tenacity's own machinery costs 50 µs a call
+    except VecSecError as error:
+        if not rules.allow(error):
+            raise
+        failures = [error]
+
+    async def attempt_again() -> Result:
+        if failures:
+            raise failures.pop()  # the first attempt, for tenacity to count
+        return await attempt()
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(rules.allow),
+        wait=_Wait(rules),
+        # The budget comes last: it is only charged for a retry that is really made.
+        stop=stop_any(
+            stop_after_attempt(rules.attempts), stop_before_delay(deadline.remaining()), _StopWithoutBudget(budget)
+        ),
+        before_sleep=lambda _state: rules.on_retry(),
+        reraise=True,
+    )
+    return await retrying(attempt_again)
