@@ -24,7 +24,6 @@ from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
 from vecsec_retrieval.memory.budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells, resident_bytes
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model import answer_size
 from vecsec_retrieval.model.embeddings import (
     WORDLLAMA,
     EmbeddingCache,
@@ -39,11 +38,11 @@ from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
+from vecsec_retrieval.use_cases import documents
 from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.import_documents import BatchStore
 from vecsec_retrieval.use_cases.listing import CollectionListing
 from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.use_cases.search_documents import DocumentSearch
 from vecsec_retrieval.visibility import tagging
 from vecsec_retrieval.visibility.residuals import ResidualDecisions
 
@@ -142,7 +141,7 @@ def _handlers(
         meter,
         {
             **wire.CACHES,
-            **answer_size.CACHES,
+            **documents.CACHES,
             **tagging.CACHES,
             "grants_verified": lambda: verifier.lookups,
             "residuals": lambda: decisions.residual_lookups,
@@ -155,9 +154,8 @@ def _handlers(
     permissions = Permissions(verifier, flag, decisions)
     return RetrievalHandlers(
         permissions=permissions,
-        searching=DocumentSearch(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
         batches=BatchStore(cells, models),
-        documents=DocumentAccess(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
+        documents=DocumentAccess(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
         listing=CollectionListing(permissions, cells),
     )
 

@@ -29,7 +29,6 @@ from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImpor
 from vecsec_retrieval.use_cases.import_rules import NewDocument
 from vecsec_retrieval.use_cases.listing import CollectionListing
 from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.use_cases.search_documents import DocumentSearch
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _FIRST_MESSAGE_SECONDS = 10.0
@@ -46,13 +45,11 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self,
         *,
         permissions: Permissions,
-        searching: DocumentSearch,
         batches: BatchStore,
         documents: DocumentAccess,
         listing: CollectionListing,
     ) -> None:
         self._permissions = permissions
-        self._searching = searching
         self._batches = batches
         self._documents = documents
         self._listing = listing
@@ -61,7 +58,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.SearchDocumentsRequest, context: Context
     ) -> pb.SearchDocumentsResponse:
         """Find the nearest visible documents."""
-        answer = await self._searching.search(
+        answer = await self._documents.search(
             request.grant,
             request.collection_id or DEFAULT_COLLECTION_ID,
             search_order(request),

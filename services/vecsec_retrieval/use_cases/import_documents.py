@@ -9,8 +9,8 @@ from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
-from vecsec_retrieval.model.embeddings import EmbeddingModels
-from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, has_direction
+from vecsec_retrieval.model.embeddings import EmbeddingModels, has_direction
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document
 from vecsec_retrieval.use_cases.import_rules import (
     NewDocument,
     chosen_model,

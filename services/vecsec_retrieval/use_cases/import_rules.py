@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest
 from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity
-from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector, has_direction
+from vecsec_retrieval.model.embeddings import has_direction
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,8 +13,9 @@ from unit.retrieval.worlds import DIMENSIONS, document, grant, label, up_to
 from vecsec_chassis.domain.access import Grant
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter
-from vecsec_retrieval.model.rows import Document, Vector, direction
+from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.memory_reader import (
     REMEMBERED,
     STRATEGY,

@@ -10,8 +10,8 @@ from unit.retrieval.worlds import document, label
 
 from vecsec_chassis.domain.errors import LimitExceeded
 from vecsec_retrieval import handlers
-from vecsec_retrieval.model.answer_size import refuse_oversized_answer
 from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.use_cases.documents import refuse_oversized_answer
 
 TEXTS = st.text(max_size=300)
 SCALARS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), TEXTS)
