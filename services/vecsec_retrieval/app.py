@@ -42,9 +42,8 @@ from vecsec_retrieval.use_cases import documents
 from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.import_documents import BatchStore
 from vecsec_retrieval.use_cases.listing import CollectionListing
-from vecsec_retrieval.use_cases.permissions import Permissions
 from vecsec_retrieval.visibility import tagging
-from vecsec_retrieval.visibility.residuals import ResidualDecisions
+from vecsec_retrieval.visibility.permissions import Permissions, ResidualDecisions
 
 log = structlog.get_logger()
 

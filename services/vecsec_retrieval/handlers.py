@@ -28,7 +28,7 @@ from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImport, ImportBatch
 from vecsec_retrieval.use_cases.import_rules import NewDocument
 from vecsec_retrieval.use_cases.listing import CollectionListing
-from vecsec_retrieval.use_cases.permissions import Permissions
+from vecsec_retrieval.visibility.permissions import Permissions
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _FIRST_MESSAGE_SECONDS = 10.0

@@ -20,8 +20,7 @@ from vecsec_retrieval.model.filters import refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.rows import Document, MetadataValue, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
-from vecsec_retrieval.use_cases.permissions import Permissions, refuse_unseen
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Permissions, Visibility, refuse_unseen
 from vecsec_retrieval.visibility.tagging import label_key
 
 _BYTES_A_DOCUMENT = 64
@@ -62,11 +61,10 @@ class DocumentAccess:
             InvalidRequest: naming the field of the query or filter that does not fit what the caller sees.
             LimitExceeded: if the documents are larger together than an answer may be.
         """
-        grant = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
         if order.metadata is not None:
             refuse_oversized(order.metadata)
-        visibility = self._permissions.visibility(grant)
-        async with self._cells.lease(grant.tenant_id) as cell:
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
             answer = None if collection is None else await self._search_in(collection, order, visibility)
             if collection is not None and answer is not None and include_embeddings:
@@ -81,7 +79,7 @@ class DocumentAccess:
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
         annotate_span(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
         # How an answer was found tells whether hidden rows were in the way.
-        return answer if grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
+        return answer if visibility.grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
 
     async def get(
         self, token: str, collection_id: str, document_ids: Sequence[str], *, include_embeddings: bool
@@ -93,9 +91,8 @@ class DocumentAccess:
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
             LimitExceeded: if the documents are larger together than an answer may be.
         """
-        grant = await self._permissions.require_reading(token, embeddings=include_embeddings)
-        visibility = self._permissions.visibility(grant)
-        async with self._cells.lease(grant.tenant_id) as cell:
+        visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
             if collection is None:
                 refuse_unseen(collection_id)
@@ -116,9 +113,8 @@ class DocumentAccess:
             InvalidGrant: if the grant is not one to delete.
             CollectionNotFound: if nothing may be deleted in a collection other than the default one.
         """
-        grant = await self._permissions.require(token, Action.DELETE)
-        visibility = self._permissions.visibility(grant)
-        async with self._cells.lease(grant.tenant_id) as cell:
+        visibility = await self._permissions.require(token, Action.DELETE)
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
             if cell is not None and collection is not None:
                 async with cell.writer:
@@ -136,7 +132,7 @@ class DocumentAccess:
             InvalidGrant: if the caller may not configure.
             StoreDamaged: if the cell cannot be opened any more.
         """
-        grant = await self._permissions.require(token, Action.CONFIGURE)
+        grant = (await self._permissions.require(token, Action.CONFIGURE)).grant
         await self._cells.close_one(grant.tenant_id)
         async with self._cells.lease(grant.tenant_id) as cell:
             for collection in [] if cell is None else await cell.collections():

@@ -19,8 +19,7 @@ from vecsec_retrieval.use_cases.import_rules import (
     refuse_other_model,
     refuse_unfit_embeddings,
 )
-from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Permissions, Visibility
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 
@@ -65,7 +64,8 @@ class GrantedImport:
             InvalidRequest, AccessDenied: as `BatchStore.store` does.
         """
         self._token = batch.grant or self._token
-        grant = await self._permissions.require(self._token, Action.WRITE)
+        writable = await self._permissions.require(self._token, Action.WRITE)
+        grant = writable.grant
         first = self._first_grant = self._first_grant or grant
         if (grant.subject, grant.caller_tenant_id, grant.tenant_id) != (
             first.subject,
@@ -73,7 +73,7 @@ class GrantedImport:
             first.tenant_id,
         ):
             raise InvalidGrant("the grant is not of the caller and tenant that this import began with")
-        stored = await self._batches.store(batch, grant.tenant_id, self._permissions.visibility(grant))
+        stored = await self._batches.store(batch, writable)
         self._batch_number += 1
         self._total += stored
         return ImportProgress(self._batch_number, stored, self._total)
@@ -86,13 +86,14 @@ class BatchStore:
         self._cells = cells
         self._models = models
 
-    async def store(self, batch: ImportBatch, tenant_id: str, writable: Visibility) -> int:
+    async def store(self, batch: ImportBatch, writable: Visibility) -> int:
         """How many documents were stored: all of the batch.
 
         Raises:
             InvalidRequest: naming the fields that do not fit each other or the collection.
             AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written.
         """
+        tenant_id = writable.grant.tenant_id
         if batch.embedding_model:
             self._models.refuse_unknown(batch.embedding_model)  # before anything that depends on the collection
         documents = labelled(batch.documents, tenant_id)

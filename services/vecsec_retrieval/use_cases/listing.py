@@ -9,7 +9,7 @@ from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.model.rows import CollectionInfo
-from vecsec_retrieval.use_cases.permissions import Permissions, refuse_unseen
+from vecsec_retrieval.visibility.permissions import Permissions, refuse_unseen
 from vecsec_retrieval.visibility.tagging import label_key
 
 _USUAL_PAGE = 500
@@ -66,9 +66,8 @@ class CollectionListing:
         Raises:
             InvalidGrant: if the caller may not read.
         """
-        grant = await self._permissions.require(token, Action.READ)
-        visibility = self._permissions.visibility(grant)
-        async with self._cells.lease(grant.tenant_id) as cell:
+        visibility = await self._permissions.require(token, Action.READ)
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collections = [] if cell is None else await cell.collections()
             counted = [
                 VisibleCollection(collection.info, await collection.reader().count(visibility))
@@ -83,12 +82,11 @@ class CollectionListing:
             InvalidGrant: if the caller may not configure.
             InvalidRequest: if the page token is not one.
         """
-        grant = await self._permissions.require(token, Action.CONFIGURE)
+        visibility = await self._permissions.require(token, Action.CONFIGURE)
         position = _position(page_token)
-        visibility = self._permissions.visibility(grant)
         found: list[LabelledDocuments] = []
         labels_left, bytes_left = page_size or _USUAL_PAGE, _PAGE_BYTES
-        async with self._cells.lease(grant.tenant_id) as cell:
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             for collection in [] if cell is None else await cell.collections():
                 collection_id = collection.info.collection_id
                 if collection_id < position.collection_id:
@@ -113,10 +111,9 @@ class CollectionListing:
             InvalidGrant, RealRetrievalOff: if the caller may not read.
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
         """
-        grant = await self._permissions.require_reading(token)
-        visibility = self._permissions.visibility(grant)
+        visibility = await self._permissions.require_reading(token)
         limit = page_size or _USUAL_PAGE
-        async with self._cells.lease(grant.tenant_id) as cell:
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
             if collection is not None:
                 reader = collection.reader()

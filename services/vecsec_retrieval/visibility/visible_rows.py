@@ -10,7 +10,7 @@ from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.tagging import from_stored, label_key
 
 _MOST_LABEL_KEYS = 10_000

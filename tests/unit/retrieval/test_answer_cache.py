@@ -26,7 +26,7 @@ from vecsec_retrieval.search.memory_reader import (
 )
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 
 ALICE = grant(up_to(Sensitivity.INTERNAL))
 VALUES = (1, True, 1.0, "1")
