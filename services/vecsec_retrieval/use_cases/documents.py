@@ -21,7 +21,6 @@ from vecsec_retrieval.model.rows import Document, MetadataValue, ScoredDocument,
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility, refuse_unseen
-from vecsec_retrieval.visibility.tagging import label_key
 
 _BYTES_A_DOCUMENT = 64
 """Lengths, tags, the score and the provenance of one document."""
@@ -194,13 +193,8 @@ async def _delete_permitted(
     cell: OpenCell, collection: OpenCollection, document_ids: Sequence[str], visibility: Visibility
 ) -> int:
     existing = await collection.existing(document_ids)
-    labels = {label_key(row.label): row.label for row in existing.values() if row.label is not None}
-    deletable = await visibility.of(labels)
-    to_delete = [
-        document_id
-        for document_id, row in existing.items()
-        if row.label is not None and label_key(row.label) in deletable
-    ]
+    deletable = await visibility.of(row.label for row in existing.values() if row.label is not None)
+    to_delete = [document_id for document_id, row in existing.items() if row.label in deletable]
     if to_delete:
         await cell.write(
             "delete",

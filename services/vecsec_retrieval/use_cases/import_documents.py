@@ -20,7 +20,7 @@ from vecsec_retrieval.use_cases.import_rules import (
     refuse_unfit_embeddings,
 )
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility
-from vecsec_retrieval.visibility.tagging import label_key, to_stored
+from vecsec_retrieval.visibility.tagging import to_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,22 +159,11 @@ async def _write(
     cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], writable: Visibility
 ) -> None:
     existing = await collection.existing([document.document_id for document in documents])
-    await _require_writable(
-        {
-            number: existing[document.document_id].label
-            for number, document in enumerate(documents)
-            if document.document_id in existing
-        },
-        writable,
-    )
+    replaced = [existing.get(document.document_id) for document in documents]
+    await _require_writable({number: row.label for number, row in enumerate(replaced) if row is not None}, writable)
     rows = [
-        to_stored(
-            document,
-            existing[document.document_id].metadata_keys - document.metadata.keys()
-            if document.document_id in existing
-            else (),
-        )
-        for document in documents
+        to_stored(document, () if row is None else row.metadata_keys - document.metadata.keys())
+        for document, row in zip(documents, replaced, strict=True)
     ]
     entries = collection.catalogue.missing_entries(documents)
     await collection.make_room(len(documents))
@@ -191,12 +180,11 @@ async def _write(
 
 
 async def _require_writable(label_of_number: dict[int, Label | None], writable: Visibility) -> None:
-    labels = {label_key(label): label for label in label_of_number.values() if label is not None}
-    permitted = await writable.of(labels)
+    permitted = await writable.of(label for label in label_of_number.values() if label is not None)
     violations = [
         FieldViolation(f"documents[{number}]", "may not be written by this caller")
         for number, label in label_of_number.items()
-        if label is None or label_key(label) not in permitted
+        if label not in permitted
     ]
     if violations:
         raise AccessDenied("the policy does not let this caller write these documents", violations=violations)

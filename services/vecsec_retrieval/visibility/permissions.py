@@ -89,16 +89,16 @@ class Visibility:
         self.residual = grant.residual
         """The rules that say what they see."""
 
-    async def of(self, labels: Mapping[str, Label]) -> frozenset[str]:
-        """The keys of the visible labels; a label that cannot be decided is not among them.
+    async def of(self, labels: Iterable[Label]) -> frozenset[Label]:
+        """Those of the labels that are visible; one that cannot be decided is not among them.
 
         Raises:
             InvalidGrant: if the grant's residual is no policy set.
         """
         residual = self._decisions.residual(self.grant)
-        readable = {key: label for key, label in labels.items() if is_readable(label)}
-        verdicts = await self._decisions.verdicts(residual, list(readable.values()))
-        return frozenset(key for key, verdict in zip(readable, verdicts, strict=True) if verdict)
+        readable = [label for label in dict.fromkeys(labels) if is_readable(label)]
+        verdicts = await self._decisions.verdicts(residual, readable)
+        return frozenset(label for label, verdict in zip(readable, verdicts, strict=True) if verdict)
 
     async def in_table(self, table: LabelTable) -> Visible:
         """Which of a table's labels are visible. Labels that are added while it waits are not part of the answer.

@@ -115,9 +115,8 @@ async def test_a_class_is_decided_as_each_of_its_labels(texts: list[str], rows: 
     assert all(len(of_class) == 1 for of_class in verdicts.values()), (texts, rows)
     decisions = ResidualDecisions()
     assert (await Visibility(decisions, grant(residual)).in_table(LabelTable(rows))).tolist() == expected
-    by_number = {str(number): label for number, label in enumerate(rows)}
-    visible = await eyes(residual).of(by_number)
-    assert [key in visible for key in by_number] == expected
+    visible = await eyes(residual).of(rows)
+    assert [label in visible for label in rows] == expected
 
 
 @settings(max_examples=300, deadline=None)
@@ -180,7 +179,7 @@ async def test_labels_that_cedar_cannot_read_neither_decide_for_others_nor_are_s
     table = LabelTable([huge, plain])
     decisions = ResidualDecisions()
     assert (await Visibility(decisions, grant(residual)).in_table(table)).tolist() == [False, True]
-    assert await Visibility(decisions, grant(residual)).of({"huge": huge, "plain": plain}) == {"plain"}
+    assert await Visibility(decisions, grant(residual)).of([huge, plain]) == {plain}
 
 
 async def test_what_is_remembered_of_a_table_ends_when_it_grows() -> None:
