@@ -109,13 +109,13 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         return pb.ListCollectionsResponse(
             collections=[
                 collection_pb2.Collection(
-                    collection_id=collection.info.collection_id,
-                    document_count=collection.document_count,
-                    embedding_model=collection.info.embedding_model,
-                    dimensions=collection.info.dimensions,
+                    collection_id=info.collection_id,
+                    document_count=document_count,
+                    embedding_model=info.embedding_model,
+                    dimensions=info.dimensions,
                     metric=document_pb2.SIMILARITY_METRIC_COSINE,
                 )
-                for collection in await self._listing.list_collections(request.grant)
+                for info, document_count in await self._listing.list_collections(request.grant)
             ]
         )
 
@@ -129,11 +129,11 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         return pb.ListLabelsResponse(
             labels=[
                 label_count_pb2.LabelCount(
-                    collection_id=each.collection_id,
-                    label=wire.label_to_proto(each.label),
-                    document_count=each.document_count,
+                    collection_id=info.collection_id,
+                    label=wire.label_to_proto(count.label),
+                    document_count=count.document_count,
                 )
-                for each in page.labels
+                for info, count in page.items
             ],
             next_page_token=page.next_page_token,
         )
@@ -148,7 +148,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListDocumentIdsResponse(document_ids=page.document_ids, next_page_token=page.next_page_token)
+        return pb.ListDocumentIdsResponse(document_ids=page.items, next_page_token=page.next_page_token)
 
     async def RereadTenant(  # noqa: N802
         self, request: pb.RereadTenantRequest, context: Context
