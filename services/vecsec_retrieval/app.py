@@ -24,13 +24,7 @@ from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
 from vecsec_retrieval.memory.budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells, resident_bytes
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.embeddings import (
-    WORDLLAMA,
-    EmbeddingCache,
-    EmbeddingModel,
-    EmbeddingModels,
-    WordLlamaModel,
-)
+from vecsec_retrieval.model.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, WordLlamaModel
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.search.memory_reader import AnswerCache
 from vecsec_retrieval.settings import RetrievalSettings
@@ -135,7 +129,7 @@ def _handlers(
     cells: OpenCells,
     answers: AnswerCache,
 ) -> RetrievalHandlers:
-    decisions, embeddings = ResidualDecisions(), EmbeddingCache(models)
+    decisions = ResidualDecisions()
     observe_caches(
         meter,
         {
@@ -146,7 +140,7 @@ def _handlers(
             "residuals": lambda: decisions.residual_lookups,
             "visible_labels": lambda: decisions.visible_lookups,
             "verdicts": lambda: decisions.verdict_lookups,
-            "embeddings": lambda: embeddings.lookups,
+            "embeddings": lambda: models.lookups,
             "answers": lambda: answers.lookups,
         },
     )
@@ -154,7 +148,7 @@ def _handlers(
     return RetrievalHandlers(
         permissions=permissions,
         batches=BatchStore(cells, models),
-        documents=DocumentAccess(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
+        documents=DocumentAccess(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
         listing=CollectionListing(permissions, cells),
     )
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import wordllama
@@ -127,12 +127,16 @@ def _wordllama() -> wordllama.WordLlamaInference:
 
 
 class EmbeddingModels:
-    """The models that this service has loaded."""
+    """The models that this service has loaded; what callers look for is embedded once for each of them, while there is
+    room."""
 
     def __init__(self, models: Mapping[str, EmbeddingModel], default_name: str) -> None:
         self._models = models
         self.default_name = default_name
         """The model of collections that are made without naming one."""
+        self._vectors: LRUCache[tuple[CacheScope, str, bytes], Vector] = LRUCache(_REMEMBERED_BYTES, getsizeof=_weight)
+        self.lookups = CacheCounter()
+        """How often the embedding of a query was at hand."""
 
     def refuse_unknown(self, name: str) -> None:
         """Check a caller's choice for a new collection.
@@ -144,12 +148,28 @@ class EmbeddingModels:
             known = ", ".join(sorted([*self._models, EXTERNAL_MODEL]))
             raise InvalidRequest.of("embedding_model", f"is not one of this service's models: {known}")
 
-    async def embed_query(self, name: str, text: str) -> Vector:
+    async def embed_query(self, cache_scope: CacheScope, name: str, text: str) -> Vector:
         """Embed what a caller looks for with its collection's model: of length 1, or zeros if the text says nothing.
+        The vector is shared, and so not to be written to.
 
         Raises:
             InvalidRequest: naming `query.text`, if the collection takes vectors only or its model is not loaded.
         """
+        key = (cache_scope, name, sha256(text.encode()).digest())  # what callers ask for is nothing to keep as a text
+        vector = self._vectors.get(key)
+        self.lookups.count(found=vector is not None)
+        if vector is None:
+            model = self._model_of_query(name)
+            vector = model.embed_query(text) if model.is_quick else await asyncio.to_thread(model.embed_query, text)
+            vector.setflags(write=False)
+            self._vectors[key] = vector
+        return vector
+
+    async def embed_texts(self, name: str, texts: Sequence[str]) -> Matrix:
+        """Embed passages with a model that `refuse_unknown` lets pass; (texts, dimensions)."""
+        return await asyncio.to_thread(self._models[name].embed, texts)
+
+    def _model_of_query(self, name: str) -> EmbeddingModel:
         if name == EXTERNAL_MODEL:
             raise InvalidRequest.of("query.text", "this collection's embeddings are external: send a vector")
         model = self._models.get(name)
@@ -158,43 +178,7 @@ class EmbeddingModels:
                 "query.text",
                 f"this collection's model {name!r} is not loaded: send a vector, or set VECSEC_EMBEDDING_MODEL",
             )
-        return model.embed_query(text) if model.is_quick else await asyncio.to_thread(model.embed_query, text)
-
-    async def embed_texts(self, name: str, texts: Sequence[str]) -> Matrix:
-        """Embed passages with a model that `refuse_unknown` lets pass; (texts, dimensions)."""
-        return await asyncio.to_thread(self._models[name].embed, texts)
-
-
-class _Key(NamedTuple):
-    cache_scope: CacheScope
-    model: str
-    text_hash: bytes
-    """Not the text: what callers ask for is nothing to keep."""
-
-
-class EmbeddingCache:
-    """Embeds what callers look for, each text once for each of them while there is room."""
-
-    def __init__(self, models: EmbeddingModels) -> None:
-        self._models = models
-        self._vectors: LRUCache[_Key, Vector] = LRUCache(_REMEMBERED_BYTES, getsizeof=_weight)
-        self.lookups = CacheCounter()
-        """How often an embedding was at hand."""
-
-    async def embed_query(self, cache_scope: CacheScope, model: str, text: str) -> Vector:
-        """The embedding of a text by a collection's model; shared, and so not to be written to.
-
-        Raises:
-            InvalidRequest: as `EmbeddingModels.embed_query`, each time.
-        """
-        key = _Key(cache_scope, model, sha256(text.encode()).digest())
-        vector = self._vectors.get(key)
-        self.lookups.count(found=vector is not None)
-        if vector is None:
-            vector = await self._models.embed_query(model, text)
-            vector.setflags(write=False)
-            self._vectors[key] = vector
-        return vector
+        return model
 
 
 def _weight(vector: Vector) -> int:

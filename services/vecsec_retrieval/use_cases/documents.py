@@ -15,7 +15,7 @@ from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.embeddings import EmbeddingCache, direction
+from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
 from vecsec_retrieval.model.filters import refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.rows import Document, MetadataValue, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
@@ -38,14 +38,14 @@ class DocumentAccess:
         self,
         permissions: Permissions,
         cells: OpenCells,
-        embeddings: EmbeddingCache,
+        models: EmbeddingModels,
         metrics: RetrievalMetrics,
         *,
         max_answer_bytes: int,
     ) -> None:
         self._permissions = permissions
         self._cells = cells
-        self._embeddings = embeddings
+        self._models = models
         self._metrics = metrics
         self._max_answer_bytes = max_answer_bytes
 
@@ -162,7 +162,7 @@ class DocumentAccess:
     async def _vector(self, collection: OpenCollection, query: str | Vector, visibility: Visibility) -> Vector:
         if isinstance(query, str):
             model = collection.info.embedding_model
-            vector = await self._embeddings.embed_query(visibility.cache_scope, model, query)
+            vector = await self._models.embed_query(visibility.cache_scope, model, query)
             if not vector.any():
                 raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
             return vector
