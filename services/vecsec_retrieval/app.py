@@ -2,23 +2,22 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
-import grpc
 import structlog
-from opentelemetry.metrics import Meter
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis.auth.grants import GrantVerifier
 from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
+from vecsec_chassis.flag.flag import real_retrieval_flag
 from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.server import RunningService, running_server
-from vecsec_chassis.telemetry.metrics import observe_caches
+from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_retrieval.cells.heartbeat import StoreHeartbeat
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
@@ -54,7 +53,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     verifier = GrantVerifier(key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS"))
     models = _models(settings)
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(_open_store(settings))
+        store = stack.enter_context(contextlib.closing(_store(settings)))
         telemetry, listening = await stack.enter_async_context(running_common_parts("retrieval", settings))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
@@ -85,24 +84,19 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             calls_waiting=lambda: threads.waiting,
             free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
-        handlers = _handlers(
-            settings,
-            telemetry.meter,
-            metrics,
-            verifier=verifier,
-            flag=flag,
-            models=models,
-            cells=cells,
-            answers=answers,
+        decisions = ResidualDecisions()
+        observe_caches(telemetry.meter, _caches(verifier, decisions, models, answers))
+        permissions = Permissions(verifier, flag, decisions)
+        handlers = RetrievalHandlers(
+            permissions=permissions,
+            batches=BatchStore(cells, models),
+            documents=DocumentAccess(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
+            listing=CollectionListing(permissions, cells),
         )
-
-        def add_servicer(server: grpc.aio.Server) -> None:
-            retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(handlers, server)
-
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
-                add_servicer=add_servicer,
+                add_servicer=partial(retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server, handlers),
                 listening=listening,
                 settings=settings,
                 telemetry=telemetry,
@@ -118,47 +112,25 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         yield service
 
 
-def _handlers(
-    settings: RetrievalSettings,
-    meter: Meter,
-    metrics: RetrievalMetrics,
-    *,
-    verifier: GrantVerifier,
-    flag: RealRetrievalFlag,
-    models: EmbeddingModels,
-    cells: OpenCells,
-    answers: AnswerCache,
-) -> RetrievalHandlers:
-    decisions = ResidualDecisions()
-    observe_caches(
-        meter,
-        {
-            **wire.CACHES,
-            **documents.CACHES,
-            **tagging.CACHES,
-            "grants_verified": lambda: verifier.lookups,
-            "residuals": lambda: decisions.residual_lookups,
-            "visible_labels": lambda: decisions.visible_lookups,
-            "verdicts": lambda: decisions.verdict_lookups,
-            "embeddings": lambda: models.lookups,
-            "answers": lambda: answers.lookups,
-        },
-    )
-    permissions = Permissions(verifier, flag, decisions)
-    return RetrievalHandlers(
-        permissions=permissions,
-        batches=BatchStore(cells, models),
-        documents=DocumentAccess(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
-        listing=CollectionListing(permissions, cells),
-    )
+def _caches(
+    verifier: GrantVerifier, decisions: ResidualDecisions, models: EmbeddingModels, answers: AnswerCache
+) -> dict[str, Callable[[], CacheUse]]:
+    return {
+        **wire.CACHES,
+        **documents.CACHES,
+        **tagging.CACHES,
+        "grants_verified": lambda: verifier.lookups,
+        "residuals": lambda: decisions.residual_lookups,
+        "visible_labels": lambda: decisions.visible_lookups,
+        "verdicts": lambda: decisions.verdict_lookups,
+        "embeddings": lambda: models.lookups,
+        "answers": lambda: answers.lookups,
+    }
 
 
-@contextmanager
-def _open_store(settings: RetrievalSettings) -> Iterator[CellStore]:
+def _store(settings: RetrievalSettings) -> CellStore:
     url = settings.chroma_url
-    store = EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
-    with contextlib.closing(store):
-        yield store
+    return EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
 
 
 def remote_store(settings: RetrievalSettings, url: str) -> RemoteCellStore:
