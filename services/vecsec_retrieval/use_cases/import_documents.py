@@ -15,8 +15,8 @@ from vecsec_retrieval.use_cases.import_rules import (
     NewDocument,
     chosen_model,
     labelled,
+    other_model,
     refuse_missing_embeddings,
-    refuse_other_model,
     refuse_unfit_embeddings,
 )
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility
@@ -102,8 +102,7 @@ class BatchStore:
             collection = None if cell is None else await cell.collection(batch.collection_id)
             info = None if collection is None else collection.info
             if collection is not None and batch.embedding_model not in {"", collection.info.embedding_model}:
-                is_visible = await collection.reader().has_visible(writable)
-                refuse_other_model(collection.info, batch.embedding_model, is_visible=is_visible)
+                raise other_model(collection.info, is_visible=await collection.reader().has_visible(writable))
         model = chosen_model(info, batch.embedding_model, self._models.default_name, documents)
         documents = await self._embedded(documents, model, known_dimensions=None if info is None else info.dimensions)
         assert documents[0].embedding is not None
