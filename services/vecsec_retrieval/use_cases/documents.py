@@ -193,6 +193,7 @@ async def _delete_permitted(
     cell: OpenCell, collection: OpenCollection, document_ids: Sequence[str], visibility: Visibility
 ) -> int:
     existing = await collection.existing(document_ids)
+    # A row whose tags are not whole has None for a label, which is never among the deletable ones.
     deletable = await visibility.of(row.label for row in existing.values() if row.label is not None)
     to_delete = [document_id for document_id, row in existing.items() if row.label in deletable]
     if to_delete:

@@ -179,6 +179,7 @@ async def _write(
 
 
 async def _require_writable(label_of_number: dict[int, Label | None], writable: Visibility) -> None:
+    # None stands for a row whose tags are not whole; it is never among the permitted ones.
     permitted = await writable.of(label for label in label_of_number.values() if label is not None)
     violations = [
         FieldViolation(f"documents[{number}]", "may not be written by this caller")
