@@ -13,8 +13,9 @@ from unit.retrieval.worlds import DIMENSIONS, document, grant, label, up_to
 from vecsec_chassis.domain.access import Grant
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter
-from vecsec_retrieval.model.rows import Document, Vector, direction
+from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.memory_reader import (
     REMEMBERED,
     STRATEGY,
@@ -25,7 +26,7 @@ from vecsec_retrieval.search.memory_reader import (
 )
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 
 ALICE = grant(up_to(Sensitivity.INTERNAL))
 VALUES = (1, True, 1.0, "1")

@@ -30,7 +30,7 @@ from unit.retrieval.worlds import (
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.cells.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
 from vecsec_retrieval.memory.index import CollectionIndex
-from vecsec_retrieval.model.rows import direction
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored

@@ -13,7 +13,7 @@ from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, collection_of, d
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
-from vecsec_retrieval.model.rows import direction
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored

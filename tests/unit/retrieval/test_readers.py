@@ -15,8 +15,9 @@ from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
-from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector, direction
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import LabelCount, SearchOrder

@@ -12,7 +12,8 @@ from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, lab
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.cells.resting_cell import RestingCell
-from vecsec_retrieval.model.rows import CollectionInfo, direction
+from vecsec_retrieval.model.embeddings import direction
+from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.search.memory_reader import STRATEGY
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored
