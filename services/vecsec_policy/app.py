@@ -17,7 +17,6 @@ from vecsec_chassis.telemetry.clock_watch import ClockWatch
 from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
-from vecsec_policy.audit.records import Auditor
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.in_force.metrics import VersionMetrics, engine_caches
@@ -30,8 +29,7 @@ from vecsec_policy.reload.report import ReloadReport
 from vecsec_policy.settings import AuditFailure, PolicySettings
 from vecsec_policy.shadow.counts import ShadowCounts
 from vecsec_policy.shadow.shadow import ShadowEvaluator
-from vecsec_policy.use_cases.check_documents import RowChecker
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
@@ -130,28 +128,20 @@ def _deciding_parts(
 ) -> _DecidingParts:
     in_force, signer = watched.reload.in_force, watched.signer
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
-    auditor = Auditor(audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
     ledger = ViolationLedger(metrics)
-    gate = EntryGate(in_force, ledger, auditor)
+    gate = EntryGate(in_force, ledger, audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
     shadow_counts = ShadowCounts(telemetry.meter)
     shadow = ShadowEvaluator(in_force, audit_log.file, shadow_counts)
     planner = AccessPlanner(
-        gate,
-        signer,
-        ledger,
-        auditor,
-        metrics,
-        grant_seconds=settings.grant_seconds,
-        shadow=shadow,
-        recent=watched.recent,
+        gate, ledger, metrics, shadow, watched.recent, sign=signer.sign, grant_seconds=settings.grant_seconds
     )
-    checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
+    checker = RowChecker(gate, ledger, metrics, shadow)
     handlers = PolicyHandlers(
         planner,
         checker,
-        AccessExplainer(gate, auditor),
-        ViolationReports(gate, audit_log.index, auditor),
-        StatusReader(gate, in_force, shadow_counts, auditor, lambda: watched.report.is_failing),
+        AccessExplainer(gate),
+        ViolationReports(gate, audit_log.index),
+        StatusReader(gate, shadow_counts, lambda: watched.report.is_failing),
     )
     signer.on_change(planner.forget)
     watched.guard.ask(lambda: checker.attributes)

@@ -85,9 +85,8 @@ class ShadowEvaluator:
         self._note(identity, tenant_id, action, None)
 
     def checked(self, access: TenantAccess, verdicts: Mapping[Label, Verdict]) -> None:
-        """Note how rows were decided."""
-        if self._policy.assignment.candidate is not None:
-            self._note(access.identity, access.target.tenant_id, access.action, tuple(verdicts.items()))
+        """Note how rows were decided, by an assignment with a candidate."""
+        self._note(access.identity, access.target.tenant_id, access.action, tuple(verdicts.items()))
 
     def forget(self) -> LRUCache[tuple[TenantAccess, Label], Verdict]:
         """Forget what other versions decided; what that was."""
