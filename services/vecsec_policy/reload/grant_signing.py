@@ -29,11 +29,6 @@ class RotatingSigner:
         self._signer = grant_signer(path)
         self._listeners: list[Callable[[], object]] = []
 
-    @property
-    def key_id(self) -> str:
-        """The id of the key that signs."""
-        return self._signer.key_id
-
     def sign(self, grant: Grant) -> str:
         """The grant as a compact JWS."""
         return self._signer.sign(grant)

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from support.audit_log import read_decisions
 
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, PolicyUnavailable, VecSecError
@@ -18,7 +19,6 @@ from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.audit.log import LogSettings
 from vecsec_policy.audit.log_files import log_files
-from vecsec_policy.audit.reading import read_decisions
 from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, PolicySnapshot
