@@ -19,7 +19,7 @@ from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
-from vecsec_policy.in_force.metrics import VersionMetrics, engine_caches
+from vecsec_policy.in_force.metrics import engine_caches, observe_versions
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.grant_signing import RotatingSigner
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
@@ -35,7 +35,6 @@ from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
 from vecsec_policy.use_cases.violation_reports import ViolationReports
 from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
-from vecsec_policy.violations.ledger import ViolationLedger
 
 log = structlog.get_logger()
 
@@ -97,7 +96,7 @@ def _reloadable_parts(settings: PolicySettings, telemetry: Telemetry, metrics: P
     guard, recent = OrphanGuard(), RecentPlans()
     policy = WatchedPolicy(settings.policy_dir, report, recent)
     reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report, recent), guard)
-    VersionMetrics(telemetry.meter, reload.in_force)
+    observe_versions(telemetry.meter, reload.in_force)
     return _ReloadableParts(report, guard, recent, policy, reload, RotatingSigner(settings.grant_key_file, report))
 
 
@@ -128,14 +127,13 @@ def _deciding_parts(
 ) -> _DecidingParts:
     in_force, signer = watched.reload.in_force, watched.signer
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
-    ledger = ViolationLedger(metrics)
-    gate = EntryGate(in_force, ledger, audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
+    gate = EntryGate(in_force, metrics, audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
     shadow_counts = ShadowCounts(telemetry.meter)
     shadow = ShadowEvaluator(in_force, audit_log.file, shadow_counts)
     planner = AccessPlanner(
-        gate, ledger, metrics, shadow, watched.recent, sign=signer.sign, grant_seconds=settings.grant_seconds
+        gate, metrics, shadow, watched.recent, sign=signer.sign, grant_seconds=settings.grant_seconds
     )
-    checker = RowChecker(gate, ledger, metrics, shadow)
+    checker = RowChecker(gate, metrics, shadow)
     handlers = PolicyHandlers(
         planner,
         checker,
@@ -144,7 +142,7 @@ def _deciding_parts(
         StatusReader(gate, shadow_counts, lambda: watched.report.is_failing),
     )
     signer.on_change(planner.forget)
-    watched.guard.ask(lambda: checker.attributes)
+    watched.guard.carried = checker.attributes
     for forget in (planner.forget, checker.forget, shadow.forget):
         in_force.on_change(forget)
     caches: dict[str, Callable[[], CacheUse]] = {

@@ -29,7 +29,6 @@ from vecsec_policy.shadow.counts import ShadowCounts
 from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.plan_access import AccessPlanner
-from vecsec_policy.violations.ledger import ViolationLedger
 
 INTRODUCTION = (
     "Planning and checking inside the policy service, without the wire: the packaged policy, real signatures, the "
@@ -155,15 +154,14 @@ def _running(folder: Path) -> Iterator[PolicyBench]:
     signer = GrantSigner.from_file(Issuer(folder / "issuer").grant_key_file)
     log = LogSettings(folder / "audit" / "policy.jsonl", "bench", _KEPT_BYTES, _KEPT_FILES)
     with running_audit_file(log, metrics) as audit_file:
-        ledger = ViolationLedger(metrics)
         policy = load_snapshot(PACKAGED_POLICY)
         in_force = PolicyInForce(PolicyAssignment(policy))
-        gate = EntryGate(in_force, ledger, audit_file)
+        gate = EntryGate(in_force, metrics, audit_file)
         shadow = ShadowEvaluator(in_force, audit_file, ShadowCounts(meter))
         yield PolicyBench(
             policy.engine,
-            AccessPlanner(gate, ledger, metrics, shadow, RecentPlans(), sign=signer.sign, grant_seconds=60),
-            RowChecker(gate, ledger, metrics, shadow),
+            AccessPlanner(gate, metrics, shadow, RecentPlans(), sign=signer.sign, grant_seconds=60),
+            RowChecker(gate, metrics, shadow),
         )
 
 

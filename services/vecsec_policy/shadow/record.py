@@ -11,9 +11,6 @@ from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment
 from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
 
-SHADOW = "shadow"
-"""The kind of these records."""
-
 
 @dataclass(frozen=True, slots=True)
 class ShadowedCall:
@@ -48,7 +45,7 @@ class ShadowRecord:
         call = self.call
         return json.dumps(
             {
-                "kind": SHADOW,
+                "kind": "shadow",
                 "time": timestamp(self.time),
                 "request_id": call.request_id,
                 "subject": call.identity.subject,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import structlog
 from cachetools import LRUCache
 
 from vecsec_chassis.calls import current_request_id
@@ -34,7 +35,8 @@ from vecsec_policy.in_force.snapshot import PolicyInForce
 from vecsec_policy.in_force.utc_day import day_before, start_of
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.shadow.shadow import ShadowEvaluator
-from vecsec_policy.violations.ledger import ViolationLedger
+
+log = structlog.get_logger()
 
 _REMEMBERED_ENTRIES = 10_000
 _REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024
@@ -48,12 +50,12 @@ _EntryRequest: TypeAlias = tuple[str, int | None, Identity, str, Action]
 
 
 class EntryGate:
-    """Decides entry, remembers those who may enter, turns the others away, and records what was decided."""
+    """Decides entry, remembers those who may enter, turns the others away; books and records what was decided."""
 
     def __init__(
         self,
         policy: PolicyInForce,
-        ledger: ViolationLedger,
+        metrics: PolicyMetrics,
         trail: AuditTrail,
         *,
         may_decide: Callable[[], bool] | None = None,
@@ -63,7 +65,7 @@ class EntryGate:
         in seconds since the epoch: rules may ask what day it is."""
         self.policy = policy
         """What decides."""
-        self._ledger = ledger
+        self._metrics = metrics
         self._trail = trail
         self._may_decide = may_decide
         self._clock = clock
@@ -87,7 +89,7 @@ class EntryGate:
             AuditUnavailable: if decisions cannot be recorded, and none are to be made then.
         """
         self._require_audit()
-        policy = self.policy.policy_for(tenant_id)
+        policy = self.policy.assignment.policy_for(tenant_id)
         key = (policy.version, policy.day(self._clock()), identity, tenant_id, action)
         access = self._admitted.get(key)
         self.lookups.count(found=access is not None)
@@ -117,13 +119,13 @@ class EntryGate:
             UnknownTenant, AuditUnavailable: as `admit`.
         """
         self._require_audit()
-        policy = self.policy.policy_for(tenant_id)
+        policy = self.policy.assignment.policy_for(tenant_id)
         try:
             return decide_entry(policy, identity, tenant_id, action, now=self._clock())
         except (AccessDenied, UnknownTenant) as refusal:
             is_denial = isinstance(refusal, AccessDenied)
             if is_denial:
-                self._ledger.denial(action)
+                self._metrics.denial(action)
             self._trail.append(
                 AuditRecord(
                     time=self._clock(),
@@ -171,13 +173,25 @@ class EntryGate:
         )
         return incident_id
 
-    def book_violation(self, access: TenantAccess) -> Mapping[ViolationType, int]:
-        """Count the violation, if there is one, of asking for this tenant; what was counted."""
-        violation = access.entry.violation
-        if violation is None:
+    def book(self, access: TenantAccess, violation: ViolationType, count: int = 1) -> None:
+        """Report violations of one kind as they happen: in metrics, and as a log line that operators grep for. Per
+        tenant they are counted from the audit log: see `violations.index`."""
+        self._metrics.violation(violation, count)
+        log.warning(
+            violation.value,
+            subject=access.identity.subject,
+            caller_tenant_id=access.identity.tenant_id,
+            role=access.identity.role,
+            tenant_id=access.target.tenant_id,
+            count=count,
+        )
+
+    def book_entry(self, access: TenantAccess) -> Mapping[ViolationType, int]:
+        """Report the violation, if there is one, of asking for this tenant; what was counted."""
+        if access.entry.violation is None:
             return _NO_VIOLATIONS
-        self._ledger.violation(violation, access.identity, access.target.tenant_id)
-        return {violation: 1}
+        self.book(access, access.entry.violation)
+        return {access.entry.violation: 1}
 
     def _require_audit(self) -> None:
         if self._may_decide is not None and not self._may_decide():
@@ -187,8 +201,8 @@ class EntryGate:
             )
 
     def _refusal(self, call: AuditedCall, access: TenantAccess) -> AccessDenied:
-        self._ledger.denial(access.action)
-        self.record(call, access, AuditedOutcome.DENIED, violations=self.book_violation(access))
+        self._metrics.denial(access.action)
+        self.record(call, access, AuditedOutcome.DENIED, violations=self.book_entry(access))
         return AccessDenied(f"the policy does not allow {access.action} in tenant {access.target.tenant_id!r}")
 
 
@@ -206,19 +220,19 @@ class RowChecker:
     def __init__(
         self,
         gate: EntryGate,
-        ledger: ViolationLedger,
         metrics: PolicyMetrics,
         shadow: ShadowEvaluator,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
-        self._ledger = ledger
         self._metrics = metrics
         self._shadow = shadow
         self._clock = clock
         self._verdicts = _empty_memory()
-        self._attributes: dict[tuple[str, type[AttributeValue]], AttributeValue] = {}
+        self.attributes: dict[tuple[str, type[AttributeValue]], AttributeValue] = {}
+        """A value for each name and type that labels had which were allowed since the start, to callers who may write
+        such rows. Others may make labels up, and could block changes of the policy with them: `orphaned_attributes`."""
         self.lookups = CacheCounter()
         """For how many labels a verdict was at hand."""
 
@@ -226,12 +240,6 @@ class RowChecker:
         """Decide everything anew from now on; what was remembered, which is keyed by access anyway."""
         outdated, self._verdicts = self._verdicts, _empty_memory()
         return outdated
-
-    @property
-    def attributes(self) -> Mapping[tuple[str, type[AttributeValue]], AttributeValue]:
-        """A value for each name and type that labels had which were allowed since the start, to callers who may write
-        such rows. Others may make labels up, and could block changes of the policy with them: `orphaned_attributes`."""
-        return self._attributes
 
     async def check(
         self,
@@ -255,7 +263,7 @@ class RowChecker:
         allowed_count = sum(rows.values()) - withheld_count
         counts = self._violations(access, withheld, planned_policy_version) if withheld else {}
         for violation, count in counts.items():
-            self._ledger.violation(violation, identity, tenant_id, count=count)
+            self._gate.book(access, violation, count)
         self._metrics.rows_decided(allowed_count, withheld_count)
         annotate_span(allowed_count=allowed_count, withheld_count=withheld_count, policy=access.policy.version)
         self._gate.record(AuditedCall.CHECK, access, violations=counts, rows=decided)
@@ -312,11 +320,11 @@ class RowChecker:
         telling = [
             label
             for label in allowed
-            if any((name, type(value)) not in self._attributes for name, value in label.attributes)
+            if any((name, type(value)) not in self.attributes for name, value in label.attributes)
         ]
         for label in _writable(access, telling) if telling else ():
             for name, value in label.attributes:
-                self._attributes.setdefault((name, type(value)), value)
+                self.attributes.setdefault((name, type(value)), value)
 
 
 def _writable(access: TenantAccess, labels: Sequence[Label]) -> Sequence[Label]:

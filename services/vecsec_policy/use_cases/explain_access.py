@@ -65,7 +65,7 @@ class AccessExplainer:
             access,
             AuditedOutcome.ALLOWED if access.entry.allowed else AuditedOutcome.DENIED,
             rule_ids=verdict.rule_ids,
-            violations=self._gate.book_violation(access),
+            violations=self._gate.book_entry(access),
             rows=[(DecidedLabel.of(label, verdict), 1)],
         )
         if not access.may_configure:

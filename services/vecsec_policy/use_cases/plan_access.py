@@ -18,7 +18,6 @@ from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.recent_plans import RecentPlans
 from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.decisions import EntryGate
-from vecsec_policy.violations.ledger import ViolationLedger
 
 _REMEMBERED_GRANTS = 10_000
 _COUNTED_CLAIMS = 10_000
@@ -49,7 +48,6 @@ class AccessPlanner:
     def __init__(
         self,
         gate: EntryGate,
-        ledger: ViolationLedger,
         metrics: PolicyMetrics,
         shadow: ShadowEvaluator,
         recent: RecentPlans,
@@ -60,7 +58,6 @@ class AccessPlanner:
     ) -> None:
         """`sign` makes of a grant what the retrieval service verifies."""
         self._gate = gate
-        self._ledger = ledger
         self._metrics = metrics
         self._shadow = shadow
         self._recent = recent
@@ -132,7 +129,7 @@ class AccessPlanner:
             policy_version=policy.version,
             expires_at=now + lifetime,
         )
-        self._metrics.grant_issued(access.action)
+        self._metrics.grants_issued.add(1, access.action.value)
         return AccessPlan(access, self._sign(grant), grant.expires_at, lifetime)
 
     def _count_overclaim(self, access: TenantAccess) -> Mapping[ViolationType, int]:
@@ -140,5 +137,5 @@ class AccessPlanner:
         if not claims_more_than_role_allows(access.identity, access.caller) or access.identity in self._counted_claims:
             return {}
         self._counted_claims[access.identity] = None
-        self._ledger.violation(ViolationType.ROLE_CLEARANCE, access.identity, access.target.tenant_id)
+        self._gate.book(access, ViolationType.ROLE_CLEARANCE)
         return {ViolationType.ROLE_CLEARANCE: 1}

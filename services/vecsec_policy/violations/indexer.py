@@ -103,7 +103,7 @@ class ViolationIndexing:
 
     def _failed(self, message: str, error: Exception) -> None:
         self._sequence = _NOT_OPEN
-        self._metrics.violation_index_failed()
+        self._metrics.violation_index_failures.add(1)
         log.error(message, path=str(self._index_path), error=str(error))
         self._news.wait(_RETRY_SECONDS)
 

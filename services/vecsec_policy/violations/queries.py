@@ -37,8 +37,8 @@ class ViolationFilter:
 
     def condition(self, *, by_type: bool = True) -> tuple[str, list[object]]:
         """As SQL, and its parameters."""
-        parts, parameters = ["tenant_id = ?"], [self.tenant_id]
-        values: list[object] = [*parameters]
+        parts = ["tenant_id = ?"]
+        values: list[object] = [self.tenant_id]
         if by_type and self.types:
             parts.append(f"violation_type IN ({', '.join('?' * len(self.types))})")
             values += sorted(self.types)

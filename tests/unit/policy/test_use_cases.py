@@ -23,7 +23,6 @@ from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer, Explanation
 from vecsec_policy.use_cases.plan_access import AccessPlan, AccessPlanner
-from vecsec_policy.violations.ledger import ViolationLedger
 
 VISIBLE = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}))
 TOO_SENSITIVE = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
@@ -66,12 +65,10 @@ class Service:
             return self.now
 
         self.policy = PolicyInForce(PolicyAssignment(self.snapshot))
-        self.ledger = ViolationLedger(self.metrics)
-        gate = EntryGate(self.policy, self.ledger, self, clock=clock)
+        gate = EntryGate(self.policy, self.metrics, self, clock=clock)
         shadow = ShadowEvaluator(self.policy, self, ShadowCounts(MeterProvider().get_meter("test")))
         self.planner = AccessPlanner(
             gate,
-            self.ledger,
             self.metrics,
             shadow,
             RecentPlans(),
@@ -79,7 +76,7 @@ class Service:
             grant_seconds=60,
             clock=clock,
         )
-        self.checker = RowChecker(gate, self.ledger, self.metrics, shadow, clock=clock)
+        self.checker = RowChecker(gate, self.metrics, shadow, clock=clock)
         self.explainer = AccessExplainer(gate)
 
     def append(self, record: Record) -> None:

@@ -27,7 +27,6 @@ from vecsec_policy.use_cases.decisions import EntryGate
 from vecsec_policy.use_cases.violation_reports import ViolationPage, ViolationReports
 from vecsec_policy.violations import index as violation_index
 from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
-from vecsec_policy.violations.ledger import ViolationLedger
 from vecsec_policy.violations.queries import Cursor, PageToken, ViolationFilter
 
 NOON = 1_800_000_000.0
@@ -102,7 +101,7 @@ def start(tmp_path: Path, packaged: PolicySnapshot, metrics: PolicyMetrics) -> S
         now = [NOON]
         with running_audit_file(log, metrics) as audit_file, running_violation_index(audit_file, metrics) as index:
             in_force = PolicyInForce(PolicyAssignment(packaged))
-            gate = EntryGate(in_force, ViolationLedger(metrics), audit_file, clock=lambda: now[0])
+            gate = EntryGate(in_force, metrics, audit_file, clock=lambda: now[0])
             yield Service(audit_file, ViolationReports(gate, index), now)
 
     return running

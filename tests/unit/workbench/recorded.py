@@ -19,7 +19,6 @@ from vecsec_policy.settings import PACKAGED_POLICY
 from vecsec_policy.shadow.counts import ShadowCounts
 from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
-from vecsec_policy.violations.ledger import ViolationLedger
 
 
 @dataclass
@@ -40,9 +39,9 @@ class Recorded:
         """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
         meter = MeterProvider().get_meter("test")
         metrics = PolicyMetrics(meter)
-        ledger, policy = ViolationLedger(metrics), PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY)))
+        policy = PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY)))
         shadow = ShadowEvaluator(policy, self, ShadowCounts(meter))
-        checker = RowChecker(EntryGate(policy, ledger, self), ledger, metrics, shadow)
+        checker = RowChecker(EntryGate(policy, metrics, self), metrics, shadow)
         identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
         labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows)
         with contextlib.suppress(AccessDenied):  # recorded, too
