@@ -17,9 +17,10 @@ from vecsec_chassis.telemetry.clock_watch import ClockWatch
 from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
-from vecsec_policy.audit.writer import AuditFile, running_audit_file
+from vecsec_policy.audit.writer import running_audit_file
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
 from vecsec_policy.in_force.metrics import engine_caches, observe_versions
+from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.grant_signing import RotatingSigner
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
@@ -53,8 +54,8 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         watched = _reloadable_parts(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
-        audit_log = _AuditParts(audit_file, stack.enter_context(running_violation_index(audit_file, metrics)))
-        deciding = _deciding_parts(settings, telemetry, metrics, watched, audit_log)
+        index = stack.enter_context(running_violation_index(audit_file, metrics))
+        deciding = _deciding_parts(settings, telemetry, metrics, watched, index)
         observe_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
         service = await stack.enter_async_context(
             running_server(
@@ -67,7 +68,7 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
                 carries_calls=True,
             )
         )
-        _log_policy(settings, watched.policy)
+        _log_policy(settings, watched.reload.in_force.assignment.current)
         looking = watch_files((watched.reload.look, watched.signer.look), watched.report, service.health)
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
         await stack.enter_async_context(running_in_background(deciding.shadow.run(), "let the candidate decide too"))
@@ -86,7 +87,6 @@ class _ReloadableParts:
     report: ReloadReport
     guard: OrphanGuard
     recent: RecentPlans
-    policy: WatchedPolicy
     reload: PolicyReload
     signer: RotatingSigner
 
@@ -97,15 +97,7 @@ def _reloadable_parts(settings: PolicySettings, telemetry: Telemetry, metrics: P
     policy = WatchedPolicy(settings.policy_dir, report, recent)
     reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report, recent), guard)
     observe_versions(telemetry.meter, reload.in_force)
-    return _ReloadableParts(report, guard, recent, policy, reload, RotatingSigner(settings.grant_key_file, report))
-
-
-@dataclass(frozen=True, slots=True)
-class _AuditParts:
-    """The log of decisions, and what is known from it."""
-
-    file: AuditFile
-    index: ViolationIndexing
+    return _ReloadableParts(report, guard, recent, reload, RotatingSigner(settings.grant_key_file, report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +115,13 @@ def _deciding_parts(
     telemetry: Telemetry,
     metrics: PolicyMetrics,
     watched: _ReloadableParts,
-    audit_log: _AuditParts,
+    index: ViolationIndexing,
 ) -> _DecidingParts:
-    in_force, signer = watched.reload.in_force, watched.signer
+    in_force, signer, audit_file = watched.reload.in_force, watched.signer, index.audit_file
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
-    gate = EntryGate(in_force, metrics, audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
+    gate = EntryGate(in_force, metrics, audit_file, may_decide=audit_file.is_recording if refuses else None)
     shadow_counts = ShadowCounts(telemetry.meter)
-    shadow = ShadowEvaluator(in_force, audit_log.file, shadow_counts)
+    shadow = ShadowEvaluator(in_force, audit_file, shadow_counts)
     planner = AccessPlanner(
         gate, metrics, shadow, watched.recent, sign=signer.sign, grant_seconds=settings.grant_seconds
     )
@@ -138,7 +130,7 @@ def _deciding_parts(
         planner,
         checker,
         AccessExplainer(gate),
-        ViolationReports(gate, audit_log.index),
+        ViolationReports(gate, index),
         StatusReader(gate, shadow_counts, lambda: watched.report.is_failing),
     )
     signer.on_change(planner.forget)
@@ -157,12 +149,12 @@ def _deciding_parts(
     return _DecidingParts(planner, shadow, handlers, caches)
 
 
-def _log_policy(settings: PolicySettings, watched: WatchedPolicy) -> None:
+def _log_policy(settings: PolicySettings, policy: PolicySnapshot) -> None:
     log.info(
         "policy in force",
-        policy_version=watched.policy.version,
+        policy_version=policy.version,
         policy_dir=str(settings.policy_dir),
-        rules=len(watched.policy.engine.rules),
-        roles=len(watched.policy.roles),
-        tenants=len(watched.policy.tenants),
+        rules=len(policy.engine.rules),
+        roles=len(policy.roles),
+        tenants=len(policy.tenants),
     )

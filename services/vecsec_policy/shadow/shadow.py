@@ -6,7 +6,7 @@ find the interpreter free; what there is no time for is dropped and counted.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 from cachetools import LRUCache
@@ -51,13 +51,20 @@ class ShadowEvaluator:
         """How often the candidate had decided the same before."""
         self._next_record: dict[tuple[ShadowQuestion, ShadowChange], float] = {}
 
-    def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
-        """Note that a plan was asked for."""
-        self._note(identity, tenant_id, action, None)
-
-    def checked(self, access: TenantAccess, verdicts: Mapping[Label, Verdict]) -> None:
-        """Note how rows were decided, by an assignment with a candidate."""
-        self._note(access.identity, access.target.tenant_id, access.action, tuple(verdicts.items()))
+    def note(
+        self, identity: Identity, tenant_id: str, action: Action, rows: Sequence[tuple[Label, Verdict]] | None = None
+    ) -> None:
+        """Note that a plan was asked for or, with `rows`, how a check decided them."""
+        assignment = self._policy.assignment
+        candidate = assignment.candidate
+        if candidate is None or not candidate.rollout.shadows(tenant_id, identity):
+            return
+        try:
+            self._calls.put_nowait(
+                ShadowedCall(assignment, candidate, current_request_id(), identity, tenant_id, action, rows)
+            )
+        except asyncio.QueueFull:
+            self._counts.dropped.add(1)
 
     def forget(self) -> LRUCache[tuple[TenantAccess, Label], Verdict]:
         """Forget what other versions decided; what that was."""
@@ -73,33 +80,19 @@ class ShadowEvaluator:
             try:
                 await self._compare(call)
             except ValueError as error:  # of Cedar; nothing that the caller should notice
-                self._counts.failed()
+                self._counts.failures.add(1)
                 log.warning("the candidate failed to decide", request_id=call.request_id, error=str(error))
-
-    def _note(
-        self, identity: Identity, tenant_id: str, action: Action, rows: Sequence[tuple[Label, Verdict]] | None
-    ) -> None:
-        assignment = self._policy.assignment
-        candidate = assignment.candidate
-        if candidate is None or not candidate.rollout.shadows(tenant_id, identity):
-            return
-        try:
-            self._calls.put_nowait(
-                ShadowedCall(assignment, candidate, current_request_id(), identity, tenant_id, action, rows)
-            )
-        except asyncio.QueueFull:
-            self._counts.dropped()
 
     async def _compare(self, call: ShadowedCall) -> None:
         access = self._access(call.candidate.policy, call)
         if call.rows is None:
             current = self._access(call.assignment.current, call)
-            self._counts.compared(ShadowQuestion.ENTRY, 1)
+            self._counts.comparisons.add(1, ShadowQuestion.ENTRY.value)
             self._tell(call, ShadowQuestion.ENTRY, None, _entry_verdict(current), _entry_verdict(access))
             return
         if access is None or not access.entry.allowed:
             return  # told when the plan was made
-        self._counts.compared(ShadowQuestion.ROW, len(call.rows))
+        self._counts.comparisons.add(len(call.rows), ShadowQuestion.ROW.value)
         for start in range(0, len(call.rows), _ROWS_AT_ONCE):
             batch = call.rows[start : start + _ROWS_AT_ONCE]
             if self._decide(access, [label for label, _ in batch]):

@@ -269,7 +269,7 @@ class RowChecker:
         self._gate.record(AuditedCall.CHECK, access, violations=counts, rows=decided)
         verdicts = {each.label: each.verdict for each, _ in decided}
         if self._gate.policy.assignment.candidate is not None:
-            self._shadow.checked(access, verdicts)
+            self._shadow.note(identity, tenant_id, action, tuple(verdicts.items()))
         return CheckedRows(verdicts, access.policy.version)
 
     def _violations(

@@ -83,7 +83,7 @@ class AccessPlanner:
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
         """
-        self._shadow.planned(identity, tenant_id, action)
+        self._shadow.note(identity, tenant_id, action)
         access = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
         plan = self._plans.get(access)
         remembered = plan is not None and plan.is_reusable(self._clock())
