@@ -119,9 +119,9 @@ def _deciding_parts(
 ) -> _DecidingParts:
     in_force, signer, audit_file = watched.reload.in_force, watched.signer, index.audit_file
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
-    gate = EntryGate(in_force, metrics, audit_file, may_decide=audit_file.is_recording if refuses else None)
+    gate = EntryGate(in_force, metrics, audit_file.append, may_decide=audit_file.is_recording if refuses else None)
     shadow_counts = ShadowCounts(telemetry.meter)
-    shadow = ShadowEvaluator(in_force, audit_file, shadow_counts)
+    shadow = ShadowEvaluator(in_force, audit_file.append, shadow_counts)
     planner = AccessPlanner(
         gate, metrics, shadow, watched.recent, sign=signer.sign, grant_seconds=settings.grant_seconds
     )

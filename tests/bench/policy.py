@@ -156,8 +156,8 @@ def _running(folder: Path) -> Iterator[PolicyBench]:
     with running_audit_file(log, metrics) as audit_file:
         policy = load_snapshot(PACKAGED_POLICY)
         in_force = PolicyInForce(PolicyAssignment(policy))
-        gate = EntryGate(in_force, metrics, audit_file)
-        shadow = ShadowEvaluator(in_force, audit_file, ShadowCounts(meter))
+        gate = EntryGate(in_force, metrics, audit_file.append)
+        shadow = ShadowEvaluator(in_force, audit_file.append, ShadowCounts(meter))
         yield PolicyBench(
             policy.engine,
             AccessPlanner(gate, metrics, shadow, RecentPlans(), sign=signer.sign, grant_seconds=60),

@@ -129,13 +129,6 @@ class Record(Protocol):
         ...
 
 
-class AuditTrail(Protocol):
-    """Where records go."""
-
-    def append(self, record: Record) -> None:
-        """Take a record, without waiting for it to be written."""
-
-
 def timestamp(seconds: float) -> str:
     """A time, in seconds since the epoch, as records have it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -6,7 +6,7 @@ find the interpreter free; what there is no time for is dropped and counted.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from cachetools import LRUCache
@@ -16,7 +16,7 @@ from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.telemetry.metrics import CacheCounter
-from vecsec_policy.audit.records import AuditTrail
+from vecsec_policy.audit.records import Record
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry, decide_rows
 from vecsec_policy.in_force.snapshot import PolicyInForce, PolicySnapshot
@@ -38,9 +38,10 @@ _REFUSED = Verdict(allowed=False, rule_ids=())
 class ShadowEvaluator:
     """Compares the candidate with the policy in force."""
 
-    def __init__(self, policy: PolicyInForce, trail: AuditTrail, counts: ShadowCounts) -> None:
+    def __init__(self, policy: PolicyInForce, append: Callable[[Record], None], counts: ShadowCounts) -> None:
+        """`append` takes the audit records."""
         self._policy = policy
-        self._trail = trail
+        self._append = append
         self._counts = counts
         self._calls: asyncio.Queue[ShadowedCall] = asyncio.Queue(_WAITING_CALLS)
         self._accesses: LRUCache[tuple[str, int | None, Identity, str, Action], TenantAccess | None] = LRUCache(
@@ -137,7 +138,7 @@ class ShadowEvaluator:
         if now < self._next_record.get((question, change), now):
             return
         self._next_record[question, change] = now + _SECONDS_BETWEEN_RECORDS
-        self._trail.append(ShadowRecord(time.time(), call, question, change, label, current, candidate))
+        self._append(ShadowRecord(time.time(), call, question, change, label, current, candidate))
 
 
 def _entry_verdict(access: TenantAccess | None) -> Verdict:

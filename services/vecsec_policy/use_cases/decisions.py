@@ -25,9 +25,9 @@ from vecsec_policy.audit.records import (
     AuditedCall,
     AuditedOutcome,
     AuditRecord,
-    AuditTrail,
     DecidedLabel,
     DecidedRows,
+    Record,
 )
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry
@@ -56,17 +56,18 @@ class EntryGate:
         self,
         policy: PolicyInForce,
         metrics: PolicyMetrics,
-        trail: AuditTrail,
+        append: Callable[[Record], None],
         *,
         may_decide: Callable[[], bool] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`may_decide` says whether decisions may be made now, where those that cannot be recorded may not; `clock` is
-        in seconds since the epoch: rules may ask what day it is."""
+        """`append` takes the audit records, without waiting for them to be written; `may_decide` says whether decisions
+        may be made now, where those that cannot be recorded may not; `clock` is in seconds since the epoch: rules may
+        ask what day it is."""
         self.policy = policy
         """What decides."""
         self._metrics = metrics
-        self._trail = trail
+        self._append = append
         self._may_decide = may_decide
         self._clock = clock
         self._admitted: LRUCache[_EntryRequest, TenantAccess] = LRUCache(_REMEMBERED_ENTRIES)
@@ -126,7 +127,7 @@ class EntryGate:
             is_denial = isinstance(refusal, AccessDenied)
             if is_denial:
                 self._metrics.denial(action)
-            self._trail.append(
+            self._append(
                 AuditRecord(
                     time=self._clock(),
                     call=call,
@@ -154,7 +155,7 @@ class EntryGate:
     ) -> str:
         """Record what was decided by an access, and by which rules if not by those of entering; its incident id."""
         incident_id = unique_id()
-        self._trail.append(
+        self._append(
             AuditRecord(
                 time=self._clock(),
                 call=call,

@@ -45,7 +45,7 @@ class Service:
         self.policy = PolicyInForce(PolicyAssignment(packaged, Candidate(stricter(packaged), rollout)))
         self.records: list[dict[str, object]] = []
         self.counts = ShadowCounts(MeterProvider().get_meter("test"))
-        self.shadow = shadowing.ShadowEvaluator(self.policy, self, self.counts)
+        self.shadow = shadowing.ShadowEvaluator(self.policy, self.append, self.counts)
 
     def append(self, record: Record) -> None:
         self.records.append(json.loads(record.to_json()))

@@ -65,8 +65,8 @@ class Service:
             return self.now
 
         self.policy = PolicyInForce(PolicyAssignment(self.snapshot))
-        gate = EntryGate(self.policy, self.metrics, self, clock=clock)
-        shadow = ShadowEvaluator(self.policy, self, ShadowCounts(MeterProvider().get_meter("test")))
+        gate = EntryGate(self.policy, self.metrics, self.append, clock=clock)
+        shadow = ShadowEvaluator(self.policy, self.append, ShadowCounts(MeterProvider().get_meter("test")))
         self.planner = AccessPlanner(
             gate,
             self.metrics,

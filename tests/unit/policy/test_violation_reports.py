@@ -101,7 +101,7 @@ def start(tmp_path: Path, packaged: PolicySnapshot, metrics: PolicyMetrics) -> S
         now = [NOON]
         with running_audit_file(log, metrics) as audit_file, running_violation_index(audit_file, metrics) as index:
             in_force = PolicyInForce(PolicyAssignment(packaged))
-            gate = EntryGate(in_force, metrics, audit_file, clock=lambda: now[0])
+            gate = EntryGate(in_force, metrics, audit_file.append, clock=lambda: now[0])
             yield Service(audit_file, ViolationReports(gate, index), now)
 
     return running

@@ -40,8 +40,8 @@ class Recorded:
         meter = MeterProvider().get_meter("test")
         metrics = PolicyMetrics(meter)
         policy = PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY)))
-        shadow = ShadowEvaluator(policy, self, ShadowCounts(meter))
-        checker = RowChecker(EntryGate(policy, metrics, self), metrics, shadow)
+        shadow = ShadowEvaluator(policy, self.append, ShadowCounts(meter))
+        checker = RowChecker(EntryGate(policy, metrics, self.append), metrics, shadow)
         identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
         labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows)
         with contextlib.suppress(AccessDenied):  # recorded, too
