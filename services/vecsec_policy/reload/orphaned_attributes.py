@@ -17,7 +17,6 @@ from vecsec_policy.in_force.snapshot import PolicySnapshot
 
 _RETIRED = re.compile(r"//\s*retired:\s*([\w, ]+)")
 
-
 Attributes: TypeAlias = Mapping[tuple[str, type[AttributeValue]], AttributeValue]
 """A value for each name and type."""
 
