@@ -106,10 +106,8 @@ class AsyncVecSecClient:
         """Store documents, batch by batch, from an ordinary or an asynchronous iterable; see
         `VecSecClient.import_documents`.
         """
-        header = calls.import_request(
-            tenant_id=self._defaults.tenant_of(tenant), collection_id=collection, embedding_model=embedding_model
-        )
-        session = ImportSession(header, policy=self._defaults.retry_policy, strict=strict)
+        tenant_id, policy = self._defaults.tenant_of(tenant), self._defaults.retry_policy
+        session = ImportSession(tenant_id, collection, embedding_model, policy=policy, strict=strict)
         deadline = Deadline.after(None) if timeout is None else self._defaults.deadline(timeout)
         stream = ImportStream(self._stub, self._token, deadline)
         return run_import(session, async_batches_of(documents, Batcher(batch_size)), stream, deadline)
