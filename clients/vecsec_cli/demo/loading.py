@@ -1,7 +1,7 @@
 """Imports the demonstration's corpora, each once."""
 
-from vecsec_cli.demo.callers import administrator
 from vecsec_cli.demo.corpus import StandardLibraryCorpus, StandardLibrarySource, hand_written_source
+from vecsec_cli.demo.guided_searches import administrator
 from vecsec_cli.demo.spread import TENANTS
 from vecsec_cli.importing.import_run import ImportRun
 from vecsec_cli.importing.journal import Journal, open_journal
