@@ -1,6 +1,5 @@
 """What is done about a suspected leak, step by step."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ from vecsec_workbench.leak_response.grant_probe import GrantProbe, GrantStatus, 
 from vecsec_workbench.leak_response.grant_revocation import public_members, revoke_grants
 from vecsec_workbench.leak_response.installation_files import InstallationFiles
 from vecsec_workbench.leak_response.kill_switch import KillSwitch
-from vecsec_workbench.leak_response.steps import Step
+from vecsec_workbench.leak_response.steps import Step, comes_true
 
 _PROOF_SECONDS = 10.0
-_POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -180,8 +178,5 @@ def _until(is_so: Callable[[], bool], complaint: str) -> None:
         CommandFailure: with the complaint, if it does not.
         VecSecError: if it cannot be found out.
     """
-    deadline = time.monotonic() + _PROOF_SECONDS
-    while not is_so():
-        if time.monotonic() >= deadline:
-            raise CommandFailure(complaint, hint="stop the retrieval service until this is understood")
-        time.sleep(_POLL_SECONDS)
+    if not comes_true(is_so, _PROOF_SECONDS):
+        raise CommandFailure(complaint, hint="stop the retrieval service until this is understood")
