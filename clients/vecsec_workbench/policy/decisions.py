@@ -42,9 +42,10 @@ class AccessRequest:
         )
         return cls(identity, recorded.tenant_id, recorded.action, recorded.time.timestamp())
 
-    def in_words(self, label: Label | None, *, claim: str = "") -> str:
+    def in_words(self, label: Label | None, *, with_clearance: bool = False) -> str:
         """The question for people: about a row with this label or, without one, about entering the tenant."""
         who = self.identity
+        claim = f", cleared for {who.clearance.name}" if with_clearance else ""
         row = "" if label is None else f" a row labelled {label_in_words(label)}"
         return f"{who.role} {who.subject} of {who.tenant_id}{claim}: {self.action}{row} in {self.tenant_id}"
 

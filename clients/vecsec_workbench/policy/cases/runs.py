@@ -56,7 +56,7 @@ def run_case(policy: PolicySnapshot, sourced: SourcedCase) -> CaseResult:
             for label, verdict in zip(labels, _verdicts(policy, request, labels), strict=True):
                 count += 1
                 if not _is_expected(case.expect, verdict):
-                    asked = request.in_words(label, claim=f", cleared for {request.identity.clearance.name}")
+                    asked = request.in_words(label, with_clearance=True)
                     differences.append(Mismatch(asked, _expected(case.expect), _actual(policy, verdict)))
     except (AccessDenied, UnknownTenant, ValueError) as error:
         return CaseResult(sourced, count, (), refusal=str(error))
