@@ -11,7 +11,7 @@ from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.service_errors import hint_for, message_of
-from vecsec_client import PermissionDenied, SearchAnswer, VecSecError
+from vecsec_client import PermissionDenied, VecSecError
 
 _K = 5
 _ADMIN_K = 30
@@ -42,11 +42,9 @@ async def _show(out: Console, number: int, search: GuidedSearch, state: StateDir
         except PermissionDenied as error:
             out.print(search_table.refused(number, search, error))
             return
-    everything = await _all_rows(search, state, address) if answer.is_real else answer
+    everything = answer
+    if answer.is_real:
+        async with administrator(search.tenant_id).connect(state, address) as client:
+            everything = await client.search(search.query, k=_ADMIN_K)
     rows = search_table.compare(search.caller, answer.results, everything.results)
     out.print(search_table.answered(number, search, answer, rows))
-
-
-async def _all_rows(search: GuidedSearch, state: StateDirectory, address: str) -> SearchAnswer:
-    async with administrator(search.tenant_id).connect(state, address) as client:
-        return await client.search(search.query, k=_ADMIN_K)

@@ -131,16 +131,12 @@ def _callers(
     """Every role of either policy at every clearance, in the tenant itself and in the others that count."""
     roles = {**old.roles, **new.roles}
     named = entities_named(old, "Tenant") | entities_named(new, "Tenant")
-    homes = sorted({tenant_id, *labelled, *named, *_one_more_tenant(old, new, tenant_id)})
+    # One more tenant stands for those that are neither labelled nor named.
+    others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
+    homes = sorted({tenant_id, *labelled, *named, *itertools.islice(others, 1)})
     for home, role, clearance, subject, action in itertools.product(
         homes, roles.values(), Sensitivity, subjects, Action
     ):
         highest = max(policy.roles[role.name].max_clearance for policy in (old, new) if role.name in policy.roles)
         if clearance <= highest:  # to claim more makes no difference
             yield Identity(subject, home, role.name, clearance, "", 0.0), action
-
-
-def _one_more_tenant(old: PolicySnapshot, new: PolicySnapshot, tenant_id: str) -> Sequence[str]:
-    """One more tenant, which stands for those that are neither labelled nor named."""
-    others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
-    return list(itertools.islice(others, 1))
