@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from support.audit_log import read_decisions
 
+from vecsec_chassis.calls import unique_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, PolicyUnavailable, VecSecError
-from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.audit.log import LogSettings
 from vecsec_policy.audit.log_files import log_files
