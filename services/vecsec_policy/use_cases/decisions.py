@@ -20,14 +20,7 @@ from vecsec_chassis.domain.errors import AccessDenied, AuditUnavailable, Unknown
 from vecsec_chassis.domain.labels import AttributeValue, Label
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import annotate_span
-from vecsec_policy.audit.records import (
-    AuditedCall,
-    AuditedOutcome,
-    AuditRecord,
-    DecidedLabel,
-    DecidedRows,
-    Record,
-)
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord, DecidedLabel, DecidedRows, Record
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry
 from vecsec_policy.in_force.snapshot import PolicyInForce
