@@ -81,10 +81,7 @@ async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
         assert collection.approximate_bytes > 1_200 * DIMENSIONS * 4
 
 
-async def test_whoever_comes_first_waits_for_a_small_collection(
-    store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 10)
+async def test_whoever_comes_first_waits_for_a_small_collection(store: FakeCellStore, recorder: Recorder) -> None:
     seed(store, TENANT, rows=200)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         reader = await (await collection_of(cell)).reader_after_quick_load()
