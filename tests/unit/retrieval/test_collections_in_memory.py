@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
-from support.waiting import until
+from support.waiting import until, until_all_wait
 from unit.retrieval.worlds import (
     DIMENSIONS,
     INFO,
@@ -302,7 +302,7 @@ async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
         making = asyncio.create_task(collection.make_room(1_000))
         assert await asyncio.to_thread(begun.wait, 60)
         making.cancel()
-        await asyncio.sleep(0.05)
+        await until_all_wait()
         assert not making.done()
         go.set()
         with pytest.raises(asyncio.CancelledError):
