@@ -17,13 +17,6 @@ from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded
 
 
-@pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
-async def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[GatewayWithPeers]:
-    """Batches travel on a stream of their own either way; what is asked about them may go over lanes."""
-    async with gateway_with_peers(tmp_path, lanes=request.param) as running:
-        yield running
-
-
 def batch(number: int, **fields: Any) -> gateway_pb2.ImportDocumentsRequest:
     document = document_pb2.DocumentInput(
         document_id=f"d{number}", text="t", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"]
