@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.installation import Installation, running_installation
 from support.parts import find_program
+from support.waiting import COMMAND_SECONDS
 
 pytestmark = [pytest.mark.grpcurl, pytest.mark.timeout(300)]
 
@@ -33,7 +34,11 @@ def grpcurl(
     if data is not None:
         command += ["-d", json.dumps(data)]
     return subprocess.run(
-        [*command, f"localhost:{port}", *arguments], capture_output=True, text=True, check=False, timeout=120
+        [*command, f"localhost:{port}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_SECONDS,
     )
 
 

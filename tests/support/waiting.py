@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 120.0
 """How long a busy machine may take for what an idle one does at once."""
+COMMAND_SECONDS = 240
+"""How long a command may take there."""
 _PAUSE_SECONDS = 0.02
 _ENOUGH_TURNS = 100
 

@@ -46,13 +46,7 @@ class Installation:
 
     def start(self) -> None:
         self.stack, self._leave = self.loop.enter(
-            running_stack(
-                self.folder,
-                tenants={name: sorted(scope) for name, scope in self.scopes.items()},
-                # What is right is looked for here, not what is fast: a busy machine is no failure.
-                VECSEC_POLICY_TIMEOUT_SECONDS=10,
-                VECSEC_RETRIEVAL_TIMEOUT_SECONDS=10,
-            )
+            running_stack(self.folder, tenants={name: sorted(scope) for name, scope in self.scopes.items()})
         )
 
     def stop(self) -> None:
