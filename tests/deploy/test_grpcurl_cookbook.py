@@ -17,7 +17,7 @@ from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 
-pytestmark = [pytest.mark.grpcurl, pytest.mark.jq, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.grpcurl, pytest.mark.jq, pytest.mark.slow, pytest.mark.timeout(900)]
 
 COOKBOOK = Runbook.read(DEPLOY / "grpcurl.md")
 TOPICS = {

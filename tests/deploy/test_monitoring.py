@@ -20,7 +20,7 @@ from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, 
 from support.site import RANGE, Site, add_prometheus, running_site
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(900)]
 
 
 class Pager(HTTPServer):

@@ -10,7 +10,7 @@ import pytest
 from support.site import Site, running_site
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROWS: list[dict[str, Any]] = [
     {

@@ -9,7 +9,7 @@ from support.installation import Installation, running_installation, vecsec_comm
 from support.pages import ROOT, read_page
 from support.waiting import COMMAND_SECONDS, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLE = ROOT / "deploy" / "examples" / "policies" / "attributes"
 PACKAGED = ROOT / "services" / "vecsec_policy" / "default_policy"

@@ -17,7 +17,7 @@ from support.installation import free_ports
 from support.parts import CERBOS
 from support.waiting import COMMAND_SECONDS, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 START_SECONDS, STOP_SECONDS = 300, 60
 PACKAGES = {

@@ -9,7 +9,7 @@ from support.installation import Installation, running_installation
 from support.parts import find_program
 from support.waiting import COMMAND_SECONDS
 
-pytestmark = [pytest.mark.grpcurl, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.grpcurl, pytest.mark.timeout(900)]
 
 GRPCURL_STATUS_BASE = 64
 UNAUTHENTICATED, INVALID_ARGUMENT, PERMISSION_DENIED = 16, 3, 7

@@ -13,7 +13,7 @@ from support.installation import Installation, free_ports, running_installation
 from support.parts import find_program
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(900)]
 
 QUERIES = (
     "vecsec_vector_retrieval_success_total > 0",

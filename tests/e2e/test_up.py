@@ -158,7 +158,7 @@ def test_broken_rules_are_one_line(tmp_path: Path) -> None:
     assert str(rules) in up.output
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_demonstration_imports_once_and_shows_who_sees_what(tmp_path: Path) -> None:
     with started(tmp_path, COLUMNS="160") as up:
         wait_until(lambda: "\nready: " in up.output or up.process.poll() is not None, seconds=300)

@@ -16,7 +16,7 @@ from support.parts import find_program
 from support.waiting import COMMAND_SECONDS
 
 COMPOSE = ROOT / "deploy" / "compose"
-_UP_SECONDS = 300
+_UP_SECONDS = 900
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support.waiting import COMMAND_SECONDS, wait_until
 
-START_SECONDS = 180
-STOP_SECONDS = 60
+START_SECONDS = 300
+STOP_SECONDS = 120
 _PORTS_IN_A_ROW = 10
 _reservations: list[IO[str]] = []
 

@@ -176,7 +176,7 @@ class SecuredSearch(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_any_sequence_of_operations_agrees_with_the_oracle() -> None:
     with tempfile.TemporaryDirectory() as folder:
         SecuredSearch.installation = Installation(Path(folder))
