@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
+from support.waiting import until
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, Sensitivity
@@ -57,9 +58,7 @@ class Service:
 
     async def catch_up(self) -> None:
         task = asyncio.create_task(self.shadow.run())
-        async with asyncio.timeout(60):
-            while not self.shadow._calls._getters:
-                await asyncio.sleep(0.001)
+        await until(lambda: self.shadow._calls._getters)
         task.cancel()
 
     @property

@@ -3,15 +3,15 @@
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 from support.audit_log import read_decisions
+from support.waiting import PATIENCE_SECONDS, until
 
 from vecsec_chassis.calls import unique_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
@@ -82,12 +82,15 @@ class Service:
 
     async def eventually(self, question: Callable[[], Awaitable[object]]) -> object:
         """The answer once there is one: a damaged index is made anew behind the callers' backs."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return await question()
-            except PolicyUnavailable:
-                assert time.monotonic() < deadline
+        answers: list[object] = []
+
+        async def is_answered() -> bool:
+            with suppress(PolicyUnavailable):
+                answers.append(await question())
+            return bool(answers)
+
+        await until(is_answered)
+        return answers[0]
 
 
 Start = Callable[..., AbstractContextManager[Service]]
@@ -274,7 +277,7 @@ class HeldBeforeItIsCleared(threading.Event):
 
     def clear(self) -> None:
         self.is_about_to_be_cleared.set()
-        self.goes_on.wait(30)
+        self.goes_on.wait(PATIENCE_SECONDS)
         super().clear()
 
 
@@ -286,8 +289,8 @@ def test_an_index_that_is_closed_just_as_it_looks_for_news_ends(
         monkeypatch.setattr(indexing, "_news", news)
         thread = threading.Thread(target=indexing.follow_until_closed, daemon=True)
         thread.start()
-        assert news.is_about_to_be_cleared.wait(30)
+        assert news.is_about_to_be_cleared.wait(PATIENCE_SECONDS)
         indexing.close()
         news.goes_on.set()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()

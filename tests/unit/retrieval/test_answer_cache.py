@@ -78,7 +78,7 @@ FILTERS = st.one_of(st.none(), st.sampled_from(VALUES).map(lambda value: Equals(
 QUESTIONS = st.tuples(st.just("ask"), st.sampled_from(Sensitivity), st.integers(0, 2), st.integers(1, 3), FILTERS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(WRITES, DELETES, QUESTIONS, QUESTIONS), max_size=40))
 async def test_threat_10_an_answer_is_never_other_than_without_memory(
     threads: StoreThreads, steps: list[tuple[object, ...]]

@@ -100,7 +100,7 @@ def decided_alone(policies: cedarpy.PolicySet, number: int, label: Label) -> boo
     return result.allowed and not result.diagnostics.errors
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(rules, min_size=1, max_size=3), st.lists(labels, min_size=1, max_size=40, unique=True))
 async def test_a_class_is_decided_as_each_of_its_labels(texts: list[str], rows: list[Label]) -> None:
     residual = residual_of("permit(principal, action, resource);", *texts)
@@ -119,7 +119,7 @@ async def test_a_class_is_decided_as_each_of_its_labels(texts: list[str], rows: 
     assert [label in visible for label in rows] == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(rules, min_size=1, max_size=3), st.lists(labels, max_size=25))
 def test_a_table_finds_the_classes_that_each_label_says_it_is_of(texts: list[str], rows: list[Label]) -> None:
     classes = LabelClasses.of_residual(residual_of(*texts))

@@ -83,7 +83,7 @@ def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensi
 
 
 @pytest.mark.parametrize("has_other_writers", [False, True], ids=["hot", "cold"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(DOCUMENTS, FILTERS, st.sampled_from(Sensitivity), st.integers(1, 12), st.integers(0, 10_000))
 async def test_a_reader_finds_the_best_visible_documents_and_no_others(
     has_other_writers: bool,

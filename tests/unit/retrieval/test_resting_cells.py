@@ -193,7 +193,12 @@ async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
     call = asyncio.create_task(asyncio.to_thread(cell.collections))
     assert await asyncio.to_thread(begun.wait, 60)
     closing = asyncio.create_task(asyncio.to_thread(cell.close))
-    await asyncio.sleep(0.05)
+
+    def is_closing() -> bool:
+        with cell._lock:  # free while it waits for the call
+            return cell._is_closed
+
+    await until(is_closing)
     assert fake.is_open
     with pytest.raises(RetrievalUnavailable):  # nobody else comes in meanwhile
         await asyncio.to_thread(cell.collections)
@@ -233,5 +238,5 @@ async def test_the_last_one_stays_awake_whatever_it_takes() -> None:
         store.before = calls.append
         for _ in range(3):
             await search(here, TENANT)
-            await asyncio.sleep(0.01)
+            await until(lambda: here.cells._settling is None)
         assert "open" not in calls
