@@ -2,15 +2,15 @@
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.site import Site, running_site
+from support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -58,11 +58,15 @@ def counts(site: Site) -> dict[str, int]:
 
 def until_it_ends_with(status: int, site: Site, tenant: str) -> None:
     """Search until retrieval, which was just started, is found again by the gateway."""
-    deadline = time.monotonic() + 90
-    search = ("search", "x", "--tenant", tenant, "--fallback", "none")
-    while (done := administrator(site, *search, tenant=tenant, check=False)).returncode != status:
-        assert time.monotonic() < deadline, done.stderr
-        time.sleep(0.5)
+    said = ""
+
+    def ends_so() -> bool:
+        nonlocal said
+        done = administrator(site, "search", "x", "--tenant", tenant, "--fallback", "none", tenant=tenant, check=False)
+        said = done.stderr
+        return done.returncode == status
+
+    wait_until(ends_so, lambda: said)
 
 
 def test_an_export_holds_everything_and_is_its_owners_alone(site: Site) -> None:

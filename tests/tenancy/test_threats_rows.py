@@ -7,6 +7,7 @@ import chromadb
 import grpc
 import pytest
 from chromadb.config import Settings
+from support.audit_log import read_decisions
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from support.waiting import until
@@ -14,7 +15,6 @@ from support.waiting import until
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import query_pb2
-from vecsec_policy.audit.reading import read_decisions
 
 
 async def test_threat_01_forbidden_rows_never_crowd_out_permitted_ones(stack: Stack) -> None:

@@ -51,11 +51,7 @@ def verify(
         output.say(f"{path}: {len(cells)} cells can be read")
 
 
-def repair(
-    tenant: TenantOption,
-    state_dir: StateDirectoryOption = None,
-    json: JsonOption = False,
-) -> None:
+def repair(tenant: TenantOption, state_dir: StateDirectoryOption = None, json: JsonOption = False) -> None:
     """Put a damaged cell aside, and write what can be read of it to an archive beside it. Nothing is deleted.
 
     The retrieval service must be stopped. Then start it and run `vecsec tenant import` with the archive, or with an
