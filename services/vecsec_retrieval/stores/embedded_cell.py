@@ -14,7 +14,8 @@ import numpy as np
 import structlog
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
-from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector, direction, normalised
+from vecsec_retrieval.model.embeddings import direction, normalised
+from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
