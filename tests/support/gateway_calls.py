@@ -14,7 +14,7 @@ from vecsec.type.v1 import query_pb2
 
 
 def bearer(gateway: GatewayWithPeers) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {gateway.issuer.token()}"),)
+    return (("authorization", f"Bearer {gateway.token}"),)
 
 
 async def search(
