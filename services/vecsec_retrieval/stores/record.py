@@ -28,12 +28,16 @@ DATABASE_FILE = "chroma.sqlite3"
 FORMAT = 2
 """The format of a cell. The first one, of VecSec 0.1, has no mark and keeps embeddings in ChromaDB's index files."""
 
+CHECK_LOG = "PRAGMA quick_check(embeddings_queue)"
+"""Gives "ok", or what is wrong with the structure of the log."""
 SUM_KEY = "vs_sum"
 """The reserved metadata key of a row's checksum."""
 
 _DOCUMENT_KEY = "chroma:document"
-_TOPIC = "persistent://default/default/"
-_DELETE = 3
+TOPIC = "persistent://default/default/"
+"""The log's name of a collection is this and its id."""
+DELETE = 3
+"""The log's word for it."""
 _ENCODING = "FLOAT32"
 _NUMBERS = np.dtype("<f4")
 _KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
@@ -149,7 +153,7 @@ class Record:
         Raises:
             TornRow: if it is not sound, in SQLite's words.
         """
-        (found,) = self._one("PRAGMA quick_check(embeddings_queue)")
+        (found,) = self._one(CHECK_LOG)
         if found != "ok":
             raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
 
@@ -157,7 +161,7 @@ class Record:
         """The collections that VecSec made, by name."""
         rows = self._connection.execute(_COLLECTIONS, (MODEL_KEY, DIMENSIONS_KEY))
         return [
-            RecordedCollection(CollectionInfo(name, model, dimensions), _TOPIC + collection_id)
+            RecordedCollection(CollectionInfo(name, model, dimensions), TOPIC + collection_id)
             for collection_id, name, model, dimensions in rows
         ]
 
@@ -169,7 +173,7 @@ class Record:
             found = []
             for page in _pages(document_ids):
                 found += self._connection.execute(_filled(_LATEST_OF, page), (topic, *page)).fetchall()
-        return {document_id: position for document_id, position, operation in found if operation != _DELETE}
+        return {document_id: position for document_id, position, operation in found if operation != DELETE}
 
     def rows(self, positions: Iterable[int], *, with_embeddings: bool) -> dict[int, StoredRow]:
         """The rows that stand at these positions.
@@ -180,7 +184,7 @@ class Record:
         rows = {}
         for page in _pages(list(positions)):
             for position, *fields in self._connection.execute(_filled(_ROWS, page), page):
-                rows[position] = _row(*fields, with_embeddings=with_embeddings)
+                rows[position] = read_row(*fields, with_embeddings=with_embeddings)
         return rows
 
     def vectors(self, positions: Sequence[int]) -> tuple[list[int], Matrix]:
@@ -198,17 +202,17 @@ class Record:
 
     def replaced_entries(self) -> int:
         """How many of them no row needs any more."""
-        return self.entries() - int(self._one(_LIVE, _DELETE)[0])
+        return self.entries() - int(self._one(_LIVE, DELETE)[0])
 
     def forget_replaced(self, most: int) -> int:
         """Drop from the log what was replaced or deleted, of at most so many ids; how many entries that were."""
         last = self._one("SELECT max(seq_id) FROM embeddings_queue")[0]
-        replaced = self._connection.execute(_REPLACED, (_DELETE, last, most)).fetchall()
+        replaced = self._connection.execute(_REPLACED, (DELETE, last, most)).fetchall()
         entries = 0
         with self._transaction():
             for topic, document_id, position, operation in replaced:
                 # The last entry stays whatever it is: ChromaDB counts on from it.
-                below = position + 1 if operation == _DELETE and position != last else position
+                below = position + 1 if operation == DELETE and position != last else position
                 entries += self._connection.execute(
                     "DELETE FROM embeddings_queue WHERE topic = ? AND id = ? AND seq_id < ?",
                     (topic, document_id, below),
@@ -238,7 +242,12 @@ def sealed(row: StoredRow) -> StoredRow:
     return replace(row, metadata={**row.metadata, SUM_KEY: _sum(row.document_id, row.text, kept, vector)})
 
 
-def _row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
+def read_row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
+    """The row of a log entry's fields.
+
+    Raises:
+        TornRow: if it does not agree with its checksum, or cannot be read.
+    """
     if encoding != _ENCODING or len(vector) % _NUMBERS.itemsize:
         raise TornRow(f"row {document_id!r}: its embedding cannot be read")
     try:
