@@ -267,14 +267,16 @@ class OpenCollection:
     async def make_room(self, count: int) -> None:
         """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
         moved for that, which takes too long for the event loop."""
-        index = self.mapped_index if self.index is None else self.index
-        if index is None or not index.lacks_room(count):
-            return
-        try:
-            # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
+        index, mapped_index = self.index, self.mapped_index
+        # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
+        if index is not None and index.lacks_room(count):
             await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.drop_snapshot)
-        except OSError as error:
-            self._give_up_file(error)
+        elif mapped_index is not None:
+            make_ready = partial(mapped_index.make_ready, count)
+            try:
+                await self._threads.run_to_the_end("make_room", make_ready, mapped_index.drop_snapshot)
+            except OSError as error:
+                self._give_up_file(error)
 
     def leave_memory(self) -> None:
         """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next

@@ -117,24 +117,26 @@ class MappedIndex:
         """The row number of this id; one beyond a snapshot is none of its rows."""
         return self._row_of_id.get(document_id)
 
-    def lacks_room(self, count: int) -> bool:
-        """Whether so many more documents make the file grow."""
-        return len(self._ids) + count > self._vectors.capacity
-
     def make_room(self, more: int) -> None:
         """Have room for so many more documents. It may run in a thread while nobody writes, as the file's own does.
 
         Raises:
             OSError: if there is none on the disk; then nothing has changed.
         """
-        if not self.lacks_room(more):
-            return
         count = len(self._ids)
+        if count + more <= self._vectors.capacity:
+            return
         self._vectors.make_room(count + more)
         capacity = self._vectors.capacity
         label_codes, alive = np.empty(capacity, dtype=np.int32), np.zeros(capacity, dtype=np.bool_)
         label_codes[:count], alive[:count] = self._label_codes[:count], self._alive[:count]
         self._label_codes, self._alive = label_codes, alive
+
+    def make_ready(self, more: int) -> None:
+        """Have room, and have it at hand, so that the event loop may write at once: see `VectorFile.touch`. Raises as
+        `make_room` does."""
+        self.make_room(more)
+        self._vectors.touch(len(self._ids), len(self._ids) + more)
 
     def drop_snapshot(self) -> None:
         """Take a new snapshot next time; the one that is kept may be all that keeps an old map alive."""

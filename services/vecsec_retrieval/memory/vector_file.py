@@ -72,6 +72,11 @@ class VectorFile:
         self._quantised = QuantisedRows(numbers, scales, errors)
         self._exact = exact
 
+    def touch(self, start: int, end: int) -> None:
+        """Let the kernel make pages ready that are to be written soon: for each it may wait for the disk."""
+        self._exact[start:end] = 0
+        self._quantised.numbers[start:end] = 0
+
     def put(self, start: int, rows: Matrix) -> None:
         """Write normalised rows, for which there is room, from position `start` on: behind all that were handed out."""
         self._exact[start : start + len(rows)] = rows

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.retrieval.worlds import DIMENSIONS, document, label
 
@@ -28,15 +29,20 @@ def found(snapshot: MappedSnapshot, visible: np.ndarray, query: Vector, k: int) 
     return {snapshot.ids[row]: score for row, score in rows}
 
 
-@settings(deadline=None)
+@pytest.fixture(autouse=True)
+def files_that_grow_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vecsec_retrieval.memory.vector_file._FIRST_CAPACITY", 8)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS, st.sets(st.sampled_from(Sensitivity)), st.booleans())
 def test_it_finds_what_is_there_and_nothing_that_was(
-    steps: list[tuple[dict[int, Sensitivity], set[int]]], seen: set[Sensitivity], outgrows: bool
+    steps: list[tuple[dict[int, Sensitivity], set[int]]], seen: set[Sensitivity], is_rewritten: bool
 ) -> None:
     index, expected, query = MappedIndex(DIMENSIONS, None), {}, direction(vector())
     kept: list[tuple[MappedSnapshot, np.ndarray, dict[str, float]]] = []
     for written, removed in steps:
-        for _ in range(60 if outgrows else 1):
+        for _ in range(5 if is_rewritten else 1):
             documents = [document(f"d{number}", vector(), label(each)) for number, each in written.items()]
             index.upsert(documents)
         index.delete([f"d{number}" for number in removed])

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,14 +72,14 @@ def nearest(
 
 @asynccontextmanager
 async def mapped(
-    store: FakeCellStore, rows: dict[str, Document], limit_bytes: int = LIMIT
+    store: FakeCellStore, rows: dict[str, Document], vector_folder: Path | None = None
 ) -> AsyncIterator[tuple[World, OpenCell, OpenCollection]]:
     """A collection of these rows that memory is too small for, after its load."""
     stored = store.open(TENANT, create=True)
     assert stored is not None
     stored.create_collection(INFO)
     stored.upsert("documents", [to_stored(each) for each in rows.values()])
-    async with world(store, limit_bytes=limit_bytes) as here, here.cells.lease(TENANT) as cell:
+    async with world(store, limit_bytes=LIMIT, vector_folder=vector_folder) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
         assert cell is not None
         collection.catalogue.store(entries := collection.catalogue.missing_entries(rows.values()))
@@ -243,3 +244,37 @@ async def test_a_disk_that_becomes_full_fails_no_write(
 
 async def _no_room_is_made(_collection: OpenCollection, _count: int) -> None:
     """The index has to make it itself."""
+
+
+async def test_vectors_lie_in_the_folder_that_was_named_without_a_name_and_go_with_their_cell(
+    store: FakeCellStore, tmp_path: Path
+) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/dev/fd").iterdir()))
+
+    before = descriptors()
+    async with mapped(store, documents(), tmp_path) as (here, cell, collection):
+        assert collection.mapped_index is not None
+        await write(cell, collection, list(documents(3_000).values()), [])
+        await collection.reader().search(SearchOrder(direction(vector()), K), eyes(permit()))
+        assert {os.fstat(int(each.name)).st_nlink for each in _files_below(tmp_path)} == {0}
+        assert list(tmp_path.iterdir()) == []
+        cell.retire()  # so that it is closed as soon as it is given back
+        del here, cell, collection
+    assert descriptors() == before
+
+
+async def test_without_the_folder_there_is_no_file_and_the_store_is_searched(
+    store: FakeCellStore, tmp_path: Path
+) -> None:
+    rows = documents()
+    async with mapped(store, rows, tmp_path / "none") as (_, _cell, collection):
+        assert collection.mapped_index is None
+        query = direction(vector())
+        answer = await collection.reader().search(SearchOrder(query, K), eyes(permit()))
+        assert ids(answer.results) == nearest(rows, query, Sensitivity.SECRET)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return [each for each in links if str(each.readlink()).startswith(f"{folder}/")]

@@ -1,7 +1,6 @@
 """Vectors in nameless files: they grow, what was handed out stays, and a full disk is an error that changes nothing."""
 
 import errno
-import gc
 import os
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def test_rows_are_read_as_they_were_appended_and_old_maps_stay_valid(tmp_path: P
         written = np.concatenate([written, batch])
         handed_out.append((file.rows(len(written)), written))
     del file
-    gc.collect()
     for scanned, expected in handed_out:
         assert same(scanned, expected)
 
@@ -70,7 +68,6 @@ def test_nothing_lies_in_the_folder_and_files_close_with_who_has_them(tmp_path: 
     assert descriptors() > before
     scanned = file.rows(5_000)
     del file, scanned
-    gc.collect()
     assert descriptors() == before
     assert list(tmp_path.iterdir()) == []
 
