@@ -1,5 +1,6 @@
 """Searches of collections whose vectors are in a file, against brute force, whatever is written meanwhile."""
 
+import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
+from support.waiting import until
 from unit.retrieval.worlds import (
     DIMENSIONS,
     INFO,
@@ -168,6 +170,27 @@ async def test_what_changes_between_scan_and_reading_is_looked_for_again(
         assert recorder.operations.count("get") <= 4
         assert changed & set(ids(answer.results)) <= {each.document_id for each in turned}
         assert "secret" not in {each.document.text for each in answer.results} or clearance is Sensitivity.SECRET
+
+
+async def test_a_row_that_is_replaced_meanwhile_is_found_as_it_is_now(store: FakeCellStore, recorder: Recorder) -> None:
+    """Also where all that is visible was read already."""
+    rows = documents()
+    query = direction(vector())
+    few = nearest(rows, query, Sensitivity.PUBLIC)
+    assert len(few) < K
+    async with mapped(store, rows) as (_, cell, collection):
+        recorder.operations.clear()
+        recorder.held = {"get"}
+        reader, order, visibility = collection.reader(), SearchOrder(query, K), eyes(up_to(Sensitivity.PUBLIC))
+        search = asyncio.create_task(reader.search(order, visibility))
+        await until(lambda: "get" in recorder.operations)
+        await write(cell, collection, [document(few[0], -query, text="new")], [few[1]])
+        recorder.go.set()
+        answer = await search
+        assert answer.strategy == STRATEGY
+        assert ids(answer.results) == [*few[2:], few[0]]
+        assert answer.results[-1].document.text == "new"
+        assert answer.results[-1].score == pytest.approx(-1)
 
 
 async def test_rows_of_damaged_tags_are_given_to_nobody(store: FakeCellStore) -> None:
