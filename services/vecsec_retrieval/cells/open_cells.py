@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -42,8 +43,9 @@ class OpenCells:
         most_awake: int = 32,
         metrics: RetrievalMetrics,
         answers: AnswerCache | None = None,
+        vector_folder: Path | None = None,
     ) -> None:
-        """`most_awake` is for how many of them Chroma is kept open."""
+        """`most_awake` is for how many of them Chroma is kept open; for `vector_folder` see `LoadRules`."""
         self._store = store
         self._most_awake = most_awake
         self._threads = threads
@@ -55,6 +57,7 @@ class OpenCells:
             loads=asyncio.Semaphore(_LOADS_AT_ONCE),
             observer=self,
             answers=answers or AnswerCache(0),
+            vector_folder=vector_folder,
         )
         self._open: OrderedDict[str, OpenCell] = OrderedDict()
         """By tenant; those that were not used for longest first."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeAlias
 from weakref import ref
 
@@ -16,10 +17,10 @@ import structlog
 from vecsec_chassis.background import detached
 from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
-from vecsec_retrieval.memory.id_index import BYTES_PER_ROW as ID_BYTES_PER_ROW
-from vecsec_retrieval.memory.id_index import IdIndex
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.memory.loading import IndexChange, IndexLoad
+from vecsec_retrieval.memory.mapped_index import BYTES_PER_ROW as MAPPED_BYTES_PER_ROW
+from vecsec_retrieval.memory.mapped_index import MappedIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, Vector
 from vecsec_retrieval.model.store import Cell
@@ -32,8 +33,8 @@ from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visibility.visible_rows import filter_visible
 
-_ID_INDEX_SHARE = 2
-"""Of all memory, half at most for ids and labels of one collection that does not fit as a whole."""
+_MAPPED_INDEX_SHARE = 2
+"""Of all memory, half at most for what one collection needs there whose vectors are in a file."""
 _LOAD_PATIENCE_SECONDS = 0.06
 """So long a searcher waits for a small collection to be in memory: to ask the store meanwhile takes 20 ms, and the
 load longer."""
@@ -80,6 +81,8 @@ class LoadRules:
     observer: LoadObserver
     answers: AnswerCache
     """What searches in memory found."""
+    vector_folder: Path | None = None
+    """Where vectors of collections lie that are too large for memory; None: where the system has nameless files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class InStore:
     """Nothing is in memory, yet."""
 
     is_outgrown: bool = False
-    """Whether the rows took too much memory once; then no more than ids and labels are loaded."""
+    """Whether the rows took too much memory once; then their vectors are loaded into a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +123,25 @@ class Compacting:
 
 
 @dataclass(frozen=True, slots=True)
-class IdsInMemory:
-    """The rows did not fit: ids and labels alone are in memory."""
+class Mapped:
+    """The rows did not fit: ids and labels alone are in memory, and vectors in a file that is mapped into it."""
 
-    id_index: IdIndex
+    index: MappedIndex
 
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """Not even ids and labels fit; no load is tried any more."""
+    """Not even ids and labels fit into memory, or the vectors not on the disk; no load is tried any more."""
 
 
-State: TypeAlias = InStore | Loading | InMemory | Compacting | IdsInMemory | TooLarge
+State: TypeAlias = InStore | Loading | InMemory | Compacting | Mapped | TooLarge
 
 MOVES: Mapping[type[State], tuple[type[State], ...]] = {
     InStore: (Loading, InMemory),  # at once, where it was just made
-    Loading: (Loading, InMemory, IdsInMemory, TooLarge, InStore),  # its turn has come; it fits so far; it failed
+    Loading: (Loading, InMemory, Mapped, TooLarge, InStore),  # its turn has come; it fits so far; it failed
     InMemory: (Compacting, InStore),  # it has many dead rows; it takes too much
     Compacting: (InMemory,),
-    IdsInMemory: (TooLarge, InStore),  # even they take too much; half of the rows are gone
+    Mapped: (TooLarge, InStore),  # even that takes too much; half of the rows are gone, or most of those in the file
     TooLarge: (),
 }
 
@@ -172,7 +175,7 @@ class OpenCollection:
             catalogue=self.catalogue,
             threads=threads,
             metrics=metrics,
-            id_index=lambda: None if (collection := itself()) is None else collection.id_index,
+            mapped_index=lambda: None if (collection := itself()) is None else collection.mapped_index,
         )
 
     @property
@@ -182,14 +185,15 @@ class OpenCollection:
         return state.index if isinstance(state, InMemory | Compacting) else None
 
     @property
-    def id_index(self) -> IdIndex | None:
-        """Ids and labels of a collection that is too large to be in memory as a whole."""
-        return self._state.id_index if isinstance(self._state, IdsInMemory) else None
+    def mapped_index(self) -> MappedIndex | None:
+        """What a collection is searched by that is too large to be in memory as a whole."""
+        state = self._state
+        return state.index if isinstance(state, Mapped) else None
 
     @property
     def approximate_bytes(self) -> int:
         """Memory that the collection takes here."""
-        in_memory = self.id_index if self.index is None else self.index
+        in_memory = self.mapped_index if self.index is None else self.index
         return self.catalogue.approximate_bytes + (0 if in_memory is None else in_memory.approximate_bytes)
 
     @property
@@ -206,7 +210,7 @@ class OpenCollection:
     @property
     def may_leave_memory(self) -> bool:
         """Whether rows are in memory, as a whole or by id and label, and are not just being made fewer."""
-        return isinstance(self._state, InMemory | IdsInMemory)
+        return isinstance(self._state, InMemory | Mapped)
 
     @property
     def rows_in_memory(self) -> int:
@@ -255,28 +259,32 @@ class OpenCollection:
             case Compacting(index, _, changes):
                 change(index)
                 changes.append(change)
-            case IdsInMemory(id_index):
-                change(id_index)
-                if len(id_index) * 2 < self._known_rows:  # half of what was too much is gone: the next load tries again
-                    self._become(InStore())
+            case Mapped(index):
+                self._apply_to_mapped(index, change)
             case Loading(load=IndexLoad() as load):
                 load.note(change)
 
     async def make_room(self, count: int) -> None:
         """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
         moved for that, which takes too long for the event loop."""
-        index = self.index
+        index, mapped_index = self.index, self.mapped_index
+        # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
         if index is not None and index.lacks_room(count):
-            # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
             await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.drop_snapshot)
+        elif mapped_index is not None:
+            make_ready = partial(mapped_index.make_ready, count)
+            try:
+                await self._threads.run_to_the_end("make_room", make_ready, mapped_index.drop_snapshot)
+            except OSError as error:
+                self._give_up_file(error)
 
     def leave_memory(self) -> None:
         """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
-        load brings ids and labels, if they fit."""
+        load brings ids, labels and a file of vectors, if they fit."""
         match self._state:
             case InMemory():
                 self._become(InStore(is_outgrown=True))
-            case IdsInMemory():
+            case Mapped():
                 self._become(TooLarge())
 
     async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
@@ -320,14 +328,21 @@ class OpenCollection:
             async with self._load_rules.loads:
                 assert isinstance(self._state, Loading)
                 fits = partial(self._fits, is_outgrown=self._state.is_outgrown)
-                load = IndexLoad(self._cell, self.info, self._threads, self._metrics, self._let_readers_go_on)
+                load = IndexLoad(
+                    self._cell,
+                    self.info,
+                    self._threads,
+                    self._metrics,
+                    self._let_readers_go_on,
+                    vector_folder=self._load_rules.vector_folder,
+                )
                 self._become(replace(self._state, load=load))
-                loaded = await load.run(fits, self._id_index_fits, limit_bytes=self._load_rules.limit_bytes)
+                loaded = await load.run(fits, self._mapped_index_fits, limit_bytes=self._load_rules.limit_bytes)
                 match loaded:
                     case CollectionIndex():
                         self._become(InMemory(loaded))
-                    case IdIndex():
-                        self._become(IdsInMemory(loaded))
+                    case MappedIndex():
+                        self._become(Mapped(loaded))
                     case None:
                         self._become(TooLarge())
         except VecSecError as error:
@@ -337,6 +352,22 @@ class OpenCollection:
             self._load_rules.observer.loaded(self._cell.tenant_id)
         finally:
             self._end(asyncio.current_task())
+
+    def _apply_to_mapped(self, index: MappedIndex, change: IndexChange) -> None:
+        try:
+            change(index)
+        except OSError as error:
+            self._give_up_file(error)
+            return
+        is_half_gone = len(index) * 2 < self._known_rows  # of what was too much: the next load tries again
+        if is_half_gone or index.is_worth_reloading:
+            self._become(InStore(is_outgrown=not is_half_gone))
+
+    def _give_up_file(self, error: OSError) -> None:
+        """There is no room for the vectors on the disk: be read from the store. What is written is none the worse."""
+        log.warning("no room for a file of vectors", tenant_id=self._cell.tenant_id, reason=error.strerror)
+        if isinstance(self._state, Mapped):
+            self._become(TooLarge())
 
     def _let_readers_go_on(self) -> None:
         if isinstance(self._state, Loading) and not self._state.takes_longer.done():
@@ -381,8 +412,8 @@ class OpenCollection:
             self._end(asyncio.current_task())
         self._load_rules.observer.compacted(self._cell.tenant_id)
 
-    def _id_index_fits(self, rows: int) -> bool:
-        return rows * ID_BYTES_PER_ROW <= self._load_rules.limit_bytes // _ID_INDEX_SHARE
+    def _mapped_index_fits(self, rows: int) -> bool:
+        return rows * MAPPED_BYTES_PER_ROW <= self._load_rules.limit_bytes // _MAPPED_INDEX_SHARE
 
     def _fits(self, rows: int, *, is_outgrown: bool) -> bool:
         self._known_rows = rows

@@ -1,1 +1,1 @@
-"""Collections in memory: rows, ids, exact scan, and the budget they share."""
+"""Collections in memory, or mapped into it: rows, ids, exact scan, and the budget they share."""

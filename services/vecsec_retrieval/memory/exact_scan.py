@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows
 from vecsec_retrieval.model.rows import Matrix, Vector
+from vecsec_retrieval.visibility.label_table import Visible
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Which rows count, of shape (rows,)."""
@@ -29,6 +30,14 @@ class ScanRows:
 
     exact: Matrix
     quantised: QuantisedRows
+
+
+def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible) -> Mask:
+    """The living rows whose label is visible; labels beyond the array are not."""
+    known = np.zeros(len(visible) + 1, dtype=np.bool_)
+    known[:-1] = visible
+    bear_visible = known.take(label_codes, mode="clip")  # codes beyond the array are clipped to its end
+    return np.logical_and(bear_visible, alive, out=bear_visible)
 
 
 def top_k(

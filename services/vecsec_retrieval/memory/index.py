@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecsec_retrieval.memory import quantised_rows
-from vecsec_retrieval.memory.exact_scan import Mask, ScanRows
+from vecsec_retrieval.memory.exact_scan import Mask, ScanRows, living_visible
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
@@ -45,10 +45,7 @@ class IndexSnapshot:
 
     def mask(self, visible: Visible) -> Mask:
         """The living rows whose label is visible; labels beyond the array are not."""
-        known = np.zeros(len(visible) + 1, dtype=np.bool_)
-        known[:-1] = visible
-        bear_visible = known.take(self.label_codes, mode="clip")  # codes beyond the array are clipped to its end
-        return np.logical_and(bear_visible, self.alive, out=bear_visible)
+        return living_visible(self.label_codes, self.alive, visible)
 
     def metadata_keys(self, mask: Mask) -> frozenset[str]:
         """The metadata keys of these rows."""

@@ -1,13 +1,14 @@
-"""Reads a collection straight from the store, where it is not or must not be in memory."""
+"""Reads a collection from the store, where it is not or must not be in memory as a whole."""
 
 import heapq
 from collections.abc import Callable, Sequence
 
-from vecsec_retrieval.memory.id_index import IdIndex
+from vecsec_retrieval.memory.mapped_index import MappedIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.mapped_search import MappedSearch
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
@@ -26,17 +27,17 @@ class StoreReader:
         catalogue: LabelCatalogue,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
-        id_index: Callable[[], IdIndex | None] = lambda: None,
+        mapped_index: Callable[[], MappedIndex | None] = lambda: None,
     ) -> None:
-        """`id_index` gives the ids and labels of all rows, if they are in memory."""
+        """`mapped_index` gives the index of a collection that is too large for memory, if there is one by now."""
         self._cell = cell
         self._collection_id = collection_id
         self._catalogue = catalogue
         self._threads = threads
         self._metrics = metrics
-        self._search = StoreSearch(
-            cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics, id_index=id_index
-        )
+        self._mapped_index = mapped_index
+        self._mapped_search = MappedSearch(cell, collection_id, threads=threads, metrics=metrics)
+        self._search = StoreSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
 
     async def has_visible(self, visibility: Visibility) -> bool:
         return bool(await self._visible_ids(visibility, limit=1))
@@ -74,7 +75,9 @@ class StoreReader:
         return list(seen.visible.values())
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        return await self._search.search(order, visibility)
+        index = self._mapped_index()
+        found = None if index is None else await self._mapped_search.search(index, order, visibility)
+        return await self._search.search(order, visibility) if found is None else found
 
     async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:
         table = await self._catalogue.labels()

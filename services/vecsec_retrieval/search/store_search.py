@@ -1,21 +1,17 @@
 """Searches a collection inside the store, without ever starving: k visible documents are found if k exist.
 
-Where ids and labels of all rows are in memory, it is known how many are visible, and the cheapest of three ways is
-taken: over-fetch as their share calls for, read and score them all, or search among their ids.
-
-Otherwise, the store's vector index is asked for more than is needed and what is not visible is left out. If that leaves
+The store is asked for more than is needed and what is not visible is left out. If that leaves
 too few, it is asked for as many as the share of visible ones among them calls for, unless that would take longer than
 what comes next: the store filters by label and metadata itself. If its approximate index then still gives fewer than
 there are, the rest is read and scored exactly.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from vecsec_retrieval.memory.id_index import IdIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.filters import Predicate, predicate
@@ -29,7 +25,6 @@ from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_row
 
 OVERFETCH = "chroma_overfetch"
 WIDENED = "chroma_widened"
-ALLOWED = "chroma_allowed_ids"
 FILTERED = "chroma_filtered"
 EXHAUSTIVE = "chroma_exhaustive"
 NOTHING_VISIBLE = "nothing_visible"
@@ -38,16 +33,6 @@ _OVERFETCH_FACTOR = 4
 _OVERFETCH_EXTRA = 16
 _WIDEST = 500
 """A store takes some 0.1 ms a row that it hands out, and 20 to 30 ms to filter by few labels (measured)."""
-_MOST_IDS = 10_000
-_MILLISECONDS_A_FETCHED_ROW = 0.1
-_MILLISECONDS_A_READ_ROW = 0.065
-_MILLISECONDS_AMONG_IDS = 35.0
-_MILLISECONDS_AMONG_ONE_ID = 53_000.0
-"""Measured with 100,000 rows: Chroma walks its graph until it has met enough allowed rows, so that few ids take it
-longer than many: 88 ms for 1,000, 44 ms for 5,000 and 40 ms for 20,000."""
-_DEEPEST = 50
-"""So far down the store's index misses next to none of the nearest: of 100,000 rows it finds 96 % of the first ten and
-of the first twenty, but only 90 % of the first hundred (measured)."""
 _ROWS_A_PAGE = 500
 
 
@@ -62,10 +47,7 @@ class StoreSearch:
         catalogue: LabelCatalogue,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
-        id_index: Callable[[], IdIndex | None] = lambda: None,
     ) -> None:
-        """`id_index` gives the ids and labels of all rows, if they are in memory."""
-        self._id_index = id_index
         self._cell = cell
         self._collection_id = collection_id
         self._catalogue = catalogue
@@ -77,9 +59,6 @@ class StoreSearch:
 
         The first ways judge each row by the label that it carries itself, and never ask which labels there are.
         """
-        id_index = self._id_index()
-        if id_index is not None and order.metadata is None:
-            return await self._by_cost(id_index, order, visibility)
         overfetch = order.k * _OVERFETCH_FACTOR + _OVERFETCH_EXTRA
         found, filtered_rows = await self._nearest(order, overfetch, RowCondition(), visibility)
         if len(found) >= order.k:
@@ -89,37 +68,6 @@ class StoreSearch:
             if len(found) >= order.k:
                 return SearchAnswer(found[: order.k], WIDENED, filtered_rows)
         return await self._filtered(order, visibility, filtered_rows)
-
-    async def _by_cost(self, id_index: IdIndex, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        """Where it is known how many rows are visible: over-fetch as far as their share calls for, if that is not far
-        down, read them all, or search among their ids, whichever takes least."""
-        visible = await visibility.in_table(id_index.labels)
-        count = id_index.count(visible)
-        if not count:
-            return SearchAnswer((), NOTHING_VISIBLE)
-        wanted = min(order.k, count)
-        overfetch = _OVERFETCH_EXTRA + wanted * 2 * len(id_index) // count
-        to_read = count * _MILLISECONDS_A_READ_ROW
-        to_search_ids = _MILLISECONDS_AMONG_IDS + _MILLISECONDS_AMONG_ONE_ID / count
-        found: list[ScoredDocument] = []
-        filtered_rows = 0
-        is_shallow = wanted * len(id_index) <= count * _DEEPEST
-        is_cheapest = overfetch * _MILLISECONDS_A_FETCHED_ROW < min(to_read, to_search_ids)
-        if count > _MOST_IDS or (is_shallow and is_cheapest):
-            found, filtered_rows = await self._nearest(order, overfetch, RowCondition(), visibility)
-            if len(found) >= wanted:
-                return SearchAnswer(found[: order.k], OVERFETCH, filtered_rows)
-            if count > _MOST_IDS:
-                return await self._filtered(order, visibility, filtered_rows)
-        ids = id_index.ids(visible)
-        if to_search_ids < to_read:
-            found, _ = await self._nearest(order, order.k, RowCondition(document_ids=tuple(ids)), visibility)
-            if len(found) >= wanted:
-                return SearchAnswer(found, ALLOWED, filtered_rows)
-            if not found:  # one of the ids was deleted meanwhile
-                return await self._filtered(order, visibility, filtered_rows)
-        missed = sorted(set(ids) - {hit.document.document_id for hit in found})
-        return SearchAnswer(await self._score_exactly(missed, found, order, visibility), EXHAUSTIVE, filtered_rows)
 
     async def _filtered(self, order: SearchOrder[Vector], visibility: Visibility, filtered_rows: int) -> SearchAnswer:
         """Let the store filter; whatever its approximate index then misses is scored exactly."""
@@ -144,11 +92,11 @@ class StoreSearch:
             "nearest", lambda: self._cell.nearest(self._collection_id, order.query, count, condition)
         )
         seen = await filter_visible([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
-        holds = _holds(order)
+        matches = holds(order)
         hits = [
             ScoredDocument(seen.visible[each.row.document_id], _similarity(each))
             for each in neighbours
-            if each.row.document_id in seen.visible and holds(seen.visible[each.row.document_id].metadata)
+            if each.row.document_id in seen.visible and matches(seen.visible[each.row.document_id].metadata)
         ]
         return _best(hits, len(hits)), seen.filtered
 
@@ -156,20 +104,21 @@ class StoreSearch:
         self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder[Vector], visibility: Visibility
     ) -> list[ScoredDocument]:
         best = found
-        holds = _holds(order)
+        matches = holds(order)
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
             rows = await self._threads.run("read_page", lambda page=page: self._read(page))  # type: ignore[misc]
             seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
-            matching = [document for document in seen.visible.values() if holds(document.metadata)]
-            best = _best([*best, *_scored(matching, order.query)], order.k)
+            matching = [document for document in seen.visible.values() if matches(document.metadata)]
+            best = _best([*best, *scored(matching, order.query)], order.k)
         return best
 
     def _read(self, ids: Sequence[str]) -> list[StoredRow]:
         return self._cell.get(self._collection_id, ids, with_embeddings=True)
 
 
-def _holds(order: SearchOrder[Vector]) -> Predicate:
+def holds(order: SearchOrder[Vector]) -> Predicate:
+    """Whether a row's metadata are what is looked for."""
     return (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
 
 
@@ -177,7 +126,8 @@ def _similarity(neighbour: Neighbour) -> float:
     return min(1.0, max(-1.0, 1.0 - neighbour.distance))
 
 
-def _scored(documents: Sequence[Document], query: Vector) -> list[ScoredDocument]:
+def scored(documents: Sequence[Document], query: Vector) -> list[ScoredDocument]:
+    """Documents with embeddings, which are taken away, and their cosine similarities."""
     embeddings = [document.embedding for document in documents if document.embedding is not None]
     if not embeddings:
         return []

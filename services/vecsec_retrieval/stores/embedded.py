@@ -5,7 +5,8 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,7 +22,7 @@ from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, embedded_errors
+from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record
 from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
@@ -51,6 +52,8 @@ class EmbeddedCellStore:
         self._settings = Settings(anonymized_telemetry=False, is_persistent=True)
         self._left: dict[Path, _Identity] = {}
         """How this process left the files of cells that were looked through."""
+        self._damaged: dict[Path, tuple[_Identity, str]] = {}
+        """Files that were found damaged, and how."""
         demand_writable(path, "CHROMA_PATH")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,7 +76,7 @@ class EmbeddedCellStore:
 
     def open(self, tenant_id: str, *, create: bool) -> EmbeddedCell | None:
         directory = self._directory(tenant_id)
-        translated = functools.partial(embedded_errors, tenant_id, self._disk_is_full)
+        translated = functools.partial(self._translated, tenant_id, directory / DATABASE_FILE)
         open_chroma = functools.partial(self._open_chroma, directory, tenant_id, translated)
         with translated():
             if not _holds_cell(directory, tenant_id):
@@ -82,6 +85,7 @@ class EmbeddedCellStore:
                 self._require_room(0)
                 directory.mkdir(mode=0o700, exist_ok=True)
                 open_chroma().close()
+            self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
             record = Record(directory / DATABASE_FILE)
             try:
                 self._prepare(record, directory, tenant_id)
@@ -96,6 +100,23 @@ class EmbeddedCellStore:
             translated,
             on_close=lambda: self._note(record),
         )
+
+    @contextmanager
+    def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
+        """Around what is done with a cell: damage that is met is remembered."""
+        try:
+            with embedded_errors(tenant_id, self._disk_is_full):
+                yield
+        except StoreDamaged as error:
+            if database.exists():
+                self._damaged[database] = _identity(database), str(error.detail)
+            raise
+
+    def _refuse_damaged(self, database: Path, tenant_id: str) -> None:
+        """A file that was found damaged is not asked again before it is another: parts of it would answer."""
+        identity, detail = self._damaged.get(database, (None, ""))
+        if identity == _identity(database):
+            raise damaged(tenant_id, detail)
 
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
         """Have a cell of the present format."""
@@ -196,9 +217,7 @@ def _holds_cell(directory: Path, tenant_id: str) -> bool:
     if entries.pop(DATABASE_FILE, 0) > 0:
         return True
     if entries:
-        raise StoreDamaged(
-            f"the store of tenant {tenant_id!r} is damaged and cannot be read; nothing was deleted; "
-            "restore its directory from a backup",
-            detail=f"{directory / DATABASE_FILE} is missing or empty, beside {len(entries)} other entries",
+        raise damaged(
+            tenant_id, f"{directory / DATABASE_FILE} is missing or empty, beside {len(entries)} other entries"
         )
     return False

@@ -76,6 +76,15 @@ def remote_errors() -> Iterator[None]:
         raise _unavailable(f"unexpected answer: {error}; is this the address of a ChromaDB server?") from error
 
 
+def damaged(tenant_id: str, detail: str) -> StoreDamaged:
+    """The error of a cell that cannot be read."""
+    return StoreDamaged(
+        f"the store of tenant {tenant_id!r} is damaged and cannot be read; nothing was deleted; "
+        "restore its directory from a backup",
+        detail=detail,
+    )
+
+
 def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable[[], bool]) -> VecSecError:
     text = str(error).lower()
     detail = f"{type(error).__name__}: {error}"
@@ -85,11 +94,7 @@ def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable
         return LimitExceeded("this asks too much of the vector store at once; narrow it down", detail=detail)
     if any(mark in text for mark in _BUSY):
         return _unavailable(detail)
-    return StoreDamaged(
-        f"the store of tenant {tenant_id!r} is damaged and cannot be read; nothing was deleted; "
-        "restore its directory from a backup",
-        detail=detail,
-    )
+    return damaged(tenant_id, detail)
 
 
 def _key_refused(error: Exception) -> RetrievalUnavailable:

@@ -40,6 +40,7 @@ DELETE = 3
 """The log's word for it."""
 _ENCODING = "FLOAT32"
 _NUMBERS = np.dtype("<f4")
+_HALF = 2**32 - 1
 _KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
 _AHEAD_OF_EVERY_LOG = 2**62
 """A segment that is said to hold the log up to here is never given anything of it."""
@@ -59,7 +60,10 @@ _LIVE = """
     SELECT count(*) FROM (SELECT max(seq_id), operation FROM embeddings_queue GROUP BY topic, id) WHERE operation != ?
 """
 _ROWS = "SELECT seq_id, id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id IN ({})"
-_VECTORS = "SELECT seq_id, vector FROM embeddings_queue WHERE seq_id IN ({}) ORDER BY seq_id"
+_VECTORS = """
+    SELECT seq_id, id, vector, json_extract(metadata, '$.vs_sum') FROM embeddings_queue
+    WHERE seq_id IN ({}) ORDER BY seq_id
+"""
 _WITHOUT_EMBEDDING = """
     SELECT collections.name, embeddings.embedding_id FROM embeddings
     JOIN segments ON segments.id = embeddings.segment_id
@@ -188,13 +192,20 @@ class Record:
         return rows
 
     def vectors(self, positions: Sequence[int]) -> tuple[list[int], Matrix]:
-        """The embeddings at these positions, and which is whose; not checked against their checksums."""
+        """The embeddings at these positions, and which is whose.
+
+        Raises:
+            TornRow: if one of them does not agree with its checksum.
+        """
         found = []
         for page in _pages(positions):
             found += self._connection.execute(_filled(_VECTORS, page), page).fetchall()
-        numbers = b"".join(vector for _, vector in found)
+        for _, document_id, vector, checksum in found:
+            if checksum is not None and checksum & _HALF != zlib.crc32(vector):
+                raise TornRow(f"row {document_id!r}: its embedding does not agree with its checksum")
+        numbers = b"".join(vector for _, _, vector, _ in found)
         vectors = np.frombuffer(numbers, dtype=_NUMBERS).reshape(len(found), -1) if found else np.empty((0, 0))
-        return [position for position, _ in found], vectors.astype(np.float32, copy=False)
+        return [position for position, *_ in found], vectors.astype(np.float32, copy=False)
 
     def entries(self) -> int:
         """How many entries the log has."""
@@ -261,9 +272,9 @@ def read_row(document_id: str, vector: bytes, encoding: str, metadata_json: str,
 
 
 def _sum(document_id: str, text: str, metadata: Mapping[str, MetadataValue | None], vector: bytes) -> int:
-    """CRC-32 of all that the row consists of: it finds damage, not intent."""
+    """Of all that the row consists of, in 63 bits; the lower half is of its embedding. It finds damage, not intent."""
     words = orjson.dumps([document_id, text, metadata], option=orjson.OPT_SORT_KEYS)
-    return zlib.crc32(vector, zlib.crc32(words))
+    return (zlib.crc32(words) & _HALF >> 1) << 32 | zlib.crc32(vector)
 
 
 def _vector(numbers: bytes) -> Vector:

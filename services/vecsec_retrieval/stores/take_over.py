@@ -16,7 +16,7 @@ from chromadb.api.models.Collection import Collection
 from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
-from vecsec_chassis.domain.errors import StoreDamaged
+from vecsec_retrieval.stores.error_translation import damaged
 from vecsec_retrieval.stores.record import DATABASE_FILE, Record
 
 log = structlog.get_logger()
@@ -44,11 +44,7 @@ def take_over(record: Record, directory: Path, tenant_id: str) -> None:
                 log.info("taking over", tenant_id=tenant_id, rows_left=int(line))
             complaint = moving.stderr.read().strip().splitlines()[-1:]
         if moving.returncode != 0 or record.rows_without_embedding():
-            raise StoreDamaged(
-                f"the store of tenant {tenant_id!r} is damaged and cannot be read; nothing was deleted; "
-                "restore its directory from a backup",
-                detail=f"taking it over ended with {moving.returncode}: {' '.join(complaint)}",
-            )
+            raise damaged(tenant_id, f"taking it over ended with {moving.returncode}: {' '.join(complaint)}")
     record.mark()
 
 

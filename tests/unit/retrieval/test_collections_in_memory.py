@@ -269,7 +269,7 @@ async def test_what_outgrew_memory_comes_back_when_half_of_it_is_gone(store: Fak
             collection = await collection_of(cell)
             collection.start_loading()
             await collection.loaded()
-            assert collection.id_index is not None
+            assert collection.mapped_index is not None
             doomed = [f"{batch}-{row}" for batch in range(9) for row in range(1_000)]
             async with cell.writer:
                 await cell.write(
@@ -280,7 +280,7 @@ async def test_what_outgrew_memory_comes_back_when_half_of_it_is_gone(store: Fak
             collection.start_loading()
             await collection.loaded()
             assert collection.rows_in_memory == 1_000
-            assert collection.id_index is None
+            assert collection.mapped_index is None
 
 
 async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
@@ -361,8 +361,8 @@ async def test_texts_that_are_too_large_for_memory_throw_nobody_out(store: FakeC
                 collection.start_loading()
                 await collection.loaded()
                 assert collection.rows_in_memory == 0
-                assert collection.id_index is not None
-                assert len(collection.id_index) == 50
+                assert collection.mapped_index is not None
+                assert len(collection.mapped_index) == 50
         assert set(others) <= set(here.cells._open)
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,14 +109,26 @@ class World:
 
 @asynccontextmanager
 async def world(
-    store: CellStore | None = None, *, limit_bytes: int = 2**30, most_awake: int = 100, workers: int = 4
+    store: CellStore | None = None,
+    *,
+    limit_bytes: int = 2**30,
+    most_awake: int = 100,
+    workers: int = 4,
+    vector_folder: Path | None = None,
 ) -> AsyncIterator[World]:
     """Cells that are closed in the end, over a fake store unless told otherwise."""
     store = store or FakeCellStore()
     instruments = metrics()
     with closing(StoreThreads(workers, instruments.record_store_call)) as threads:
         budget = MemoryBudget(limit_bytes)
-        cells = OpenCells(store, threads=threads, budget=budget, most_awake=most_awake, metrics=instruments)
+        cells = OpenCells(
+            store,
+            threads=threads,
+            budget=budget,
+            most_awake=most_awake,
+            metrics=instruments,
+            vector_folder=vector_folder,
+        )
         try:
             yield World(store, threads, instruments, budget, cells)
         finally:
