@@ -60,10 +60,7 @@ class OpenCell:
     @property
     def approximate_bytes(self) -> int:
         """Memory that the cell takes with everything in it."""
-        if not self.cell.is_awake:
-            return self.bytes_at_rest
-        awake = _BYTES_AWAKE + sum(collection.store_bytes for collection in self._collections.values())
-        return self.bytes_at_rest + awake
+        return self.bytes_at_rest + (_BYTES_AWAKE if self.cell.is_awake else 0)
 
     @property
     def bytes_at_rest(self) -> int:

@@ -40,9 +40,6 @@ _LOAD_PATIENCE_SECONDS = 0.06
 load longer."""
 log = structlog.get_logger()
 
-_CHROMA_BYTES_PER_ROW = 256
-"""What Chroma's own vector index, once it is loaded, takes per row beside the vector (measured)."""
-
 
 @dataclass(frozen=True, slots=True)
 class ExistingRow:
@@ -195,12 +192,6 @@ class OpenCollection:
         """Memory that the collection takes here."""
         in_memory = self.mapped_index if self.index is None else self.index
         return self.catalogue.approximate_bytes + (0 if in_memory is None else in_memory.approximate_bytes)
-
-    @property
-    def store_bytes(self) -> int:
-        """Memory that its vectors, once they were read, take inside Chroma while that is open."""
-        rows = self._known_rows if self.index is None else len(self.index)
-        return rows * (self.info.dimensions * 4 + _CHROMA_BYTES_PER_ROW)
 
     @property
     def is_loading(self) -> bool:
