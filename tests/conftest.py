@@ -3,16 +3,30 @@
 import functools
 import os
 
+import hypothesis
 import pytest
 from support.parts import MISSING_PART
+from support.waiting import PATIENCE_SECONDS
 
 from vecsec_chassis import calls
+
+# As in CI: on a busy machine, no example is too slow.
+hypothesis.settings.register_profile(
+    "patient", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
 def no_call_is_being_served() -> None:
     """A test that enters a call leaves it behind in the context that all tests share."""
     calls._current.set(None)
+
+
+@pytest.fixture(autouse=True)
+def a_busy_machine_is_no_slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks about violations waits until the index has all that was decided before, however long that takes."""
+    monkeypatch.setattr("vecsec_policy.violations.indexer._PATIENCE_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.hookimpl(optionalhook=True)

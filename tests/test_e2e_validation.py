@@ -50,7 +50,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield running
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 class TestE2EValidation:
     """Against three real processes."""
 

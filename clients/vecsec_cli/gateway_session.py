@@ -119,7 +119,8 @@ def open_session(options: GatewayOptions) -> GatewaySession:
             exit_code=ExitCode.UNAUTHENTICATED,
         )
     state = state_directory(options.state_dir)
-    address = options.gateway or _running_address(state)
+    running = read_run_file(state.run_file)
+    address = options.gateway or (DEFAULT_ADDRESS if running is None else running.gateway_address)
     try:
         client = VecSecClient(
             address,
@@ -134,8 +135,3 @@ def open_session(options: GatewayOptions) -> GatewaySession:
     except (ValueError, OSError) as error:
         raise CommandFailure(str(error)) from error
     return GatewaySession(client=client, address=address, state=state, json=options.json)
-
-
-def _running_address(state: StateDirectory) -> str:
-    running = read_run_file(state.run_file)
-    return DEFAULT_ADDRESS if running is None else running.gateway_address

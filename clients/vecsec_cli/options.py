@@ -34,6 +34,13 @@ StateDirectoryOption = Annotated[
     ),
 ]
 TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant; never guessed from the token.")]
+EmbeddingsOption = Annotated[
+    bool, typer.Option("--include-embeddings", help="Also the vectors; for roles that may configure.")
+]
+AttributesOption = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", help="A further attribute of the row's label, as key=value; may be repeated."),
+]
 CollectionOption = Annotated[
     str, typer.Option("--collection", help='The collection. Default: "documents".', show_default=False)
 ]

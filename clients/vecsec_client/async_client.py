@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 
 import grpc
@@ -106,10 +105,8 @@ class AsyncVecSecClient:
         """Store documents, batch by batch, from an ordinary or an asynchronous iterable; see
         `VecSecClient.import_documents`.
         """
-        header = calls.import_request(
-            tenant_id=self._defaults.tenant_of(tenant), collection_id=collection, embedding_model=embedding_model
-        )
-        session = ImportSession(header, policy=self._defaults.retry_policy, strict=strict)
+        tenant_id, policy = self._defaults.tenant_of(tenant), self._defaults.retry_policy
+        session = ImportSession(tenant_id, collection, embedding_model, policy=policy, strict=strict)
         deadline = Deadline.after(None) if timeout is None else self._defaults.deadline(timeout)
         stream = ImportStream(self._stub, self._token, deadline)
         return run_import(session, async_batches_of(documents, Batcher(batch_size)), stream, deadline)
@@ -121,9 +118,7 @@ class AsyncVecSecClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_exception: object) -> None:
         await self.close()
 
     async def _call(self, exchange: Exchange[ResponseT, ResultT]) -> ResultT:

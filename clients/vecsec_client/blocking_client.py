@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Concatenate, ParamSpec, Self
 
 import grpc
@@ -125,10 +124,8 @@ class VecSecClient:
             strict: raise `DocumentsRejected` at the first refused document, and store nothing from its batch on.
             timeout: seconds for the whole import; without one it takes as long as it takes.
         """
-        header = calls.import_request(
-            tenant_id=self._defaults.tenant_of(tenant), collection_id=collection, embedding_model=embedding_model
-        )
-        session = ImportSession(header, policy=self._defaults.retry_policy, strict=strict)
+        tenant_id, policy = self._defaults.tenant_of(tenant), self._defaults.retry_policy
+        session = ImportSession(tenant_id, collection, embedding_model, policy=policy, strict=strict)
         deadline = Deadline.after(None) if timeout is None else self._defaults.deadline(timeout)
         stream = ImportStream(self._stub, self._token, deadline)
         return run_import(session, batches_of(documents, Batcher(batch_size)), stream, deadline)
@@ -140,9 +137,7 @@ class VecSecClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def _call(self, exchange: Exchange[ResponseT, ResultT]) -> ResultT:

@@ -15,29 +15,17 @@ from google.protobuf.message import Message
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import access_pb2, query_pb2
+from vecsec_client import results
 from vecsec_client.connection import CallDefaults
 from vecsec_client.filters import MetadataFilter
-from vecsec_client.results import (
-    Collection,
-    DeleteResult,
-    DocumentIdPage,
-    DocumentsAnswer,
-    Explanation,
-    LabelPage,
-    PolicyStatus,
-    SearchAnswer,
-    ViolationCounts,
-    ViolationPage,
-)
 from vecsec_client.several import Several, Texts, several
 from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
 from vecsec_client.wire import answers
 from vecsec_client.wire.filters import filter_to_proto
-from vecsec_client.wire.values import action_number, label_to_proto, naming, word
+from vecsec_client.wire.values import action_number, fill, label_to_proto, naming, word
 
 ResultT = TypeVar("ResultT")
 ResponseT = TypeVar("ResponseT", bound=Message)
-RequestT = TypeVar("RequestT", bound=Message)
 ViolationsRequestT = TypeVar(
     "ViolationsRequestT", gateway_pb2.CountViolationsRequest, gateway_pb2.ListViolationsRequest
 )
@@ -75,7 +63,7 @@ def search(
     fallback: Fallback | str = Fallback.MOCK,
     include_embeddings: bool = False,
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.SearchDocumentsResponse, SearchAnswer]:
+) -> Exchange[gateway_pb2.SearchDocumentsResponse, results.SearchAnswer]:
     """Find the nearest documents among those the caller may read.
 
     Args:
@@ -92,7 +80,7 @@ def search(
         include_embeddings=include_embeddings,
         fallback=gateway_pb2.Fallback.Value(f"FALLBACK_{word(Fallback, fallback, 'fallback').name}"),
     )
-    _fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection, k=k)
+    fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection, k=k)
     if isinstance(query, str):
         with naming("query.text"):
             request.query.text = query
@@ -112,10 +100,10 @@ def get_documents(
     collection: str = "",
     include_embeddings: bool = False,
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.GetDocumentsResponse, DocumentsAnswer]:
+) -> Exchange[gateway_pb2.GetDocumentsResponse, results.DocumentsAnswer]:
     """Read up to 1,000 documents by id; those that do not exist or may not be read are left out alike."""
     request = gateway_pb2.GetDocumentsRequest(include_embeddings=include_embeddings)
-    _fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
+    fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
     with naming("document_ids"):
         request.document_ids.extend(several(document_ids))
     return Exchange("GetDocuments", request, answers.documents_answer, timeout)
@@ -128,10 +116,10 @@ def delete_documents(
     tenant: str | None = None,
     collection: str = "",
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.DeleteDocumentsResponse, DeleteResult]:
+) -> Exchange[gateway_pb2.DeleteDocumentsResponse, results.DeleteResult]:
     """Delete up to 1,000 documents by id; those that do not exist or may not be deleted are left out alike."""
     request = gateway_pb2.DeleteDocumentsRequest()
-    _fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
+    fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
     with naming("document_ids"):
         request.document_ids.extend(several(document_ids))
     return Exchange("DeleteDocuments", request, answers.delete_result, timeout)
@@ -139,9 +127,9 @@ def delete_documents(
 
 def list_collections(
     defaults: CallDefaults, *, tenant: str | None = None, timeout: float | None = None
-) -> Exchange[gateway_pb2.ListCollectionsResponse, tuple[Collection, ...]]:
+) -> Exchange[gateway_pb2.ListCollectionsResponse, tuple[results.Collection, ...]]:
     """List the tenant's collections that hold at least one document the caller may read."""
-    request = _fill(gateway_pb2.ListCollectionsRequest(), tenant_id=defaults.tenant_of(tenant))
+    request = fill(gateway_pb2.ListCollectionsRequest(), tenant_id=defaults.tenant_of(tenant))
     return Exchange("ListCollections", request, answers.collections, timeout)
 
 
@@ -152,14 +140,14 @@ def list_labels(
     page_size: int = 0,
     page_token: str = "",
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.ListLabelsResponse, LabelPage]:
+) -> Exchange[gateway_pb2.ListLabelsResponse, results.LabelPage]:
     """A page of the labels of a tenant's documents, with their numbers; for callers who may configure it.
 
     Go on with the page's `next_page_token` until it is empty. A page may hold fewer than `page_size` labels (at
     most 1,000; 0 leaves it to the service) though there are more.
     """
     request = gateway_pb2.ListLabelsRequest()
-    _fill(request, tenant_id=defaults.tenant_of(tenant), page_size=page_size, page_token=page_token)
+    fill(request, tenant_id=defaults.tenant_of(tenant), page_size=page_size, page_token=page_token)
     return Exchange("ListLabels", request, answers.label_page, timeout)
 
 
@@ -170,7 +158,7 @@ def reread_tenant(
 
     Returns the version of the policy that allowed it.
     """
-    request = _fill(gateway_pb2.RereadTenantRequest(), tenant_id=defaults.tenant_of(tenant))
+    request = fill(gateway_pb2.RereadTenantRequest(), tenant_id=defaults.tenant_of(tenant))
     return Exchange("RereadTenant", request, lambda response: response.policy_version, timeout)
 
 
@@ -182,14 +170,14 @@ def list_document_ids(
     page_size: int = 0,
     page_token: str = "",
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.ListDocumentIdsResponse, DocumentIdPage]:
+) -> Exchange[gateway_pb2.ListDocumentIdsResponse, results.DocumentIdPage]:
     """A page of the ids of a collection's documents that the caller may read, in ascending order.
 
     Go on with the page's `next_page_token` until it is empty. At most 1,000 ids a page; 0 leaves it to the service.
     """
     request = gateway_pb2.ListDocumentIdsRequest()
-    _fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
-    _fill(request, page_size=page_size, page_token=page_token)
+    tenant_id = defaults.tenant_of(tenant)
+    fill(request, tenant_id=tenant_id, collection_id=collection, page_size=page_size, page_token=page_token)
     return Exchange("ListDocumentIds", request, answers.document_id_page, timeout)
 
 
@@ -203,7 +191,7 @@ def explain_access(
     tenant: str | None = None,
     label_tenant: str | None = None,
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.ExplainAccessResponse, Explanation]:
+) -> Exchange[gateway_pb2.ExplainAccessResponse, results.Explanation]:
     """Ask whether the caller may touch a row with this label and, if it may configure the tenant, why.
 
     Args:
@@ -223,15 +211,15 @@ def explain_access(
         attributes=attributes or {},
     )
     request = gateway_pb2.ExplainAccessRequest(action=action_number(action), label=label)
-    return Exchange("ExplainAccess", _fill(request, tenant_id=tenant_id), answers.explanation, timeout)
+    return Exchange("ExplainAccess", fill(request, tenant_id=tenant_id), answers.explanation, timeout)
 
 
 def policy_status(
     defaults: CallDefaults, *, tenant: str | None = None, timeout: float | None = None
-) -> Exchange[gateway_pb2.GetPolicyStatusResponse, PolicyStatus]:
+) -> Exchange[gateway_pb2.GetPolicyStatusResponse, results.PolicyStatus]:
     """Which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure
     the tenant."""
-    request = _fill(gateway_pb2.GetPolicyStatusRequest(), tenant_id=defaults.tenant_of(tenant))
+    request = fill(gateway_pb2.GetPolicyStatusRequest(), tenant_id=defaults.tenant_of(tenant))
     return Exchange("GetPolicyStatus", request, answers.policy_status, timeout)
 
 
@@ -243,7 +231,7 @@ def count_violations(
     end: datetime | None = None,
     tenant: str | None = None,
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.CountViolationsResponse, ViolationCounts]:
+) -> Exchange[gateway_pb2.CountViolationsResponse, results.ViolationCounts]:
     """Count violations of a tenant's callers; for callers who may configure the tenant.
 
     Args:
@@ -270,7 +258,7 @@ def list_violations(
     newest_first: bool = False,
     tenant: str | None = None,
     timeout: float | None = None,
-) -> Exchange[gateway_pb2.ListViolationsResponse, ViolationPage]:
+) -> Exchange[gateway_pb2.ListViolationsResponse, results.ViolationPage]:
     """List violations of a tenant's callers, one by one; for callers who may configure the tenant.
 
     Args:
@@ -286,22 +274,8 @@ def list_violations(
     """
     request = gateway_pb2.ListViolationsRequest(newest_first=newest_first)
     _fill_violations(request, defaults.tenant_of(tenant), types, start, end)
-    _fill(request, page_size=page_size, page_token=page_token)
+    fill(request, page_size=page_size, page_token=page_token)
     return Exchange("ListViolations", request, answers.violation_page, timeout)
-
-
-def import_request(*, tenant_id: str, collection_id: str, embedding_model: str) -> gateway_pb2.ImportDocumentsRequest:
-    """A request of an import without its documents: what all batches of a stream share."""
-    request = gateway_pb2.ImportDocumentsRequest()
-    return _fill(request, tenant_id=tenant_id, collection_id=collection_id, embedding_model=embedding_model)
-
-
-def _fill(request: RequestT, **values: str | int) -> RequestT:
-    """Set single fields; what protobuf will not take is told by the field's name."""
-    for name, value in values.items():
-        with naming(name):
-            setattr(request, name, value)
-    return request
 
 
 def _fill_violations(
@@ -312,15 +286,13 @@ def _fill_violations(
     end: datetime | None,
 ) -> None:
     """Say which violations are meant."""
-    _fill(request, tenant_id=tenant_id)
+    fill(request, tenant_id=tenant_id)
     with naming("violation_types"):
         several(types)
     for violation in types:
         name = word(ViolationType, violation, "violation_types").value.upper()
         request.violation_types.append(access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{name}"))
-    if start is not None:
-        with naming("start_time"):
-            request.start_time.FromDatetime(start.astimezone(UTC))
-    if end is not None:
-        with naming("end_time"):
-            request.end_time.FromDatetime(end.astimezone(UTC))
+    for name, moment in (("start_time", start), ("end_time", end)):
+        if moment is not None:
+            with naming(name):
+                getattr(request, name).FromDatetime(moment.astimezone(UTC))

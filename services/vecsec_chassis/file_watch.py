@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+from vecsec_chassis.domain.errors import ConfigurationError
+
 POLL_SECONDS = 0.25
 
 Seen = TypeVar("Seen")
@@ -60,6 +62,18 @@ def file_content(path: Path) -> FileContent:
         return FileContent()
     except OSError as error:
         return FileContent(problem=error.strerror or type(error).__name__)
+
+
+def demand_content(path: Path, where: str) -> bytes:
+    """Read a file that a setting names; `where` says in the error which setting and file that are.
+
+    Raises:
+        ConfigurationError: if it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{where}: {error.strerror}; name a file that this service may read") from error
 
 
 class SettledChanges(Generic[Seen]):

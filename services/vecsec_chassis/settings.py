@@ -9,12 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.tls.allowed_peers import AllowedPeers
-from vecsec_chassis.tls.certificates import (
-    AUTHORITY_SETTING,
-    CERTIFICATE_SETTING,
-    KEY_SETTING,
-    CertificateFiles,
-)
+from vecsec_chassis.tls.certificates import AUTHORITY_SETTING, CERTIFICATE_SETTING, KEY_SETTING, CertificateFiles
 
 DOTENV = ".env"
 
@@ -58,7 +53,26 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 OptionalPort = Annotated[Port | None, BeforeValidator(_absent_if_empty)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_absent_if_empty)]
 OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
+
+# What each service is told by a variable of its own, with what the reference says of it.
+OwnPort = Annotated[Port, Field(description="The port that it listens on; 0 takes any free one.")]
+MetricsPort = Annotated[Port, Field(description="Where Prometheus finds its metrics.")]
+HealthPort = Annotated[
+    OptionalPort,
+    Field(
+        description="Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. "
+        "`vecsec.live` says that the process lives."
+    ),
+]
 PeerList = Annotated[AllowedPeers, NoDecode, BeforeValidator(_parsed_peers)]
+InnerPeerList = Annotated[
+    PeerList,
+    Field(
+        description="With TLS: which identities (URI or DNS name in the certificate) may call what: `identity` or "
+        "`identity=Method,Method`, between blanks; `health`, `reflection` and `lanes` are methods too, `*` is any peer "
+        "of the authority."
+    ),
+]
 
 Settings = TypeVar("Settings", bound="ServiceSettings")
 
@@ -122,9 +136,9 @@ class ServiceSettings(BaseSettings):
 class ListeningSettings(ServiceSettings):
     """What every service is told by variables of its own name."""
 
-    port: Port
-    metrics_port: Port
-    health_port: OptionalPort
+    port: OwnPort
+    metrics_port: MetricsPort
+    health_port: HealthPort
     allowed_peers: PeerList
 
     @classmethod

@@ -13,8 +13,7 @@ from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.telemetry.metrics import observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_gateway.handlers import GatewayHandlers, UseCases
-from vecsec_gateway.peers.call import RetryBudget
-from vecsec_gateway.peers.circuit_breaker import CircuitBreaker, CircuitBreakers
+from vecsec_gateway.peers.circuit_breaker import CircuitBreakers
 from vecsec_gateway.peers.health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
@@ -39,7 +38,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
     """
     # What is acquired first is released last: calls in flight are drained while the peers can still be reached.
     async with AsyncExitStack() as stack:
-        telemetry, listening = await stack.enter_async_context(running_common_parts("gateway", settings))
+        telemetry, certificates = await stack.enter_async_context(running_common_parts("gateway", settings))
         verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
@@ -50,7 +49,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                     address,
                     max_message_bytes=settings.max_message_bytes,
                     lane_count=settings.peer_lanes,
-                    certificates=listening.certificates,
+                    certificates=certificates,
                 )
             )
             for address in (settings.policy_address, settings.retrieval_address)
@@ -74,8 +73,8 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=lambda server: add_GatewayServiceServicer_to_server(handlers, server),
-                listening=listening,
                 settings=settings,
+                certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=verifier,
             )
@@ -99,18 +98,12 @@ def _use_cases(
     silent_peers: Set[str],
 ) -> UseCases:
     circuits = CircuitBreakers(
-        lambda tenant_id: CircuitBreaker(
-            tenant_id,
-            time.monotonic,
-            threshold=settings.circuit_threshold,
-            open_seconds=settings.circuit_open_seconds,
-        )
+        time.monotonic, threshold=settings.circuit_threshold, open_seconds=settings.circuit_open_seconds
     )
     metrics.watch_circuits(circuits)
     policy_client = PolicyClient(
         policy,
         telemetry.tracer,
-        budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
         timeout_seconds=settings.policy_timeout_seconds,
         metrics=metrics,
@@ -119,7 +112,6 @@ def _use_cases(
         retrieval,
         telemetry.tracer,
         circuits=circuits,
-        budget=RetryBudget(time.monotonic),
         attempts=settings.attempts,
         timeout_seconds=settings.retrieval_timeout_seconds,
         is_silent=lambda: RETRIEVAL_ENTRY in silent_peers,

@@ -26,14 +26,7 @@ from vecsec_chassis.rpc.wire import (
     sensitivity_from_proto,
 )
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import (
-    Answer,
-    Batch,
-    CallContext,
-    CircuitOpen,
-    MockReason,
-    PolicyTimedOut,
-)
+from vecsec_gateway.peers.contract import Answer, Batch, CallContext, CircuitOpen, MockReason, PolicyTimedOut
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
 from vecsec_gateway.use_cases.documents import DocumentAccess
@@ -102,12 +95,12 @@ class GatewayHandlers(GatewayServiceServicer):
         deadline = None if remaining is None else Deadline.after(remaining)
         with _retry_advice(self._metrics):
             async with aclosing(self._use_cases.store(current_token(), batches(), deadline)) as acknowledgements:
-                async for acknowledgement in acknowledgements:
+                async for acknowledgement, policy_version in acknowledgements:
                     yield gateway_pb2.ImportDocumentsResponse(
                         batch_number=acknowledgement.batch_number,
                         stored_count=acknowledgement.stored_count,
                         total_stored_count=acknowledgement.total_stored_count,
-                        policy_version=acknowledgement.policy_version,
+                        policy_version=policy_version,
                     )
 
     async def GetDocuments(  # noqa: N802
@@ -270,9 +263,9 @@ def _retry_advice(metrics: GatewayMetrics) -> Iterator[None]:
     except (PolicyUnavailable, RetrievalUnavailable) as error:
         _add_retry_advice(error)
         if isinstance(error, RetrievalUnavailable):
-            metrics.import_failed(error.reason)
+            metrics.retrieval_failed("import", error.reason)
         raise
-    metrics.import_answered()
+    metrics.retrieval_answered("import")
 
 
 def _add_retry_advice(error: BaseException | None) -> None:

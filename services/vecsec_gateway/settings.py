@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from vecsec_chassis.flag.flag import FlagSettings
-from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
+from vecsec_chassis.settings import HealthPort, ListeningSettings, MetricsPort, OptionalPath, OwnPort, PeerList
 from vecsec_chassis.tls.allowed_peers import ANY_PEER, AllowedPeers
 from vecsec_chassis.tls.certificates import CERTIFICATE_SETTING, CertificateFiles
 
@@ -17,13 +17,9 @@ _CLIENT_CA_SETTING = "VECSEC_GATEWAY_CLIENT_CA_FILE"
 class GatewaySettings(FlagSettings, ListeningSettings):
     """Settings of the gateway."""
 
-    port: Port = Field(50051, alias="VECSEC_GATEWAY_PORT")
-    """Where callers find the gateway; 0 takes any free port."""
-    metrics_port: Port = Field(9091, alias="VECSEC_GATEWAY_METRICS_PORT")
-    """Where Prometheus finds its metrics."""
-    health_port: OptionalPort = Field(None, alias="VECSEC_GATEWAY_HEALTH_PORT")
-    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. `vecsec.live`
-    says that the process lives."""
+    port: OwnPort = Field(50051, alias="VECSEC_GATEWAY_PORT")
+    metrics_port: MetricsPort = Field(9091, alias="VECSEC_GATEWAY_METRICS_PORT")
+    health_port: HealthPort = Field(None, alias="VECSEC_GATEWAY_HEALTH_PORT")
     allowed_peers: PeerList = Field(AllowedPeers.parse(ANY_PEER), alias="VECSEC_GATEWAY_ALLOWED_PEERS")
     """Which certificates callers may show, where they must show one: as for `VECSEC_POLICY_ALLOWED_PEERS`."""
     client_ca_file: OptionalPath = Field(None, alias=_CLIENT_CA_SETTING)

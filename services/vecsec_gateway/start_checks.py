@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
-from vecsec_chassis.flag.flag import demand_usable_flag_file
+from vecsec_chassis.flag.flag import first_flags
 from vecsec_chassis.process.starting import Check
 from vecsec_chassis.tls.watch import demand_usable_certificates
 from vecsec_gateway.settings import GatewaySettings
@@ -14,5 +14,5 @@ def start_checks(settings: GatewaySettings) -> Sequence[Check]:
     return (
         lambda: demand_usable_certificates(settings.certificate_files()),
         lambda: TokenVerifier(load_trusted_issuers(settings.issuers_file)),
-        lambda: demand_usable_flag_file(settings.flag_file),
+        lambda: first_flags(settings.flag_file),
     )

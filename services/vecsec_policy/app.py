@@ -17,10 +17,10 @@ from vecsec_chassis.telemetry.clock_watch import ClockWatch
 from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
-from vecsec_policy.audit.records import Auditor
-from vecsec_policy.audit.writer import AuditFile, running_audit_file
+from vecsec_policy.audit.writer import running_audit_file
 from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
-from vecsec_policy.in_force.metrics import VersionMetrics, engine_caches
+from vecsec_policy.in_force.metrics import engine_caches, observe_versions
+from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.grant_signing import RotatingSigner
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
@@ -30,14 +30,12 @@ from vecsec_policy.reload.report import ReloadReport
 from vecsec_policy.settings import AuditFailure, PolicySettings
 from vecsec_policy.shadow.counts import ShadowCounts
 from vecsec_policy.shadow.shadow import ShadowEvaluator
-from vecsec_policy.use_cases.check_documents import RowChecker
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
 from vecsec_policy.use_cases.violation_reports import ViolationReports
 from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
-from vecsec_policy.violations.ledger import ViolationLedger
 
 log = structlog.get_logger()
 
@@ -51,26 +49,26 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     """
     verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
-        telemetry, listening = await stack.enter_async_context(running_common_parts("policy", settings))
+        telemetry, certificates = await stack.enter_async_context(running_common_parts("policy", settings))
         metrics = PolicyMetrics(telemetry.meter)
         watched = _reloadable_parts(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
-        audit_log = _AuditParts(audit_file, stack.enter_context(running_violation_index(audit_file, metrics)))
-        deciding = _deciding_parts(settings, telemetry, metrics, watched, audit_log)
+        index = stack.enter_context(running_violation_index(audit_file, metrics))
+        deciding = _deciding_parts(settings, telemetry, metrics, watched, index)
         observe_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
                 add_servicer=partial(policy_service_pb2_grpc.add_PolicyServiceServicer_to_server, deciding.handlers),
-                listening=listening,
                 settings=settings,
+                certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=verifier,
                 carries_calls=True,
             )
         )
-        _log_policy(settings, watched.policy)
+        _log_policy(settings, watched.reload.in_force.assignment.current)
         looking = watch_files((watched.reload.look, watched.signer.look), watched.report, service.health)
         await stack.enter_async_context(running_in_background(looking, "look for changed files"))
         await stack.enter_async_context(running_in_background(deciding.shadow.run(), "let the candidate decide too"))
@@ -89,7 +87,6 @@ class _ReloadableParts:
     report: ReloadReport
     guard: OrphanGuard
     recent: RecentPlans
-    policy: WatchedPolicy
     reload: PolicyReload
     signer: RotatingSigner
 
@@ -99,16 +96,8 @@ def _reloadable_parts(settings: PolicySettings, telemetry: Telemetry, metrics: P
     guard, recent = OrphanGuard(), RecentPlans()
     policy = WatchedPolicy(settings.policy_dir, report, recent)
     reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report, recent), guard)
-    VersionMetrics(telemetry.meter, reload.in_force)
-    return _ReloadableParts(report, guard, recent, policy, reload, RotatingSigner(settings.grant_key_file, report))
-
-
-@dataclass(frozen=True, slots=True)
-class _AuditParts:
-    """The log of decisions, and what is known from it."""
-
-    file: AuditFile
-    index: ViolationIndexing
+    observe_versions(telemetry.meter, reload.in_force)
+    return _ReloadableParts(report, guard, recent, reload, RotatingSigner(settings.grant_key_file, report))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,35 +115,26 @@ def _deciding_parts(
     telemetry: Telemetry,
     metrics: PolicyMetrics,
     watched: _ReloadableParts,
-    audit_log: _AuditParts,
+    index: ViolationIndexing,
 ) -> _DecidingParts:
-    in_force, signer = watched.reload.in_force, watched.signer
+    in_force, signer, audit_file = watched.reload.in_force, watched.signer, index.audit_file
     refuses = settings.audit_on_failure is AuditFailure.REFUSE
-    auditor = Auditor(audit_log.file, may_decide=audit_log.file.is_recording if refuses else None)
-    ledger = ViolationLedger(metrics)
-    gate = EntryGate(in_force, ledger, auditor)
+    gate = EntryGate(in_force, metrics, audit_file.append, may_decide=audit_file.is_recording if refuses else None)
     shadow_counts = ShadowCounts(telemetry.meter)
-    shadow = ShadowEvaluator(in_force, audit_log.file, shadow_counts)
+    shadow = ShadowEvaluator(in_force, audit_file.append, shadow_counts)
     planner = AccessPlanner(
-        gate,
-        signer,
-        ledger,
-        auditor,
-        metrics,
-        grant_seconds=settings.grant_seconds,
-        shadow=shadow,
-        recent=watched.recent,
+        gate, metrics, shadow, watched.recent, sign=signer.sign, grant_seconds=settings.grant_seconds
     )
-    checker = RowChecker(gate, ledger, auditor, metrics, shadow=shadow)
+    checker = RowChecker(gate, metrics, shadow)
     handlers = PolicyHandlers(
         planner,
         checker,
-        AccessExplainer(gate, auditor),
-        ViolationReports(gate, audit_log.index, auditor),
-        StatusReader(gate, in_force, shadow_counts, auditor, lambda: watched.report.is_failing),
+        AccessExplainer(gate),
+        ViolationReports(gate, index),
+        StatusReader(gate, shadow_counts, lambda: watched.report.is_failing),
     )
     signer.on_change(planner.forget)
-    watched.guard.ask(lambda: checker.attributes)
+    watched.guard.carried = checker.attributes
     for forget in (planner.forget, checker.forget, shadow.forget):
         in_force.on_change(forget)
     caches: dict[str, Callable[[], CacheUse]] = {
@@ -169,12 +149,12 @@ def _deciding_parts(
     return _DecidingParts(planner, shadow, handlers, caches)
 
 
-def _log_policy(settings: PolicySettings, watched: WatchedPolicy) -> None:
+def _log_policy(settings: PolicySettings, policy: PolicySnapshot) -> None:
     log.info(
         "policy in force",
-        policy_version=watched.policy.version,
+        policy_version=policy.version,
         policy_dir=str(settings.policy_dir),
-        rules=len(watched.policy.engine.rules),
-        roles=len(watched.policy.roles),
-        tenants=len(watched.policy.tenants),
+        rules=len(policy.engine.rules),
+        roles=len(policy.roles),
+        tenants=len(policy.tenants),
     )

@@ -14,7 +14,7 @@ from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.interceptors import Context
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
-from vecsec_policy.use_cases.check_documents import RowChecker
+from vecsec_policy.use_cases.decisions import RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter, Observation
 
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.telemetry.metrics import LabelledCounter
@@ -25,15 +25,15 @@ class PolicyMetrics:
             "Rows that the check refused though the plan of the same policy version had let them through.",
         )
         self._denials = LabelledCounter(meter, "vecsec_denials", "Calls that the policy refused, by action.", "action")
-        self._grants = LabelledCounter(meter, "vecsec_grants_issued", "Grants signed, by action.", "action")
+        self.grants_issued = LabelledCounter(meter, "vecsec_grants_issued", "Grants signed, by action.", "action")
         self._decisions = LabelledCounter(meter, "vecsec_decisions", "Rows decided, by decision.", "decision")
-        self._audit_failures = LabelledCounter(
+        self.audit_write_failures = LabelledCounter(
             meter, "vecsec_audit_write_failures", "Failed attempts to write the audit file; they are repeated."
         )
-        self._audit_lost = LabelledCounter(
+        self.audit_records_lost = LabelledCounter(
             meter, "vecsec_audit_records_lost", "Audit records given up because the file could not be written."
         )
-        self._reloads = LabelledCounter(
+        self.reloads = LabelledCounter(
             meter,
             "vecsec_policy_reloads",
             "Changes of files, by part and by what became of them.",
@@ -44,7 +44,7 @@ class PolicyMetrics:
             "vecsec_policy_reload_failing",
             description="1 while changed files are not in force because something is wrong with them, by part.",
         )
-        self._index_failures = LabelledCounter(
+        self.violation_index_failures = LabelledCounter(
             meter, "vecsec_violation_index_failures", "Times that the index of violations could not be written."
         )
         # A counter that is not there until the first violation hides that violation from `rate()`.
@@ -52,7 +52,8 @@ class PolicyMetrics:
             self._violations.add(0, violation.value)
         for action in Action:
             self._denials.add(0, action.value)
-        for counter in (self._divergence, self._audit_failures, self._audit_lost, self._index_failures):
+        failures = (self.audit_write_failures, self.audit_records_lost, self.violation_index_failures)
+        for counter in (self._divergence, *failures):
             counter.add(0)
 
     def violation(self, violation: ViolationType, count: int) -> None:
@@ -65,30 +66,10 @@ class PolicyMetrics:
         """A refused call."""
         self._denials.add(1, action.value)
 
-    def grant_issued(self, action: Action) -> None:
-        """A signed grant."""
-        self._grants.add(1, action.value)
-
     def rows_decided(self, allowed: int, withheld: int) -> None:
         """The outcome of a check."""
         self._decisions.add(allowed, "allow")
         self._decisions.add(withheld, "withhold")
-
-    def audit_write_failed(self) -> None:
-        """The audit file could not be written; the records are kept and tried again."""
-        self._audit_failures.add(1)
-
-    def violation_index_failed(self) -> None:
-        """The index of violations could not be written or read; it is tried again, or made anew from the log."""
-        self._index_failures.add(1)
-
-    def audit_record_lost(self) -> None:
-        """An audit record that no room was left for."""
-        self._audit_lost.add(1)
-
-    def reloaded(self, part: str, result: str, *, count: int = 1) -> None:
-        """A change of files, and what became of it."""
-        self._reloads.add(count, part, result)
 
     def reload_failing(self, part: str, *, is_failing: bool) -> None:
         """Whether changed files are kept from being in force by what is wrong with them."""
@@ -96,16 +77,13 @@ class PolicyMetrics:
 
     def watch_audit(self, head_sequence: Callable[[], int], is_recording: Callable[[], bool]) -> None:
         """Show the state of the audit log, from now on."""
-
-        def head(_options: CallbackOptions) -> list[Observation]:
-            return [Observation(head_sequence())]
-
-        def recording(_options: CallbackOptions) -> list[Observation]:
-            return [Observation(int(is_recording()))]
-
         self._meter.create_observable_gauge(
-            "vecsec_audit_head_sequence", callbacks=[head], description="Number of the newest audit record on disk."
+            "vecsec_audit_head_sequence",
+            callbacks=[lambda _options: [Observation(head_sequence())]],
+            description="Number of the newest audit record on disk.",
         )
         self._meter.create_observable_gauge(
-            "vecsec_audit_recording", callbacks=[recording], description="1 while audit records can be written, else 0."
+            "vecsec_audit_recording",
+            callbacks=[lambda _options: [Observation(int(is_recording()))]],
+            description="1 while audit records can be written, else 0.",
         )

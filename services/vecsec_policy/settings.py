@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vecsec_chassis.settings import ListeningSettings, OptionalPath, OptionalPort, PeerList, Port
+from vecsec_chassis.settings import HealthPort, InnerPeerList, ListeningSettings, MetricsPort, OptionalPath, OwnPort
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_policy.audit.log import LogSettings
 
@@ -24,17 +24,10 @@ class AuditFailure(StrEnum):
 class PolicySettings(ListeningSettings):
     """What the policy service can be told."""
 
-    port: Port = Field(50053, alias="VECSEC_POLICY_PORT")
-    """The port that it listens on; 0 takes any free one."""
-    metrics_port: Port = Field(9093, alias="VECSEC_POLICY_METRICS_PORT")
-    """Where Prometheus finds its metrics."""
-    health_port: OptionalPort = Field(None, alias="VECSEC_POLICY_HEALTH_PORT")
-    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. `vecsec.live`
-    says that the process lives."""
-    allowed_peers: PeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_POLICY_ALLOWED_PEERS")
-    """With TLS: which identities (URI or DNS name in the certificate) may call what: `identity` or
-    `identity=Method,Method`, between blanks; `health`, `reflection` and `lanes` are methods too, `*` is any peer of
-    the authority."""
+    port: OwnPort = Field(50053, alias="VECSEC_POLICY_PORT")
+    metrics_port: MetricsPort = Field(9093, alias="VECSEC_POLICY_METRICS_PORT")
+    health_port: HealthPort = Field(None, alias="VECSEC_POLICY_HEALTH_PORT")
+    allowed_peers: InnerPeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_POLICY_ALLOWED_PEERS")
     issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
     """Trusted issuers of tokens: name, audience, JWKS by path or URL, algorithms."""
     grant_key_file: Path = Field(alias="VECSEC_GRANT_KEY_FILE")

@@ -2,36 +2,28 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
-import grpc
 import structlog
-from opentelemetry.metrics import Meter
 
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec_chassis.auth.grants import GrantVerifier
 from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_chassis.flag.flag import RealRetrievalFlag, real_retrieval_flag
+from vecsec_chassis.flag.flag import real_retrieval_flag
 from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.server import RunningService, running_server
-from vecsec_chassis.telemetry.metrics import observe_caches
+from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_retrieval.cells.heartbeat import StoreHeartbeat
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.handlers import SERVICE_NAME, RetrievalHandlers
 from vecsec_retrieval.memory.budget import BYTES_FOR_CALLS, MemoryBudget, most_awake_cells, resident_bytes
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model import answer_size
-from vecsec_retrieval.model.embeddings import (
-    WORDLLAMA,
-    EmbeddingCache,
-    EmbeddingModel,
-    EmbeddingModels,
-    WordLlamaModel,
-)
+from vecsec_retrieval.model.embeddings import WORDLLAMA, EmbeddingModel, EmbeddingModels, WordLlamaModel
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.search.memory_reader import AnswerCache
 from vecsec_retrieval.settings import RetrievalSettings
@@ -39,13 +31,12 @@ from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
+from vecsec_retrieval.use_cases import documents
 from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.import_documents import BatchStore
 from vecsec_retrieval.use_cases.listing import CollectionListing
-from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.use_cases.search_documents import DocumentSearch
 from vecsec_retrieval.visibility import tagging
-from vecsec_retrieval.visibility.residuals import ResidualDecisions
+from vecsec_retrieval.visibility.permissions import Permissions, ResidualDecisions
 
 log = structlog.get_logger()
 
@@ -62,8 +53,8 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
     verifier = GrantVerifier(key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS"))
     models = _models(settings)
     async with AsyncExitStack() as stack:
-        store = stack.enter_context(_open_store(settings))
-        telemetry, listening = await stack.enter_async_context(running_common_parts("retrieval", settings))
+        store = stack.enter_context(contextlib.closing(_store(settings)))
+        telemetry, certificates = await stack.enter_async_context(running_common_parts("retrieval", settings))
         flag = await stack.enter_async_context(
             real_retrieval_flag(settings.use_real_vector_retrieval, settings.flag_file, telemetry.meter)
         )
@@ -94,26 +85,21 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             calls_waiting=lambda: threads.waiting,
             free_bytes=(lambda: shutil.disk_usage(settings.chroma_path).free) if is_embedded else None,
         )
-        handlers = _handlers(
-            settings,
-            telemetry.meter,
-            metrics,
-            verifier=verifier,
-            flag=flag,
-            models=models,
-            cells=cells,
-            answers=answers,
+        decisions = ResidualDecisions()
+        observe_caches(telemetry.meter, _caches(verifier, decisions, models, answers))
+        permissions = Permissions(verifier, flag, decisions)
+        handlers = RetrievalHandlers(
+            permissions=permissions,
+            batches=BatchStore(cells, models),
+            documents=DocumentAccess(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
+            listing=CollectionListing(permissions, cells),
         )
-
-        def add_servicer(server: grpc.aio.Server) -> None:
-            retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(handlers, server)
-
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
-                add_servicer=add_servicer,
-                listening=listening,
+                add_servicer=partial(retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server, handlers),
                 settings=settings,
+                certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=None,  # acts on grants, which say themselves who the caller is
                 carries_calls=True,
@@ -127,48 +113,25 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         yield service
 
 
-def _handlers(
-    settings: RetrievalSettings,
-    meter: Meter,
-    metrics: RetrievalMetrics,
-    *,
-    verifier: GrantVerifier,
-    flag: RealRetrievalFlag,
-    models: EmbeddingModels,
-    cells: OpenCells,
-    answers: AnswerCache,
-) -> RetrievalHandlers:
-    decisions, embeddings = ResidualDecisions(), EmbeddingCache(models)
-    observe_caches(
-        meter,
-        {
-            **wire.CACHES,
-            **answer_size.CACHES,
-            **tagging.CACHES,
-            "grants_verified": lambda: verifier.lookups,
-            "residuals": lambda: decisions.residual_lookups,
-            "visible_labels": lambda: decisions.visible_lookups,
-            "verdicts": lambda: decisions.verdict_lookups,
-            "embeddings": lambda: embeddings.lookups,
-            "answers": lambda: answers.lookups,
-        },
-    )
-    permissions = Permissions(verifier, flag, decisions)
-    return RetrievalHandlers(
-        permissions=permissions,
-        searching=DocumentSearch(permissions, cells, embeddings, metrics, max_answer_bytes=settings.max_answer_bytes),
-        batches=BatchStore(cells, models),
-        documents=DocumentAccess(permissions, cells, max_answer_bytes=settings.max_answer_bytes),
-        listing=CollectionListing(permissions, cells),
-    )
+def _caches(
+    verifier: GrantVerifier, decisions: ResidualDecisions, models: EmbeddingModels, answers: AnswerCache
+) -> dict[str, Callable[[], CacheUse]]:
+    return {
+        **wire.CACHES,
+        **documents.CACHES,
+        **tagging.CACHES,
+        "grants_verified": lambda: verifier.lookups,
+        "residuals": lambda: decisions.residual_lookups,
+        "visible_labels": lambda: decisions.visible_lookups,
+        "verdicts": lambda: decisions.verdict_lookups,
+        "embeddings": lambda: models.lookups,
+        "answers": lambda: answers.lookups,
+    }
 
 
-@contextmanager
-def _open_store(settings: RetrievalSettings) -> Iterator[CellStore]:
+def _store(settings: RetrievalSettings) -> CellStore:
     url = settings.chroma_url
-    store = EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
-    with contextlib.closing(store):
-        yield store
+    return EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
 
 
 def remote_store(settings: RetrievalSettings, url: str) -> RemoteCellStore:

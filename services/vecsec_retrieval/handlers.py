@@ -1,22 +1,41 @@
 """The retrieval service on the wire: messages to values, values to messages, nothing decided."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+import numpy as np
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
-from vecsec_chassis.domain.errors import DeadlineExceeded
+from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
+from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidRequest
+from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.interceptors import Context
-from vecsec_retrieval import wire
+from vecsec_retrieval.model.filters import (
+    MAXIMUM_CONDITIONS,
+    MAXIMUM_DEPTH,
+    AllOf,
+    AnyOf,
+    Equals,
+    In,
+    MetadataFilter,
+    Range,
+)
+from vecsec_retrieval.model.rows import Document, MetadataValue, Vector
+from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.use_cases.documents import DocumentAccess
-from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImport
+from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImport, ImportBatch
+from vecsec_retrieval.use_cases.import_rules import NewDocument
 from vecsec_retrieval.use_cases.listing import CollectionListing
-from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.use_cases.search_documents import DocumentSearch
+from vecsec_retrieval.visibility.permissions import Permissions
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _FIRST_MESSAGE_SECONDS = 10.0
 """An import that never begins holds a place that others need; how long one may pause is the chassis' to say."""
+_DOCUMENTS_AT_ONCE = 200
+"""Some milliseconds."""
+_COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
 class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
@@ -26,13 +45,11 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self,
         *,
         permissions: Permissions,
-        searching: DocumentSearch,
         batches: BatchStore,
         documents: DocumentAccess,
         listing: CollectionListing,
     ) -> None:
         self._permissions = permissions
-        self._searching = searching
         self._batches = batches
         self._documents = documents
         self._listing = listing
@@ -41,13 +58,13 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.SearchDocumentsRequest, context: Context
     ) -> pb.SearchDocumentsResponse:
         """Find the nearest visible documents."""
-        answer = await self._searching.search(
+        answer = await self._documents.search(
             request.grant,
-            wire.collection_id(request.collection_id),
-            wire.search_order(request),
+            request.collection_id or DEFAULT_COLLECTION_ID,
+            search_order(request),
             include_embeddings=request.include_embeddings,
         )
-        return await wire.search_response(answer)
+        return await _search_response(answer)
 
     async def ImportDocuments(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ImportDocumentsRequest], context: Context
@@ -56,8 +73,13 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         session = GrantedImport(self._permissions, self._batches)
         async for request in _begun_in_time(request_iterator):
             # In a thread: to read a thousand vectors out of their message takes 30 ms.
-            batch = await asyncio.to_thread(wire.import_batch, request)
-            yield wire.import_response(await session.store(batch))
+            batch = await asyncio.to_thread(_import_batch, request)
+            progress = await session.store(batch)
+            yield pb.ImportDocumentsResponse(
+                batch_number=progress.batch_number,
+                stored_count=progress.stored_count,
+                total_stored_count=progress.total_stored_count,
+            )
 
     async def GetDocuments(  # noqa: N802
         self, request: pb.GetDocumentsRequest, context: Context
@@ -65,18 +87,18 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         """Read documents by id."""
         documents = await self._documents.get(
             request.grant,
-            wire.collection_id(request.collection_id),
+            request.collection_id or DEFAULT_COLLECTION_ID,
             request.document_ids,
             include_embeddings=request.include_embeddings,
         )
-        return wire.get_response(documents)
+        return get_response(documents)
 
     async def DeleteDocuments(  # noqa: N802
         self, request: pb.DeleteDocumentsRequest, context: Context
     ) -> pb.DeleteDocumentsResponse:
         """Delete documents by id."""
         deleted = await self._documents.delete(
-            request.grant, wire.collection_id(request.collection_id), list(request.document_ids)
+            request.grant, request.collection_id or DEFAULT_COLLECTION_ID, list(request.document_ids)
         )
         return pb.DeleteDocumentsResponse(deleted_count=deleted)
 
@@ -84,7 +106,18 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self, request: pb.ListCollectionsRequest, context: Context
     ) -> pb.ListCollectionsResponse:
         """List the collections that hold visible documents."""
-        return wire.list_response(await self._listing.list_collections(request.grant))
+        return pb.ListCollectionsResponse(
+            collections=[
+                collection_pb2.Collection(
+                    collection_id=info.collection_id,
+                    document_count=document_count,
+                    embedding_model=info.embedding_model,
+                    dimensions=info.dimensions,
+                    metric=document_pb2.SIMILARITY_METRIC_COSINE,
+                )
+                for info, document_count in await self._listing.list_collections(request.grant)
+            ]
+        )
 
     async def ListLabels(  # noqa: N802
         self, request: pb.ListLabelsRequest, context: Context
@@ -93,7 +126,17 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         page = await self._listing.list_labels(
             request.grant, page_size=request.page_size, page_token=request.page_token
         )
-        return wire.labels_response(page)
+        return pb.ListLabelsResponse(
+            labels=[
+                label_count_pb2.LabelCount(
+                    collection_id=info.collection_id,
+                    label=wire.label_to_proto(count.label),
+                    document_count=count.document_count,
+                )
+                for info, count in page.items
+            ],
+            next_page_token=page.next_page_token,
+        )
 
     async def ListDocumentIds(  # noqa: N802
         self, request: pb.ListDocumentIdsRequest, context: Context
@@ -101,11 +144,11 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         """List a page of ids."""
         page = await self._listing.list_document_ids(
             request.grant,
-            wire.collection_id(request.collection_id),
+            request.collection_id or DEFAULT_COLLECTION_ID,
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListDocumentIdsResponse(document_ids=page.document_ids, next_page_token=page.next_page_token)
+        return pb.ListDocumentIdsResponse(document_ids=page.items, next_page_token=page.next_page_token)
 
     async def RereadTenant(  # noqa: N802
         self, request: pb.RereadTenantRequest, context: Context
@@ -133,3 +176,135 @@ async def _begun_in_time(
         yield first
     async for message in messages:
         yield message
+
+
+def search_order(message: pb.SearchDocumentsRequest) -> SearchOrder[str | Vector]:
+    """What to look for.
+
+    Raises:
+        InvalidRequest: if the filter is nested too deeply, has too many conditions or compares with a list.
+    """
+    query = message.query
+    return SearchOrder(
+        query.text if query.WhichOneof("kind") == "text" else _vector(query.vector.values),
+        message.k,
+        _FilterReader().read(message.filter, "filter") if message.HasField("filter") else None,
+    )
+
+
+async def _search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
+    """The answer; while a long one is made, others get their turn."""
+    message = pb.SearchDocumentsResponse(
+        metric=document_pb2.SIMILARITY_METRIC_COSINE,
+        strategy=answer.strategy,
+    )
+    labels: dict[int, label_pb2.Label] = {}
+    for number, result in enumerate(answer.results, 1):
+        # Filled in where it stands: a message that is put into another one is copied.
+        scored = message.results.add(score=result.score, provenance=document_pb2.PROVENANCE_REAL)
+        _fill(scored.document, result.document, labels)
+        if number % _DOCUMENTS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return message
+
+
+def get_response(documents: Sequence[Document]) -> pb.GetDocumentsResponse:
+    message = pb.GetDocumentsResponse()
+    labels: dict[int, label_pb2.Label] = {}
+    for document in documents:
+        _fill(message.documents.add(), document, labels)
+    return message
+
+
+def _import_batch(message: pb.ImportDocumentsRequest) -> ImportBatch:
+    """The batch.
+
+    Raises:
+        InvalidRequest: if an attribute of a label is of a kind that rules cannot use.
+    """
+    return ImportBatch(
+        grant=message.grant,
+        collection_id=message.collection_id or DEFAULT_COLLECTION_ID,
+        documents=[_new_document(document, number) for number, document in enumerate(message.documents)],
+        embedding_model=message.embedding_model,
+    )
+
+
+def _fill(message: document_pb2.Document, document: Document, labels: dict[int, label_pb2.Label]) -> None:
+    """Fill in a document. `labels` are the messages of labels that were met before, by `id()`: documents in memory
+    share the few that they have, so that most need not even be looked up as equal. Good as long as these live."""
+    message.document_id = document.document_id
+    message.text = document.text
+    label = labels.get(id(document.label))
+    if label is None:
+        label = labels[id(document.label)] = wire.label_message(document.label)
+    message.label.CopyFrom(label)
+    for key, value in document.metadata.items():
+        message.metadata[key].CopyFrom(wire.value_to_proto(value))
+    if document.embedding is not None:
+        message.embedding.extend(document.embedding.tolist())
+
+
+def _new_document(message: document_pb2.DocumentInput, number: int) -> NewDocument:
+    return NewDocument(
+        document_id=message.document_id,
+        text=message.text,
+        sensitivity=wire.sensitivity_from_proto(message.sensitivity),
+        topics=frozenset(message.topics),
+        attributes=wire.attributes_from_proto(message.attributes, f"documents[{number}].attributes"),
+        metadata={key: wire.value_from_proto(value) for key, value in message.metadata.items()},
+        embedding=_vector(message.embedding) if message.embedding else None,
+    )
+
+
+def _vector(values: Iterable[float]) -> Vector:
+    return np.fromiter(values, dtype=np.float32)
+
+
+class _FilterReader:
+    """Reads one filter; stops at the limits before anything beyond them is built."""
+
+    def __init__(self) -> None:
+        self._conditions = 0
+
+    def read(self, message: filter_pb2.MetadataFilter, path: str, depth: int = 1) -> MetadataFilter:
+        if depth > MAXIMUM_DEPTH:
+            raise InvalidRequest.of("filter", f"is nested more than {MAXIMUM_DEPTH} levels deep")
+        kind = message.WhichOneof("condition")
+        if kind == "all_of" or kind == "any_of":  # noqa: PLR1714 (a type checker reads it so)
+            parts = getattr(message, kind).filters
+            return _COMBINATIONS[kind](
+                tuple(
+                    self.read(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts)
+                )
+            )
+        self._conditions += 1
+        if self._conditions > MAXIMUM_CONDITIONS:
+            raise InvalidRequest.of("filter", f"has more than {MAXIMUM_CONDITIONS} conditions")
+        return _condition(message, path)
+
+
+def _condition(message: filter_pb2.MetadataFilter, path: str) -> MetadataFilter:
+    match message.WhichOneof("condition"):
+        case "equals":
+            return Equals(message.equals.key, _scalar(message.equals.value, f"{path}.equals.value"))
+        case "in":
+            one_of = getattr(message, "in")  # a keyword of Python
+            values = [_scalar(value, f"{path}.in.values[{number}]") for number, value in enumerate(one_of.values)]
+            return In(one_of.key, tuple(values))
+        case "range":
+            bounds = message.range
+            return Range(
+                bounds.key,
+                at_least=bounds.at_least if bounds.HasField("at_least") else None,
+                more_than=bounds.more_than if bounds.HasField("more_than") else None,
+                at_most=bounds.at_most if bounds.HasField("at_most") else None,
+                less_than=bounds.less_than if bounds.HasField("less_than") else None,
+            )
+    raise InvalidRequest.of(path, "set exactly one condition")
+
+
+def _scalar(message: value_pb2.Value, field: str) -> MetadataValue:
+    if message.HasField("string_list_value"):
+        raise InvalidRequest.of(field, "must be a text, a number or a boolean")
+    return wire.value_from_proto(message)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr
 
 from vecsec_chassis.flag.flag import FlagSettings
-from vecsec_chassis.settings import ListeningSettings, OptionalPort, OptionalText, PeerList, Port
+from vecsec_chassis.settings import HealthPort, InnerPeerList, ListeningSettings, MetricsPort, OptionalText, OwnPort
 from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
 from vecsec_retrieval.memory.budget import parse_size
 from vecsec_retrieval.model.embeddings import WORDLLAMA
@@ -23,17 +23,10 @@ def _size_or_nothing(value: object) -> object:
 class RetrievalSettings(FlagSettings, ListeningSettings):
     """What the retrieval service can be told."""
 
-    port: Port = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
-    """The port that it listens on; 0 takes any free one."""
-    metrics_port: Port = Field(9092, alias="VECSEC_RETRIEVAL_METRICS_PORT")
-    """Where Prometheus finds its metrics."""
-    health_port: OptionalPort = Field(None, alias="VECSEC_RETRIEVAL_HEALTH_PORT")
-    """Where probes that speak no TLS may ask for its health, and for nothing else; unset for nowhere. `vecsec.live`
-    says that the process lives."""
-    allowed_peers: PeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_RETRIEVAL_ALLOWED_PEERS")
-    """With TLS: which identities (URI or DNS name in the certificate) may call what: `identity` or
-    `identity=Method,Method`, between blanks; `health`, `reflection` and `lanes` are methods too, `*` is any peer of
-    the authority."""
+    port: OwnPort = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
+    metrics_port: MetricsPort = Field(9092, alias="VECSEC_RETRIEVAL_METRICS_PORT")
+    health_port: HealthPort = Field(None, alias="VECSEC_RETRIEVAL_HEALTH_PORT")
+    allowed_peers: InnerPeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_RETRIEVAL_ALLOWED_PEERS")
     grant_jwks: str = Field(alias="VECSEC_GRANT_JWKS")
     """Path or URL of the set of public keys (JWKS) that verify grants; watched."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
-from vecsec_chassis.flag.flag import demand_usable_flag_file
+from vecsec_chassis.flag.flag import first_flags
 from vecsec_chassis.process.starting import Check
 from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_chassis.tls.watch import demand_usable_certificates
@@ -19,7 +19,7 @@ def start_checks(settings: RetrievalSettings) -> Sequence[Check]:
         lambda: key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS"),
         lambda: _demand_store(settings),
         lambda: demand_usable_certificates(settings.certificate_files()),
-        lambda: demand_usable_flag_file(settings.flag_file),
+        lambda: first_flags(settings.flag_file),
     )
 
 

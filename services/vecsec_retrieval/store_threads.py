@@ -24,13 +24,9 @@ class StoreThreads:
         """`record_duration` gets the operation's name and the seconds that it took; it is called in the worker."""
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="store")
         self._record_duration = record_duration
-        self._waiting = 0
-        self._waiting_lock = threading.Lock()
-
-    @property
-    def waiting(self) -> int:
+        self.waiting = 0
         """How many calls wait for a thread or are in one."""
-        return self._waiting
+        self._waiting_lock = threading.Lock()
 
     async def run(self, operation: str, work: Callable[[], Answer]) -> Answer:
         """Do the work in a thread and return what it returns; on cancellation, work in progress is left to itself.
@@ -69,7 +65,7 @@ class StoreThreads:
         remaining = time_remaining()
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the answer was ready", detail=f"before {operation}")
-        if self._waiting >= _MOST_WAITING:
+        if self.waiting >= _MOST_WAITING:
             raise RetrievalUnavailable("the vector store has too much to do", retry_after=_RETRY_SECONDS)
 
         def timed() -> Answer:
@@ -80,11 +76,11 @@ class StoreThreads:
                 self._record_duration(operation, time.perf_counter() - started)
 
         with self._waiting_lock:
-            self._waiting += 1
+            self.waiting += 1
         future = self._executor.submit(timed)
         future.add_done_callback(self._no_longer_waiting)
         return future
 
     def _no_longer_waiting(self, _future: "Future[Answer]") -> None:
         with self._waiting_lock:
-            self._waiting -= 1
+            self.waiting -= 1

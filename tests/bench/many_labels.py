@@ -23,7 +23,7 @@ from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 
 TENANT = "tenant_a"
 K = 10

@@ -19,16 +19,16 @@ from vecsec_chassis.auth.grants import GrantSigner
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.log import LogSettings
-from vecsec_policy.audit.records import Auditor
 from vecsec_policy.audit.writer import running_audit_file
 from vecsec_policy.cedar.engine import CedarEngine
 from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
+from vecsec_policy.reload.recent_plans import RecentPlans
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.use_cases.check_documents import RowChecker
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.shadow.counts import ShadowCounts
+from vecsec_policy.shadow.shadow import ShadowEvaluator
+from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.plan_access import AccessPlanner
-from vecsec_policy.violations.ledger import ViolationLedger
 
 INTRODUCTION = (
     "Planning and checking inside the policy service, without the wire: the packaged policy, real signatures, the "
@@ -149,17 +149,19 @@ def _labels(count: int, kind: str) -> list[Label]:
 
 @contextmanager
 def _running(folder: Path) -> Iterator[PolicyBench]:
-    metrics = PolicyMetrics(MeterProvider().get_meter("bench"))
+    meter = MeterProvider().get_meter("bench")
+    metrics = PolicyMetrics(meter)
     signer = GrantSigner.from_file(Issuer(folder / "issuer").grant_key_file)
     log = LogSettings(folder / "audit" / "policy.jsonl", "bench", _KEPT_BYTES, _KEPT_FILES)
     with running_audit_file(log, metrics) as audit_file:
-        ledger, auditor = ViolationLedger(metrics), Auditor(audit_file)
         policy = load_snapshot(PACKAGED_POLICY)
-        gate = EntryGate(PolicyInForce(PolicyAssignment(policy)), ledger, auditor)
+        in_force = PolicyInForce(PolicyAssignment(policy))
+        gate = EntryGate(in_force, metrics, audit_file.append)
+        shadow = ShadowEvaluator(in_force, audit_file.append, ShadowCounts(meter))
         yield PolicyBench(
             policy.engine,
-            AccessPlanner(gate, signer, ledger, auditor, metrics, grant_seconds=60),
-            RowChecker(gate, ledger, auditor, metrics),
+            AccessPlanner(gate, metrics, shadow, RecentPlans(), sign=signer.sign, grant_seconds=60),
+            RowChecker(gate, metrics, shadow),
         )
 
 

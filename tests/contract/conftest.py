@@ -3,20 +3,18 @@
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from contract.fake_store import FakeCellStore
+from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
-
-START_SECONDS = 30
 
 
 class ChromaServer:
@@ -37,15 +35,15 @@ class ChromaServer:
 
     def wait_until_it_answers(self) -> None:
         with closing(RemoteCellStore(self.url)) as store:
-            deadline = time.monotonic() + START_SECONDS
-            while True:
+
+            def answers() -> bool:
                 try:
                     store.heartbeat()
                 except RetrievalUnavailable:
-                    assert time.monotonic() < deadline, "chroma run does not answer"
-                    time.sleep(0.1)
-                else:
-                    return
+                    return False
+                return True
+
+            wait_until(answers, lambda: f"chroma run does not answer: {(self._folder / 'server.log').read_text()}")
 
     def stop(self) -> None:
         self.process.kill()

@@ -11,8 +11,9 @@ from unit.retrieval.worlds import eyes, up_to
 
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, predicate
-from vecsec_retrieval.model.rows import CollectionInfo, Document, direction
+from vecsec_retrieval.model.rows import CollectionInfo, Document
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import SearchOrder

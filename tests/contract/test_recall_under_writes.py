@@ -21,7 +21,8 @@ from unit.retrieval.worlds import World, eyes, up_to, world
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_collection import OpenCollection
-from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, Vector, direction
+from vecsec_retrieval.model.embeddings import direction
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, Vector
 from vecsec_retrieval.model.store import CellStore, RowCondition
 from vecsec_retrieval.search.mapped_search import STRATEGY as MAPPED
 from vecsec_retrieval.search.memory_reader import STRATEGY

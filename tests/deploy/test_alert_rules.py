@@ -8,6 +8,7 @@ import pytest
 import yaml
 from support.monitoring import RULE_FILES, alert_names
 from support.parts import find_program
+from support.waiting import COMMAND_SECONDS
 
 pytestmark = pytest.mark.prometheus
 
@@ -193,7 +194,7 @@ def run_promtool(folder: Path, series: dict[str, str], firing: dict[int, frozens
     program = find_program("promtool")
     assert program is not None
     done = subprocess.run(
-        [program, "test", "rules", str(path)], capture_output=True, text=True, check=False, timeout=60
+        [program, "test", "rules", str(path)], capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
     )
     return None if done.returncode == 0 else done.stdout + done.stderr
 

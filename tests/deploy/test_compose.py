@@ -83,7 +83,7 @@ def address(project: Project, record_testsuite_property: Any) -> str:
 def up(project: Project) -> None:
     """As `make up` does after building, of what can be had without a registry."""
     services = [name for name in project.config()["services"] if name != "grafana"]
-    project.compose("up", "--detach", "--wait", "--wait-timeout", "180", *services)
+    project.compose("up", "--detach", "--wait", "--wait-timeout", "600", *services)
 
 
 def as_caller(project: Project, address: str, role: str = "analyst", clearance: str = "INTERNAL") -> dict[str, str]:

@@ -11,12 +11,13 @@ from support.certificates import GATEWAY, Authority
 from support.monitoring import DEPLOY
 from support.runbook import Block, Runbook
 from support.site import Site, running_site
+from support.waiting import COMMAND_SECONDS
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.policy.v1 import policy_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 
-pytestmark = [pytest.mark.grpcurl, pytest.mark.jq, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.grpcurl, pytest.mark.jq, pytest.mark.slow, pytest.mark.timeout(900)]
 
 COOKBOOK = Runbook.read(DEPLOY / "grpcurl.md")
 TOPICS = {
@@ -53,7 +54,9 @@ def operators_environment(site: Site) -> dict[str, str]:
 @pytest.mark.parametrize("block", COOKBOOK.of_step("reference"), ids=lambda block: block.topic)
 def test_it_runs(block: Block, environment: dict[str, str]) -> None:
     command = ["bash", "-euo", "pipefail", "-c", block.commands]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
+    )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 

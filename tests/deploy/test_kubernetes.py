@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 from support.manifests import KUBERNETES, OVERLAYS, Manifest, of_kind, rendered, rendered_text, services, workloads
 from support.parts import find_checkov
+from support.waiting import COMMAND_SECONDS
 
 from vecsec_chassis.flag.flag_file import parse_document
 from vecsec_chassis.rpc.server import LIVENESS
@@ -50,7 +51,7 @@ def test_a_hardening_checker_finds_nothing(overlay: str, tmp_path: Path) -> None
     (tmp_path / "rendered.yaml").write_text(rendered_text(overlay))
     command = [str(find_checkov()), "--directory", str(tmp_path), "--framework", "kubernetes", "--output", "json"]
     command += ["--quiet", "--compact", "--skip-download", "--skip-check", ",".join(SKIPPED_CHECKS)]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=COMMAND_SECONDS)
     report = json.loads(done.stdout)
     failed = [(each["check_id"], each["resource"]) for each in report["results"]["failed_checks"]]
     assert not failed

@@ -20,7 +20,7 @@ from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, 
 from support.site import RANGE, Site, add_prometheus, running_site
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(900)]
 
 
 class Pager(HTTPServer):
@@ -191,7 +191,7 @@ def test_a_killed_retrieval_is_noticed_and_its_return_too(site: Site, pager: Pag
         site.run("search", "passages", "--tenant", "tenant_a", token=site.token("tenant_a"), check=False)
         return expected <= firing(site)
 
-    assert not expected & firing(site)
+    wait_until(lambda: not expected & firing(site), lambda: firing(site))  # of what other tests did
     for _ in range(10):  # what was answered before must not hide what fails now
         site.run("search", "passages", "--tenant", "tenant_a", "--fallback", "none", token=site.token("tenant_a"))
     site.units.signal("vecsec-retrieval", signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from deploy.faults import FAULTS, NEED_A_SERVER, TENANT, commit_policy
 from support.monitoring import DEPLOY, alerts
 from support.runbook import STEPS, Block, Procedure, Runbook
 from support.site import Site, add_prometheus, running_site
+from support.waiting import wait_until
 
 PATH = DEPLOY / "RUNBOOK.md"
 RUNBOOK = Runbook.read(PATH)
 PROCEDURES = RUNBOOK.procedures()
 ENOUGH_FOR_AN_INDEX_ON_DISK = 1_200
-PASSES_WITHIN_SECONDS = 90
 BLOCK_SECONDS = 240
 SMALL_DISK = "size=300m"
 
@@ -84,16 +83,19 @@ class Operator:
         assert done.returncode == 0, f"line {block.line}:\n{block.commands}\n{done.stdout}\n{done.stderr}"
 
     def until_it_passes(self, block: Block) -> None:
-        deadline = time.monotonic() + PASSES_WITHIN_SECONDS
-        while (done := self.run(block)).returncode != 0:
-            assert time.monotonic() < deadline, f"line {block.line}:\n{block.commands}\n{done.stdout}\n{done.stderr}"
-            time.sleep(0.5)
+        last: list[subprocess.CompletedProcess[str]] = []
+
+        def passes() -> bool:
+            last[:] = [self.run(block)]
+            return last[0].returncode == 0
+
+        wait_until(passes, lambda: f"line {block.line}:\n{block.commands}\n{last[0].stdout}\n{last[0].stderr}")
 
     def until_it_fails(self, block: Block) -> None:
-        deadline = time.monotonic() + PASSES_WITHIN_SECONDS
-        while self.run(block).returncode == 0:
-            assert time.monotonic() < deadline, f"passes despite the fault, line {block.line}:\n{block.commands}"
-            time.sleep(0.5)
+        wait_until(
+            lambda: self.run(block).returncode != 0,
+            lambda: f"passes despite the fault, line {block.line}:\n{block.commands}",
+        )
 
 
 @contextmanager

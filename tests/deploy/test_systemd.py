@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.parts import find_program
+from support.waiting import COMMAND_SECONDS
 
 from vecsec_chassis.process.starting import EXIT_CANNOT_START
 from vecsec_chassis.settings import ServiceSettings
@@ -55,7 +56,7 @@ def analyze(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = find_program("systemd-analyze")
     assert program is not None
     command = [program, f"--root={machine}", *arguments]
-    return subprocess.run(command, capture_output=True, check=False, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, check=False, text=True, timeout=COMMAND_SECONDS)
 
 
 def test_systemd_finds_no_fault(machine: Path) -> None:

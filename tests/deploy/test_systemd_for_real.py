@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.docker_engine import ROOT, SERVICES, base_image, docker
 from support.issuer import Issuer
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -42,6 +42,7 @@ new = key.with_suffix(".new")
 new.write_bytes(Ed25519PrivateKey.generate().private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
 new.replace(key)
 """
+_SYSTEMD_ANSWERS = ("systemctl", "show", "--property=Version")
 _AS_PID_1 = (
     *("--cap-add", "SYS_ADMIN", "--cgroupns", "private", "--security-opt", "seccomp=unconfined"),
     *("--tmpfs", "/run", "--tmpfs", "/tmp", "--network", "none"),
@@ -61,11 +62,11 @@ class Machine:
     def state(self, service: str, what: str = "ActiveState") -> str:
         return self.run("systemctl", "show", "--value", f"--property={what}", f"vecsec-{service}.service")
 
-    def until(self, service: str, state: str, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while self.state(service) != state:
-            assert time.monotonic() < deadline, self.log(service)
-            time.sleep(0.5)
+    def until(self, service: str, state: str) -> None:
+        wait_until(lambda: self.state(service) == state, lambda: self.log(service))
+
+    def until_another_process(self, service: str, before: str) -> None:
+        wait_until(lambda: self.state(service, "MainPID") not in {before, "0"}, lambda: self.log(service))
 
     def log(self, service: str) -> str:
         return self.run("journalctl", "--no-pager", "-n", "40", "-u", f"vecsec-{service}.service")
@@ -89,17 +90,10 @@ def machine(images: dict[str, str], engine: str | None) -> Iterator[Machine]:
         container = docker("run", "--detach", *_AS_PID_1, "vecsec-systemd:test", host=host)
         try:
             running = Machine(container, host)
-            _until_up(running)
+            wait_until(lambda: not _fails(running, *_SYSTEMD_ANSWERS), lambda: "systemd does not answer")
             yield running
         finally:
             docker("rm", "--force", container, host=host)
-
-
-def _until_up(machine: Machine) -> None:
-    deadline = time.monotonic() + 90
-    while _fails(machine, "systemctl", "show", "--property=Version"):
-        assert time.monotonic() < deadline, "systemd does not answer"
-        time.sleep(0.5)
 
 
 def test_the_target_starts_all_three_and_they_serve(machine: Machine) -> None:
@@ -114,10 +108,8 @@ def test_the_target_starts_all_three_and_they_serve(machine: Machine) -> None:
         "vecsec_chassis.rpc.probe",
     )
     for part in ("", "vecsec.gateway.policy", "vecsec.gateway.retrieval"):
-        deadline = time.monotonic() + 90
-        while _fails(machine, *python, "127.0.0.1:50051", part):
-            assert time.monotonic() < deadline, part
-            time.sleep(0.5)
+        probe = (*python, "127.0.0.1:50051", part)
+        wait_until(lambda probe=probe: not _fails(machine, *probe), lambda part=part: part)
 
 
 def _fails(machine: Machine, *command: str) -> bool:
@@ -140,10 +132,7 @@ def test_services_run_as_nobody_in_particular(machine: Machine) -> None:
 def test_a_service_that_dies_comes_back(machine: Machine) -> None:
     before = machine.state("retrieval", "MainPID")
     machine.run("systemctl", "kill", "--signal=KILL", "vecsec-retrieval.service")
-    deadline = time.monotonic() + 90
-    while machine.state("retrieval", "MainPID") in {before, "0"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    machine.until_another_process("retrieval", before)
     machine.until("retrieval", "active")
 
 
@@ -151,10 +140,7 @@ def test_a_changed_grant_key_reaches_the_policy_service(machine: Machine) -> Non
     before = machine.state("policy", "MainPID")
     python = ("/opt/vecsec/bin/python", "-c", _NEW_KEY)
     machine.run(*python)
-    deadline = time.monotonic() + 90
-    while machine.state("policy", "MainPID") in {before, "0"}:
-        assert time.monotonic() < deadline, machine.log("policy")
-        time.sleep(0.5)
+    machine.until_another_process("policy", before)
     machine.until("policy", "active")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from support.installation import Installation, running_installation, vecsec_command
 from support.pages import ROOT, read_page
-from support.waiting import wait_until
+from support.waiting import COMMAND_SECONDS, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLE = ROOT / "deploy" / "examples" / "policies" / "attributes"
 PACKAGED = ROOT / "services" / "vecsec_policy" / "default_policy"
@@ -37,7 +37,7 @@ def typed(installation: Installation, lines: str) -> dict[str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=COMMAND_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     sections = [section.partition("\n") for section in done.stdout.split(MARK)[1:]]

@@ -4,9 +4,8 @@ import os
 import signal
 import subprocess
 import tarfile
-import time
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from email.parser import Parser
 from importlib.metadata import version
 from itertools import chain
@@ -16,8 +15,9 @@ import pytest
 from support.distributions import ROOT, Distributions, NewEnvironment, build
 from support.installation import free_ports
 from support.parts import CERBOS
+from support.waiting import COMMAND_SECONDS, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 START_SECONDS, STOP_SECONDS = 300, 60
 PACKAGES = {
@@ -136,12 +136,12 @@ def test_up_and_its_demonstration_work_from_the_wheel_outside_of_the_checkout(
             [vecsec, "up", *options], stdout=output, stderr=output, cwd=tmp_path, env=os.environ | {"COLUMNS": "160"}
         )
     try:
-        for _ in until(START_SECONDS):
-            if "\nready: gateway " in log.read_text():
-                break
-            assert up.poll() is None, log.read_text()
+        wait_until(
+            lambda: "\nready: gateway " in log.read_text() or up.poll() is not None, log.read_text, START_SECONDS
+        )
+        assert up.poll() is None, log.read_text()
         printed = subprocess.run(
-            [vecsec, "doctor"], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60
+            [vecsec, "doctor"], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=COMMAND_SECONDS
         )
         up.send_signal(signal.SIGINT)
         assert up.wait(STOP_SECONDS) == 0
@@ -154,12 +154,3 @@ def test_up_and_its_demonstration_work_from_the_wheel_outside_of_the_checkout(
     assert "above the clearance PUBLIC" in said
     assert "the demonstration stopped" not in said
     assert str(ROOT) not in said
-
-
-def until(seconds: float) -> Iterator[None]:
-    """Goes on until the time is over; then fails."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(0.1)
-    pytest.fail(f"it did not come about in {seconds} s")

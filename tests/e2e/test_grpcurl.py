@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from support.installation import Installation, running_installation
 from support.parts import find_program
+from support.waiting import COMMAND_SECONDS
 
-pytestmark = [pytest.mark.grpcurl, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.grpcurl, pytest.mark.timeout(900)]
 
 GRPCURL_STATUS_BASE = 64
 UNAUTHENTICATED, INVALID_ARGUMENT, PERMISSION_DENIED = 16, 3, 7
@@ -33,7 +34,11 @@ def grpcurl(
     if data is not None:
         command += ["-d", json.dumps(data)]
     return subprocess.run(
-        [*command, f"localhost:{port}", *arguments], capture_output=True, text=True, check=False, timeout=120
+        [*command, f"localhost:{port}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_SECONDS,
     )
 
 

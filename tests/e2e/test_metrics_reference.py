@@ -9,7 +9,7 @@ from support.certificates import Authority
 from support.pages import ROOT
 from support.site import running_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PAGE = ROOT / "docs" / "reference" / "metrics.md"
 OF_THE_PARSER = frozenset({"le"})

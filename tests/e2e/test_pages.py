@@ -21,7 +21,7 @@ from support.pages import READ, ROOT, CodeBlock, Page, all_pages
 from vecsec_cli import demo
 from vecsec_policy.in_force.rollout import read_rollout
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 READ_BLOCKS = [block for page in all_pages() for block in page.blocks if block.marker == "read by"]
 PROGRAMS = ("grpcurl", "jq")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,13 +13,11 @@ from pathlib import Path
 import pytest
 from support.certificates import Authority
 from support.installation import free_ports, vecsec_command
-from support.waiting import wait_until
+from support.waiting import COMMAND_SECONDS, PATIENCE_SECONDS, wait_until
 
 from vecsec_client import MockReason, VecSecClient
 
 pytestmark = pytest.mark.slow
-
-PATIENCE_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -111,15 +108,19 @@ def test_a_retrieval_that_hangs_is_left_alone_also_by_hurried_callers(tmp_path: 
         address = json.loads((up.state / "run.json").read_text())["services"]["gateway"]["address"]
         asking = [vecsec_command(), "token", "--tenant", "tenant_a", "--role", "analyst", "--clearance", "INTERNAL"]
         asking += ["--subject", "alice", "--state-dir", str(up.state)]
-        token = subprocess.run(asking, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        token = subprocess.run(
+            asking, capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS
+        ).stdout.strip()
         os.kill(pids["retrieval"], signal.SIGSTOP)
         try:
             with VecSecClient(address, token=token, default_tenant="tenant_a", timeout=4.0) as client:
-                reasons = []
-                deadline = time.monotonic() + PATIENCE_SECONDS
-                while not reasons or reasons[-1] is not MockReason.CIRCUIT_OPEN:
-                    assert time.monotonic() < deadline, reasons
+                reasons: list[MockReason | None] = []
+
+                def is_left_alone() -> bool:
                     reasons.append(client.search("the plan").mock_reason)
+                    return reasons[-1] is MockReason.CIRCUIT_OPEN
+
+                wait_until(is_left_alone, lambda: reasons)
         finally:
             os.kill(pids["retrieval"], signal.SIGCONT)
     assert reasons[0] is MockReason.RETRIEVAL_FAILED
@@ -141,7 +142,7 @@ def test_a_second_up_on_the_same_state_directory_is_refused(tmp_path: Path) -> N
     with started(tmp_path, "--no-demo") as up:
         up.until_ready()
         second = subprocess.run(
-            [vecsec_command(), *up.arguments], capture_output=True, text=True, check=False, timeout=60
+            [vecsec_command(), *up.arguments], capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS
         )
         assert second.returncode == 2
         assert f"another `vecsec up` (process {up.process.pid}) is running" in second.stderr
@@ -157,7 +158,7 @@ def test_broken_rules_are_one_line(tmp_path: Path) -> None:
     assert str(rules) in up.output
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_demonstration_imports_once_and_shows_who_sees_what(tmp_path: Path) -> None:
     with started(tmp_path, COLUMNS="160") as up:
         wait_until(lambda: "\nready: " in up.output or up.process.poll() is not None, seconds=300)
@@ -189,7 +190,7 @@ def test_with_tls_everything_speaks_tls_and_the_doctor_knows_it(tmp_path: Path) 
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=PATIENCE_SECONDS,
+                timeout=COMMAND_SECONDS,
             )
 
         token = vecsec(

@@ -66,6 +66,15 @@ async def health_of(stack: Stack, service: str) -> int:
         return (await health_pb2_grpc.HealthStub(channel).Check(request)).status
 
 
+async def until_health(stack: Stack, service: str, expected: int) -> None:
+    """A service's health follows its log beside the calls."""
+
+    async def is_shown() -> bool:
+        return await health_of(stack, service) == expected
+
+    await until(is_shown)
+
+
 async def test_a_service_that_refuses_decides_nothing_while_it_cannot_record(tmp_path: Path, small_disk: Path) -> None:
     async with stack_on(small_disk, tmp_path / "stack", "refuse") as (stack, token):
         assert await stack.ids(token, "tenant_a") == ["d1"]
@@ -84,15 +93,11 @@ async def test_a_service_that_refuses_decides_nothing_while_it_cannot_record(tmp
         with pytest.raises(grpc.aio.AioRpcError):
             await stack.violations("tenant_a")
         for name in ("", "vecsec.policy.v1.PolicyService", "vecsec.policy.audit"):
-            assert await health_of(stack, name) == NOT_SERVING
+            await until_health(stack, name, NOT_SERVING)
         assert stack.metrics(stack.policy_service)["vecsec_audit_recording"] == 0
 
         ballast.unlink()
-
-        async def is_serving() -> bool:
-            return await health_of(stack, "") == SERVING
-
-        await until(is_serving)
+        await until_health(stack, "", SERVING)
         assert await stack.ids(token, "tenant_a") == ["d1"]
     verified = verify_log(small_disk / "audit" / "policy.jsonl")
     assert (verified.findings, verified.notes) == ([], [])
@@ -111,17 +116,13 @@ async def test_a_service_that_counts_goes_on_and_loses_nothing(tmp_path: Path, s
 
         await until(is_failing)
         assert await stack.ids(token, "tenant_a") == ["d1"]
+        await until_health(stack, "vecsec.policy.audit", NOT_SERVING)
         assert await health_of(stack, "") == SERVING
-        assert await health_of(stack, "vecsec.policy.audit") == NOT_SERVING
         assert stack.metrics(stack.policy_service)["vecsec_audit_write_failures_total"] > 0
         assert await stack.violations("tenant_a") == {}
 
         ballast.unlink()
-
-        async def is_recording() -> bool:
-            return await health_of(stack, "vecsec.policy.audit") == SERVING
-
-        await until(is_recording)
+        await until_health(stack, "vecsec.policy.audit", SERVING)
     log = small_disk / "audit" / "policy.jsonl"
     assert verify_log(log).findings == []
     assert log.read_text().count('"call":"check"') >= searches + 1

@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from pydantic import Field
 from support.refusals import refusal
 from support.waiting import until
 
@@ -20,16 +21,25 @@ from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis import calls
 from vecsec_chassis.domain.errors import AccessDenied, ConfigurationError, RetrievalUnavailable
 from vecsec_chassis.rpc import interceptors
-from vecsec_chassis.rpc.listening import Listening
 from vecsec_chassis.rpc.server import RunningService, running_server
-from vecsec_chassis.settings import ServiceSettings
+from vecsec_chassis.settings import ListeningSettings, OptionalPort, PeerList, Port
 from vecsec_chassis.telemetry.telemetry import running_telemetry
+from vecsec_chassis.tls.allowed_peers import AllowedPeers
 
 SERVICE = "vecsec.retrieval.v1.RetrievalService"
 Request = retrieval_service_pb2.ListCollectionsRequest
 Response = retrieval_service_pb2.ListCollectionsResponse
 BatchOfDocuments = retrieval_service_pb2.ImportDocumentsRequest
 BatchStored = retrieval_service_pb2.ImportDocumentsResponse
+
+
+class OwnSettings(ListeningSettings):
+    """Of a service that only tests know."""
+
+    port: Port = Field(0, alias="VECSEC_TEST_PORT")
+    metrics_port: Port = 0
+    health_port: OptionalPort = None
+    allowed_peers: PeerList = AllowedPeers({})
 
 
 class Handlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
@@ -71,8 +81,8 @@ async def serving(handlers: Handlers, **settings: object) -> AsyncIterator[Runni
             add_servicer=lambda server: retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(
                 handlers, server
             ),
-            listening=Listening("127.0.0.1", int(str(settings.pop("port", 0))), "VECSEC_TEST_PORT"),
-            settings=ServiceSettings.model_validate(settings),
+            settings=OwnSettings.model_validate(settings),
+            certificates=None,
             telemetry=telemetry,
             token_verifier=None,
         ) as service:

@@ -73,7 +73,7 @@ class Carrier:
         return answer.collections[0].collection_id
 
     async def until_lanes(self, count: int) -> None:
-        await until(lambda: self.lanes.lane_count == count)
+        await until(lambda: len(self.lanes._lanes) == count)
 
 
 @asynccontextmanager
@@ -312,7 +312,7 @@ async def test_answers_that_a_client_does_not_read_do_not_pile_up() -> None:
         assert not sending.done()
         assert carrier.server.served < 1_000, "what is not read holds the rest up"
         answered: set[int] = set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(answered) < len(calls):
                 answer = await stream.read()
                 assert isinstance(answer, lane_pb2.CarryResponse)
@@ -326,7 +326,7 @@ async def test_a_call_whose_time_is_over_before_it_began_is_answered_and_makes_r
         stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
         await stream.read()
         answered = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for start in range(0, 600, 100):
                 calls = [
                     lane_pb2.CarriedCall(call_id=start + number, method=METHOD, timeout_seconds=1e-9)
@@ -358,7 +358,7 @@ async def test_no_call_is_given_to_a_lane_that_has_just_broken(monkeypatch: pyte
         monkeypatch.setattr(lane, "_fail_all", look_before_the_keeper_does)
         lane._stream.cancel()
         await lane.retired.wait()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await carrier.call("b") == "b"
         assert offered == [None]
 
@@ -424,7 +424,8 @@ async def test_a_peer_that_ends_lanes_at_once_is_not_asked_without_a_pause(monke
 async def test_who_stops_in_the_moment_in_which_a_lane_fails_to_open_opens_no_more() -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{free_ports(1)[0]}") as nobody:
         channel = CancellingChannel(nobody)
-        async with asyncio.timeout(60), LaneChannel(channel.as_channel(), lambda: nobody).keeping_lanes(1):
+        lanes = LaneChannel(channel.as_channel(), lambda: nobody)
+        async with asyncio.timeout(PATIENCE_SECONDS), lanes.keeping_lanes(1):
             opener = await channel.cancelled
             await asyncio.wait([opener], timeout=PATIENCE_SECONDS)
             assert opener.cancelled()
@@ -434,7 +435,7 @@ async def test_a_lane_that_is_opened_as_the_server_stops_is_told_so() -> None:
     async with carrying(Server(), lane_count=0) as carrier:
         carrier.lanes.close_lanes()
         stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert cast("lane_pb2.CarryResponse", await stream.read()).server_id
             assert cast("lane_pb2.CarryResponse", await stream.read()).closing
         stream.cancel()

@@ -95,7 +95,9 @@ async def test_health_is_for_every_peer_of_the_authority_and_reflection_for_the_
                     # grpc.aio may lose the status of a refusal while the client still writes; the server's count stays.
                     with pytest.raises((grpc.aio.AioRpcError, asyncio.InvalidStateError)):
                         await call.read()
-        assert stack.metrics(stack.policy_service)['vecsec_peer_denied_total{method="reflection"}'] == 1
+        denied = 'vecsec_peer_denied_total{method="reflection"}'
+        await until(lambda: stack.metrics(stack.policy_service).get(denied))
+        assert stack.metrics(stack.policy_service)[denied] == 1
         # Watch is the one that writes its answers itself.
         async with own_channel(port, stranger) as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=_SECONDS)

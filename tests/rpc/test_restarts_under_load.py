@@ -2,12 +2,12 @@
 answer is wrong, and nothing acknowledged is lost. For replicas of the policy service see `test_rolling_restart`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from support.installation import free_ports
-from support.stack import Stack, document, running_stack
+from support.stack import SEARCH_SECONDS, Stack, document, running_stack
 from support.waiting import until
 
 from vecsec_chassis.rpc.server import RunningService
@@ -34,7 +34,8 @@ def gateway(stack: Stack, retrieval_port: int, port: int) -> AbstractAsyncContex
                 "VECSEC_POLICY_ADDRESS": f"localhost:{stack.policy_service.port}",
                 "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{retrieval_port}",
                 "VECSEC_CIRCUIT_OPEN_SECONDS": 0.5,
-                "VECSEC_POLICY_TIMEOUT_SECONDS": 20,
+                "VECSEC_POLICY_TIMEOUT_SECONDS": SEARCH_SECONDS,
+                "VECSEC_RETRIEVAL_TIMEOUT_SECONDS": SEARCH_SECONDS,
                 "VECSEC_SHUTDOWN_GRACE_SECONDS": 2,
             }
         )
@@ -70,6 +71,14 @@ def client(stack: Stack, *ports: int, retries: RetryPolicy = PATIENT) -> AsyncVe
 
 def passage(document_id: str) -> DocumentInput:
     return DocumentInput(document_id=document_id, text="the plan", sensitivity="PUBLIC", topics=["rag"])
+
+
+async def documents(go_on: asyncio.Event) -> AsyncIterator[DocumentInput]:
+    """All of them, of which the second half waits for something."""
+    for number in range(DOCUMENTS):
+        if number == DOCUMENTS // 2:
+            await go_on.wait()
+        yield passage(f"d{number}")
 
 
 async def until_working(is_so: Callable[[], bool], work: list[asyncio.Task[None]]) -> None:
@@ -133,7 +142,7 @@ async def test_retrieval_is_restarted_under_searches_and_an_import_and_nothing_a
         async for _ in sdk.import_documents([passage("plan")], collection="fixed"):
             pass
         answers, refusals, acknowledged = list[SearchAnswer](), list[Unavailable](), [0]
-        done = asyncio.Event()
+        stopping, done = asyncio.Event(), asyncio.Event()
 
         async def search_on(fallback: Fallback) -> None:
             while not done.is_set():
@@ -144,14 +153,14 @@ async def test_retrieval_is_restarted_under_searches_and_an_import_and_nothing_a
                     await asyncio.sleep(0.05)
 
         async def store() -> None:
-            documents = [passage(f"d{number}") for number in range(DOCUMENTS)]
-            async for progress in sdk.import_documents(documents, batch_size=BATCH, strict=True):
+            async for progress in sdk.import_documents(documents(stopping), batch_size=BATCH, strict=True):
                 acknowledged[0] = progress.stored_count
 
         searching = [asyncio.create_task(search_on(each)) for each in (Fallback.MOCK, Fallback.NONE)]
         storing = asyncio.create_task(store())
         await until_working(lambda: acknowledged[0] >= BATCH and len(answers) > 5, searching)
         assert not storing.done(), "the import is under way"
+        stopping.set()
         await life.aclose()
         before = acknowledged[0]
         await until_working(lambda: bool(refusals) and not all(answer.is_real for answer in answers), searching)

@@ -52,6 +52,7 @@ def gateway_before(stack: Stack, policies: list[RunningService]) -> AbstractAsyn
                 "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{stack.retrieval_service.port}",
                 "VECSEC_PLAN_MEMORY_SECONDS": 0,
                 "VECSEC_POLICY_TIMEOUT_SECONDS": SEARCH_SECONDS,
+                "VECSEC_RETRIEVAL_TIMEOUT_SECONDS": SEARCH_SECONDS,
             }
         )
     )

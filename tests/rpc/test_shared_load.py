@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
-from support.stack import Stack, document, running_stack
-from support.waiting import PATIENCE_SECONDS
+from support.stack import SEARCH_SECONDS, Stack, document, running_stack
+from support.waiting import PATIENCE_SECONDS, until
 
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_client import AsyncVecSecClient, Fallback
@@ -53,6 +53,8 @@ def gateway(stack: Stack, policies: Sequence[RunningService]) -> AbstractAsyncCo
                 "VECSEC_POLICY_ADDRESS": addresses(policies),
                 "VECSEC_RETRIEVAL_ADDRESS": f"localhost:{stack.retrieval_service.port}",
                 "VECSEC_PLAN_MEMORY_SECONDS": 0,
+                "VECSEC_POLICY_TIMEOUT_SECONDS": SEARCH_SECONDS,
+                "VECSEC_RETRIEVAL_TIMEOUT_SECONDS": SEARCH_SECONDS,
             }
         )
     )
@@ -69,10 +71,14 @@ async def test_two_gateways_and_two_policy_services_share_the_load_of_one_client
             )
         )
 
+        searches = 0
+
         async def search(times: int) -> None:
+            nonlocal searches
             for _ in range(times):
-                answer = await client.search("plan", fallback=Fallback.NONE, timeout=20)
+                answer = await client.search("plan", fallback=Fallback.NONE, timeout=SEARCH_SECONDS)
                 assert [result.document_id for result in answer.results] == ["plan"]
+                searches += 1
 
         def served(series: str, services: Sequence[RunningService]) -> list[float]:
             return [stack.metrics(each).get(series, 0) for each in services]
@@ -81,8 +87,15 @@ async def test_two_gateways_and_two_policy_services_share_the_load_of_one_client
             while not all(served(SEARCHES, gateways) + served(PLANS, policies) + served(CHECKS, policies)):
                 await search(5)
         kinds = ((SEARCHES, gateways), (PLANS, policies), (CHECKS, policies))
+
+        async def until_counted() -> None:
+            """A call is counted after its answer has left."""
+            await until(lambda: all(sum(served(*kind)) >= searches for kind in kinds))
+
+        await until_counted()
         before = [served(*kind) for kind in kinds]
         await asyncio.gather(*(search(ROUNDS) for _ in range(CALLERS)))
+        await until_counted()
         for kind, was in zip(kinds, before, strict=True):
             shares = [(now - then) / (ROUNDS * CALLERS) for now, then in zip(served(*kind), was, strict=True)]
             assert sum(shares) == 1, "each search asked once, and nobody else served it"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
+from support.waiting import PATIENCE_SECONDS
+
 T = TypeVar("T")
 Leave = Callable[[], None]
 
@@ -18,7 +20,7 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float = 60) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float = PATIENCE_SECONDS) -> T:
         """The coroutine's result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
@@ -45,7 +47,7 @@ class BackgroundLoop:
         def leave() -> None:
             assert leaving is not None
             self._loop.call_soon_threadsafe(leaving.set)
-            lifetime.result(60)
+            lifetime.result(PATIENCE_SECONDS)
 
         async def value() -> T:
             return await entered

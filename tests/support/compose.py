@@ -13,9 +13,10 @@ from typing import Any
 from support.docker_engine import ROOT
 from support.installation import vecsec_command
 from support.parts import find_program
+from support.waiting import COMMAND_SECONDS
 
 COMPOSE = ROOT / "deploy" / "compose"
-_UP_SECONDS = 300
+_UP_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Project:
     def prepare(self) -> str:
         """Run the set-up step; what it complained of."""
         command = [sys.executable, str(COMPOSE / "prepare.py"), str(self.folder)]
-        return subprocess.run(command, capture_output=True, check=False, text=True, timeout=60).stderr
+        return subprocess.run(command, capture_output=True, check=False, text=True, timeout=COMMAND_SECONDS).stderr
 
     def set(self, **settings: str) -> None:
         """Write settings into `.env`, in the place of those that it has."""
@@ -87,7 +88,7 @@ class Project:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=COMMAND_SECONDS,
         )
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ import grpc
 import vecsec_policy
 from support.docker_engine import docker
 from support.issuer import Issuer
+from support.waiting import wait_until
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, query_pb2, sensitivity_pb2
 
 SERVICES_USER = 65532
-_HEALTHY_SECONDS = 120
+_HEALTHY_SECONDS = 300
 _SANDBOX = {
     "read_only": True,
     "cap_drop": ["ALL"],
@@ -82,17 +82,9 @@ class Containers:
         except grpc.RpcError as error:
             return str(error.code().name)
 
-    def until_found(self, expected: list[str] | str, seconds: float = 60) -> None:
-        """Wait until a search ends so.
-
-        Raises:
-            TimeoutError: with what it ended with instead.
-        """
-        deadline = time.monotonic() + seconds
-        while (last := self.found()) != expected:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"searches end with {last}, not {expected}")
-            time.sleep(0.2)
+    def until_found(self, expected: list[str] | str) -> None:
+        """Wait until a search ends so."""
+        wait_until(lambda: self.found() == expected, lambda: f"searches end with {self.found()}, not {expected}")
 
     def set_flag(self, is_on: bool) -> None:
         flag = {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "on" if is_on else "off"}
@@ -173,17 +165,13 @@ def running_containers(folder: Path, images: dict[str, str], host: str | None) -
 
 
 def until_healthy(containers: Containers, service: str) -> None:
-    """Wait until the health check of the image passes.
-
-    Raises:
-        TimeoutError: with the container's last log lines.
-    """
-    deadline = time.monotonic() + _HEALTHY_SECONDS
+    """Wait until the health check of the image passes."""
     name = containers.names[service]
-    while containers.docker("inspect", "--format", "{{.State.Health.Status}}", name) != "healthy":
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{service} is not healthy: {containers.docker('logs', '--tail', '20', name)}")
-        time.sleep(0.5)
+    wait_until(
+        lambda: containers.docker("inspect", "--format", "{{.State.Health.Status}}", name) == "healthy",
+        lambda: f"{service} is not healthy: {containers.docker('logs', '--tail', '20', name)}",
+        seconds=_HEALTHY_SECONDS,
+    )
 
 
 def _files(folder: Path) -> Issuer:

@@ -6,6 +6,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.waiting import COMMAND_SECONDS
+
 ROOT = Path(__file__).parents[2]
 THIS_SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 
@@ -71,6 +73,6 @@ class NewEnvironment:
 
 
 def _run(*command: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_SECONDS, cwd=cwd)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -11,16 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from support.waiting import COMMAND_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "vecsec-test-base:bookworm"
 """Debian with its own Python, as mmdebstrap puts it together."""
 SERVICES = ("gateway", "policy", "retrieval")
 _DOCKER = "/usr/bin/docker"
-_ENGINE_SECONDS = 60
 _ENGINE_OPTIONS = (
     "--ip",
     "127.0.0.1",
@@ -60,7 +60,8 @@ def _environment(host: str | None) -> dict[str, str]:
 
 def _answers(host: str | None) -> bool:
     command = [_DOCKER, "info"]
-    return not subprocess.run(command, capture_output=True, check=False, env=_environment(host), timeout=20).returncode
+    done = subprocess.run(command, capture_output=True, check=False, env=_environment(host), timeout=COMMAND_SECONDS)
+    return done.returncode == 0
 
 
 @contextlib.contextmanager
@@ -77,11 +78,12 @@ def running_engine() -> Iterator[str | None]:
     with (folder / "log").open("wb") as log:
         engine = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + _ENGINE_SECONDS
-        while not _answers(host):
-            if engine.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"dockerd did not come up: {(folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.2)
+
+        def complaint() -> str:
+            return f"dockerd did not come up: {(folder / 'log').read_text()[-2000:]}"
+
+        wait_until(lambda: _answers(host) or engine.poll() is not None, complaint)
+        assert engine.poll() is None, complaint()
         yield host
     finally:
         engine.terminate()

@@ -196,6 +196,8 @@ class GatewayWithPeers:
     policy_server: grpc.aio.Server
     retrieval_server: grpc.aio.Server
     issuer: Issuer
+    token: str
+    """One for all calls of a test: what is remembered of a caller is remembered by the token."""
 
 
 @asynccontextmanager
@@ -233,9 +235,11 @@ async def gateway_with_peers(folder: Path, *, lanes: int = 0, **environment: obj
         ) as service,
         grpc.aio.insecure_channel(f"localhost:{service.port}") as channel,
     ):
-        await until(lambda: policy_lanes.lane_count + retrieval_lanes.lane_count >= 2 * lanes)
+        await until(lambda: len(policy_lanes._lanes) + len(retrieval_lanes._lanes) >= 2 * lanes)
         stub = gateway_grpc.GatewayServiceStub(channel)
-        yield GatewayWithPeers(stub, channel, service, policy, retrieval, policy_server, retrieval_server, issuer)
+        yield GatewayWithPeers(
+            stub, channel, service, policy, retrieval, policy_server, retrieval_server, issuer, issuer.token()
+        )
 
 
 @asynccontextmanager

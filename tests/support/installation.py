@@ -18,8 +18,10 @@ from typing import IO, Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-START_SECONDS = 180
-STOP_SECONDS = 60
+from support.waiting import COMMAND_SECONDS, wait_until
+
+START_SECONDS = 300
+STOP_SECONDS = 120
 _PORTS_IN_A_ROW = 10
 _reservations: list[IO[str]] = []
 
@@ -67,7 +69,7 @@ class Installation:
             text=True,
             check=check,
             input=stdin,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
         )
 
     def token(self, tenant_id: str, role: str = "analyst", clearance: str = "INTERNAL", subject: str = "alice") -> str:
@@ -158,22 +160,20 @@ def _are_free(ports: list[int]) -> bool:
 
 
 def _wait_until_serving(installation: Installation, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    process = installation.process
     for name in ("", "vecsec.gateway.policy", "vecsec.gateway.retrieval"):
-        while not _is_serving(installation.address, name):
-            if installation.process.poll() is not None:
-                raise RuntimeError(f"vecsec up ended with {installation.process.returncode}:\n{log.read_text()}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"{name or 'the gateway'} did not serve within {START_SECONDS} s:\n{log.read_text()}"
-                )
-            time.sleep(0.1)
+        wait_until(
+            lambda name=name: _is_serving(installation.address, name) or process.poll() is not None,  # type: ignore[misc]
+            lambda name=name: f"{name or 'the gateway'} does not serve:\n{log.read_text()}",  # type: ignore[misc]
+            seconds=START_SECONDS,
+        )
+        assert process.poll() is None, f"vecsec up ended with {process.returncode}:\n{log.read_text()}"
 
 
 def _is_serving(address: str, name: str) -> bool:
     with grpc.insecure_channel(address) as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=1)
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
         except grpc.RpcError:
             return False
     return answer.status == health_pb2.HealthCheckResponse.SERVING

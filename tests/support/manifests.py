@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from support.parts import find_program
+from support.waiting import COMMAND_SECONDS
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 OVERLAYS = ("dev", "prod", "prod-remote-store")
@@ -23,7 +24,7 @@ def rendered_text(overlay: str) -> str:
     kubectl = find_program("kubectl")
     assert kubectl is not None
     command = [kubectl, "kustomize", str(KUBERNETES / "overlays" / overlay)]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=COMMAND_SECONDS).stdout
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.pages import CodeBlock
 
-BLOCK_SECONDS = 180
+BLOCK_SECONDS = 400
 _KEPT = "shell-of-the-page"
 """A file in the shell's folder: what the blocks before have exported, and where they went."""
 

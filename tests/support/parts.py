@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.docker_engine import missing_engine
+from support.waiting import COMMAND_SECONDS
 
 CERBOS = "cerbos==0.16.1"
 """A package that owns `buf/validate`; a test installs it."""
@@ -31,7 +32,7 @@ def _index() -> str | None:
             [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, CERBOS],
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
         )
     return None if fetched.returncode == 0 else "pip reaches no package index"
 
@@ -48,7 +49,9 @@ def _kubectl() -> str | None:
     overlay = Path(__file__).parents[2] / "deploy" / "kubernetes" / "overlays" / "dev"
     if kubectl is None:
         return "not installed: kubectl"
-    rendered = subprocess.run([kubectl, "kustomize", str(overlay)], capture_output=True, check=False, timeout=60)
+    rendered = subprocess.run(
+        [kubectl, "kustomize", str(overlay)], capture_output=True, check=False, timeout=COMMAND_SECONDS
+    )
     too_old = b"unknown field" in rendered.stderr and b"components" in rendered.stderr
     return "kubectl is too old for kustomize components" if too_old else None
 

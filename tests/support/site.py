@@ -21,6 +21,7 @@ from support.installation import free_ports, vecsec_command
 from support.monitoring import MONITORING, RULE_FILES
 from support.parts import find_program
 from support.units import Unit, Units
+from support.waiting import COMMAND_SECONDS
 from vecsec_cli.local import installation
 from vecsec_cli.local.service_settings import service_environment, services_of
 from vecsec_cli.local.state_directory import StateDirectory
@@ -81,7 +82,7 @@ class Site:
             capture_output=True,
             text=True,
             check=check,
-            timeout=60,
+            timeout=COMMAND_SECONDS,
         )
 
     def token(self, tenant_id: str, role: str = "analyst", clearance: str = "INTERNAL", subject: str = "alice") -> str:
@@ -204,9 +205,10 @@ def _with_systemd(folder: Path) -> Path:
     """A folder with a `systemctl` and a `journalctl` that act on the units of the site."""
     binaries = folder / "bin"
     binaries.mkdir()
-    units = Path(__file__).with_name("units.py")
+    tests = Path(__file__).parents[1]
     for name in ("systemctl", "journalctl"):
         script = binaries / name
-        script.write_text(f'#!/bin/sh\nexec {sys.executable} {units} {folder / "units"} {name} "$@"\n')
+        command = f'{sys.executable} -m support.units {folder / "units"} {name} "$@"'
+        script.write_text(f"#!/bin/sh\nPYTHONPATH={tests} exec {command}\n")
         script.chmod(0o755)
     return binaries

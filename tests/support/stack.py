@@ -154,6 +154,7 @@ async def running_stack(
         # A busy machine is no slow peer: a test about those says how long a try may take.
         "VECSEC_POLICY_TIMEOUT_SECONDS": SEARCH_SECONDS,
         "VECSEC_RETRIEVAL_TIMEOUT_SECONDS": SEARCH_SECONDS,
+        "VECSEC_DEFAULT_DEADLINE_SECONDS": SEARCH_SECONDS,
     }
 
     def secured(service: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Processes by name, started and stopped as systemd would: in tests and, as `systemctl`, in shell commands under test.
 
-`python units.py FOLDER systemctl restart NAME` is what the runbook's test calls `systemctl`. The folder holds a
+`python -m support.units FOLDER systemctl restart NAME` is what the runbook's test calls `systemctl`. The folder holds a
 definition and a process id for each unit. A unit is started once its port answers.
 """
 
@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-START_SECONDS = 60
+from support.waiting import wait_until
+
 STOP_SECONDS = 60
 NOT_RUNNING = 3
 """What systemctl answers for a unit that is not active."""
@@ -67,21 +67,22 @@ class Units:
                 cwd=self._folder,
             )
         self._pid_file(name).write_text(str(process.pid))
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(unit.port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} did not start:\n{self.log(name).read_text()[-3000:]}")
-            time.sleep(0.05)
+
+        def complaint() -> str:
+            return f"{name} did not start:\n{self.log(name).read_text()[-3000:]}"
+
+        wait_until(lambda: _answers(unit.port) or process.poll() is not None, complaint)
+        assert process.poll() is None, complaint()
 
     def stop(self, name: str) -> None:
         """Stop it: politely first, and then not."""
         self.signal(name, signal.SIGCONT)
         self.signal(name, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while self.is_active(name):
-            if time.monotonic() > deadline:
-                self.signal(name, signal.SIGKILL)
-            time.sleep(0.05)
+        with suppress(AssertionError):
+            wait_until(lambda: not self.is_active(name), seconds=STOP_SECONDS)
+        if self.is_active(name):
+            self.signal(name, signal.SIGKILL)
+            wait_until(lambda: not self.is_active(name))
 
     def restart(self, name: str) -> None:
         self.stop(name)

@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 120.0
 """How long a busy machine may take for what an idle one does at once."""
+COMMAND_SECONDS = 240
+"""How long a command may take there."""
 _PAUSE_SECONDS = 0.02
+_ENOUGH_TURNS = 100
 
 
 def _not_so() -> object:
@@ -41,3 +44,9 @@ def wait_until(
     while not is_so():
         assert time.monotonic() < deadline, what()
         time.sleep(_PAUSE_SECONDS)
+
+
+async def until_all_wait() -> None:
+    """Let every task of the loop go on as far as it gets, to where it waits for a thread, a peer or a test."""
+    for _ in range(_ENOUGH_TURNS):
+        await asyncio.sleep(0)

@@ -7,13 +7,13 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
+from support.audit_log import read_decisions
 from support.issuer import jwks
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
-from vecsec_policy.audit.reading import read_decisions
 from vecsec_policy.audit.records import AuditedOutcome
 
 FOREIGN, ABSENT = "tenant_a", "absent_a"

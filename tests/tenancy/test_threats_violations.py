@@ -7,13 +7,13 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from support.audit_log import read_decisions
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2
-from vecsec_policy.audit.reading import read_decisions
 from vecsec_policy.audit.verification import verify_log
 
 CROSS_TENANT = access_pb2.VIOLATION_TYPE_CROSS_TENANT_VIOLATION

@@ -31,12 +31,9 @@ def check_machine(state: StateDirectory) -> Iterator[CheckResult]:
 
 
 def _python() -> CheckResult:
-    problem = preflight.python_problem()
-    return (
-        fail("python", problem, "make the environment anew with another Python")
-        if problem
-        else ok("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    )
+    if problem := preflight.python_problem():
+        return fail("python", problem, "make the environment anew with another Python")
+    return ok("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
 def _packages() -> CheckResult:

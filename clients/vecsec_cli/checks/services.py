@@ -1,6 +1,5 @@
 """The three services: health, and metrics."""
 
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 
@@ -83,7 +82,7 @@ def _metrics(name: str, url: str) -> CheckResult:
     try:
         with urllib.request.urlopen(url, timeout=_WAIT_SECONDS) as answer:  # noqa: S310 (our own http address)
             lines = sum(line.startswith(b"vecsec_") for line in answer)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         return fail(check, f"{url}: {reason}", f"{_START}; or is another program on this port?")
     return ok(check, f"{url}: {lines} series of ours")

@@ -47,15 +47,10 @@ def cells_in(folder: Path) -> list[Path]:
 def cell_problem(cell: Path) -> str | None:
     """What is wrong with a cell's database, read through; None if nothing."""
     database = cell / _DATABASE
+    location = f"file:{quote(str(database.absolute()))}?mode=ro"
     try:
-        problem = _first_problem(database)
+        with closing(sqlite3.connect(location, uri=True, timeout=_WAIT_SECONDS)) as connection:
+            (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         problem = str(error)
     return None if problem == "ok" else f"{database}: {problem}"
-
-
-def _first_problem(database: Path) -> str:
-    location = f"file:{quote(str(database.absolute()))}?mode=ro"
-    with closing(sqlite3.connect(location, uri=True, timeout=_WAIT_SECONDS)) as connection:
-        (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    return str(answer)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.options import CollectionOption, TenantOption
+from vecsec_cli.options import CollectionOption, EmbeddingsOption, TenantOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.json_shapes import attribute_fields, document_fields
@@ -24,9 +24,7 @@ def get(
     ids: IdsArgument,
     tenant: TenantOption,
     collection: CollectionOption = "",
-    include_embeddings: Annotated[
-        bool, typer.Option("--include-embeddings", help="Also the vectors; for roles that may configure.")
-    ] = False,
+    include_embeddings: EmbeddingsOption = False,
 ) -> None:
     """Read documents by id. Ids that do not exist or may not be read are missing alike, and the exit code says so."""
     answer = session.client.get_documents(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.options import TenantOption, key_value_pairs, split_words
+from vecsec_cli.options import AttributesOption, TenantOption, key_value_pairs, split_words
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
@@ -20,9 +20,7 @@ def explain(
     sensitivity: Annotated[Sensitivity, typer.Option(case_sensitive=False, help="The row's sensitivity.")],
     topics: Annotated[list[str], typer.Option(help="The row's topics, with commas between them.")],
     action: Annotated[Action, typer.Option(help="What would be done with the row.")] = Action.READ,
-    attribute: Annotated[
-        list[str] | None, typer.Option(help="A further attribute of the row's label, as key=value; may be repeated.")
-    ] = None,
+    attribute: AttributesOption = None,
 ) -> None:
     """Say whether the caller may touch a row with this label and, to those who may configure, which rules decide it.
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from vecsec_cli.commands.filter_expressions import parse_filters
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.options import CollectionOption, TenantOption
+from vecsec_cli.options import CollectionOption, EmbeddingsOption, TenantOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.json_shapes import document_fields, fields_of
 from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
@@ -37,9 +37,7 @@ def search(
     fallback: Annotated[
         Fallback, typer.Option(help="When real retrieval is off or down: made-up rows labelled as such, or a failure.")
     ] = Fallback.MOCK,
-    include_embeddings: Annotated[
-        bool, typer.Option("--include-embeddings", help="Also the vectors; for roles that may configure.")
-    ] = False,
+    include_embeddings: EmbeddingsOption = False,
 ) -> None:
     """Find the nearest documents among those the caller may read."""
     answer = session.client.search(

@@ -5,15 +5,13 @@ import time
 from rich.console import Console
 
 from vecsec_cli.demo import search_table
-from vecsec_cli.demo.callers import administrator
-from vecsec_cli.demo.guided_searches import GUIDED_SEARCHES, GuidedSearch
+from vecsec_cli.demo.guided_searches import GUIDED_SEARCHES, GuidedSearch, administrator
 from vecsec_cli.demo.loading import load
-from vecsec_cli.importing.records import SourceError
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.service_errors import hint_for, message_of
-from vecsec_client import PermissionDenied, SearchAnswer, VecSecError
+from vecsec_client import PermissionDenied, VecSecError
 
 _K = 5
 _ADMIN_K = 30
@@ -33,7 +31,7 @@ async def show_demonstration(state: StateDirectory, address: str) -> None:
             await _show(out, number, search, state, address)
     except VecSecError as error:
         output.report_failure(f"the demonstration stopped: {message_of(error)}", hint_for(error))
-    except (SourceError, CommandFailure) as error:
+    except CommandFailure as error:
         output.report_failure(f"the demonstration stopped: {error}", "")
 
 
@@ -44,14 +42,9 @@ async def _show(out: Console, number: int, search: GuidedSearch, state: StateDir
         except PermissionDenied as error:
             out.print(search_table.refused(number, search, error))
             return
-    everything = await _all_rows(search, state, address) if answer.is_real else answer
-    out.print(
-        search_table.answered(
-            number, search, answer, search_table.compare(search.caller, answer.results, everything.results)
-        )
-    )
-
-
-async def _all_rows(search: GuidedSearch, state: StateDirectory, address: str) -> SearchAnswer:
-    async with administrator(search.tenant_id).connect(state, address) as client:
-        return await client.search(search.query, k=_ADMIN_K)
+    everything = answer
+    if answer.is_real:
+        async with administrator(search.tenant_id).connect(state, address) as client:
+            everything = await client.search(search.query, k=_ADMIN_K)
+    rows = search_table.compare(search.caller, answer.results, everything.results)
+    out.print(search_table.answered(number, search, answer, rows))

@@ -1,12 +1,49 @@
-"""The searches of the demonstration, and what each is to show."""
+"""The searches of the demonstration: who makes them, with a token of the development issuer, and what each shows."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from vecsec_cli.demo.callers import DemoCaller
-from vecsec_client import Sensitivity
+from vecsec_cli.local import development_issuer
+from vecsec_cli.local.service_channels import root_certificates
+from vecsec_cli.local.service_settings import operator_settings
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_client import AsyncVecSecClient, Sensitivity
 
+_LIFETIME_SECONDS = 900
 _CAMPAIGN = "plans and budget of the spring campaign"
 _JSON = "turn a JSON text into Python objects"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCaller:
+    """Somebody who searches."""
+
+    subject: str
+    role: str
+    tenant_id: str
+    clearance: Sensitivity
+
+    def __str__(self) -> str:
+        return f"{self.subject}, {self.role} of {self.tenant_id} (cleared for {self.clearance})"
+
+    def connect(self, state: StateDirectory, address: str) -> AsyncVecSecClient:
+        """A client that calls as this caller."""
+        token = partial(
+            development_issuer.mint_token,
+            state,
+            subject=self.subject,
+            tenant_id=self.tenant_id,
+            role=self.role,
+            clearance=self.clearance.value,
+            lifetime_seconds=_LIFETIME_SECONDS,
+        )
+        authority = root_certificates(operator_settings())
+        return AsyncVecSecClient(address, token=token, default_tenant=self.tenant_id, root_certificates=authority)
+
+
+def administrator(tenant_id: str) -> DemoCaller:
+    """Who imports a tenant's corpus, and sees all of it."""
+    return DemoCaller("ada", "admin", tenant_id, Sensitivity.SECRET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +59,7 @@ class GuidedSearch:
 _GUEST = DemoCaller("gus", "guest", "tenant_a", Sensitivity.PUBLIC)
 _ANALYST = DemoCaller("alice", "analyst", "tenant_a", Sensitivity.INTERNAL)
 _SUPERUSER = DemoCaller("sam", "superuser", "tenant_a", Sensitivity.CONFIDENTIAL)
-_ADMIN = DemoCaller("ada", "admin", "tenant_a", Sensitivity.SECRET)
+_ADMIN = administrator("tenant_a")
 _OTHER_ANALYST = DemoCaller("bob", "analyst", "tenant_b", Sensitivity.INTERNAL)
 _DEVELOPER = DemoCaller("dana", "analyst", "python_data", Sensitivity.INTERNAL)
 _READER = DemoCaller("gita", "guest", "python_data", Sensitivity.PUBLIC)

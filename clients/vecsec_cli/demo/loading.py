@@ -1,11 +1,11 @@
 """Imports the demonstration's corpora, each once."""
 
-from vecsec_cli.demo.callers import administrator
 from vecsec_cli.demo.corpus import StandardLibraryCorpus, StandardLibrarySource, hand_written_source
+from vecsec_cli.demo.guided_searches import administrator
 from vecsec_cli.demo.spread import TENANTS
 from vecsec_cli.importing.import_run import ImportRun
 from vecsec_cli.importing.journal import Journal, open_journal
-from vecsec_cli.importing.records import BadRecord, Source
+from vecsec_cli.importing.records import Source
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.progress_bar import progress_bar
@@ -51,12 +51,8 @@ async def _is_there(client: AsyncVecSecClient, journal: Journal) -> bool:
 
 async def _import(client: AsyncVecSecClient, source: Source, journal: Journal, tenant_id: str) -> int:
     with progress_bar() as progress:
-
-        def report(record: BadRecord) -> None:
-            progress.console.print(plain(str(record)))
-
         bar = progress.add_task(f"importing {tenant_id:<11}", total=source.summarise().expected)
-        run = ImportRun(source, journal, on_bad=report)
+        run = ImportRun(source, journal, on_bad=lambda record: progress.console.print(plain(str(record))))
         async for told in client.import_documents(run.documents(), batch_size=_BATCH_SIZE):
             run.settle(told)
             progress.update(bar, completed=run.result().total)

@@ -7,6 +7,7 @@ from pathlib import Path
 from vecsec_cli.local.run_file import RunFile
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal import output
+from vecsec_cli.terminal.service_errors import MINT_TOKEN
 from vecsec_cli.terminal.text import plain
 
 _METHOD = "vecsec.gateway.v1.GatewayService/SearchDocuments"
@@ -22,10 +23,7 @@ def print_next_steps(state: StateDirectory, run: RunFile) -> None:
         environment = f"export PATH={Path(sys.executable).parent}:$PATH\n{environment}"
     steps = (
         ("Things to type next, in another terminal:", environment),
-        (
-            "a token of your own",
-            "export VECSEC_TOKEN=$(vecsec token --tenant tenant_a --role analyst --clearance INTERNAL --subject alice)",
-        ),
+        ("a token of your own", MINT_TOKEN),
         ("search", 'vecsec search "spring campaign" --tenant tenant_a --k 3'),
         (
             "the same with grpcurl",

@@ -8,8 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from vecsec_cli.demo.callers import DemoCaller
-from vecsec_cli.demo.guided_searches import GuidedSearch
+from vecsec_cli.demo.guided_searches import DemoCaller, GuidedSearch
 from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
 from vecsec_client import ScoredDocument, SearchAnswer, Sensitivity, VecSecError
 

@@ -13,7 +13,7 @@ from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.fields import BadField, checked_topics
 from vecsec_cli.importing.import_run import ImportResult, ImportRun, earlier_result
 from vecsec_cli.importing.journal import Journal, open_journal
-from vecsec_cli.importing.records import BadRecord, Source, SourceError
+from vecsec_cli.importing.records import BadRecord, Source
 from vecsec_cli.importing.replacing import EarlierImport, remove_surplus
 from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_source
 from vecsec_cli.importing.text_folder import TextFolderSource
@@ -92,10 +92,7 @@ def import_documents(
     columns = Columns(id=id_column, text=text_column, sensitivity=sensitivity_column, topics=topics_column)
     options = ReadingOptions(columns, _defaults(sensitivity, topics or []), keep_embeddings)
     target = ImportTarget(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
-    try:
-        reader = open_source(source, source_format, options)
-    except SourceError as error:
-        raise CommandFailure(str(error)) from error
+    reader = open_source(source, source_format, options)
     _report(session, import_from(session, reader, target, repr(options), restart=restart))
 
 
@@ -105,32 +102,27 @@ def import_from(
     """Import a source; `reading` tells ways of reading it apart, for a journal of another way says nothing.
 
     Raises:
-        CommandFailure: if the source cannot be read.
+        SourceError: if the source cannot be read.
     """
-    try:
-        earlier = EarlierImport()
-        with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
+    earlier = EarlierImport()
+    with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
+        survey = reader.summarise()
+        if isinstance(reader, TextFolderSource):
+            reader, earlier = remove_surplus(session.client, reader, tenant=target.tenant, collection=target.collection)
             survey = reader.summarise()
-            if isinstance(reader, TextFolderSource):
-                reader, earlier = remove_surplus(
-                    session.client, reader, tenant=target.tenant, collection=target.collection
-                )
-                survey = reader.summarise()
-        content = None if survey.fingerprint is None else repr((survey.fingerprint, target.embedding_model, reading))
-        scope = (_place_of(session), target.tenant, target.collection, os.path.realpath(reader.name))
-        with open_journal(session.state.imports, content, *scope, start_over=restart) as journal:
-            _forget_if_gone(session.client, target, journal)
-            if journal.is_finished:
-                output.note(f"{reader.name} was already imported; --restart imports it again")
-                result = earlier_result(journal)
-                for record in result.rejections.reported[:_SHOWN_BAD_RECORDS]:
-                    output.note(one_line(str(record), _SHOWN_WIDTH))
-            else:
-                result = _import(session.client, reader, survey.expected, target, journal)
-        refused = [each.document_id for each in result.rejections.reported]
-        return replace(result, removed=earlier.removed, staying=earlier.staying(refused))
-    except SourceError as error:
-        raise CommandFailure(str(error)) from error
+    content = None if survey.fingerprint is None else repr((survey.fingerprint, target.embedding_model, reading))
+    scope = (_place_of(session), target.tenant, target.collection, os.path.realpath(reader.name))
+    with open_journal(session.state.imports, content, *scope, start_over=restart) as journal:
+        _forget_if_gone(session.client, target, journal)
+        if journal.is_finished:
+            output.note(f"{reader.name} was already imported; --restart imports it again")
+            result = earlier_result(journal)
+            for record in result.rejections.reported[:_SHOWN_BAD_RECORDS]:
+                output.note(one_line(str(record), _SHOWN_WIDTH))
+        else:
+            result = _import(session.client, reader, survey.expected, target, journal)
+    refused = [each.document_id for each in result.rejections.reported]
+    return replace(result, removed=earlier.removed, staying=earlier.staying(refused))
 
 
 def _defaults(sensitivity: Sensitivity | None, topics: list[str]) -> Defaults:

@@ -46,7 +46,8 @@ class CsvSource(byte_lines.FileSource):
             rows = csv.reader(lines, strict=True)
             header = self._header(next(rows, []))
             while True:
-                place = SourcePosition.of_line(self.name, lines.number + 1)
+                line = lines.number + 1
+                place = SourcePosition(f"{self.name}:{line}", line)
                 try:
                     row = next(rows, None)
                 except csv.Error as error:

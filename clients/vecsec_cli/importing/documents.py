@@ -35,11 +35,6 @@ class SourcePosition:
     """Such as `notes.jsonl:17`."""
     line: int
 
-    @classmethod
-    def of_line(cls, source: str, line: int) -> "SourcePosition":
-        """A line of a file."""
-        return cls(f"{source}:{line}", line)
-
 
 def record_of(fields: Mapping[str, object], place: SourcePosition, defaults: Defaults) -> SourceRecord:
     """The passage that these fields make, or what is wrong with them. A field that is null counts as missing."""

@@ -47,7 +47,8 @@ class ImportRun:
         self._settled_in_this_run = 0
         self._under_way: deque[Passage] = deque()
         self._bad = Rejections()
-        self._read_to_end = False
+        self.has_read_all = False
+        """Whether the source was read to its end."""
 
     def documents(self) -> Iterator[DocumentInput]:
         """What is still to be stored. Bad records are reported while it is read, also those before the start point.
@@ -67,7 +68,7 @@ class ImportRun:
             if passed > start:
                 self._under_way.append(record)
                 yield record.document
-        self._read_to_end = True
+        self.has_read_all = True
 
     def settle(self, progress: ImportProgress) -> None:
         """Take in what the client says is settled."""
@@ -86,14 +87,9 @@ class ImportRun:
         for rejected in error.rejected:
             self._found_bad(_refusal(self._under_way[rejected.index - self._settled_in_this_run], rejected))
 
-    @property
-    def has_read_all(self) -> bool:
-        """Whether the source was read to its end."""
-        return self._read_to_end
-
     def finish(self) -> ImportResult:
         """Close the journal, if the source was read to its end; the result."""
-        if self._read_to_end and not self._under_way:
+        if self.has_read_all and not self._under_way:
             self._journal.finish(self._bad)
         return self.result()
 

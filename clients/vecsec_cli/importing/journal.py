@@ -8,11 +8,11 @@ replaced by themselves.
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from vecsec_cli.importing.records import BadRecord, SourceError
 
@@ -104,7 +104,8 @@ class Journal:
             for values in entry.get("refused", ()):
                 self.refused.add(BadRecord(**values))
             if "bad" in entry:
-                self.bad = _rejections(entry["bad"])
+                reported = [BadRecord(**values) for values in entry["bad"]["reported"]]
+                self.bad = Rejections(reported, entry["bad"]["count"])
             whole += len(line)
         return whole
 
@@ -112,10 +113,6 @@ class Journal:
         if self._stream:
             self._stream.write(json.dumps(entry).encode() + b"\n")
             self._stream.flush()
-
-
-def _rejections(values: Mapping[str, Any]) -> Rejections:
-    return Rejections([BadRecord(**record) for record in values["reported"]], values["count"])
 
 
 @contextmanager

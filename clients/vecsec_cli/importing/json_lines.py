@@ -25,7 +25,7 @@ class JsonLinesSource(byte_lines.FileSource):
         """One record a line that is not blank."""
         with self._opened() as stream:
             for number, line in byte_lines.lines(stream):
-                place = SourcePosition.of_line(self.name, number)
+                place = SourcePosition(f"{self.name}:{number}", number)
                 if line is None:
                     yield bad_record(place, f"longer than {byte_lines.MAX_LINE_BYTES >> 20} MiB")
                 elif line.strip():

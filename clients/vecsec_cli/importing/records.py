@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_client.results import DocumentInput
 
 
-class SourceError(Exception):
-    """The source as a whole cannot be read; the message says what to do, in one line."""
+class SourceError(CommandFailure):
+    """The source as a whole cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ is to go is asked of the store each time, for a journal may be missing or lack w
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from vecsec_cli.importing.records import Passage
@@ -97,11 +98,9 @@ def _of_folders(client: VecSecClient, ids: Sequence[str], tenant: str, collectio
 def _delete(client: VecSecClient, ids: Sequence[str], tenant: str, collection: str) -> int:
     """Delete what may be deleted; says how many."""
     removed = 0
-    try:
+    with suppress(PermissionDenied):  # the files whose passages are still there are held back
         for some in _calls(ids):
             removed += client.delete_documents(some, tenant=tenant, collection=collection).deleted_count
-    except PermissionDenied:  # the files whose passages are still there are held back
-        return removed
     return removed
 
 

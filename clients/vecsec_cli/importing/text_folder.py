@@ -84,20 +84,17 @@ class TextFolderSource:
             return
         try:
             text = path.read_bytes().decode("utf-8-sig")
+            front = split_front_matter(text) if path.suffix.lower() in _MARKDOWN else FrontMatter(text)
         except UnicodeDecodeError as error:
             yield bad_record(place, f"not valid UTF-8 at byte {error.start + 1}", document_id=identifier)
-            return
         except OSError as error:
             yield bad_record(place, f"cannot be read: {error.strerror}", document_id=identifier)
-            return
-        try:
-            front = split_front_matter(text) if path.suffix.lower() in _MARKDOWN else FrontMatter(text)
         except BadFrontMatter as bad:
             yield bad_record(_line(place, bad.line), bad.reason, document_id=identifier)
-            return
-        records = list(self._passage_records(front, identifier, place))
-        # A file is taken whole or not at all, and what is wrong with all of its passages is said once.
-        yield from [record for record in records if isinstance(record, BadRecord)][:1] or records
+        else:
+            records = list(self._passage_records(front, identifier, place))
+            # A file is taken whole or not at all, and what is wrong with all of its passages is said once.
+            yield from [record for record in records if isinstance(record, BadRecord)][:1] or records
 
     def _passage_records(self, front: FrontMatter, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
         metadata = front.fields.get("metadata", {})

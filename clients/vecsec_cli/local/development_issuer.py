@@ -45,7 +45,7 @@ def ensure(state: StateDirectory) -> None:
         "jwks": str(state.issuer_jwks.relative_to(state.root)),
         "algorithms": [_ALGORITHM],
     }
-    state_files.create(state.issuers_file, _as_json({"issuers": [issuer]}))
+    state_files.create(state.issuers_file, state_files.as_json({"issuers": [issuer]}))
 
 
 def mint_token(
@@ -108,7 +108,7 @@ def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
 
 def key_set(keys: Sequence[Mapping[str, object]]) -> bytes:
     """A set of public keys as its file holds it."""
-    return _as_json({"keys": list(keys)})
+    return state_files.as_json({"keys": list(keys)})
 
 
 def _check_published(key: Ed25519PrivateKey, key_file: Path, key_set_file: Path) -> None:
@@ -122,7 +122,3 @@ def _check_published(key: Ed25519PrivateKey, key_file: Path, key_set_file: Path)
             f"{key_set_file} does not publish the key in {key_file}, so nothing it signs would be accepted",
             hint=f"remove {key_set_file}; the next `vecsec up` writes it anew",
         )
-
-
-def _as_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()

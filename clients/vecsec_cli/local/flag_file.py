@@ -36,6 +36,11 @@ class FlagSetting:
         return FlagSetting(self.default, {name: value for name, value in tenants.items() if value != self.default})
 
 
+def empty_document() -> dict[str, Any]:
+    """No rule: the environment's USE_REAL_VECTOR_RETRIEVAL counts until the operator writes one (`vecsec flag set`)."""
+    return {"$schema": _SCHEMA, "flags": {}}
+
+
 def read_setting(path: Path) -> FlagSetting | None:
     """What the file says; None if there is no file, or it leaves our flag to the services' environment.
 
@@ -72,14 +77,14 @@ def write_setting(path: Path, setting: FlagSetting) -> None:
         flag["targeting"] = {"if": rules}
     document["flags"][FLAG_KEY] = flag
     path.parent.mkdir(parents=True, exist_ok=True)
-    state_files.replace(path, (json.dumps(document, indent=2) + "\n").encode())
+    state_files.replace(path, state_files.as_json(document))
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return {"$schema": _SCHEMA, "flags": {}}
+        return empty_document()
     except (OSError, ValueError) as error:
         raise CommandFailure(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("flags"), dict):

@@ -1,16 +1,12 @@
 """Fills a state directory at the first start: keys, rules, flag file, folders."""
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from vecsec_cli.local import development_issuer, state_files
+from vecsec_cli.local import development_issuer, flag_file, state_files
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import INSTALL_SERVICES, CommandFailure
-
-_EMPTY_FLAGS = {"$schema": "https://flagd.dev/schema/v0/flags.json", "flags": {}}
-"""No rule: the environment's USE_REAL_VECTOR_RETRIEVAL counts until the operator writes one (`vecsec flag set`)."""
 
 
 def prepare(state: StateDirectory, settings: Mapping[str, str]) -> None:
@@ -25,7 +21,7 @@ def prepare(state: StateDirectory, settings: Mapping[str, str]) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
         if not settings.get("VECSEC_POLICY_DIR") and not state.policy.exists():
             state_files.copy_folder(packaged_policy(), state.policy)
-        state_files.create(state.flags_file, f"{json.dumps(_EMPTY_FLAGS, indent=2)}\n".encode())
+        state_files.create(state.flags_file, state_files.as_json(flag_file.empty_document()))
     except OSError as error:
         raise CommandFailure(f"cannot write {error.filename or state.root}: {error.strerror}") from error
 

@@ -93,24 +93,20 @@ def make_private_folder(folder: Path) -> None:
             os.fsync(probe.fileno())
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise _unwritable(folder, error) from error
-    if free < SMALLEST_FREE_BYTES:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise _disk_is_full(folder) from error
         raise CommandFailure(
-            f"the disk of {folder} is full: {free >> 20} MiB free, {SMALLEST_FREE_BYTES >> 20} MiB needed",
-            hint="free some room, or choose another disk with --state-dir",
-            exit_code=ExitCode.LIMIT,
-        )
+            f"cannot write to the state directory {folder}: {error.strerror}", hint="choose another with --state-dir"
+        ) from error
+    if free < SMALLEST_FREE_BYTES:
+        raise _disk_is_full(folder, f": {free >> 20} MiB free, {SMALLEST_FREE_BYTES >> 20} MiB needed")
 
 
-def _unwritable(folder: Path, error: OSError) -> CommandFailure:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return CommandFailure(
-            f"the disk of {folder} is full",
-            hint="free some room, or choose another disk with --state-dir",
-            exit_code=ExitCode.LIMIT,
-        )
+def _disk_is_full(folder: Path, figures: str = "") -> CommandFailure:
     return CommandFailure(
-        f"cannot write to the state directory {folder}: {error.strerror}", hint="choose another with --state-dir"
+        f"the disk of {folder} is full{figures}",
+        hint="free some room, or choose another disk with --state-dir",
+        exit_code=ExitCode.LIMIT,
     )
 
 

@@ -61,11 +61,7 @@ class ServiceProcess:
         if status == _CANNOT_START and lines:
             raise CommandFailure(f"cannot start: {lines[-1]}", exit_code=ExitCode.INVALID)
         self._show(lines)
-        raise CommandFailure(
-            f"the {self.service.name} service {cause}",
-            hint=f"its log is {self.log_file}",
-            exit_code=ExitCode.UNAVAILABLE,
-        )
+        raise self._failure(cause)
 
     async def serving(self) -> None:
         """Wait until the service's health says SERVING.
@@ -79,11 +75,11 @@ class ServiceProcess:
                 await _health_says_serving(stub)
         except TimeoutError as error:
             self._show(_last_lines(self.log_file, _SHOWN_LOG_LINES))
-            raise CommandFailure(
-                f"the {self.service.name} service is not ready after {_START_SECONDS:.0f} s",
-                hint=f"its log is {self.log_file}",
-                exit_code=ExitCode.UNAVAILABLE,
-            ) from error
+            raise self._failure(f"is not ready after {_START_SECONDS:.0f} s") from error
+
+    def _failure(self, what: str) -> CommandFailure:
+        message, hint = f"the {self.service.name} service {what}", f"its log is {self.log_file}"
+        return CommandFailure(message, hint=hint, exit_code=ExitCode.UNAVAILABLE)
 
     def _show(self, log_lines: Sequence[str]) -> None:
         for line in log_lines:

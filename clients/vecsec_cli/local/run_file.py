@@ -40,7 +40,7 @@ class RunFile:
 
     def write(self, path: Path) -> None:
         """Replace the file at once, so that nobody reads half of it."""
-        state_files.replace(path, f"{json.dumps(asdict(self), indent=2)}\n".encode())
+        state_files.replace(path, state_files.as_json(asdict(self)))
 
 
 def read_run_file(path: Path) -> RunFile | None:

@@ -1,9 +1,15 @@
 """Writes files of the state directory so that nobody, not even another process, ever sees half of one."""
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+
+def as_json(document: object) -> bytes:
+    """A document as a file holds it that people read, too."""
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def create(path: Path, content: bytes, *, mode: int = 0o644) -> bool:

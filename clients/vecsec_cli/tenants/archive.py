@@ -22,7 +22,7 @@ _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ArchivedCollection:
     """One collection of an archive."""
 
@@ -76,8 +76,7 @@ class ArchiveWriter:
         self._tenant_id = tenant_id
         self._files = files
         self._open: dict[str, IO[str]] = {}
-        self._models: dict[str, str] = {}
-        self._counts: dict[str, int] = {}
+        self._collections: dict[str, ArchivedCollection] = {}
 
     def add(self, collection_id: str, embedding_model: str, document: Mapping[str, object]) -> None:
         """Add a document, as a line of JSON that `vecsec import` takes."""
@@ -85,21 +84,16 @@ class ArchiveWriter:
             path = _file(self._folder, collection_id)
             path.touch(mode=_PRIVATE_FILE)
             self._open[collection_id] = self._files.enter_context(path.open("w", encoding="utf-8"))
-            self._models[collection_id] = embedding_model
-            self._counts[collection_id] = 0
+            self._collections[collection_id] = ArchivedCollection(collection_id, embedding_model, 0)
         self._open[collection_id].write(json.dumps(document, ensure_ascii=False, default=encoded) + "\n")
-        self._counts[collection_id] += 1
+        self._collections[collection_id].document_count += 1
 
     def finish(self) -> Archive:
         """Everything is there."""
         self._files.close()
-        collections = tuple(
-            ArchivedCollection(collection_id, model, self._counts[collection_id])
-            for collection_id, model in sorted(self._models.items())
-        )
+        collections = tuple(self._collections[each] for each in sorted(self._collections))
         manifest = {"tenant_id": self._tenant_id, "collections": [asdict(each) for each in collections]}
-        content = f"{json.dumps(manifest, indent=2)}\n".encode()
-        state_files.replace(self._folder / MANIFEST, content, mode=_PRIVATE_FILE)
+        state_files.replace(self._folder / MANIFEST, state_files.as_json(manifest), mode=_PRIVATE_FILE)
         return Archive(self._folder, self._tenant_id, collections)
 
 

@@ -1,6 +1,7 @@
 """`vecsec tenant export`: every document that the caller may read, with its embedding, into files."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,9 +52,7 @@ def report(archive: Archive, as_json: bool, done: str) -> None:
 
 def _documents(client: VecSecClient, tenant: str, collection: Collection) -> Iterator[Document]:
     name = collection.collection_id
-    for page in pages(
-        lambda token: client.list_document_ids(tenant=tenant, collection=name, page_size=_IDS_A_PAGE, page_token=token)
-    ):
+    for page in pages(partial(client.list_document_ids, tenant=tenant, collection=name, page_size=_IDS_A_PAGE)):
         yield from _read(client, tenant, name, list(page.document_ids))
 
 

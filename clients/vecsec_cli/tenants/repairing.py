@@ -5,7 +5,7 @@ Nothing is deleted: a cell that is repaired is put aside as it is, and what can 
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli.checks.store import cell_problem, cells_in
+from vecsec_cli.checks.store import cells_in
 from vecsec_cli.local.retrieval_module import ModuleFailed, output_of
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.options import JsonOption, StateDirectoryOption, TenantOption, state_directory
@@ -34,13 +34,13 @@ def verify(
     state_dir: StateDirectoryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Read the databases of the cells through, also while the services run. Exit code 9 if one is damaged.
+    """Read the cells through, row by row, also while the services run. Exit code 9 if one is damaged.
 
-    Index files are looked at by the retrieval service alone: metric vecsec_damaged_cells, log line "cell is damaged".
+    What the retrieval service itself meets it tells by metric vecsec_damaged_cells and log line "cell is damaged".
     """
     path = _chroma_path(state_dir)
     cells = [path / tenant] if tenant else cells_in(path)
-    problems = {cell.name: problem for cell in cells if (problem := cell_problem(cell)) is not None}
+    problems = _problems(cells)
     if json:
         output.print_json({"checked": [cell.name for cell in cells], "problems": problems})
     for name, problem in {} if json else problems.items():
@@ -51,15 +51,11 @@ def verify(
         output.say(f"{path}: {len(cells)} cells can be read")
 
 
-def repair(
-    tenant: TenantOption,
-    state_dir: StateDirectoryOption = None,
-    json: JsonOption = False,
-) -> None:
+def repair(tenant: TenantOption, state_dir: StateDirectoryOption = None, json: JsonOption = False) -> None:
     """Put a damaged cell aside, and write what can be read of it to an archive beside it. Nothing is deleted.
 
     The retrieval service must be stopped. Then start it and run `vecsec tenant import` with the archive, or with an
-    export made before. Embeddings are not recovered: texts are embedded anew by their collection's model.
+    export made before. Rows keep their embeddings, but for cells of version 0.1: their texts are embedded anew.
     """
     path = _chroma_path(state_dir)
     cell = path / tenant
@@ -76,6 +72,20 @@ def repair(
     if lost:
         output.note(f"{lost:,} rows could not be read; an export made before may have them")
     output.note(f"next: start the retrieval service, then vecsec tenant import {archive.folder} --tenant {tenant}")
+
+
+def _problems(cells: Sequence[Path]) -> dict[str, str]:
+    """What is wrong, by the cell's name.
+
+    Raises:
+        CommandFailure: if they cannot be looked at.
+    """
+    try:
+        with output_of("vecsec_retrieval.repair.verify", *map(str, cells)) as lines:
+            found = [json.loads(line) for line in lines]
+    except ModuleFailed as failure:
+        raise CommandFailure(f"the cells cannot be read through: {failure}") from failure
+    return {each["cell"]: each["problem"] for each in found if each["problem"] is not None}
 
 
 def _salvage(cell: Path, tenant: str, writer: ArchiveWriter) -> tuple[Archive, int]:

@@ -10,7 +10,7 @@ from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.importing.command import ImportTarget, import_from
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
-from vecsec_cli.importing.records import Passage, SourceError
+from vecsec_cli.importing.records import Passage
 from vecsec_cli.options import TenantOption
 from vecsec_cli.stored_ids import stored_ids
 from vecsec_cli.tenants.archive import Archive
@@ -100,11 +100,8 @@ def _refuse_to_replace(client: VecSecClient, archive: Archive, tenant: str) -> N
 
 def _ids_of(file: Path) -> set[str]:
     """The ids of an archived collection; lines that are no documents are reported by the import."""
-    try:
-        records = JsonLinesSource(file, Defaults()).records()
-        return {record.document.document_id for record in records if isinstance(record, Passage)}
-    except SourceError as error:
-        raise CommandFailure(str(error)) from error
+    records = JsonLinesSource(file, Defaults()).records()
+    return {record.document.document_id for record in records if isinstance(record, Passage)}
 
 
 def _has_embeddings(file: Path) -> bool:

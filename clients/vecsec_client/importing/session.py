@@ -19,6 +19,7 @@ from vecsec_client.errors import DocumentsRejected, Internal, Unauthenticated, V
 from vecsec_client.importing.batches import Batch
 from vecsec_client.results import ImportProgress, RejectedDocument
 from vecsec_client.retrying import RetryPolicy, is_transient
+from vecsec_client.wire.values import fill
 
 _WINDOW = 4
 """How many batches may be unanswered: enough to keep the services busy, few enough to bound memory."""
@@ -30,9 +31,17 @@ _REFUSALS = frozenset({StatusCode.INVALID_ARGUMENT, StatusCode.PERMISSION_DENIED
 class ImportSession:
     """The state of one import over as many streams as it takes."""
 
-    def __init__(self, header: gateway_pb2.ImportDocumentsRequest, *, policy: RetryPolicy, strict: bool) -> None:
-        """`header` holds what all requests share; `strict` ends the import at the first rejected document."""
-        self._header = header
+    def __init__(
+        self, tenant_id: str, collection_id: str, embedding_model: str, *, policy: RetryPolicy, strict: bool
+    ) -> None:
+        """`strict` ends the import at the first rejected document."""
+        self._header = fill(
+            gateway_pb2.ImportDocumentsRequest(),
+            tenant_id=tenant_id,
+            collection_id=collection_id,
+            embedding_model=embedding_model,
+        )
+        """What all requests share."""
         self._policy = policy
         self._strict = strict
         self._to_send: deque[Batch] = deque()

@@ -1,7 +1,6 @@
 """From a failed call on the wire to a typed error."""
 
-from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -34,19 +33,9 @@ _BROKEN_HERE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 """What grpc.aio itself says of a stream that can no longer be written to or read, as when the gateway has just gone."""
 
 
-class FailedCall(Protocol):
-    """What the errors of grpc and of grpc.aio have in common."""
-
-    def code(self) -> grpc.StatusCode: ...
-
-    def details(self) -> str | None: ...
-
-    def trailing_metadata(self) -> Sequence[tuple[str, str | bytes]] | None: ...
-
-
 def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
     """The typed error of a failed call, with what the service said about it."""
-    call = cast("FailedCall", error)
+    call = cast("grpc.Call", error)  # those of grpc.aio have the same methods; all may give None
     status = _status(call)
     code = call.code()
     reason, violations, retry_after = "", [], None
@@ -73,7 +62,7 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
     )
 
 
-def _status(call: FailedCall) -> status_pb2.Status:
+def _status(call: grpc.Call) -> status_pb2.Status:
     """The google.rpc.Status that came along; an empty one if there is none that can be read and fits the call's."""
     for key, value in call.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

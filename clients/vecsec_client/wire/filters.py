@@ -1,5 +1,7 @@
 """Metadata filters as protobuf."""
 
+from dataclasses import asdict
+
 from vecsec.type.v1 import filter_pb2
 from vecsec_client.errors import InvalidArgument
 from vecsec_client.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
@@ -30,7 +32,7 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
                 getattr(message, "in").CopyFrom(filter_pb2.MetadataFilter.In(key=key, values=members))
                 return message
             case Range():
-                return filter_pb2.MetadataFilter(range=_range(condition))
+                return filter_pb2.MetadataFilter(range=filter_pb2.MetadataFilter.Range(**asdict(condition)))
             case AllOf(filters):
                 parts = _parts(filters, f"{field}.all_of", depth)
                 return filter_pb2.MetadataFilter(all_of=filter_pb2.MetadataFilter.AllOf(filters=parts))
@@ -38,16 +40,6 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
                 parts = _parts(filters, f"{field}.any_of", depth)
                 return filter_pb2.MetadataFilter(any_of=filter_pb2.MetadataFilter.AnyOf(filters=parts))
     raise InvalidArgument.of(field, f"not a filter: {type(condition).__name__}; build one with vecsec_client.filters")
-
-
-def _range(condition: Range) -> filter_pb2.MetadataFilter.Range:
-    return filter_pb2.MetadataFilter.Range(
-        key=condition.key,
-        at_least=condition.at_least,
-        more_than=condition.more_than,
-        at_most=condition.at_most,
-        less_than=condition.less_than,
-    )
 
 
 def _parts(filters: tuple[MetadataFilter, ...], field: str, depth: int) -> list[filter_pb2.MetadataFilter]:

@@ -22,6 +22,7 @@ SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
 ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
 Word = TypeVar("Word", bound=StrEnum)
 ResultT = TypeVar("ResultT", bound="DataclassInstance")
+RequestT = TypeVar("RequestT", bound=Message)
 
 _SENSITIVITY_OF_NUMBER: Mapping[int, Sensitivity] = {
     sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{each.name}"): each for each in Sensitivity
@@ -42,6 +43,14 @@ def naming(field: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidArgument.of(field, str(error)) from error
+
+
+def fill(request: RequestT, **values: str | int) -> RequestT:
+    """Set single fields; what protobuf will not take is told by the field's name."""
+    for name, value in values.items():
+        with naming(name):
+            setattr(request, name, value)
+    return request
 
 
 def word(kind: type[Word], value: Word | str, field: str) -> Word:

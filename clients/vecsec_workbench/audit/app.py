@@ -9,11 +9,6 @@ from vecsec_workbench.audit import verify as audit_verify
 app = typer.Typer(name="audit", help="Verify and search the audit log.", no_args_is_help=True, add_completion=False)
 
 
-@app.callback()
-def audit() -> None:
-    """Verify and search the audit log."""
-
-
 app.command("verify")(audit_verify.verify)
 app.command("search")(audit_search.search)
 app.command("stats")(audit_stats.stats)

@@ -1,7 +1,7 @@
-"""Where the audit log is, and its records as they stand in it."""
+"""Where the audit log is, its records as they stand in it, and the decisions that they record."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,10 @@ from vecsec_cli.options import state_directory
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_policy.audit.log_files import lines_of, log_files
+from vecsec_policy.audit.reading import RecordedDecision, decision_from_line
+
+_KIND = b'"kind":'
+"""Stands in every record."""
 
 FileOption = Annotated[
     Path | None,
@@ -21,6 +25,15 @@ FileOption = Annotated[
         "--audit-log",
         envvar="VECSEC_AUDIT_FILE",
         help="The newest file of the log; rotated ones beside it are read too. Default: that of the state directory.",
+        show_default=False,
+    ),
+]
+AuditLogOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--audit-log",
+        envvar="VECSEC_AUDIT_FILE",
+        help="The newest file of an audit log; rotated ones beside it are read too. May be repeated.",
         show_default=False,
     ),
 ]
@@ -48,26 +61,16 @@ class RecordFilter:
 
     tenant: str | None = None
     """The tenant that was asked for, or the caller's."""
-    caller: str | None = None
-    incident: str | None = None
-    request: str | None = None
     violation_type: str | None = None
-    call: str | None = None
-    outcome: str | None = None
+    exact: Mapping[str, str | None] = field(default_factory=dict)
+    """What other fields must say, by their names."""
     since: datetime | None = None
     until: datetime | None = None
 
     def matches(self, record: LoggedRecord) -> bool:
         """Whether a record is meant."""
         fields = record.fields
-        exact = {
-            "subject": self.caller,
-            "incident_id": self.incident,
-            "request_id": self.request,
-            "call": self.call,
-            "outcome": self.outcome,
-        }
-        if any(wanted is not None and fields.get(name) != wanted for name, wanted in exact.items()):
+        if any(wanted is not None and fields.get(name) != wanted for name, wanted in self.exact.items()):
             return False
         if self.tenant is not None and self.tenant not in (fields.get("tenant_id"), fields.get("caller_tenant_id")):
             return False
@@ -105,3 +108,34 @@ def records(path: Path, wanted: RecordFilter) -> Iterator[LoggedRecord]:
         record = LoggedRecord(file, number, fields, line)
         if wanted.matches(record):
             yield record
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A line that no decision could be read from."""
+
+    place: str
+    """`file:line`."""
+    reason: str
+
+
+def recorded_decisions(logs: Sequence[Path]) -> Iterator[RecordedDecision | Unreadable]:
+    """The decisions of these logs, the oldest of each log first, and the lines that ought to be decisions but are not.
+
+    Raises:
+        CommandFailure: if a log is not there.
+    """
+    for log in logs:
+        if not log_files(log):
+            raise CommandFailure(f"{log}: no audit log is there", exit_code=ExitCode.NOT_FOUND)
+        for file, number, line in lines_of(log):
+            place = f"{file}:{number}"
+            try:
+                decision = decision_from_line(line)
+            except ValueError as error:
+                yield Unreadable(place, f"not a record of this version of VecSec ({error})")
+                continue
+            if decision is not None:
+                yield decision
+            elif _KIND not in line:
+                yield Unreadable(place, "a record of an earlier format, or no record")

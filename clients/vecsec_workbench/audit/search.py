@@ -35,12 +35,14 @@ def search(
     """Find records; they are shown the oldest first."""
     wanted = RecordFilter(
         tenant=tenant,
-        caller=caller,
-        incident=incident,
-        request=request,
         violation_type=violation_type,
-        call=call,
-        outcome=outcome,
+        exact={
+            "subject": caller,
+            "incident_id": incident,
+            "request_id": request,
+            "call": call,
+            "outcome": outcome,
+        },
         since=parse_time(since, "--since"),
         until=parse_time(until, "--until"),
     )

@@ -17,7 +17,7 @@ from vecsec_cli.terminal.time_options import parse_time
 from vecsec_workbench.leak_response.installation_files import InstallationFiles
 from vecsec_workbench.leak_response.kill_switch import KillSwitch
 from vecsec_workbench.leak_response.response import LeakResponse
-from vecsec_workbench.leak_response.steps import StepOutcome, StepReport, print_steps, run_step
+from vecsec_workbench.leak_response.steps import StepOutcome, print_steps, run_step
 
 app = typer.Typer(name="panic", help="Respond to a suspected leak, and come back.", add_completion=False)
 
@@ -77,10 +77,8 @@ def panic(
     if release:
         _release(KillSwitch(files.flags, files.marker), tenants, share, known, json=json)
     else:
-        folder = None if evidence is None else evidence.absolute()
-        response = LeakResponse.prepare(
-            files, tenants, known, since=parse_time(since, "--since"), folder=folder, token=token
-        )
+        folder = files.evidence_folder(tenants) if evidence is None else evidence.absolute()
+        response = LeakResponse(files, tenants, known, parse_time(since, "--since"), folder, token)
         _respond(response, dry_run=dry_run, json=json)
 
 
@@ -93,23 +91,21 @@ def _refuse_unknown(tenants: Sequence[str], known: frozenset[str]) -> None:
 
 
 def _respond(response: LeakResponse, *, dry_run: bool, json: bool) -> None:
-    reports: list[StepReport] = []
     with ExitStack() as stack:
         for step in response.steps(stack):
-            reports.append(run_step(step, dry_run=dry_run))
-            response.told.append(reports[-1].as_json())
-    is_well = all(each.outcome is not StepOutcome.FAILED for each in reports)
+            response.reports.append(run_step(step, dry_run=dry_run))
+    is_well = all(each.outcome is not StepOutcome.FAILED for each in response.reports)
     if json:
         document = {
             "ok": is_well,
             "dry_run": dry_run,
-            "steps": response.told,
+            "steps": [each.as_json() for each in response.reports],
             "evidence": None if dry_run else str(response.folder),
             "next": list(response.next_steps()),
         }
         output.print_json(document)
     else:
-        print_steps(reports, response.next_steps())
+        print_steps(response.reports, response.next_steps())
     if not is_well:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -5,7 +5,6 @@ known to be free of them, none is copied because it lies there.
 """
 
 import hashlib
-import json
 import os
 import platform
 import socket
@@ -17,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_cli.local import state_files
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_policy.audit.verification import verify_log
@@ -113,7 +113,7 @@ class EvidenceFolder:
 
     def add_json(self, name: str, document: object) -> None:
         """Add a JSON document."""
-        self.add(name, (json.dumps(document, indent=2) + "\n").encode())
+        self.add(name, state_files.as_json(document))
 
     def finish(self, **about: object) -> str:
         """Write the manifest; its own hash, to be noted elsewhere."""

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from vecsec_cli.local import development_issuer, state_files
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_workbench.leak_response.steps import comes_true
 
 _SUFFIX = ".pem"
 _STAMP = "%Y%m%dT%H%M%S"
@@ -22,7 +22,6 @@ _PUBLISHED_SECONDS = 1.5
 """Retrieval looks at the set every second."""
 _ADOPTION_SECONDS = 8.0
 _PUBLIC = ("kty", "crv", "x", "kid", "alg", "use")
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ def _revoke(key: Path, key_set: str, signs_with: Callable[[], str | None] | None
         raise
     if signs_with is None:
         time.sleep(_PUBLISHED_SECONDS)
-    is_adopted = signs_with is not None and _wait(partial(_is_signed_with, signs_with, key_id))
+    is_adopted = signs_with is not None and comes_true(lambda: signs_with() == key_id, _ADOPTION_SECONDS)
     _replace_file(set_file, development_issuer.key_set([public]), 0o644)
     return Revocation(key_id, tuple(published), is_adopted)
 
@@ -95,19 +94,6 @@ def public_members(key_set: bytes) -> dict[str, object]:
     """
     entries = json.loads(key_set)["keys"]
     return {"keys": [{name: entry[name] for name in _PUBLIC if name in entry} for entry in entries]}
-
-
-def _is_signed_with(signs_with: Callable[[], str | None], key_id: str) -> bool:
-    return signs_with() == key_id
-
-
-def _wait(is_so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _ADOPTION_SECONDS
-    while not is_so():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _published(key_set: str) -> Mapping[str, Mapping[str, object]]:

@@ -1,7 +1,8 @@
 """Where the files of an installation lie that a leak response changes or collects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from vecsec_chassis.domain.errors import ConfigurationError
@@ -55,6 +56,11 @@ class InstallationFiles:
     def marker(self) -> Path:
         """Remembers, from `panic --all` until `panic --release --all`, what was off before."""
         return self.state.root / "panic.json"
+
+    def evidence_folder(self, tenants: Sequence[str]) -> Path:
+        """A new folder for evidence about these tenants; about all if none is named."""
+        whom = "all" if not tenants else tenants[0] if len(tenants) == 1 else f"{len(tenants)}-tenants"
+        return self.state.root / "evidence" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{whom}"
 
     def require_installation(self) -> None:
         """Refuse to set a flag that nobody reads.

@@ -1,10 +1,9 @@
 """What is done about a suspected leak, step by step."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from vecsec_workbench.leak_response.grant_probe import GrantProbe, GrantStatus, 
 from vecsec_workbench.leak_response.grant_revocation import public_members, revoke_grants
 from vecsec_workbench.leak_response.installation_files import InstallationFiles
 from vecsec_workbench.leak_response.kill_switch import KillSwitch
-from vecsec_workbench.leak_response.steps import Step
+from vecsec_workbench.leak_response.steps import Step, StepReport, comes_true
 
 _PROOF_SECONDS = 10.0
-_POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -28,45 +26,29 @@ class LeakResponse:
     files: InstallationFiles
     tenants: Sequence[str]
     """Whose real answers are stopped; empty for all."""
-    tried_tenants: Sequence[str]
-    """In which the outcome is tried."""
-    scope: EvidenceScope
+    known_tenants: frozenset[str]
+    """Those that the policy lists."""
+    since: datetime | None
+    """From when on audit records are evidence."""
     folder: Path
     """Where the evidence goes."""
     token: str
-    told: list[dict[str, object]] = field(default_factory=list)
+    reports: list[StepReport] = field(default_factory=list)
     """What became of the steps so far."""
     _before: dict[str, bytes] = field(default_factory=dict)
     _probe: GrantProbe | None = None
     _old_grant: str = ""
 
-    @classmethod
-    def prepare(
-        cls,
-        files: InstallationFiles,
-        tenants: Sequence[str],
-        known: frozenset[str],
-        *,
-        since: datetime | None,
-        folder: Path | None,
-        token: str,
-    ) -> "LeakResponse":
-        """Nothing is done yet."""
-        now = datetime.now(UTC)
-        whom = "all" if not tenants else tenants[0] if len(tenants) == 1 else f"{len(tenants)}-tenants"
-        default = files.state.root / "evidence" / f"{now:%Y%m%dT%H%M%SZ}-{whom}"
-        tried = tenants or sorted(known)[:1]
-        return cls(files, tenants, tried, EvidenceScope(tenants, since), folder or default, token)
+    @property
+    def tried_tenants(self) -> Sequence[str]:
+        """In which the outcome is tried."""
+        return self.tenants or sorted(self.known_tenants)[:1]
 
     def steps(self, stack: ExitStack) -> tuple[Step, ...]:
         """In their order: first what stops the leak. `stack` closes what they open."""
         files, whom = self.files, ", ".join(self.tenants) or "everybody"
         return (
-            Step(
-                "stop real answers",
-                f"switch real retrieval off for {whom} in {files.flags}",
-                self._stop,
-            ),
+            Step("stop real answers", f"switch real retrieval off for {whom} in {files.flags}", self._stop),
             Step(
                 "revoke grants",
                 f"sign with a new key in {files.grant_key}, and take all other public keys out of {files.grant_jwks}",
@@ -159,9 +141,10 @@ class LeakResponse:
                 folder.add(name, content)
         if self.files.flags.is_file():
             folder.add("flags.after.json", self.files.flags.read_bytes())
-        count, lacking = collect(folder, self.files, self.scope)
-        folder.add_json("steps.json", self.told)
-        digest = folder.finish(**about(self.scope), lacking=list(lacking))
+        scope = EvidenceScope(self.tenants, self.since)
+        count, lacking = collect(folder, self.files, scope)
+        folder.add_json("steps.json", [each.as_json() for each in self.reports])
+        digest = folder.finish(**about(scope), lacking=list(lacking))
         told = f"{count:,} records and more in {self.folder}; its manifest has SHA-256 {digest}"
         if lacking:
             raise CommandFailure(f"{told}; lacking: {'; '.join(lacking)}", hint="collect by hand what is lacking")
@@ -180,8 +163,5 @@ def _until(is_so: Callable[[], bool], complaint: str) -> None:
         CommandFailure: with the complaint, if it does not.
         VecSecError: if it cannot be found out.
     """
-    deadline = time.monotonic() + _PROOF_SECONDS
-    while not is_so():
-        if time.monotonic() >= deadline:
-            raise CommandFailure(complaint, hint="stop the retrieval service until this is understood")
-        time.sleep(_POLL_SECONDS)
+    if not comes_true(is_so, _PROOF_SECONDS):
+        raise CommandFailure(complaint, hint="stop the retrieval service until this is understood")

@@ -11,6 +11,8 @@ from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
 from vecsec_client import VecSecError
 
+_POLL_SECONDS = 0.2
+
 
 class StepOutcome(StrEnum):
     """What became of a step."""
@@ -70,6 +72,16 @@ def run_step(step: Step, *, dry_run: bool) -> StepReport:
     except OSError as error:
         outcome, detail = StepOutcome.FAILED, str(error)
     return StepReport(step.name, outcome, started, time.monotonic() - clock, detail, remedy)
+
+
+def comes_true(is_so: Callable[[], bool], seconds: float) -> bool:
+    """Whether something comes true within so many seconds; it is looked at again and again until then."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def print_steps(reports: Sequence[StepReport], next_steps: Sequence[str]) -> None:

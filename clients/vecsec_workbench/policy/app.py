@@ -14,11 +14,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def policy() -> None:
-    """Check, test and compare policies, and roll them out."""
-
-
 app.command("check")(check.check)
 app.command("diff")(diff.diff)
 app.command("explain")(explain.explain)

@@ -11,29 +11,37 @@ from vecsec_chassis.domain.access import Action
 from vecsec_cli.options import JsonOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_policy.folder.policy_source import Diagnostics
 from vecsec_policy.in_force.snapshot import check_policy_folder
 from vecsec_workbench.policy.folder import PACKAGED
-from vecsec_workbench.policy.lint import LintFinding, Severity, count, lint
+from vecsec_workbench.policy.lint import LintFinding, Severity, lint
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CheckReport:
-    """What the check found."""
+    """What the check found, as `--json` prints it."""
 
-    findings: Sequence[LintFinding]
-    version: str = ""
+    policy_version: str
     """The policy's content hash; empty if it could not be read."""
+    errors: int = field(init=False)
+    warnings: int = field(init=False)
+    findings: Sequence[LintFinding]
     decisions: int = 0
     """How many decisions the warnings stand on; 0 if the policy could not decide any."""
-    is_complete: bool = False
-    crossing: Mapping[str, Sequence[Action]] = field(default_factory=dict)
-    """What each role may do in tenants that are not its caller's own; roles that may nothing there are left out."""
-    undecided: Sequence[str] = ()
+    every_combination: bool = False
+    """Whether these are all that rules can tell apart; else they are a sample."""
+    undecided_rules: Sequence[str] = ()
     """Rules that decided nothing of a sample; of a policy that was decided whole they are findings."""
+    across_tenants: Mapping[str, Sequence[Action]] = field(default_factory=dict)
+    """What each role may do in tenants that are not its caller's own; roles that may nothing there are left out."""
+
+    def __post_init__(self) -> None:
+        severities = [finding.severity for finding in self.findings]
+        self.errors, self.warnings = severities.count(Severity.ERROR), severities.count(Severity.WARNING)
 
 
 def check(
@@ -54,10 +62,10 @@ def check(
     """
     report = examine(folder)
     if json:
-        output.print_json(_as_json(report))
+        output.print_json(fields_of(report))
     else:
         _print(folder, report)
-    if count(report.findings, Severity.ERROR) or (strict and report.findings):
+    if report.errors or (strict and report.findings):
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
@@ -67,29 +75,16 @@ def examine(folder: Path) -> CheckReport:
     source, policy = check_policy_folder(folder, diagnostics)
     if source is None or policy is None:
         version = source.version if source is not None else ""
-        return CheckReport([LintFinding.from_complaint(complaint) for complaint in diagnostics.found], version)
+        return CheckReport(version, [LintFinding.from_complaint(complaint) for complaint in diagnostics.found])
     findings, space, found = lint(folder, source, policy)
     return CheckReport(
-        findings,
         source.version,
+        findings,
         found.decisions,
         space.is_complete and found.is_complete,
-        {role: sorted(actions) for role, actions in sorted(found.crossing.items())},
         () if found.is_complete else sorted(policy.engine.rules.keys() - found.deciding),
+        {role: sorted(actions) for role, actions in sorted(found.crossing.items())},
     )
-
-
-def _as_json(report: CheckReport) -> dict[str, object]:
-    return {
-        "policy_version": report.version,
-        "errors": count(report.findings, Severity.ERROR),
-        "warnings": count(report.findings, Severity.WARNING),
-        "findings": report.findings,
-        "decisions": report.decisions,
-        "every_combination": report.is_complete,
-        "undecided_rules": report.undecided,
-        "across_tenants": report.crossing,
-    }
 
 
 def _counted(number: int, what: str) -> str:
@@ -102,15 +97,15 @@ def _print(folder: Path, report: CheckReport) -> None:
             plain(f"{finding.place}: ") + plain(f"{finding.severity}: {finding.kind}", _STYLES[finding.severity])
         )
         output.say(plain(f"    {finding.message}"))
-    errors, warnings = (count(report.findings, severity) for severity in Severity)
-    counts = (_counted(errors, "error"), _counted(warnings, "warning"))
-    verdict = ", ".join(counts)
-    style = "bold red" if errors else "bold yellow" if warnings else "bold green"
-    output.say(plain(verdict, style) + plain(f"  {folder}, policy {report.version[:12] or 'unreadable'}"))
+    verdict = f"{_counted(report.errors, 'error')}, {_counted(report.warnings, 'warning')}"
+    style = "bold red" if report.errors else "bold yellow" if report.warnings else "bold green"
+    output.say(plain(verdict, style) + plain(f"  {folder}, policy {report.policy_version[:12] or 'unreadable'}"))
     if report.decisions:
-        extent = "every combination" if report.is_complete else "a sample"
+        extent = "every combination" if report.every_combination else "a sample"
         output.say(plain(f"{report.decisions:,} decisions tried: {extent} of what rules can tell apart", "dim"))
-        if report.undecided:
-            output.say(plain(f"{len(report.undecided)} rules decided nothing of the sample; --json names them", "dim"))
-        crossing = (f"{role} ({', '.join(actions)})" for role, actions in report.crossing.items())
+        if report.undecided_rules:
+            output.say(
+                plain(f"{len(report.undecided_rules)} rules decided nothing of the sample; --json names them", "dim")
+            )
+        crossing = (f"{role} ({', '.join(actions)})" for role, actions in report.across_tenants.items())
         output.say(plain(f"across tenants: {'; '.join(crossing) or 'nobody'}", "dim"))

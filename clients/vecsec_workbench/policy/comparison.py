@@ -11,8 +11,8 @@ from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.reading import RecordedDecision
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.snapshot import PolicySnapshot
-from vecsec_workbench.audit.decisions import identity_of
-from vecsec_workbench.policy.decisions import Decision, decide, reasons
+from vecsec_workbench.policy.decision_space import entities_named
+from vecsec_workbench.policy.decisions import AccessRequest, decide, reasons
 from vecsec_workbench.policy.labels import ExistingLabel
 
 
@@ -82,10 +82,7 @@ def compare(
     found: dict[CallerGroup, AccessDifference] = {}
     for tenant_id, counts in rows.items():
         for identity, action in _callers(old, new, sorted(rows), tenant_id, subjects):
-            before = decide(old, identity, tenant_id, action, list(counts), now=now)
-            after = decide(new, identity, tenant_id, action, list(counts), now=now)
-            group = CallerGroup(identity.role, identity.tenant_id, action, tenant_id)
-            _note(found, group, identity, (before, after), counts)
+            _note(found, old, new, AccessRequest(identity, tenant_id, action, now), counts)
     return found
 
 
@@ -96,34 +93,32 @@ def compare_recorded(
     found: dict[CallerGroup, AccessDifference] = {}
     for each in recorded:
         counts = Counter({rows.label: rows.row_count for rows in each.rows})
-        identity, then = identity_of(each), each.time.timestamp()
-        before = decide(old, identity, each.tenant_id, each.action, list(counts), now=then)
-        after = decide(new, identity, each.tenant_id, each.action, list(counts), now=then)
-        group = CallerGroup(each.role, each.caller_tenant_id, each.action, each.tenant_id)
-        _note(found, group, identity, (before, after), counts, each_time=True)
+        _note(found, old, new, AccessRequest.of(each), counts, each_time=True)
     return found
 
 
 def _note(
     found: dict[CallerGroup, AccessDifference],
-    group: CallerGroup,
-    identity: Identity,
-    decisions: tuple[Decision, Decision],
+    old: PolicySnapshot,
+    new: PolicySnapshot,
+    request: AccessRequest,
     counts: Counter[Label],
     *,
     each_time: bool = False,
 ) -> None:
-    """Note what is decided otherwise. The same rows count once, or each time that they are met."""
-    before, after = decisions
+    """Note what the policies decide otherwise. The same rows count once, or each time that they are met."""
+    before, after = (decide(policy, request, list(counts)) for policy in (old, new))
+    caller = request.identity
+    group = CallerGroup(caller.role, caller.tenant_id, request.action, request.tenant_id)
     if before.entry.allowed != after.entry.allowed:
         found.setdefault(group, AccessDifference()).may_enter = (before.entry.allowed, after.entry.allowed)
-    for (label, count), old, new in zip(counts.items(), before.rows, after.rows, strict=True):
-        if old.allowed != new.allowed:
+    for (label, count), then, now in zip(counts.items(), before.rows, after.rows, strict=True):
+        if then.allowed != now.allowed:
             difference = found.setdefault(group, AccessDifference())
-            rows = difference.gained if new.allowed else difference.lost
+            rows = difference.gained if now.allowed else difference.lost
             rows[label] = count + (rows.get(label, 0) if each_time else 0)
-            example = ExampleRow(label, identity.clearance, _why(old), _why(new))
-            difference.examples.setdefault("gain" if new.allowed else "loss", example)
+            example = ExampleRow(label, caller.clearance, _why(then), _why(now))
+            difference.examples.setdefault("gain" if now.allowed else "loss", example)
 
 
 def _why(verdict: Verdict) -> str:
@@ -135,22 +130,13 @@ def _callers(
 ) -> Iterator[tuple[Identity, Action]]:
     """Every role of either policy at every clearance, in the tenant itself and in the others that count."""
     roles = {**old.roles, **new.roles}
-    homes = sorted({tenant_id, *labelled, *_named(old), *_named(new), *_one_more_tenant(old, new, tenant_id)})
+    named = entities_named(old, "Tenant") | entities_named(new, "Tenant")
+    # One more tenant stands for those that are neither labelled nor named.
+    others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
+    homes = sorted({tenant_id, *labelled, *named, *itertools.islice(others, 1)})
     for home, role, clearance, subject, action in itertools.product(
         homes, roles.values(), Sensitivity, subjects, Action
     ):
         highest = max(policy.roles[role.name].max_clearance for policy in (old, new) if role.name in policy.roles)
         if clearance <= highest:  # to claim more makes no difference
             yield Identity(subject, home, role.name, clearance, "", 0.0), action
-
-
-def _named(policy: PolicySnapshot) -> set[str]:
-    """The tenants that rules name."""
-    rules = policy.engine.rules.values()
-    return {name for rule in rules for kind, name in rule.mentions.entities if kind == "Tenant"}
-
-
-def _one_more_tenant(old: PolicySnapshot, new: PolicySnapshot, tenant_id: str) -> Sequence[str]:
-    """One more tenant, which stands for those that are neither labelled nor named."""
-    others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
-    return list(itertools.islice(others, 1))

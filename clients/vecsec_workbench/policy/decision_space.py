@@ -5,6 +5,7 @@ Tenants that no rule names differ in their topics alone, so two of them stand fo
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -131,6 +132,11 @@ def topics_compared(policy: PolicySnapshot) -> frozenset[str]:
     )
 
 
+def entities_named(policy: PolicySnapshot, kind: str) -> set[str]:
+    """The entities of a kind, such as `Tenant`, that rules name."""
+    return {name for rule in policy.engine.rules.values() for each, name in rule.mentions.entities if each == kind}
+
+
 def _constants(policy: PolicySnapshot) -> Iterator[tuple[AttributePath, Constant]]:
     for rule in policy.engine.rules.values():
         yield from rule.mentions.constants
@@ -148,9 +154,8 @@ def _unnamed(policy: PolicySnapshot) -> Sequence[Tenant]:
 
 
 def _named(policy: PolicySnapshot) -> set[str]:
-    return {
-        name for rule in policy.engine.rules.values() for kind, name in rule.mentions.entities if kind == "Tenant"
-    } | {str(constant) for path, constant in _constants(policy) if path[-1] == "tenant_id"}
+    compared = {str(constant) for path, constant in _constants(policy) if path[-1] == "tenant_id"}
+    return entities_named(policy, "Tenant") | compared
 
 
 def _days(policy: PolicySnapshot) -> Sequence[int]:
@@ -161,13 +166,9 @@ def _days(policy: PolicySnapshot) -> Sequence[int]:
 
 def _subjects(policy: PolicySnapshot) -> Sequence[str]:
     """The callers that rules name."""
-    named = {
-        unquote(name.partition("/")[2])
-        for rule in policy.engine.rules.values()
-        for kind, name in rule.mentions.entities
-        if kind == "Caller"
-    } | {str(constant) for path, constant in _constants(policy) if path == ("principal", "subject")}
-    return sorted(named - {SOMEBODY})
+    named = {unquote(name.partition("/")[2]) for name in entities_named(policy, "Caller")}
+    compared = {str(constant) for path, constant in _constants(policy) if path == ("principal", "subject")}
+    return sorted((named | compared) - {SOMEBODY})
 
 
 def _mentioned_attributes(policy: PolicySnapshot) -> set[str]:
@@ -225,10 +226,7 @@ def _fits(policy: PolicySnapshot, name: str, value: AttributeValue) -> bool:
 def _combinations(values: Mapping[str, Sequence[AttributeValue]]) -> tuple[list[Attributes], bool]:
     """Rows' attributes, absent ones too, and whether that is all: each with each where that is few, else in pairs."""
     choices = {name: (None, *found) for name, found in values.items()}
-    size = 1
-    for found in choices.values():
-        size *= len(found)
-    if size <= _MOST_ATTRIBUTE_COMBINATIONS:
+    if math.prod(map(len, choices.values())) <= _MOST_ATTRIBUTE_COMBINATIONS:
         names = sorted(choices)
         products = itertools.product(*(choices[name] for name in names))
         return [_attributes(dict(zip(names, each, strict=True))) for each in products], True

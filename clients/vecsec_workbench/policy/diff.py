@@ -14,7 +14,7 @@ from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
 from vecsec_policy.audit.reading import RecordedDecision
-from vecsec_workbench.audit.decisions import AuditLogOption, Unreadable, recorded_decisions
+from vecsec_workbench.audit.records import AuditLogOption, Unreadable, recorded_decisions
 from vecsec_workbench.policy.comparison import AccessDifference, CallerGroup, compare, compare_recorded
 from vecsec_workbench.policy.decision_space import SOMEBODY
 from vecsec_workbench.policy.decisions import label_in_words
@@ -88,9 +88,8 @@ def diff(
 def _existing(gateway: GatewayOptions, tenants: list[str], files: list[Path]) -> list[ExistingLabel]:
     existing = [each for file in files for each in read_from_file(file)]
     if tenants:
-        session = open_session(gateway)
-        with session.client:
-            existing += read_from_gateway(session.client, tenants)
+        with open_session(gateway).client as client:
+            existing += read_from_gateway(client, tenants)
     return existing
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,31 +12,19 @@ from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import Label, Sensitivity, canonical_attributes
 from vecsec_cli.commands.explain import explanation_fields, print_explanation
-from vecsec_cli.options import JsonOption, key_value_pairs, split_words
+from vecsec_cli.options import AttributesOption, JsonOption, key_value_pairs, split_words
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
 from vecsec_client import Change, DecidingValue, DeterminingRule, Explanation
 from vecsec_policy.audit.reading import RecordedDecision
-from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
+from vecsec_policy.in_force.evaluation import TenantAccess, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.use_cases.explain_access import explained
-from vecsec_workbench.audit.decisions import AuditLogOption, identity_of, recorded_decisions
-from vecsec_workbench.policy.decisions import label_in_words
+from vecsec_workbench.audit.records import AuditLogOption, recorded_decisions
+from vecsec_workbench.policy.decisions import AccessRequest, enter
 from vecsec_workbench.policy.folder import PACKAGED, PolicyOption, load
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRequest:
-    """Who wants to do what with which row; without a label, who wants to enter the tenant."""
-
-    identity: Identity
-    tenant_id: str
-    action: Action
-    label: Label | None
-    time: float
-    """In seconds since the epoch."""
 
 
 def explain(
@@ -53,9 +40,7 @@ def explain(
     subject: Annotated[str, typer.Option(help="The caller's subject.")] = "somebody",
     sensitivity: Annotated[str, typer.Option(help="The row's sensitivity.")] = "",
     topics: Annotated[list[str] | None, typer.Option(help="The row's topics, with commas between them.")] = None,
-    attribute: Annotated[
-        list[str] | None, typer.Option(help="A further attribute of the row's label, as key=value; may be repeated.")
-    ] = None,
+    attribute: AttributesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say why a policy allows or refuses something: the rules and values that decide, and the smallest change that
@@ -64,27 +49,36 @@ def explain(
     `vecsec explain` asks the running services instead, as the caller whose token it has.
     """
     snapshot = load(policy)
+    labels: Sequence[Label | None]
     if incident:
-        requests = list(_requests_of_incident(incident, audit_log or [], snapshot))
+        decision = _recorded(incident, audit_log or [], snapshot)
+        request, labels = AccessRequest.of(decision), _labels_to_explain(decision)
     else:
         if not tenant or not role:
             raise CommandFailure("say who wants what: --tenant and --role, or --incident")
         identity = Identity(subject, caller_tenant or tenant, role, _level(clearance, "--clearance"), "", 0.0)
         attributes = canonical_attributes(_attributes(attribute or []))
         level = _level(sensitivity, "--sensitivity") if sensitivity else None
-        row = Label(tenant, level, frozenset(split_words(topics or [])), attributes)
-        requests = [AccessRequest(identity, tenant, action, row, time.time())]
-    explanations = [_explain(snapshot, request, incident) for request in requests]
-    _show(requests, explanations, json=json)
-
-
-def _explain(policy: PolicySnapshot, request: AccessRequest, incident: str) -> Explanation:
+        labels = [Label(tenant, level, frozenset(split_words(topics or [])), attributes)]
+        request = AccessRequest(identity, tenant, action, time.time())
     try:
-        access = decide_entry(policy, request.identity, request.tenant_id, request.action, now=request.time)
+        access = enter(snapshot, request)
     except (AccessDenied, UnknownTenant) as refusal:
         raise CommandFailure(refusal.message) from refusal
-    verdict = access.entry if request.label is None else decide_rows(access, [request.label])[0]
-    found = asyncio.run(explained(access, request.label, verdict, incident))
+    explanations = [(label, _explain(access, label, incident)) for label in labels]
+    if json:
+        shapes = [{**_about(request, label), **explanation_fields(each)} for label, each in explanations]
+        output.print_json({"explanations": shapes})
+        return
+    for label, each in explanations:
+        output.say(plain(request.in_words(label), "bold"))
+        print_explanation(each)
+        output.say()
+
+
+def _explain(access: TenantAccess, label: Label | None, incident: str) -> Explanation:
+    verdict = access.entry if label is None else decide_rows(access, [label])[0]
+    found = asyncio.run(explained(access, label, verdict, incident))
     remedies = found.remedies
     return Explanation(
         allowed=found.allowed,
@@ -102,7 +96,7 @@ def _explain(policy: PolicySnapshot, request: AccessRequest, incident: str) -> E
     )
 
 
-def _requests_of_incident(incident: str, logs: list[Path], policy: PolicySnapshot) -> Iterator[AccessRequest]:
+def _recorded(incident: str, logs: list[Path], policy: PolicySnapshot) -> RecordedDecision:
     if not logs:
         raise CommandFailure("say where the incident is recorded: --audit-log FILE")
     decisions = (each for each in recorded_decisions(logs) if isinstance(each, RecordedDecision))
@@ -114,36 +108,16 @@ def _requests_of_incident(incident: str, logs: list[Path], policy: PolicySnapsho
             f"decided by policy {found.policy_version[:12]}, explained by policy {policy.version[:12]}: name the "
             "folder of that version with --policy for what was decided then"
         )
-    yield from _questions(found)
+    return found
 
 
-def _questions(decision: RecordedDecision) -> Iterator[AccessRequest]:
-    """About each label that was withheld; about entering the tenant, or every label, if none was."""
-    labels: Sequence[Label | None] = [rows.label for rows in decision.rows if not rows.allowed]
-    for label in labels or [rows.label for rows in decision.rows] or [None]:
-        yield AccessRequest(
-            identity_of(decision), decision.tenant_id, decision.action, label, decision.time.timestamp()
-        )
+def _labels_to_explain(decision: RecordedDecision) -> Sequence[Label | None]:
+    """Each label that was withheld; if none was, every label or, without rows, None: about entering the tenant."""
+    withheld = [rows.label for rows in decision.rows if not rows.allowed]
+    return withheld or [rows.label for rows in decision.rows] or [None]
 
 
-def _show(requests: Sequence[AccessRequest], explanations: Sequence[Explanation], *, json: bool) -> None:
-    if json:
-        shapes = [
-            {**_about(request), **explanation_fields(explanation)}
-            for request, explanation in zip(requests, explanations, strict=True)
-        ]
-        output.print_json({"explanations": shapes})
-        return
-    for request, explanation in zip(requests, explanations, strict=True):
-        who = request.identity
-        row = "" if request.label is None else f" a row labelled {label_in_words(request.label)}"
-        asked = f"{who.role} {who.subject} of {who.tenant_id}: {request.action}{row} in {request.tenant_id}"
-        output.say(plain(asked, "bold"))
-        print_explanation(explanation)
-        output.say()
-
-
-def _about(request: AccessRequest) -> dict[str, object]:
+def _about(request: AccessRequest, label: Label | None) -> dict[str, object]:
     return {
         "subject": request.identity.subject,
         "caller_tenant_id": request.identity.tenant_id,
@@ -151,7 +125,7 @@ def _about(request: AccessRequest) -> dict[str, object]:
         "claimed_clearance": request.identity.clearance.name,
         "tenant_id": request.tenant_id,
         "action": request.action.value,
-        "label": None if request.label is None else request.label.to_json(),
+        "label": None if label is None else label.to_json(),
     }
 
 

@@ -15,7 +15,7 @@ from vecsec_cli.stored_ids import pages
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.json_shapes import attribute_fields, fields_of
-from vecsec_client import LabelCount, LabelPage, VecSecClient
+from vecsec_client import LabelCount, VecSecClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,8 @@ def read_from_file(path: Path) -> list[ExistingLabel]:
 
 def _label_counts(client: VecSecClient, tenants: Sequence[str]) -> Iterator[LabelCount]:
     for tenant in tenants:
-        for page in pages(partial(_label_page, client, tenant)):
+        for page in pages(partial(client.list_labels, tenant=tenant)):
             yield from page.labels
-
-
-def _label_page(client: VecSecClient, tenant: str, token: str) -> LabelPage:
-    return client.list_labels(tenant=tenant, page_token=token)
 
 
 def _existing(fields: Mapping[str, Any]) -> ExistingLabel:

@@ -49,11 +49,7 @@ class LintFinding:
     def at(cls, kind: str, place: str, message: str) -> "LintFinding":
         """A warning at a place that is written as `file:line`, or as a file or folder alone."""
         path, colon, line = place.rpartition(":")
-        return (
-            cls(Severity.WARNING, kind, path, int(line), message)
-            if colon
-            else cls(Severity.WARNING, kind, place, 0, message)
-        )
+        return cls(Severity.WARNING, kind, path if colon else place, int(line) if colon else 0, message)
 
     @classmethod
     def from_complaint(cls, complaint: str) -> "LintFinding":
@@ -68,11 +64,6 @@ class LintFinding:
     def place(self) -> str:
         """`file:line`, as editors understand it."""
         return f"{self.path}:{self.line}" if self.line else self.path
-
-
-def count(findings: Sequence[LintFinding], severity: Severity) -> int:
-    """How many of one severity."""
-    return sum(finding.severity is severity for finding in findings)
 
 
 WIDENS_TENANT_ISOLATION = "widens tenant isolation"

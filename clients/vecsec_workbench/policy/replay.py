@@ -17,15 +17,16 @@ from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.json_shapes import fields_of
 from vecsec_cli.terminal.text import plain
-from vecsec_policy.audit.reading import RecordedDecision, RecordedRows
+from vecsec_policy.audit.reading import RecordedDecision
 from vecsec_policy.audit.records import AuditedOutcome
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.snapshot import PolicySnapshot
-from vecsec_workbench.audit.decisions import AuditLogOption, Unreadable, identity_of, recorded_decisions
-from vecsec_workbench.policy.decisions import UNKNOWN_ROLE, Decision, allowed_word, decide, label_in_words, reasons
+from vecsec_workbench.audit.records import AuditLogOption, Unreadable, recorded_decisions
+from vecsec_workbench.policy.decisions import UNKNOWN_ROLE, AccessRequest, Decision, decide, label_in_words, reasons
 from vecsec_workbench.policy.folder import load
 
 _SHOWN = 50
+_WORD = {True: "allow", False: "refuse"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,7 @@ def replay_log(policy: PolicySnapshot, logs: Sequence[Path]) -> Replay:
             found.unreadable.append(recorded)
             continue
         found.decisions += 1
-        labels = [rows.label for rows in recorded.rows]
-        then = recorded.time.timestamp()
-        now = decide(policy, identity_of(recorded), recorded.tenant_id, recorded.action, labels, now=then)
+        now = decide(policy, AccessRequest.of(recorded), [rows.label for rows in recorded.rows])
         if UNKNOWN_ROLE in now.entry.rule_ids:
             found.unknown_roles[recorded.role] += 1
         for change, count in _changes(recorded, now):
@@ -108,28 +107,27 @@ def replay_log(policy: PolicySnapshot, logs: Sequence[Path]) -> Replay:
 
 def _changes(recorded: RecordedDecision, now: Decision) -> Iterator[tuple[ChangedDecision, int]]:
     if recorded.outcome is not now.outcome:
-        before = allowed_word(allowed=recorded.outcome is AuditedOutcome.ALLOWED)
+        was_allowed = recorded.outcome is AuditedOutcome.ALLOWED
         told = ", ".join(recorded.rule_ids) or recorded.outcome.value
-        yield _change(recorded, None, (before, told), now.entry), 1
+        yield _change(recorded, None, now.entry, was_allowed=was_allowed, by=told), 1
     for rows, verdict in zip(recorded.rows, now.rows, strict=True):
         if rows.allowed != verdict.allowed:
-            yield _change(recorded, rows.label, _recorded_verdict(rows), verdict), rows.row_count
+            by = ", ".join(rows.rule_ids)
+            yield _change(recorded, rows.label, verdict, was_allowed=rows.allowed, by=by), rows.row_count
 
 
-def _recorded_verdict(rows: RecordedRows) -> tuple[str, str]:
-    return allowed_word(allowed=rows.allowed), ", ".join(rows.rule_ids)
-
-
-def _change(recorded: RecordedDecision, label: Label | None, before: tuple[str, str], now: Verdict) -> ChangedDecision:
+def _change(
+    recorded: RecordedDecision, label: Label | None, now: Verdict, *, was_allowed: bool, by: str
+) -> ChangedDecision:
     return ChangedDecision(
         role=recorded.role,
         caller_tenant_id=recorded.caller_tenant_id,
         tenant_id=recorded.tenant_id,
         action=recorded.action,
         label=label,
-        before=before[0],
-        before_rules=before[1],
-        after=allowed_word(allowed=now.allowed),
+        before=_WORD[was_allowed],
+        before_rules=by,
+        after=_WORD[now.allowed],
         after_rules=reasons(now),
     )
 

@@ -32,13 +32,13 @@ class RolloutState:
     file: Path
 
     @classmethod
-    def of(cls, state: StateDirectory, settings: Mapping[str, str] | None = None) -> "RolloutState":
+    def of(cls, state: StateDirectory) -> "RolloutState":
         """The places that `vecsec up` tells the policy service: the operator's settings go before the state directory.
 
         Raises:
             CommandFailure: if there is no installation.
         """
-        settings = operator_settings() if settings is None else settings
+        settings = operator_settings()
         policy = Path(settings.get("VECSEC_POLICY_DIR") or state.policy)
         if not policy.is_dir():
             raise CommandFailure(

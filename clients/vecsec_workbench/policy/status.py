@@ -1,10 +1,9 @@
 """`vecsec policy status`: which policy decides for whom, by the files and by the running service's own word."""
 
 import re
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -21,17 +20,19 @@ from vecsec_policy.in_force.snapshot import load_snapshot
 from vecsec_workbench.policy.rollout_state import RolloutState, promoted_to
 
 _WAIT_SECONDS = 3.0
+_VERSION_CHARACTERS = 12
 _SERIES = re.compile(r"(vecsec_policy_\w+)\{([^}]*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaMetrics:
-    """What a running policy service says of its policies to whoever may read its metrics: the machine's operator."""
+    """What a running policy service says of its policies to whoever may read its metrics, the machine's operator; as
+    `--json` prints it."""
 
-    versions: Mapping[str, str]
-    """By stage: current, candidate."""
-    failing_parts: Sequence[str]
+    policy_version: str
+    candidate_version: str
+    reload_failing: Sequence[str]
     """What changed and cannot be taken."""
     disagreements: Mapping[str, int]
     """Between candidate and current policy, such as `row lost`; only those that are not 0."""
@@ -42,12 +43,14 @@ def read_metrics(url: str) -> ReplicaMetrics | None:
     try:
         with urllib.request.urlopen(url, timeout=_WAIT_SECONDS) as answer:  # noqa: S310 (our own http address)
             text = answer.read().decode()
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, ValueError):
         return None
-    series = list(_series(text))
+    series = [(name, dict(_LABEL.findall(labels)), float(value)) for name, labels, value in _SERIES.findall(text)]
+    versions = {labels["stage"]: labels["version"] for name, labels, _ in series if name == "vecsec_policy_info"}
     return ReplicaMetrics(
-        versions={labels["stage"]: labels["version"] for name, labels, _ in series if name == "vecsec_policy_info"},
-        failing_parts=sorted(
+        policy_version=versions.get("current", ""),
+        candidate_version=versions.get("candidate", ""),
+        reload_failing=sorted(
             labels["part"] for name, labels, value in series if name == "vecsec_policy_reload_failing" and value > 0
         ),
         disagreements={
@@ -56,14 +59,6 @@ def read_metrics(url: str) -> ReplicaMetrics | None:
             if name == "vecsec_policy_shadow_disagreements_total" and value > 0
         },
     )
-
-
-def _series(text: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    for name, labels, value in _SERIES.findall(text):
-        yield name, dict(_LABEL.findall(labels)), float(value)
-
-
-_VERSION_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +70,6 @@ class FilesStatus:
     complaint: str
     rollout: Rollout | None
     candidate_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class StatusReport:
-    """Everything that could be learnt."""
-
-    files: FilesStatus
-    service: ReplicaMetrics | None
-    """None if nothing runs here."""
-    tenants: Mapping[str, PolicyStatus] = field(default_factory=dict)
 
 
 @with_gateway_options
@@ -104,11 +89,11 @@ def status(
         with open_session(gateway).client as client:
             tenants = {each: client.policy_status(tenant=each) for each in tenant}
     service = read_metrics(run.services["policy"].metrics_url) if run is not None and "policy" in run.services else None
-    report = StatusReport(_read_files(RolloutState.of(state)), service, tenants)
+    files = _read_files(RolloutState.of(state))
     if gateway.json:
-        output.print_json(_as_json(report))
+        output.print_json(_as_json(files, service, tenants))
     else:
-        _print(report)
+        _print(files, service, tenants)
 
 
 def _read_files(state: RolloutState) -> FilesStatus:
@@ -122,35 +107,36 @@ def _read_files(state: RolloutState) -> FilesStatus:
     return FilesStatus(version, complaint, rollout, candidate)
 
 
-def _print(report: StatusReport) -> None:
-    files, service = report.files, report.service
-    output.say(f"policy       {_short(files.version)}{_taken_by_service(files.version, service, 'current')}")
+def _print(files: FilesStatus, service: ReplicaMetrics | None, tenants: Mapping[str, PolicyStatus]) -> None:
+    output.say(_version_line("policy", files.version, None if service is None else service.policy_version))
     if files.rollout is not None:
-        candidate = files.candidate_version
-        output.say(f"candidate    {_short(candidate)}{_taken_by_service(candidate, service, 'candidate')}")
+        taken = None if service is None else service.candidate_version
+        output.say(_version_line("candidate", files.candidate_version, taken))
         output.say(f"  decides    {promoted_to(files.rollout)}")
         if files.rollout.shadow_share > 0:
-            tenants = f" of {', '.join(sorted(files.rollout.shadow_tenants))}" if files.rollout.shadow_tenants else ""
-            output.say(f"  in shadow  for {files.rollout.shadow_share:.0%} of the callers{tenants}")
+            whose = f" of {', '.join(sorted(files.rollout.shadow_tenants))}" if files.rollout.shadow_tenants else ""
+            output.say(f"  in shadow  for {files.rollout.shadow_share:.0%} of the callers{whose}")
     if files.complaint:
         output.say(f"broken       {files.complaint}")
     if service is not None:
-        failing = ", ".join(service.failing_parts)
+        failing = ", ".join(service.reload_failing)
         output.say(f"reload       {f'failing: {failing}; the service goes on with what it has' if failing else 'well'}")
         for name, count in service.disagreements.items():
             output.say(f"{name:<12} {count:,}")
     else:
         output.note("no running service here to ask")
-    for tenant, told in report.tenants.items():
+    for tenant, told in tenants.items():
         output.say(_tenant_line(tenant, told))
 
 
-def _taken_by_service(version: str, service: ReplicaMetrics | None, stage: str) -> str:
-    if service is None or not version:
-        return ""
-    taken = service.versions.get(stage, "")
+def _version_line(title: str, version: str, taken: str | None) -> str:
+    """A version, and whether the service has taken it, by the one that it has; None if nothing runs here."""
+    line = f"{title:<12} {_short(version)}"
+    if taken is None or not version:
+        return line
     # Not "in force": a candidate that the service has taken may still decide for nobody.
-    return "  taken by the service" if taken == version else f"  not taken yet: the service has {_short(taken)}"
+    state = "taken by the service" if taken == version else f"not taken yet: the service has {_short(taken)}"
+    return f"{line}  {state}"
 
 
 def _tenant_line(tenant: str, told: PolicyStatus) -> str:
@@ -169,8 +155,9 @@ def _short(version: str) -> str:
     return version[:_VERSION_CHARACTERS] or "none"
 
 
-def _as_json(report: StatusReport) -> dict[str, object]:
-    files, service = report.files, report.service
+def _as_json(
+    files: FilesStatus, service: ReplicaMetrics | None, tenants: Mapping[str, PolicyStatus]
+) -> dict[str, object]:
     rollout = files.rollout
     return {
         "files": {
@@ -181,15 +168,8 @@ def _as_json(report: StatusReport) -> dict[str, object]:
             "shadow_tenants": sorted(rollout.shadow_tenants) if rollout is not None else [],
             "complaint": files.complaint,
         },
-        "service": None
-        if service is None
-        else {
-            "policy_version": service.versions.get("current", ""),
-            "candidate_version": service.versions.get("candidate", ""),
-            "reload_failing": list(service.failing_parts),
-            "disagreements": dict(service.disagreements),
-        },
-        "tenants": {tenant: _tenant_fields(told) for tenant, told in report.tenants.items()},
+        "service": service,
+        "tenants": {tenant: _tenant_fields(told) for tenant, told in tenants.items()},
     }
 
 

@@ -2,29 +2,27 @@
 
 import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jwt
-from cachetools import LRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from jwt import PyJWK
 
 from vecsec_chassis.auth.keys import KeySource
+from vecsec_chassis.auth.verification import Signatory, Verifier
+from vecsec_chassis.calls import unique_id
 from vecsec_chassis.domain.access import Action, Grant
 from vecsec_chassis.domain.errors import ConfigurationError, InvalidGrant
-from vecsec_chassis.domain.identifiers import is_tenant_id, unique_id
-from vecsec_chassis.telemetry.metrics import CacheCounter
+from vecsec_chassis.domain.identifiers import is_tenant_id
+from vecsec_chassis.file_watch import demand_content
 
 ISSUER = "vecsec-policy"
 AUDIENCE = "vecsec-retrieval"
 ALGORITHM = "EdDSA"
-CLOCK_SKEW_SECONDS = 2.0
-"""Services that share grants run on synchronised clocks; a grant lives for seconds, so the tolerance is small."""
 
-_CACHED_GRANTS = 10_000
-_CLAIMS = ["iss", "aud", "sub", "iat", "exp", "jti"]
+_TYPE = "vecsec-grant"
 
 
 class GrantSigner:
@@ -42,12 +40,9 @@ class GrantSigner:
         Raises:
             ConfigurationError: if the file is missing, half-written or another kind of key.
         """
+        content = demand_content(path, f"VECSEC_GRANT_KEY_FILE={path}")
         try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
-        except OSError as error:
-            raise ConfigurationError(
-                f"VECSEC_GRANT_KEY_FILE={path}: {error.strerror}; name a file that this service may read"
-            ) from error
+            key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"VECSEC_GRANT_KEY_FILE={path}: no private key in PEM without a password, or half of one; "
@@ -77,80 +72,45 @@ class GrantSigner:
             "may_configure": grant.may_configure,
             "policy_version": grant.policy_version,
         }
-        return jwt.encode(
-            claims, self._private_key, algorithm=ALGORITHM, headers={"kid": self.key_id, "typ": "vecsec-grant"}
-        )
+        return jwt.encode(claims, self._private_key, algorithm=ALGORITHM, headers={"kid": self.key_id, "typ": _TYPE})
 
 
-class GrantVerifier:
-    """Reads grants that the policy service signed; verified ones are cached by their hash until they expire."""
+class GrantVerifier(Verifier[Grant]):
+    """Reads grants that the policy service signed, or refuses them with InvalidGrant."""
+
+    maximum_characters = 65_536
+    """As in the contract."""
+    required_claims = ("iss", "aud", "sub", "iat", "exp", "jti")
+    clock_skew_seconds = 2.0
+    """Services that share grants run on synchronised clocks; a grant lives for seconds, so the tolerance is small."""
 
     def __init__(self, keys: KeySource) -> None:
-        self._keys = keys
-        self._verified: LRUCache[bytes, _VerifiedGrant] = LRUCache(maxsize=_CACHED_GRANTS)
-        self.lookups = CacheCounter()
-        """How often a grant had been verified before."""
+        super().__init__()
+        self._policy_service = Signatory(ISSUER, AUDIENCE, [ALGORITHM], keys)
 
-    async def verify(self, token: str) -> Grant:
-        """Check signature, issuer, audience, kind and times, and read the grant.
+    def _refusal(self, detail: str) -> InvalidGrant:
+        return InvalidGrant("the grant is missing, expired or not valid; plan access again", detail=detail)
 
-        Raises:
-            InvalidGrant: always with the same public text; the detail is logged.
-        """
-        if not token:
-            raise _refusal("no grant")
-        fingerprint = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
-        verified = self._verified.get(fingerprint)
-        # A key that was withdrawn or replaced takes its grants with it.
-        if verified is not None and await self._keys.find(verified.key_id) is verified.key:
-            self.lookups.hits += 1
-            if verified.grant.expires_at + CLOCK_SKEW_SECONDS > time.time():
-                return verified.grant
-            self._verified.pop(fingerprint, None)
-            raise _refusal("expired")
-        self.lookups.misses += 1
-        verified = self._verified[fingerprint] = await self._verify(token)
-        return verified.grant
+    def _signatory(self, text: str, header: Mapping[str, Any]) -> Signatory:
+        if header.get("typ") != _TYPE:
+            raise self._refusal("another kind of token")
+        return self._policy_service
 
-    async def _verify(self, token: str) -> "_VerifiedGrant":
-        try:
-            header = jwt.get_unverified_header(token)
-            key_id = header.get("kid")
-            key = await self._keys.find(key_id) if isinstance(key_id, str) else None
-            if key is None or header.get("typ") != "vecsec-grant":
-                raise _refusal("unknown key or another kind of token")
-            claims = jwt.decode(
-                token,
-                key=key.key,
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                leeway=CLOCK_SKEW_SECONDS,
-                options={"require": _CLAIMS},
-            )
-            grant = Grant(
-                subject=str(claims["sub"]),
-                caller_tenant_id=str(claims["caller_tenant_id"]),
-                role=str(claims["role"]),
-                tenant_id=str(claims["tenant_id"]),
-                action=Action(claims["action"]),
-                residual=str(claims["residual"]),
-                may_configure=claims["may_configure"] is True,
-                policy_version=str(claims["policy_version"]),
-                expires_at=float(claims["exp"]),
-            )
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-            raise _refusal(f"{type(error).__name__}: {error}") from error
+    def _content(self, claims: Mapping[str, Any]) -> Grant:
+        grant = Grant(
+            subject=str(claims["sub"]),
+            caller_tenant_id=str(claims["caller_tenant_id"]),
+            role=str(claims["role"]),
+            tenant_id=str(claims["tenant_id"]),
+            action=Action(claims["action"]),
+            residual=str(claims["residual"]),
+            may_configure=claims["may_configure"] is True,
+            policy_version=str(claims["policy_version"]),
+            expires_at=float(claims["exp"]),
+        )
         if not is_tenant_id(grant.tenant_id):
-            raise _refusal("malformed tenant")
-        return _VerifiedGrant(grant, str(key_id), key)
-
-
-@dataclass(frozen=True, slots=True)
-class _VerifiedGrant:
-    grant: Grant
-    key_id: str
-    key: PyJWK
+            raise self._refusal("malformed tenant")
+        return grant
 
 
 def thumbprint(key: Ed25519PrivateKey) -> str:
@@ -158,7 +118,3 @@ def thumbprint(key: Ed25519PrivateKey) -> str:
     public = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
     canonical = f'{{"crv":"{public["crv"]}","kty":"{public["kty"]}","x":"{public["x"]}"}}'
     return jwt.utils.base64url_encode(hashlib.sha256(canonical.encode()).digest()).decode()
-
-
-def _refusal(detail: str) -> InvalidGrant:
-    return InvalidGrant("the grant is missing, expired or not valid; plan access again", detail=detail)

@@ -11,7 +11,7 @@ import structlog
 from jwt import PyJWK, PyJWKClient, PyJWKSet
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_chassis.file_watch import FileContent, SettledChanges, file_content
+from vecsec_chassis.file_watch import FileContent, SettledChanges, demand_content, file_content
 
 log = structlog.get_logger()
 
@@ -49,12 +49,9 @@ class FileKeySource:
         self._files = SettledChanges(lambda: file_content(path), rest_seconds=_REST_SECONDS)
         self._looking = asyncio.Lock()
         self._looked_at = time.monotonic()
+        content = demand_content(path, f"{setting}: {path}")
         try:
-            self._keys = _keys_by_id(path.read_bytes())
-        except OSError as error:
-            raise ConfigurationError(
-                f"{setting}: {path}: {error.strerror}; name a file that this service may read"
-            ) from error
+            self._keys = _keys_by_id(content)
         except (ValueError, RecursionError, jwt.PyJWTError) as error:
             raise ConfigurationError(
                 f"{setting}: {path}: no set of public keys (JWKS), or half of one: {error}; write the whole file again"

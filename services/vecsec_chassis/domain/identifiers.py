@@ -1,8 +1,6 @@
-"""Grammar of ids that users choose, rejected or taken as they are, never folded into one another; and ids of ours."""
+"""Grammar of ids that users choose, rejected or taken as they are, never folded into one another."""
 
-import random
 import re
-import secrets
 
 TENANT_ID = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 COLLECTION_ID = re.compile(r"[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]")
@@ -25,12 +23,3 @@ def is_tenant_id(value: str) -> bool:
 def is_collection_id(value: str) -> bool:
     """Whether `value` can be a collection's id."""
     return COLLECTION_ID.fullmatch(value) is not None
-
-
-_generator = random.Random(secrets.randbits(256))  # noqa: S311 (no secret)
-
-
-def unique_id() -> str:
-    """128 random bits in hexadecimal digits, which no two things share. They give no rights: nobody gains by guessing
-    one. `uuid4` asks the operating system each time, which takes longer than many a decision."""
-    return f"{_generator.getrandbits(128):032x}"

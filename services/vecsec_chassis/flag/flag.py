@@ -116,7 +116,7 @@ class RealRetrievalFlag:
             ConfigurationError: if it is there but broken.
         """
         api.set_provider_and_wait(self._provider, self._domain)
-        self._put(_first_document(self._file))
+        self._put(first_flags(self._file))
 
     async def look(self, files: SettledChanges[FileContent]) -> None:
         """Take a change of the flag's file that has come to rest; a broken one leaves the last good value."""
@@ -157,16 +157,12 @@ class RealRetrievalFlag:
         return details.value
 
 
-def demand_usable_flag_file(file: Path | None) -> None:
-    """Look at the file as `real_retrieval_flag` does at the start.
+def first_flags(file: Path | None) -> FlagDocument:
+    """The flags of the file as it is at the start; none, if there is no file.
 
     Raises:
         ConfigurationError: if it is there but broken.
     """
-    _first_document(file)
-
-
-def _first_document(file: Path | None) -> FlagDocument:
     try:
         return _document(FileContent() if file is None else file_content(file), file)
     except BrokenFlagFile as broken:

@@ -5,17 +5,14 @@ import gc
 import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
 
 import uvloop
 
 from vecsec_chassis.process import systemd_notify
 from vecsec_chassis.process.starting import exit_if_it_cannot_start
 from vecsec_chassis.rpc.server import RunningService
-from vecsec_chassis.settings import ServiceSettings, load_settings
+from vecsec_chassis.settings import Settings, load_settings
 from vecsec_chassis.telemetry import logs
-
-Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 def run(

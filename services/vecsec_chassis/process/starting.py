@@ -10,20 +10,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_chassis.settings import DOTENV, ServiceSettings, demand_whole_dotenv, load_settings
+from vecsec_chassis.settings import DOTENV, Settings, demand_whole_dotenv, load_settings
 from vecsec_chassis.telemetry import logs
 
 log = structlog.get_logger()
 
 EXIT_CANNOT_START = 78
 """EX_CONFIG of sysexits.h: a supervisor need not try again until a setting is changed."""
-
-Settings = TypeVar("Settings", bound=ServiceSettings)
 
 Check = Callable[[], object]
 """Raises ConfigurationError for what would end the start."""

@@ -20,7 +20,6 @@ from opentelemetry.trace import get_current_span
 from vecsec_chassis import calls
 from vecsec_chassis.auth.tokens import TokenVerifier
 from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidToken, ShuttingDown, VecSecError
-from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.rpc.error_status import STATUS_OF_REASON, error_status, shortened
 from vecsec_chassis.rpc.request_rules import read
 from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, LabelledGauge
@@ -32,6 +31,9 @@ log = structlog.get_logger()
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MaybeHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+CallDetails: TypeAlias = grpc.HandlerCallDetails
+Continuation: TypeAlias = Callable[[CallDetails], Awaitable[MaybeHandler]]
+"""What gives the handler as the interceptors further in have wrapped it."""
 Behaviour: TypeAlias = Callable[[Any, Context], Any]
 """A handler's function: a message or an iterator of messages in, an awaitable or an async iterator out."""
 
@@ -55,11 +57,7 @@ class HandlerCache(grpc.aio.ServerInterceptor):
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> MaybeHandler:
+    async def intercept_service(self, continuation: Continuation, handler_call_details: CallDetails) -> MaybeHandler:
         """The handler as wrapped by all interceptors after this one; methods that do not exist are not remembered."""
         method = handler_call_details.method
         handler = self._handlers.get(method)
@@ -85,11 +83,7 @@ class AroundInterceptor(grpc.aio.ServerInterceptor):
     async def failed(self, method: str, context: Context, note: Any, error: BaseException) -> None:
         """What to do after a call that raised this; it is raised again, unless something else is raised here."""
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> MaybeHandler:
+    async def intercept_service(self, continuation: Continuation, handler_call_details: CallDetails) -> MaybeHandler:
         """Wrap the handler that the next interceptor gives."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
@@ -205,7 +199,7 @@ class CallInterceptor(AroundInterceptor):
         metadata = dict(context.invocation_metadata() or ())
         request_id = metadata.get(REQUEST_ID_KEY)
         if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
-            request_id = unique_id()
+            request_id = calls.unique_id()
         deadline = None if remaining is None else time.monotonic() + remaining
         call = calls.Call(method=method, request_id=request_id, deadline=deadline)
         calls.enter(call)
@@ -315,11 +309,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._max_message_bytes = max_message_bytes
         self._streams_end = streams_end
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> MaybeHandler:
+    async def intercept_service(self, continuation: Continuation, handler_call_details: CallDetails) -> MaybeHandler:
         """Give the handler requests that are decoded and hold every rule."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIXES):
@@ -390,5 +380,5 @@ def _code_name(context: Context) -> str:
     return grpc.StatusCode.UNKNOWN.name
 
 
-def _is_not_infrastructure(details: grpc.HandlerCallDetails) -> bool:
+def _is_not_infrastructure(details: CallDetails) -> bool:
     return not details.method.startswith(INFRASTRUCTURE_PREFIXES)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, NoReturn, cast
 
 import grpc
@@ -16,8 +17,8 @@ import structlog
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.background import cancel_and_wait, running_in_background
-from vecsec_chassis.domain.identifiers import unique_id
-from vecsec_chassis.rpc.interceptors import Context, Handler, MaybeHandler, behaviour_of
+from vecsec_chassis.calls import unique_id
+from vecsec_chassis.rpc.interceptors import CallDetails, Context, Continuation, Handler, MaybeHandler, behaviour_of
 
 log = structlog.get_logger()
 
@@ -101,7 +102,7 @@ class LaneMethod:
 
 
 @dataclass(frozen=True, slots=True)
-class _CallDetails(grpc.HandlerCallDetails):
+class _CallDetails(CallDetails):
     method: str
     invocation_metadata: tuple[tuple[str, str], ...] = ()
 
@@ -131,26 +132,16 @@ class LaneMethods:
         return self._wrapped.get(method)
 
     async def _wrap(self, method: str) -> LaneMethod:
-        async def innermost(_details: grpc.HandlerCallDetails) -> MaybeHandler:
+        async def innermost(_details: CallDetails) -> MaybeHandler:
             return self._handlers[method]
 
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]] = innermost
+        continuation: Continuation = innermost
         for interceptor in reversed(self._interceptors):
-            continuation = _intercepted(interceptor, continuation)
+            continuation = partial(interceptor.intercept_service, continuation)
         handler = await continuation(_CallDetails(method))
         assert handler is not None
         assert handler.response_serializer is not None
         return LaneMethod(behaviour_of(handler), handler.request_deserializer, handler.response_serializer)
-
-
-def _intercepted(
-    interceptor: grpc.aio.ServerInterceptor,
-    continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]],
-) -> Callable[[grpc.HandlerCallDetails], Awaitable[MaybeHandler]]:
-    async def intercept(details: grpc.HandlerCallDetails) -> MaybeHandler:
-        return await interceptor.intercept_service(continuation, details)
-
-    return intercept
 
 
 class LaneServicer(lane_grpc.LaneServiceServicer):
@@ -164,11 +155,6 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
         self._lanes: set[_ServedLane] = set()
         self._is_closing = False
         self._server_id = unique_id()
-
-    @property
-    def lane_count(self) -> int:
-        """How many lanes are open."""
-        return len(self._lanes)
 
     async def Carry(  # type: ignore[override]  # noqa: N802 (a handler may also write for itself)
         self, request_iterator: AsyncIterator[lane_pb2.CarryRequest], context: Context

@@ -3,14 +3,13 @@
 import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2_grpc
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_chassis.tls.allowed_peers import NOBODY, AllowedPeers
+from vecsec_chassis.settings import ListeningSettings
 from vecsec_chassis.tls.credentials import server_credentials
 from vecsec_chassis.tls.watch import WatchedCertificates
 
@@ -20,40 +19,20 @@ NO_SECOND_LISTENER = ("grpc.so_reuseport", 0)
 """Without this a second process could listen on the same port and take half of the calls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """How a service listens."""
+def open_port(server: grpc.aio.Server, settings: ListeningSettings, certificates: WatchedCertificates | None) -> int:
+    """Let a server listen on the service's port, without TLS if there are no certificates, and return the port.
 
-    address: str
-    port: int
-    """0 takes any free one."""
-    port_setting: str
-    """The variable that sets the port."""
-    certificates: WatchedCertificates | None = None
-    """None listens without TLS."""
-    allowed_peers: AllowedPeers = NOBODY
-    """Who may call what, where callers must show a certificate."""
-    allowed_peers_setting: str = ""
-    health_port: int | None = None
-    """Where the health service, and nothing else, answers without TLS; None for nowhere."""
-    health_port_setting: str = ""
-
-    def open_port(self, server: grpc.aio.Server) -> int:
-        """Let a server listen on the service's port, and return that.
-
-        Raises:
-            ConfigurationError: if the port cannot be listened on.
-        """
-        if self.certificates is None:
-            _warn_if_exposed(self.address)
-            credentials = None
-        else:
-            credentials = server_credentials(self.certificates)
-        return _open_port(server, self.address, self.port, self.port_setting, credentials)
+    Raises:
+        ConfigurationError: if the port cannot be listened on.
+    """
+    if certificates is None:
+        _warn_if_exposed(settings.bind_address)
+    credentials = None if certificates is None else server_credentials(certificates)
+    return _open_port(server, settings.bind_address, settings.port, settings.variable("port"), credentials)
 
 
 @asynccontextmanager
-async def health_port(listening: Listening, servicer: health.aio.HealthServicer) -> AsyncIterator[int | None]:
+async def health_port(settings: ListeningSettings, servicer: health.aio.HealthServicer) -> AsyncIterator[int | None]:
     """Answer health checks without TLS until the block ends; the port, or None if none is set.
 
     Kubernetes' own gRPC probes speak no TLS. Whoever reaches this port learns whether the service serves: no more.
@@ -61,12 +40,12 @@ async def health_port(listening: Listening, servicer: health.aio.HealthServicer)
     Raises:
         ConfigurationError: if the port cannot be listened on.
     """
-    if listening.health_port is None:
+    if settings.health_port is None:
         yield None
         return
     server = grpc.aio.server(options=(NO_SECOND_LISTENER,))
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    port = _open_port(server, listening.address, listening.health_port, listening.health_port_setting, None)
+    port = _open_port(server, settings.bind_address, settings.health_port, settings.variable("health_port"), None)
     await server.start()
     try:
         yield port

@@ -17,11 +17,12 @@ from vecsec_chassis.auth.tokens import TokenVerifier
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.rpc.interceptors import chain
 from vecsec_chassis.rpc.lane_server import LaneMethods, LaneServicer
-from vecsec_chassis.rpc.listening import NO_SECOND_LISTENER, Listening, health_port
+from vecsec_chassis.rpc.listening import NO_SECOND_LISTENER, health_port, open_port
 from vecsec_chassis.rpc.peer_interceptor import PeerInterceptor
 from vecsec_chassis.rpc.reflected_contracts import reflected_contracts
-from vecsec_chassis.settings import ServiceSettings
+from vecsec_chassis.settings import ListeningSettings
 from vecsec_chassis.telemetry.telemetry import Telemetry
+from vecsec_chassis.tls.watch import WatchedCertificates
 
 log = structlog.get_logger()
 
@@ -39,22 +40,18 @@ class Health:
     """What the standard health service answers; everything is NOT_SERVING until told otherwise."""
 
     def __init__(self, service_name: str) -> None:
-        self._servicer = health.aio.HealthServicer()
+        self.servicer = health.aio.HealthServicer()
         self._names = ("", service_name)
-
-    @property
-    def servicer(self) -> health.aio.HealthServicer:
-        return self._servicer
 
     async def set_serving(self, serving: bool, name: str | None = None) -> None:
         """Say whether the service serves or, with a name, whether that part of it does."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for each in self._names if name is None else (name,):
-            await self._servicer.set(each, status)
+            await self.servicer.set(each, status)
 
     async def shut_down(self) -> None:
         """NOT_SERVING for good."""
-        await self._servicer.enter_graceful_shutdown()
+        await self.servicer.enter_graceful_shutdown()
 
 
 class MethodsByName:
@@ -91,8 +88,8 @@ async def running_server(
     *,
     service_name: str,
     add_servicer: Callable[[grpc.aio.Server], None],
-    listening: Listening,
-    settings: ServiceSettings,
+    settings: ListeningSettings,
+    certificates: WatchedCertificates | None,
     telemetry: Telemetry,
     token_verifier: TokenVerifier | None,
     carries_calls: bool = False,
@@ -107,7 +104,7 @@ async def running_server(
     Raises:
         ConfigurationError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
     """
-    peers = _peer_interceptor(service_name, listening, telemetry)
+    peers = _peer_interceptor(service_name, settings, certificates, telemetry)
     streams_end = asyncio.Event()
     interceptors = chain(
         telemetry,
@@ -126,15 +123,15 @@ async def running_server(
     health_pb2_grpc.add_HealthServicer_to_server(health_of_service.servicer, methods)
     reflected = (service_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(reflected, server, reflected_contracts())
-    port = listening.open_port(server)
+    port = open_port(server, settings, certificates)
     await health_of_service.set_serving(False)
     await health_of_service.set_serving(True, LIVENESS)
-    async with health_port(listening, health_of_service.servicer) as port_of_health:
+    async with health_port(settings, health_of_service.servicer) as port_of_health:
         await server.start()
         log.info(
             "listening",
-            address=f"{listening.address}:{port}",
-            tls=listening.certificates is not None,
+            address=f"{settings.bind_address}:{port}",
+            tls=certificates is not None,
             metrics_port=telemetry.metrics_port,
             health_port=port_of_health,
         )
@@ -152,30 +149,32 @@ async def running_server(
             log.info("stopped")
 
 
-def _peer_interceptor(service_name: str, listening: Listening, telemetry: Telemetry) -> PeerInterceptor | None:
-    if listening.certificates is None or listening.certificates.current.pem.client_authority is None:
+def _peer_interceptor(
+    service_name: str, settings: ListeningSettings, certificates: WatchedCertificates | None, telemetry: Telemetry
+) -> PeerInterceptor | None:
+    if certificates is None or certificates.current.pem.client_authority is None:
         return None  # nobody shows a certificate
     methods = [method.name for method in descriptor_pool.Default().FindServiceByName(service_name).methods]
-    unknown = listening.allowed_peers.unknown_methods(methods)
+    unknown = settings.allowed_peers.unknown_methods(methods)
     if unknown:
         raise ConfigurationError(
-            f"{listening.allowed_peers_setting} allows {', '.join(unknown)}, which {service_name} has not; "
+            f"{settings.variable('allowed_peers')} allows {', '.join(unknown)}, which {service_name} has not; "
             f"it has {', '.join(methods)}, and health and reflection"
         )
-    return PeerInterceptor(listening.allowed_peers, methods, telemetry.meter)
+    return PeerInterceptor(settings.allowed_peers, methods, telemetry.meter)
 
 
 def _lanes(
     add_servicer: Callable[[grpc.aio.Server], None],
     interceptors: Sequence[grpc.aio.ServerInterceptor],
-    settings: ServiceSettings,
+    settings: ListeningSettings,
 ) -> LaneServicer:
     methods = LaneMethods(interceptors)
     add_servicer(cast("grpc.aio.Server", methods))
     return LaneServicer(methods, life_seconds=settings.max_connection_seconds + _LAST_CALLS_SECONDS)
 
 
-def _options(settings: ServiceSettings) -> Sequence[tuple[str, int]]:
+def _options(settings: ListeningSettings) -> Sequence[tuple[str, int]]:
     return (
         NO_SECOND_LISTENER,
         ("grpc.max_receive_message_length", settings.max_message_bytes * _TRANSPORT_HEADROOM),

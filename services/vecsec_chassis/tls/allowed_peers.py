@@ -55,9 +55,6 @@ class AllowedPeers:
         return any(names is not None and (ANY_PEER in names or method in names) for names in granted)
 
 
-NOBODY = AllowedPeers({})
-
-
 def short_name(method: str) -> str:
     """How the setting calls a method: `SearchDocuments`, `health`, `reflection` or `lanes`."""
     for prefix, name in _INFRASTRUCTURE:

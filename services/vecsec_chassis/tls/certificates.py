@@ -8,13 +8,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import demand_content
+
 CERTIFICATE_SETTING = "VECSEC_TLS_CERTIFICATE_FILE"
 KEY_SETTING = "VECSEC_TLS_KEY_FILE"
 AUTHORITY_SETTING = "VECSEC_TLS_CA_FILE"
-
-
-class BadCertificates(Exception):
-    """Files that cannot be used, in one line that names the setting, the file, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def read_files(files: CertificateFiles) -> RawCertificates:
     """The files as they are now.
 
     Raises:
-        BadCertificates: if one cannot be read.
+        ConfigurationError: if one cannot be read.
     """
     client_authority = files.client_authority
     return RawCertificates(
@@ -72,7 +71,8 @@ def checked(raw: RawCertificates, files: CertificateFiles) -> Certificates:
     """The content, if it can be used now.
 
     Raises:
-        BadCertificates: if a file is no (whole) PEM, key and certificate do not belong together, or the time is wrong.
+        ConfigurationError: if a file is no (whole) PEM, key and certificate do not belong together, or the time is
+            wrong.
     """
     chain = _certificates(raw.chain, files.certificate, CERTIFICATE_SETTING)
     _demand_valid_now(chain[0], files.certificate)
@@ -88,19 +88,14 @@ def checked(raw: RawCertificates, files: CertificateFiles) -> Certificates:
 
 
 def _content(path: Path, setting: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadCertificates(
-            f"{setting}={str(path)!r}: {error.strerror}; name a file that this service may read"
-        ) from error
+    return demand_content(path, f"{setting}={str(path)!r}")
 
 
 def _certificates(content: bytes, path: Path, setting: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
-        raise BadCertificates(
+        raise ConfigurationError(
             f"{setting}={str(path)!r}: no certificates in PEM, or half of one; write the whole file again"
         ) from error
 
@@ -109,7 +104,7 @@ def _demand_valid_now(leaf: x509.Certificate, path: Path) -> None:
     now = time.time()
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     if not start.timestamp() <= now < end.timestamp():
-        raise BadCertificates(
+        raise ConfigurationError(
             f"{CERTIFICATE_SETTING}={str(path)!r}: valid from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, "
             "not now; renew it, or set the clock right"
         )
@@ -120,12 +115,12 @@ def _demand_key_of(leaf: x509.Certificate, key: bytes, files: CertificateFiles) 
     try:
         private = load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as error:
-        raise BadCertificates(
+        raise ConfigurationError(
             f"{where}: no private key in PEM without a password, or half of one; write the whole file again"
         ) from error
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if private.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
-        raise BadCertificates(
+        raise ConfigurationError(
             f"{where}: not the key of the certificate in {files.certificate}; set both to files of one pair"
         )
 

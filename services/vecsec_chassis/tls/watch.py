@@ -11,14 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.file_watch import SettledChanges, keep_looking
-from vecsec_chassis.tls.certificates import (
-    BadCertificates,
-    CertificateFiles,
-    Certificates,
-    RawCertificates,
-    checked,
-    read_files,
-)
+from vecsec_chassis.tls.certificates import CertificateFiles, Certificates, RawCertificates, checked, read_files
 
 log = structlog.get_logger()
 
@@ -30,7 +23,7 @@ class WatchedCertificates:
         """Read the files.
 
         Raises:
-            BadCertificates: if they cannot be used.
+            ConfigurationError: if they cannot be used.
         """
         self._files = files
         self._watch = SettledChanges(lambda: _found(files))
@@ -69,7 +62,7 @@ class WatchedCertificates:
         """Put good certificates in force; say what is wrong with bad ones."""
         try:
             self._current = checked(raw, self._files)
-        except BadCertificates as bad:
+        except ConfigurationError as bad:
             return str(bad)
         return None
 
@@ -81,7 +74,7 @@ def _found(files: CertificateFiles) -> RawCertificates | str:
     """What the files hold, or why they cannot be read."""
     try:
         return read_files(files)
-    except BadCertificates as bad:
+    except ConfigurationError as bad:
         return str(bad)
 
 
@@ -91,12 +84,8 @@ def demand_usable_certificates(files: CertificateFiles | None) -> None:
     Raises:
         ConfigurationError: if they cannot be used.
     """
-    if files is None:
-        return
-    try:
+    if files is not None:
         checked(read_files(files), files)
-    except BadCertificates as bad:
-        raise ConfigurationError(str(bad)) from bad
 
 
 @asynccontextmanager
@@ -111,9 +100,6 @@ async def running_certificates(
     if files is None:
         yield None
         return
-    try:
-        certificates = WatchedCertificates(files, meter)
-    except BadCertificates as bad:
-        raise ConfigurationError(str(bad)) from bad
+    certificates = WatchedCertificates(files, meter)
     async with running_in_background(keep_looking(certificates.look), "watch the certificates"):
         yield certificates

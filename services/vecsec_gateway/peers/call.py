@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from opentelemetry.propagate import inject
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
-from tenacity.stop import stop_after_attempt, stop_any, stop_base, stop_before_delay
+from tenacity.stop import stop_after_attempt, stop_any, stop_before_delay
 from tenacity.wait import wait_base
 
 from vecsec_chassis.calls import current_request_id, current_span, is_traced
@@ -171,14 +171,6 @@ class _Wait(wait_base):
         return max(self._backoff(state), advice or 0.0)
 
 
-class _StopWithoutBudget(stop_base):
-    def __init__(self, budget: RetryBudget) -> None:
-        self._budget = budget
-
-    def __call__(self, _state: RetryCallState) -> bool:
-        return not self._budget.withdraw()
-
-
 async def retried(
     attempt: Callable[[], Awaitable[Result]], *, rules: RetryRules, deadline: Deadline, budget: RetryBudget
 ) -> Result:
@@ -201,13 +193,12 @@ async def retried(
             raise failures.pop()  # the first attempt, for tenacity to count
         return await attempt()
 
+    is_over = stop_any(stop_after_attempt(rules.attempts), stop_before_delay(deadline.remaining()))
     retrying = AsyncRetrying(
         retry=retry_if_exception(rules.allow),
         wait=_Wait(rules),
         # The budget comes last: it is only charged for a retry that is really made.
-        stop=stop_any(
-            stop_after_attempt(rules.attempts), stop_before_delay(deadline.remaining()), _StopWithoutBudget(budget)
-        ),
+        stop=lambda state: is_over(state) or not budget.withdraw(),
         before_sleep=lambda _state: rules.on_retry(),
         reraise=True,
     )

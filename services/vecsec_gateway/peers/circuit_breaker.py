@@ -7,6 +7,7 @@ instead of one; and it reads the wall clock. It knows no outcome that says nothi
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from types import TracebackType
 
 import structlog
@@ -115,9 +116,12 @@ class _Attempt:
 class CircuitBreakers:
     """One circuit a tenant, so that a tenant whose searches time out does not shut retrieval for the others."""
 
-    def __init__(self, make: Callable[[str], CircuitBreaker], *, maximum: int = 10_000) -> None:
-        """Of more than `maximum` tenants those heard from least recently start anew with a closed circuit."""
-        self._make = make
+    def __init__(
+        self, clock: Callable[[], float], *, threshold: int, open_seconds: float, maximum: int = 10_000
+    ) -> None:
+        """As `CircuitBreaker`. Of more than `maximum` tenants those heard from least recently start anew with a closed
+        circuit."""
+        self._make = partial(CircuitBreaker, clock=clock, threshold=threshold, open_seconds=open_seconds)
         self._of_tenant: LRUCache[str, CircuitBreaker] = LRUCache(maxsize=maximum)
 
     def of(self, tenant_id: str) -> CircuitBreaker:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
-from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
 from vecsec_chassis.domain.errors import PolicyUnavailable, RetrievalUnavailable
@@ -22,20 +21,13 @@ LabelPageRequest: TypeAlias = retrieval_pb2.ListLabelsRequest
 IdPageRequest: TypeAlias = retrieval_pb2.ListDocumentIdsRequest
 BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
 
-# Parts of retrieval's answers.
+# Retrieval's answers, and parts of them.
+BatchStored: TypeAlias = retrieval_pb2.ImportDocumentsResponse
 Document: TypeAlias = document_pb2.Document
 LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
 IdPage: TypeAlias = retrieval_pb2.ListDocumentIdsResponse
-
-# Reports of the policy service, and what is asked about them.
-Explanation: TypeAlias = policy_pb2.ExplainAccessResponse
-PolicyStatus: TypeAlias = policy_pb2.GetPolicyStatusResponse
-CountQuestion: TypeAlias = policy_pb2.CountViolationsRequest
-ViolationCounts: TypeAlias = policy_pb2.CountViolationsResponse
-ListQuestion: TypeAlias = policy_pb2.ListViolationsRequest
-ViolationListing: TypeAlias = policy_pb2.ListViolationsResponse
 
 
 class PolicyTimedOut(PolicyUnavailable):
@@ -114,18 +106,6 @@ class Batch:
     """The labels that the documents would have, each once."""
     label_of: Sequence[int]
     """The place of each document's label among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStored:
-    """One batch is durable."""
-
-    batch_number: int
-    """Which batch of the stream, counted from 1."""
-    stored_count: int
-    total_stored_count: int
-    policy_version: str = ""
-    """Of the policy that allowed the batch; retrieval does not know it."""
 
 
 @dataclass(frozen=True, slots=True)

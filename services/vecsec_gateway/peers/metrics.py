@@ -59,27 +59,21 @@ class GatewayMetrics:
             circuits.count_open,
         )
 
-    def retrieval_answered(self, operation: str, seconds: float) -> None:
-        """Real retrieval answered."""
+    def retrieval_answered(self, operation: str, seconds: float | None = None) -> None:
+        """Real retrieval answered, after so many seconds if it was timed."""
         self._successes.add(1, operation)
-        self._duration.add(seconds, operation)
+        if seconds is not None:
+            self._duration.add(seconds, operation)
 
-    def retrieval_failed(self, operation: str, reason: Reason, seconds: float) -> None:
+    def retrieval_failed(self, operation: str, reason: Reason, seconds: float | None = None) -> None:
         """Real retrieval failed, after all retries; DEADLINE_EXCEEDED says that it took too long."""
         self._failures.add(1, operation, reason.value)
-        self._duration.add(seconds, operation)
+        if seconds is not None:
+            self._duration.add(seconds, operation)
 
     def retrieval_skipped(self, operation: str) -> None:
         """A call ended without real retrieval, which was not tried because the circuit is open."""
         self._failures.add(1, operation, CIRCUIT_OPEN)
-
-    def import_answered(self) -> None:
-        """Real retrieval stored all batches of an import."""
-        self._successes.add(1, "import")
-
-    def import_failed(self, reason: Reason) -> None:
-        """Real retrieval failed in an import, which is not tried again."""
-        self._failures.add(1, "import", reason.value)
 
     def mocked(self, reason: str) -> None:
         """A search was answered by the mock."""

@@ -17,19 +17,7 @@ from vecsec_chassis.domain.errors import InvalidRequest, PolicyUnavailable, VecS
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto
 from vecsec_gateway.peers.call import Request, Response, RetryBudget, RetryRules, call_unary, retried
-from vecsec_gateway.peers.contract import (
-    CallContext,
-    CountQuestion,
-    Explanation,
-    LabelMessage,
-    ListQuestion,
-    Plan,
-    PolicyStatus,
-    PolicyTimedOut,
-    Verdicts,
-    ViolationCounts,
-    ViolationListing,
-)
+from vecsec_gateway.peers.contract import CallContext, LabelMessage, Plan, PolicyTimedOut, Verdicts
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.status import policy_error
 from vecsec_gateway.transport.lane_channel import LaneChannel
@@ -46,7 +34,6 @@ class PolicyClient:
         channel: LaneChannel,
         tracer: Tracer,
         *,
-        budget: RetryBudget,
         attempts: int,
         timeout_seconds: float,
         metrics: GatewayMetrics,
@@ -54,7 +41,7 @@ class PolicyClient:
         """`timeout_seconds` is for one try, of which there are at most `attempts`."""
         self._stub = PolicyServiceStub(channel.as_channel())
         self._tracer = tracer
-        self._budget = budget
+        self._budget = RetryBudget(time.monotonic)
         self._timeout_seconds = timeout_seconds
         self._rules = RetryRules(attempts=attempts, may_pass=_is_transient, on_retry=metrics.policy_retried)
 
@@ -106,22 +93,28 @@ class PolicyClient:
         allowed = [verdict.decision == access_pb2.DECISION_ALLOW for verdict in response.verdicts]
         return Verdicts(allowed, response.policy_version)
 
-    async def explain(self, caller: CallContext, tenant_id: str, action: Action, label: Label) -> Explanation:
+    async def explain(
+        self, caller: CallContext, tenant_id: str, action: Action, label: Label
+    ) -> policy_pb2.ExplainAccessResponse:
         """Whether the caller may touch a row with this label, and why."""
         request = policy_pb2.ExplainAccessRequest(
             tenant_id=tenant_id, action=action_to_proto(action), label=label_to_proto(label)
         )
         return await self._call(self._stub.ExplainAccess, "ExplainAccess", request, caller)
 
-    async def count_violations(self, caller: CallContext, question: CountQuestion) -> ViolationCounts:
+    async def count_violations(
+        self, caller: CallContext, question: policy_pb2.CountViolationsRequest
+    ) -> policy_pb2.CountViolationsResponse:
         """How often the tenant's callers broke rules."""
         return await self._call(self._stub.CountViolations, "CountViolations", question, caller)
 
-    async def list_violations(self, caller: CallContext, question: ListQuestion) -> ViolationListing:
+    async def list_violations(
+        self, caller: CallContext, question: policy_pb2.ListViolationsRequest
+    ) -> policy_pb2.ListViolationsResponse:
         """Which rules the tenant's callers broke."""
         return await self._call(self._stub.ListViolations, "ListViolations", question, caller)
 
-    async def status(self, caller: CallContext, tenant_id: str) -> PolicyStatus:
+    async def status(self, caller: CallContext, tenant_id: str) -> policy_pb2.GetPolicyStatusResponse:
         """Which policy decides over a tenant's rows."""
         request = policy_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
         return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, caller)

@@ -85,7 +85,6 @@ class RetrievalClient:
         tracer: Tracer,
         *,
         circuits: CircuitBreakers,
-        budget: RetryBudget,
         attempts: int,
         timeout_seconds: float,
         is_silent: Callable[[], bool],
@@ -96,7 +95,7 @@ class RetrievalClient:
         self._stub = RetrievalServiceStub(channel.as_channel())
         self._tracer = tracer
         self._circuits = circuits
-        self._budget = budget
+        self._budget = RetryBudget(time.monotonic)
         self._timeout_seconds = timeout_seconds
         self._is_silent = is_silent
         self._metrics = metrics
@@ -179,7 +178,7 @@ class RetrievalClient:
                 try:
                     async for response in call:
                         acknowledged += 1
-                        yield BatchStored(response.batch_number, response.stored_count, response.total_stored_count)
+                        yield response
                 except grpc.aio.AioRpcError as error:
                     raise retrieval_error(error) from error
                 finally:

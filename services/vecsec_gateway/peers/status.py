@@ -16,30 +16,35 @@ _TIMED_OUT = frozenset({Reason.DEADLINE_EXCEEDED})
 
 def policy_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
     """What a failed call to the policy service means."""
-    said = error_from_rpc(rpc_error)
-    detail = _detail("policy", rpc_error)
-    if _is_timeout(rpc_error, said):
-        return PolicyTimedOut(
-            "the policy service did not answer in time, and without it nothing is answered",
-            detail=detail,
-        )
-    if _is_gone(rpc_error, said):
-        return PolicyUnavailable(
-            "the policy service cannot be reached, and without it nothing is answered",
-            detail=detail,
-        )
-    return said or _foreign_error("policy", rpc_error)
+    without = ", and without it nothing is answered"
+    return _meaning("policy", rpc_error, timed_out=PolicyTimedOut, gone=PolicyUnavailable, consequence=without)
 
 
 def retrieval_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
     """What a failed call to the retrieval service means."""
+    return _meaning("retrieval", rpc_error, timed_out=RetrievalTimedOut, gone=RetrievalUnavailable)
+
+
+def _meaning(
+    peer: str,
+    rpc_error: grpc.aio.AioRpcError,
+    *,
+    timed_out: type[VecSecError],
+    gone: type[VecSecError],
+    consequence: str = "",
+) -> VecSecError:
     said = error_from_rpc(rpc_error)
-    detail = _detail("retrieval", rpc_error)
+    detail = f"{peer}: {rpc_error.code().name}: {rpc_error.details()}"
     if _is_timeout(rpc_error, said):
-        return RetrievalTimedOut("the retrieval service did not answer in time", detail=detail)
+        return timed_out(f"the {peer} service did not answer in time{consequence}", detail=detail)
     if _is_gone(rpc_error, said):
-        return RetrievalUnavailable("the retrieval service cannot be reached", detail=detail)
-    return said or _foreign_error("retrieval", rpc_error)
+        return gone(f"the {peer} service cannot be reached{consequence}", detail=detail)
+    if said is not None:
+        return said
+    # Without a reason of ours it is the transport's, or of something else that listens at that address.
+    if rpc_error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return LimitExceeded("the answer is too large for one message; ask for fewer documents", detail=detail)
+    return VecSecError(f"internal error: the {peer} service gave no valid answer", detail=detail)
 
 
 def _is_timeout(rpc_error: grpc.aio.AioRpcError, said: VecSecError | None) -> bool:
@@ -50,15 +55,3 @@ def _is_gone(rpc_error: grpc.aio.AioRpcError, said: VecSecError | None) -> bool:
     if said is None:
         return rpc_error.code() in _TRANSPORT_FAILURES or (rpc_error.code(), rpc_error.details()) == _BROKEN_HERE
     return said.reason in _STOPPING
-
-
-def _foreign_error(peer: str, rpc_error: grpc.aio.AioRpcError) -> VecSecError:
-    """An error without a reason of ours: the transport's, or of something else that listens at that address."""
-    detail = _detail(peer, rpc_error)
-    if rpc_error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return LimitExceeded("the answer is too large for one message; ask for fewer documents", detail=detail)
-    return VecSecError(f"internal error: the {peer} service gave no valid answer", detail=detail)
-
-
-def _detail(peer: str, rpc_error: grpc.aio.AioRpcError) -> str:
-    return f"{peer}: {rpc_error.code().name}: {rpc_error.details()}"

@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from vecsec_chassis.tls.certificates import Certificates
 from vecsec_chassis.tls.credentials import channel_credentials
 from vecsec_chassis.tls.watch import WatchedCertificates
 from vecsec_gateway.transport.lane_channel import LaneChannel
-from vecsec_gateway.transport.rotating_channel import RotatingChannel, as_channel
+from vecsec_gateway.transport.rotating_channel import RotatingChannel
 
 _ANSWER_HEADROOM = 4
 """A thousand rows can be larger together than any one request may be."""
@@ -23,25 +22,20 @@ async def peer_channel(
     """A channel to a peer with so many lanes, encrypted if there are certificates. The peer need not be up."""
     options = _options(max_message_bytes)
     if certificates is None:
-        plain = grpc.aio.insecure_channel(address, options=options)
-        lanes = LaneChannel(plain)
-        try:
-            async with lanes.keeping_lanes(lane_count):
-                yield lanes
-        finally:
-            await plain.close()
-        return
-
-    def secured(current: Certificates) -> grpc.aio.Channel:
-        return grpc.aio.secure_channel(address, channel_credentials(current), options=options)
-
-    rotating = RotatingChannel(certificates, secured)
-    lanes = LaneChannel(as_channel(rotating), rotating.current)
+        channel = grpc.aio.insecure_channel(address, options=options)
+        lanes = LaneChannel(channel)
+    else:
+        rotating = RotatingChannel(
+            certificates,
+            lambda current: grpc.aio.secure_channel(address, channel_credentials(current), options=options),
+        )
+        channel = rotating.as_channel()
+        lanes = LaneChannel(channel, rotating.current)
     try:
         async with lanes.keeping_lanes(lane_count):
             yield lanes
     finally:
-        await rotating.close()
+        await channel.close()
 
 
 def _options(max_message_bytes: int) -> list[tuple[str, int | str]]:

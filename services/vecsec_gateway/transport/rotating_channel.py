@@ -61,6 +61,10 @@ class RotatingChannel:
             self._replacements.begin(self._replace(certificates), "connect with new certificates")
         return self._channel
 
+    def as_channel(self) -> grpc.aio.Channel:
+        """The same, to stubs: they call nothing but the four methods."""
+        return cast("grpc.aio.Channel", self)
+
     async def close(self) -> None:
         """Close the channels at once."""
         await self._replacements.close()
@@ -104,8 +108,3 @@ class RotatingChannel:
         finally:
             self._calls.pop(old, None)
             await old.close()
-
-
-def as_channel(rotating: RotatingChannel) -> grpc.aio.Channel:
-    """To stubs it is a channel: they call nothing but the four methods."""
-    return cast("grpc.aio.Channel", rotating)

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import (
@@ -43,8 +42,9 @@ class ImportDocuments:
 
     async def __call__(
         self, token: str, batches: AsyncIterator[Batch], deadline: Deadline | None
-    ) -> AsyncGenerator[BatchStored, None]:
-        """Pass batches on for the caller of this token; yields one acknowledgement for each, once it is durable.
+    ) -> AsyncGenerator[tuple[BatchStored, str], None]:
+        """Pass batches on for the caller of this token; yields one acknowledgement for each, once it is
+        durable, with the version of the policy that allowed it.
 
         Raises:
             AccessDenied, InvalidRequest, RetrievalUnavailable, …: after what was sent before is acknowledged.
@@ -66,7 +66,7 @@ class ImportDocuments:
                 async for acknowledgement in acknowledgements:
                     acknowledged += 1
                     window.release()
-                    yield replace(acknowledgement, policy_version=versions.popleft())
+                    yield acknowledgement, versions.popleft()
             except InvalidGrant as refusal:
                 raise _grant_refused(refusal, acknowledged) from refusal
 

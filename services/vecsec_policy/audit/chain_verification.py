@@ -7,7 +7,7 @@ from typing import Any
 
 from vecsec_policy.audit import findings as audit_findings
 from vecsec_policy.audit.chain import NO_HASH, START, Head, Link, link_of
-from vecsec_policy.audit.findings import AuditFinding, AuditNote, LogPosition, Tampering
+from vecsec_policy.audit.findings import AuditFinding, AuditNote, LogPosition
 from vecsec_policy.audit.log import EARLIER_LOG_SEALED, FILES_REMOVED, LOG_RESUMED, RECORDS_LOST
 
 _MOST_HYPOTHESES = 4
@@ -57,7 +57,8 @@ class _Gap:
 class ChainVerification:
     """Takes the lines of a log; what it found is there after `finish`."""
 
-    def __init__(self) -> None:
+    def __init__(self, watched: Sequence[str] = ()) -> None:
+        """`watched` are hashes of records to look out for."""
         self.findings: list[AuditFinding] = []
         self.notes: list[AuditNote] = []
         self.record_count = 0
@@ -68,7 +69,7 @@ class ChainVerification:
         """Name and SHA-256 of the file from before records were chained."""
         self.hashes_seen: set[str] = set()
         """Those of the watched hashes that the log has."""
-        self._watched: frozenset[str] = frozenset()
+        self._watched = frozenset(watched)
         self._hypotheses = [_Hypothesis(START.sequence, NO_HASH, "", None)]
         self._no_records: list[tuple[LogPosition, bytes]] = []
         self._gaps: list[_Gap] = []
@@ -80,10 +81,6 @@ class ChainVerification:
         """The newest record."""
         newest = self._hypotheses[-1]
         return Head(newest.sequence, newest.hash or "")
-
-    def watch(self, hashes: Sequence[str]) -> None:
-        """Look out for records with these hashes."""
-        self._watched = frozenset(hashes)
 
     def take(self, place: LogPosition, line: bytes) -> None:
         """The next line, with its end."""
@@ -257,9 +254,3 @@ class ChainVerification:
 def _placed(finding: AuditFinding) -> LogPosition:
     assert finding.place is not None, "what is found in a line has its place"
     return finding.place
-
-
-def head_missing(head: str) -> AuditFinding:
-    """A head that was noted elsewhere is not in the log."""
-    description = f"no record has the hash {head}: the newest records were removed, or the log was written anew"
-    return AuditFinding(Tampering.HEAD_MISSING, None, None, description)

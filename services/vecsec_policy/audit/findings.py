@@ -86,3 +86,9 @@ def torn_lines_gone(place: LogPosition, sequence: int) -> AuditFinding:
     """What a crash left is not there as the record after it says."""
     description = f"the torn lines that record {sequence} speaks of are not before it as they were"
     return AuditFinding(Tampering.ALTERED, place, sequence, description)
+
+
+def head_missing(head: str) -> AuditFinding:
+    """A head that was noted elsewhere is not in the log."""
+    description = f"no record has the hash {head}: the newest records were removed, or the log was written anew"
+    return AuditFinding(Tampering.HEAD_MISSING, None, None, description)

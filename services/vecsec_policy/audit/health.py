@@ -1,9 +1,8 @@
 """Shows in the health service whether the audit log can be written."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.rpc.server import Health
@@ -32,7 +31,7 @@ async def running_audit_health(audit_file: AuditFile, health: Health, *, refuses
             await changed.wait()
 
     def tell(_recording: bool) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(changed.set)
 
     audit_file.on_recording = tell

@@ -1,18 +1,14 @@
-"""Reads the audit log back: its files in order, and the decisions in them as values. Needs no service."""
+"""Reads the audit log back: the decisions in it as values. Needs no service."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_policy.audit.log_files import lines_of
 from vecsec_policy.audit.records import DECISION, AuditedCall, AuditedOutcome
-
-_IS_DECISION = b'"kind":"decision"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +49,6 @@ class RecordedDecision:
     remembered: bool
     rows: Sequence[RecordedRows]
     """What a check or an explanation decided, once a label."""
-
-    @property
-    def allowed_count(self) -> int:
-        """How many rows were allowed."""
-        return sum(rows.row_count for rows in self.rows if rows.allowed)
-
-    @property
-    def withheld_count(self) -> int:
-        """How many rows were withheld."""
-        return sum(rows.row_count for rows in self.rows if not rows.allowed)
-
-
-def read_decisions(path: Path) -> Iterator[RecordedDecision]:
-    """The decisions of the log whose newest file is `path`, the oldest first.
-
-    Records of other kinds and lines that are none, such as one that a crash tore, are left out: verification is
-    there to tell about them.
-
-    Raises:
-        OSError: if a file cannot be read.
-        ValueError: if a record cannot have been written by this version of VecSec; names file and line.
-    """
-    for file, number, line in lines_of(path):
-        if _IS_DECISION not in line or not line.endswith(b"\n"):
-            continue
-        try:
-            decision = decision_from_line(line)
-        except ValueError as error:
-            raise ValueError(f"{file}:{number}: not a record of a decision: {error}") from error
-        if decision is not None:
-            yield decision
 
 
 def decision_from_line(line: bytes) -> RecordedDecision | None:

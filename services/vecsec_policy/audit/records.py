@@ -1,17 +1,13 @@
 """The audit record: one JSON object a line for each decision. It holds labels and ids, never content or tokens."""
 
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from vecsec_chassis.calls import current_request_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
-from vecsec_chassis.domain.errors import AuditUnavailable
-from vecsec_chassis.domain.identifiers import unique_id
 from vecsec_chassis.domain.labels import Label, rule_attributes
 from vecsec_policy.cedar.rules import Verdict
 
@@ -19,9 +15,7 @@ DECISION = "decision"
 """The kind of the records of decisions; the log itself adds records of other kinds."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 """`json.dumps` would make one for each record, which takes longer than encoding it."""
-_RETRY_AFTER_SECONDS = 1.0
 _BYTES_OF_A_DECISION = 512
-_NO_VIOLATIONS: Mapping[ViolationType, int] = {}
 
 
 class AuditedCall(StrEnum):
@@ -120,8 +114,8 @@ class AuditRecord:
                 "rule_ids": list(self.rule_ids),
                 "violations": {violation.value: count for violation, count in self.violations.items()},
                 "remembered": self.remembered,
-                "allowed_count": row_count(allowed),
-                "withheld_count": row_count(withheld),
+                "allowed_count": sum(count for _, count in allowed),
+                "withheld_count": sum(count for _, count in withheld),
             }
         )
         return f'{fields[:-1]},"allowed":[{_rows_json(allowed)}],"withheld":[{_rows_json(withheld)}]}}'
@@ -135,83 +129,9 @@ class Record(Protocol):
         ...
 
 
-class AuditTrail(Protocol):
-    """Where records go."""
-
-    def append(self, record: Record) -> None:
-        """Take a record, without waiting for it to be written."""
-
-
-class Auditor:
-    """Makes the records: adds the time, the ids and nothing else."""
-
-    def __init__(
-        self,
-        trail: AuditTrail,
-        clock: Callable[[], float] = time.time,
-        *,
-        may_decide: Callable[[], bool] | None = None,
-    ) -> None:
-        """`may_decide` says whether decisions may be made now, where those that cannot be recorded may not."""
-        self._trail = trail
-        self._clock = clock
-        self._may_decide = may_decide
-
-    def require(self) -> None:
-        """Make sure that decisions may be made.
-
-        Raises:
-            AuditUnavailable: if they cannot be recorded, and none are to be made then.
-        """
-        if self._may_decide is not None and not self._may_decide():
-            raise AuditUnavailable(
-                "decisions cannot be recorded now, so none are made; try again in a moment",
-                retry_after=_RETRY_AFTER_SECONDS,
-            )
-
-    def record(
-        self,
-        call: AuditedCall,
-        outcome: AuditedOutcome,
-        *,
-        identity: Identity,
-        tenant_id: str,
-        action: Action,
-        policy_version: str,
-        rule_ids: Sequence[str] = (),
-        violations: Mapping[ViolationType, int] = _NO_VIOLATIONS,
-        remembered: bool = False,
-        rows: Sequence[DecidedRows] = (),
-    ) -> str:
-        """Record a decision and return its incident id."""
-        incident_id = unique_id()
-        record = AuditRecord(
-            time=self._clock(),
-            call=call,
-            outcome=outcome,
-            request_id=current_request_id(),
-            incident_id=incident_id,
-            identity=identity,
-            tenant_id=tenant_id,
-            action=action,
-            policy_version=policy_version,
-            rule_ids=rule_ids,
-            violations=violations,
-            remembered=remembered,
-            rows=rows,
-        )
-        self._trail.append(record)
-        return incident_id
-
-
 def timestamp(seconds: float) -> str:
     """A time, in seconds since the epoch, as records have it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def row_count(rows: Iterable[DecidedRows]) -> int:
-    """How many rows they are altogether."""
-    return sum(count for _, count in rows)
 
 
 def _rows_json(rows: Sequence[DecidedRows]) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vecsec_policy.audit.chain import Head
-from vecsec_policy.audit.chain_verification import ChainVerification, head_missing
-from vecsec_policy.audit.findings import AuditFinding, AuditNote, LogPosition, Tampering
+from vecsec_policy.audit.chain_verification import ChainVerification
+from vecsec_policy.audit.findings import AuditFinding, AuditNote, LogPosition, Tampering, head_missing
 from vecsec_policy.audit.log_files import opened_files, unchained_file
 
 _BLOCK_BYTES = 1024 * 1024
@@ -50,8 +50,7 @@ def verify_log(
         OSError: if a file cannot be read.
     """
     files = []
-    chain = ChainVerification()
-    chain.watch(expected_heads)
+    chain = ChainVerification(expected_heads)
     earlier = unchained_file(path)
     digest: str | None = None
     for file, content in opened_files(path):

@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import structlog
 
@@ -42,7 +41,8 @@ class AuditFile:
         Raises:
             ConfigurationError: if it cannot be made or appended to: without a record there are no decisions.
         """
-        self._path = settings.path
+        self.path = settings.path
+        """Its newest file."""
         self._metrics = metrics
         self._log = AuditLog(settings)
         self._waiting: queue.SimpleQueue[Record | Written | None] = queue.SimpleQueue()
@@ -64,11 +64,6 @@ class AuditFile:
         return self._log.replica_id
 
     @property
-    def path(self) -> Path:
-        """Its newest file."""
-        return self._path
-
-    @property
     def head(self) -> Head:
         """The newest record on the disk."""
         return self._log.head
@@ -83,7 +78,7 @@ class AuditFile:
             self._waiting.put(record)
         else:
             self._lost += 1
-            self._metrics.audit_record_lost()
+            self._metrics.audit_records_lost.add(1)
 
     async def written(self) -> Head:
         """Wait until everything that was appended before is on the disk; the head of the log then.
@@ -123,7 +118,7 @@ class AuditFile:
     def release(self) -> None:
         """Close the file, once the writing thread has ended; says what is lost."""
         if self._log.unwritten_bytes:
-            log.error("audit records lost at shutdown", path=str(self._path), bytes=self._log.unwritten_bytes)
+            log.error("audit records lost at shutdown", path=str(self.path), bytes=self._log.unwritten_bytes)
         self._log_head(now=float("inf"))
         self._log.close()
 
@@ -138,7 +133,7 @@ class AuditFile:
                 self._take(self._waiting.get_nowait())
         if self._lost > self._told_lost:
             lost, self._told_lost = self._lost - self._told_lost, self._lost
-            log.error("audit records lost", path=str(self._path), records=lost)
+            log.error("audit records lost", path=str(self.path), records=lost)
             self._log.add_note(RECORDS_LOST, count=lost)
         return True
 
@@ -160,8 +155,8 @@ class AuditFile:
         try:
             self._log.write()
         except OSError as error:
-            self._metrics.audit_write_failed()
-            log.error("audit file cannot be written, trying again", path=str(self._path), error=error.strerror)
+            self._metrics.audit_write_failures.add(1)
+            log.error("audit file cannot be written, trying again", path=str(self.path), error=error.strerror)
             self._set_failing(failing=True)
             return False
         self._set_failing(failing=False)
@@ -177,7 +172,7 @@ class AuditFile:
             self._is_failing = failing
             self.on_recording(not failing)
             if not failing:
-                log.info("audit file can be written again", path=str(self._path))
+                log.info("audit file can be written again", path=str(self.path))
 
     def _log_head(self, now: float) -> None:
         head = self._log.head

@@ -5,7 +5,7 @@ refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -98,11 +98,9 @@ class CedarEngine:
         self._residuals.update(plans)
         self._places: LRUCache[tuple[Role, Tenant, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
         self._surroundings: LRUCache[tuple[Caller, Tenant], cedarpy.Entities] = LRUCache(_REMEMBERED_SURROUNDINGS)
-        self._residual_lookups, self._place_lookups, self._surroundings_lookups = (
-            CacheCounter(),
-            CacheCounter(),
-            CacheCounter(),
-        )
+        self._residual_lookups = CacheCounter()
+        self._place_lookups = CacheCounter()
+        self._surroundings_lookups = CacheCounter()
 
     @classmethod
     def check(cls, source: PolicySource, diagnostics: Diagnostics) -> "CedarEngine | None":
@@ -114,8 +112,9 @@ class CedarEngine:
         parsed = [(sourced, _parsed(sourced)) for sourced in source.policies]
         rules: dict[str, Rule] = {}
         policies: dict[str, dict[str, Any]] = {}
-        texts = [sourced.text for sourced, policy in parsed if isinstance(policy, dict)]
-        all_are_valid = schema is not None and _are_valid(texts, schema)
+        texts = "\n".join(sourced.text for sourced, policy in parsed if isinstance(policy, dict))
+        # Asked of all policies at once it takes a third of the time, and usually they are.
+        all_are_valid = schema is not None and cedarpy.validate_policies(texts, schema).validation_passed
         for sourced, policy in parsed:
             with diagnostics:
                 if isinstance(policy, ConfigurationError):
@@ -349,15 +348,10 @@ def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
     return policies[0]
 
 
-def _are_valid(texts: Iterable[str], schema: cedarpy.Schema) -> bool:
-    """Whether all policies fit the schema: asked at once it takes a third of the time, and is usually so."""
-    return cedarpy.validate_policies("\n".join(texts), schema).validation_passed
-
-
 def _validate(sourced: SourcedPolicy, schema: cedarpy.Schema, diagnostics: Diagnostics) -> None:
     for error in cedarpy.validate_policies(sourced.text, schema).errors:
         reason = _one_line(error.error).removeprefix("for policy `policy0`, ")
-        diagnostics.note(f"{sourced.place}: against the schema: {reason}")
+        diagnostics.found.append(f"{sourced.place}: against the schema: {reason}")
 
 
 def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
@@ -365,7 +359,8 @@ def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
     some_tenant = next(iter(source.tenants.values()))
     for role in source.roles.values():
         caller = Caller("schema-check", some_tenant, role, role.max_clearance)
-        entities = cedar_entities.shared_entities_of(caller, some_tenant)
+        around = cedar_entities.role_and_tenants(role, some_tenant, some_tenant)
+        entities = [cedar_entities.caller_entity(caller), *around]
         try:
             cedarpy.Entities.from_json_str(json.dumps(entities), schema)
         except ValueError as error:

@@ -37,22 +37,12 @@ def in_cedar(uid: dict[str, str]) -> str:
     return f'{uid["type"]}::"{uid["id"]}"'
 
 
-def document_uid(number: int) -> dict[str, str]:
-    """The name of a row within one decision; rules never see a row's real id."""
-    return {"type": DOCUMENT_TYPE, "id": str(number)}
-
-
 def context(caller: Caller, target: Tenant) -> dict[str, Any]:
     """What a rule knows besides the caller and the resource."""
     known: dict[str, Any] = {"target": {"__entity": tenant_uid(target)}}
     if caller.today is not None:
         known["today"] = caller.today
     return known
-
-
-def shared_entities_of(caller: Caller, target: Tenant) -> list[EntityJson]:
-    """All entities that a decision sees, except rows."""
-    return [caller_entity(caller), *role_and_tenants(caller.role, caller.tenant, target)]
 
 
 def role_and_tenants(role: Role, tenant: Tenant, target: Tenant) -> list[EntityJson]:
@@ -92,8 +82,8 @@ def tenant_entity(tenant: Tenant) -> EntityJson:
 
 
 def document_entity(number: int, label: Label) -> EntityJson:
-    """A row, seen through its label."""
-    return _entity(document_uid(number), rule_attributes(label))
+    """A row, seen through its label. Its name is a number within one decision: rules never see a row's real id."""
+    return _entity({"type": DOCUMENT_TYPE, "id": str(number)}, rule_attributes(label))
 
 
 def _role_uid(role: Role) -> dict[str, str]:

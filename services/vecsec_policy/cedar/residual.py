@@ -91,14 +91,9 @@ def _condition(residual: Mapping[str, Any]) -> Expression:
 def _specialise_boolean(expression: Expression, known: KnownRequest) -> Expression:
     """Specialise an expression of which Cedar requires that it is true or false, and fold its constants."""
     ((operator, operands),) = expression.items()
-    if operator == "&&":
-        return _fold_pair(
-            operator, _specialise_boolean(operands["left"], known), operands["right"], known, neutral=True
-        )
-    if operator == "||":
-        return _fold_pair(
-            operator, _specialise_boolean(operands["left"], known), operands["right"], known, neutral=False
-        )
+    if operator in {"&&", "||"}:
+        left = _specialise_boolean(operands["left"], known)
+        return _fold_pair(operator, left, operands["right"], known, neutral=operator == "&&")
     if operator == "!":
         return _negate(_specialise_boolean(operands["arg"], known))
     return _specialise(expression, known)

@@ -4,10 +4,11 @@ Only the files' own form is checked here; what needs Cedar itself is checked by 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+from typing import TypeVar
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import ConfigurationError
@@ -22,6 +23,8 @@ _DATA_SUFFIXES = (".yaml", ".yml", ".json")
 POLICY_SUFFIXES = (".cedar", ".cedarschema", *_DATA_SUFFIXES)
 _ROLE_FLAGS = ("reads_across_tenants", "ignores_topic_scope", "ignores_clearance")
 _ROLE_FIELDS = frozenset({"operations", "max_clearance", *_ROLE_FLAGS})
+
+Entry = TypeVar("Entry", Role, Tenant)
 
 
 class Diagnostics:
@@ -41,12 +44,8 @@ class Diagnostics:
     ) -> bool:
         if not isinstance(error, ConfigurationError):
             return False
-        self.note(str(error))
+        self.found.append(str(error))
         return True
-
-    def note(self, complaint: str) -> None:
-        """Note a complaint."""
-        self.found.append(complaint)
 
     def raise_first(self) -> None:
         """End here if anything is wrong.
@@ -100,8 +99,12 @@ def read_policy_source(folder: Path, diagnostics: Diagnostics) -> PolicySource |
             schema_path=schema,
             schema_text=texts[schema],
             policies=tuple(policy for path in rules for policy in split_policies(path, texts[path])),
-            roles=MappingProxyType(_read_roles(roles, texts[roles], diagnostics, places)),
-            tenants=MappingProxyType(_read_tenants(tenants, texts[tenants], diagnostics, places)),
+            roles=MappingProxyType(
+                _read_entries("role", roles, texts[roles], _read_role, diagnostics=diagnostics, places=places)
+            ),
+            tenants=MappingProxyType(
+                _read_entries("tenant", tenants, texts[tenants], _read_tenant, diagnostics=diagnostics, places=places)
+            ),
             places=MappingProxyType(places),
         )
     return None
@@ -138,22 +141,32 @@ def _content_hash(texts: Mapping[Path, str]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_roles(path: Path, text: str, diagnostics: Diagnostics, places: dict[str, str]) -> dict[str, Role]:
-    roles: dict[str, Role] = {}
+def _read_entries(
+    kind: str,
+    path: Path,
+    text: str,
+    read: Callable[[str, Positioned, Positioned], Entry],
+    *,
+    diagnostics: Diagnostics,
+    places: dict[str, str],
+) -> dict[str, Entry]:
+    """What the file of all roles or of all tenants lists, as far as it is right; `kind` is role or tenant. `read` gets
+    an entry's name, the name's place and the value."""
+    entries: dict[str, Entry] = {}
     with diagnostics:
         root = Positioned.parse(path, text)
-        top = root.fields("the roles file", frozenset({"roles"}))
-        entries = top["roles"].entries("roles") if "roles" in top else {}
-        if not entries:
-            root.refuse("the roles file lists no role under `roles:`")
-        for name, (key, value) in entries.items():
-            places[f"role/{name}"] = key.place
+        top = root.fields(f"the {kind}s file", frozenset({f"{kind}s"}))
+        listed = top[f"{kind}s"].entries(f"{kind}s") if f"{kind}s" in top else {}
+        if not listed:
+            root.refuse(f"the {kind}s file lists no {kind} under `{kind}s:`")
+        for name, (key, value) in listed.items():
+            places[f"{kind}/{name}"] = key.place
             with diagnostics:
-                roles[name] = _read_role(name, value)
-    return roles
+                entries[name] = read(name, key, value)
+    return entries
 
 
-def _read_role(name: str, value: Positioned) -> Role:
+def _read_role(name: str, _key: Positioned, value: Positioned) -> Role:
     what = f"role {name!r}"
     fields = value.fields(what, _ROLE_FIELDS)
     for required in ("operations", "max_clearance"):
@@ -182,26 +195,9 @@ def _read_sensitivity(value: Positioned, what: str) -> Sensitivity:
     return Sensitivity[name]
 
 
-def _read_tenants(path: Path, text: str, diagnostics: Diagnostics, places: dict[str, str]) -> dict[str, Tenant]:
-    tenants: dict[str, Tenant] = {}
-    with diagnostics:
-        root = Positioned.parse(path, text)
-        top = root.fields("the tenants file", frozenset({"tenants"}))
-        entries = top["tenants"].entries("tenants") if "tenants" in top else {}
-        if not entries:
-            root.refuse("the tenants file lists no tenant under `tenants:`")
-        for tenant_id, (key, value) in entries.items():
-            places[f"tenant/{tenant_id}"] = key.place
-            with diagnostics:
-                if not is_tenant_id(tenant_id):
-                    key.refuse(
-                        f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name"
-                    )
-                tenants[tenant_id] = _read_tenant(tenant_id, value)
-    return tenants
-
-
-def _read_tenant(tenant_id: str, value: Positioned) -> Tenant:
+def _read_tenant(tenant_id: str, key: Positioned, value: Positioned) -> Tenant:
+    if not is_tenant_id(tenant_id):
+        key.refuse(f"malformed tenant id {tenant_id!r}: 1 to 63 of a-z, 0-9, '_', '-', and no reserved device name")
     what = f"tenant {tenant_id!r}"
     fields = value.fields(what, frozenset({"topics"}))
     topics: set[str] = set()

@@ -38,8 +38,8 @@ class Caller:
     clearance: Sensitivity
     """The effective one: the lower of what the token claims and what the role allows."""
     today: int | None = None
-    """The day on which they ask, as `days.day_of` writes it. Where it is unknown, a rule that asks for it fails, and so
-    refuses."""
+    """The day on which they ask, as `utc_day.day_of` writes it. Where it is unknown, a rule that asks for it fails, and
+    so refuses."""
 
 
 def resolve_caller(

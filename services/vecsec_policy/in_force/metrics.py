@@ -12,34 +12,26 @@ from vecsec_chassis.telemetry.metrics import CacheCounter, CacheUse
 from vecsec_policy.in_force.snapshot import PolicyInForce, PolicySnapshot
 
 
-class VersionMetrics:
+def observe_versions(meter: Meter, policy: PolicyInForce) -> None:
     """Gauges with a series for the current policy, and one for the candidate while there is one."""
 
-    def __init__(self, meter: Meter, policy: PolicyInForce) -> None:
-        self._policy = policy
-        meter.create_observable_gauge(
-            "vecsec_policy_info",
-            callbacks=[self._info],
-            description="1, by stage (current or candidate) and version (content hash).",
-        )
-        meter.create_observable_gauge(
-            "vecsec_policy_loaded_timestamp",
-            callbacks=[self._loaded],
-            unit="s",
-            description="When the policy was loaded, in Unix time, by stage.",
-        )
+    def info(_options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(1, {"stage": stage, "version": each.version}) for stage, each in _stages(policy)]
 
-    def _stages(self) -> Iterator[tuple[str, PolicySnapshot]]:
-        assignment = self._policy.assignment
-        yield "current", assignment.current
-        if assignment.candidate is not None:
-            yield "candidate", assignment.candidate.policy
+    def loaded(_options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(each.loaded_at, {"stage": stage}) for stage, each in _stages(policy)]
 
-    def _info(self, _options: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(1, {"stage": stage, "version": policy.version}) for stage, policy in self._stages()]
-
-    def _loaded(self, _options: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(policy.loaded_at, {"stage": stage}) for stage, policy in self._stages()]
+    meter.create_observable_gauge(
+        "vecsec_policy_info",
+        callbacks=[info],
+        description="1, by stage (current or candidate) and version (content hash).",
+    )
+    meter.create_observable_gauge(
+        "vecsec_policy_loaded_timestamp",
+        callbacks=[loaded],
+        unit="s",
+        description="When the policy was loaded, in Unix time, by stage.",
+    )
 
 
 def engine_caches(policy: PolicyInForce) -> Mapping[str, Callable[[], CacheUse]]:
@@ -48,7 +40,12 @@ def engine_caches(policy: PolicyInForce) -> Mapping[str, Callable[[], CacheUse]]
 
 
 def _use(policy: PolicyInForce, name: str) -> CacheUse:
-    assignment = policy.assignment
-    deciding = [assignment.current, *([assignment.candidate.policy] if assignment.candidate else [])]
-    uses = [snapshot.engine.lookups[name] for snapshot in deciding]
+    uses = [snapshot.engine.lookups[name] for _, snapshot in _stages(policy)]
     return CacheCounter(sum(use.hits for use in uses), sum(use.misses for use in uses))
+
+
+def _stages(policy: PolicyInForce) -> Iterator[tuple[str, PolicySnapshot]]:
+    assignment = policy.assignment
+    yield "current", assignment.current
+    if assignment.candidate is not None:
+        yield "candidate", assignment.candidate.policy

@@ -117,10 +117,6 @@ class PolicyInForce:
         """The assignment in force."""
         return self._assignment
 
-    def policy_for(self, tenant_id: str) -> PolicySnapshot:
-        """The policy that decides over a tenant's rows."""
-        return self._assignment.policy_for(tenant_id)
-
     def adopt(self, assignment: PolicyAssignment) -> list[MutableMapping[Any, Any]]:
         """Put another assignment in force, and tell those who remember what followed from the old; what that was."""
         self._assignment = assignment

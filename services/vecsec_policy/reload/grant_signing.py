@@ -29,11 +29,6 @@ class RotatingSigner:
         self._signer = grant_signer(path)
         self._listeners: list[Callable[[], object]] = []
 
-    @property
-    def key_id(self) -> str:
-        """The id of the key that signs."""
-        return self._signer.key_id
-
     def sign(self, grant: Grant) -> str:
         """The grant as a compact JWS."""
         return self._signer.sign(grant)
@@ -47,18 +42,17 @@ class RotatingSigner:
         change = await self._files.change()
         if change is None:
             return
-        before, complaint = self._signer, ""
-        signer = before
+        signer: GrantSigner | ConfigurationError
         try:
             signer = await asyncio.to_thread(grant_signer, self._path)
-        except ConfigurationError as error:
-            complaint = str(error)
+        except ConfigurationError as complaint:
+            signer = complaint
         if not await self._files.settle(change):
             return
-        if complaint:
-            self._report.refused(ReloadedPart.GRANT_KEY, complaint)
+        if isinstance(signer, ConfigurationError):
+            self._report.refused(ReloadedPart.GRANT_KEY, str(signer))
             return
-        is_another = signer.key_id != before.key_id
+        is_another = signer.key_id != self._signer.key_id
         result = ReloadResult.ADOPTED if is_another else ReloadResult.UNCHANGED
         self._signer = signer
         self._report.taken(ReloadedPart.GRANT_KEY, result, key_id=signer.key_id)

@@ -8,7 +8,7 @@ attribute can be taken away unnoticed that no writer has imported or come across
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from vecsec_chassis.domain.errors import ConfigurationError
@@ -16,7 +16,6 @@ from vecsec_chassis.domain.labels import AttributeValue, Label
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 
 _RETIRED = re.compile(r"//\s*retired:\s*([\w, ]+)")
-
 
 Attributes: TypeAlias = Mapping[tuple[str, type[AttributeValue]], AttributeValue]
 """A value for each name and type."""
@@ -26,11 +25,8 @@ class OrphanGuard:
     """Refuses a policy whose schema no longer takes an attribute that rows carry."""
 
     def __init__(self) -> None:
-        self._carried: Callable[[], Attributes] = dict
-
-    def ask(self, carried: Callable[[], Attributes]) -> None:
-        """From now on go by these attributes, which rows carry."""
-        self._carried = carried
+        self.carried: Attributes = {}
+        """What rows carry."""
 
     def __call__(self, policy: PolicySnapshot) -> None:
         """See that a policy may follow the one in force.
@@ -41,7 +37,7 @@ class OrphanGuard:
         """
         schema = policy.engine.checked.schema_text
         retired = {name.strip() for names in _RETIRED.findall(schema) for name in names.split(",")}
-        for (name, _), value in sorted(self._carried().items(), key=lambda item: item[0][0]):
+        for (name, _), value in sorted(self.carried.items(), key=lambda item: item[0][0]):
             label = Label("", None, frozenset(), ((name, value),))
             if name not in retired and not policy.engine.accepts(label):
                 raise ConfigurationError(

@@ -140,11 +140,9 @@ class WatchedRollout:
         self._path = path
         self._report = report
         self._recent = recent
-        self._named: Path | None = None
         self.candidate: Candidate | None = None
         rollout = None if path is None else first_rollout(path)
-        if rollout is not None:
-            self._named = rollout.candidate
+        self._named = None if rollout is None else rollout.candidate
         self._files = SettledChanges(self._fingerprint)
         self._second_thoughts = _RetryLater()
         if rollout is not None:

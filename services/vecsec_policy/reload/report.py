@@ -38,7 +38,7 @@ class ReloadReport:
         self._complaints: dict[ReloadedPart, str] = {}
         for part in ReloadedPart:
             for result in ReloadResult:
-                metrics.reloaded(part, result, count=0)
+                metrics.reloads.add(0, part, result)
             metrics.reload_failing(part, is_failing=False)
 
     @property
@@ -48,7 +48,7 @@ class ReloadReport:
 
     def taken(self, part: ReloadedPart, result: ReloadResult, **details: object) -> None:
         """A change that is in force now, or that changed nothing."""
-        self._metrics.reloaded(part, result)
+        self._metrics.reloads.add(1, part, result)
         self._metrics.reload_failing(part, is_failing=False)
         if result is ReloadResult.ADOPTED or part in self._complaints:
             log.info("files taken anew", part=part.value, result=result.value, **details)
@@ -56,7 +56,7 @@ class ReloadReport:
 
     def refused(self, part: ReloadedPart, complaint: str) -> None:
         """A change that cannot be in force; what was before stays. The same complaint is told once."""
-        self._metrics.reloaded(part, ReloadResult.REFUSED)
+        self._metrics.reloads.add(1, part, ReloadResult.REFUSED)
         self._metrics.reload_failing(part, is_failing=True)
         if self._complaints.get(part) != complaint:
             log.error("changed files refused, what was in force stays", part=part.value, reason=complaint)

@@ -27,7 +27,7 @@ class ShadowCounts:
     """Counts since the candidate in the shadow was loaded."""
 
     def __init__(self, meter: Meter) -> None:
-        self._comparisons = LabelledCounter(
+        self.comparisons = LabelledCounter(
             meter, "vecsec_policy_shadow_comparisons", "Decisions that the candidate made too, by kind.", "kind"
         )
         self._disagreements = LabelledCounter(
@@ -37,24 +37,20 @@ class ShadowCounts:
             "kind",
             "change",
         )
-        self._dropped = LabelledCounter(
+        self.dropped = LabelledCounter(
             meter, "vecsec_policy_shadow_dropped", "Calls that the candidate did not decide, for want of time."
         )
-        self._failures = LabelledCounter(
+        self.failures = LabelledCounter(
             meter, "vecsec_policy_shadow_failures", "Calls that the candidate failed to decide."
         )
         for question in ShadowQuestion:
-            self._comparisons.add(0, question.value)
+            self.comparisons.add(0, question.value)
             for change in ShadowChange:
                 self._disagreements.add(0, question.value, change.value)
-        for counter in (self._dropped, self._failures):
+        for counter in (self.dropped, self.failures):
             counter.add(0)
         self._version = ""
         self._tenants: defaultdict[str, Counter[tuple[ShadowQuestion, ShadowChange]]] = defaultdict(Counter)
-
-    def compared(self, question: ShadowQuestion, count: int) -> None:
-        """Decisions that both made."""
-        self._comparisons.add(count, question.value)
 
     def disagreed(self, version: str, tenant_id: str, question: ShadowQuestion, change: ShadowChange) -> None:
         """A decision about a listed tenant that a candidate of this version would have made otherwise."""
@@ -63,14 +59,6 @@ class ShadowCounts:
             self._version = version
             self._tenants.clear()
         self._tenants[tenant_id][question, change] += 1
-
-    def dropped(self) -> None:
-        """A call that there was no time for."""
-        self._dropped.add(1)
-
-    def failed(self) -> None:
-        """A call that could not be decided."""
-        self._failures.add(1)
 
     def of_tenant(self, version: str, tenant_id: str) -> Mapping[tuple[ShadowQuestion, ShadowChange], int]:
         """The disagreements about one tenant with the candidate of this version."""

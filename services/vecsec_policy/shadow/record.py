@@ -1,16 +1,29 @@
-"""The audit record of a disagreement between the policy in force and the candidate in its shadow."""
+"""A call that the candidate decides too, and the audit record of its disagreement with the policy in force."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, rule_attributes
 from vecsec_policy.audit.records import timestamp
 from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment
 from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
 
-SHADOW = "shadow"
-"""The kind of these records."""
+
+@dataclass(frozen=True, slots=True)
+class ShadowedCall:
+    """A call to be decided by the candidate too."""
+
+    assignment: PolicyAssignment
+    candidate: Candidate
+    request_id: str
+    identity: Identity
+    tenant_id: str
+    action: Action
+    rows: Sequence[tuple[Label, Verdict]] | None = None
+    """The rows of a check, as they were decided; None for a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,40 +32,36 @@ class ShadowRecord:
 
     time: float
     """Seconds since the epoch."""
-    request_id: str
-    identity: Identity
-    tenant_id: str
-    action: Action
+    call: ShadowedCall
     question: ShadowQuestion
     change: ShadowChange
     label: Label | None
     """Of the row; None where it is about entering the tenant."""
-    current_version: str
     current: Verdict
-    candidate_version: str
     candidate: Verdict
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
+        call = self.call
         return json.dumps(
             {
-                "kind": SHADOW,
+                "kind": "shadow",
                 "time": timestamp(self.time),
-                "request_id": self.request_id,
-                "subject": self.identity.subject,
-                "issuer": self.identity.issuer,
-                "caller_tenant_id": self.identity.tenant_id,
-                "role": self.identity.role,
-                "claimed_clearance": self.identity.clearance.name,
-                "tenant_id": self.tenant_id,
-                "action": self.action.value,
+                "request_id": call.request_id,
+                "subject": call.identity.subject,
+                "issuer": call.identity.issuer,
+                "caller_tenant_id": call.identity.tenant_id,
+                "role": call.identity.role,
+                "claimed_clearance": call.identity.clearance.name,
+                "tenant_id": call.tenant_id,
+                "action": call.action.value,
                 "question": self.question.value,
                 "change": self.change.value,
                 "label": None if self.label is None else rule_attributes(self.label),
-                "policy_version": self.current_version,
+                "policy_version": call.assignment.current.version,
                 "rule_ids": list(self.current.rule_ids),
                 "allowed": self.current.allowed,
-                "candidate_version": self.candidate_version,
+                "candidate_version": call.candidate.policy.version,
                 "candidate_rule_ids": list(self.candidate.rule_ids),
                 "candidate_allowed": self.candidate.allowed,
             },

@@ -6,8 +6,7 @@ find the interpreter free; what there is no time for is dropped and counted.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import structlog
 from cachetools import LRUCache
@@ -17,12 +16,12 @@ from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.telemetry.metrics import CacheCounter
-from vecsec_policy.audit.records import AuditTrail
+from vecsec_policy.audit.records import Record
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry, decide_rows
-from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment, PolicyInForce, PolicySnapshot
+from vecsec_policy.in_force.snapshot import PolicyInForce, PolicySnapshot
 from vecsec_policy.shadow.counts import ShadowChange, ShadowCounts, ShadowQuestion
-from vecsec_policy.shadow.record import ShadowRecord
+from vecsec_policy.shadow.record import ShadowedCall, ShadowRecord
 
 log = structlog.get_logger()
 
@@ -36,42 +35,15 @@ _SECONDS_BETWEEN_RECORDS = 1.0
 _REFUSED = Verdict(allowed=False, rule_ids=())
 
 
-@dataclass(frozen=True, slots=True)
-class _ShadowedCall:
-    """A call to be decided by the candidate too."""
-
-    assignment: PolicyAssignment
-    candidate: Candidate
-    request_id: str
-    identity: Identity
-    tenant_id: str
-    action: Action
-    rows: Sequence[tuple[Label, Verdict]] | None = None
-    """The rows of a check, as they were decided; None for a plan."""
-
-
-@dataclass(frozen=True, slots=True)
-class _VerdictPair:
-    """Two verdicts on the same."""
-
-    current: Verdict
-    candidate: Verdict
-
-    @property
-    def change(self) -> ShadowChange | None:
-        if self.current.allowed == self.candidate.allowed:
-            return None
-        return ShadowChange.GAINED if self.candidate.allowed else ShadowChange.LOST
-
-
 class ShadowEvaluator:
     """Compares the candidate with the policy in force."""
 
-    def __init__(self, policy: PolicyInForce, trail: AuditTrail, counts: ShadowCounts) -> None:
+    def __init__(self, policy: PolicyInForce, append: Callable[[Record], None], counts: ShadowCounts) -> None:
+        """`append` takes the audit records."""
         self._policy = policy
-        self._trail = trail
+        self._append = append
         self._counts = counts
-        self._calls: asyncio.Queue[_ShadowedCall] = asyncio.Queue(_WAITING_CALLS)
+        self._calls: asyncio.Queue[ShadowedCall] = asyncio.Queue(_WAITING_CALLS)
         self._accesses: LRUCache[tuple[str, int | None, Identity, str, Action], TenantAccess | None] = LRUCache(
             _REMEMBERED
         )
@@ -80,14 +52,20 @@ class ShadowEvaluator:
         """How often the candidate had decided the same before."""
         self._next_record: dict[tuple[ShadowQuestion, ShadowChange], float] = {}
 
-    def planned(self, identity: Identity, tenant_id: str, action: Action) -> None:
-        """Note that a plan was asked for."""
-        self._note(identity, tenant_id, action, None)
-
-    def checked(self, access: TenantAccess, verdicts: Mapping[Label, Verdict]) -> None:
-        """Note how rows were decided."""
-        if self._policy.assignment.candidate is not None:
-            self._note(access.identity, access.target.tenant_id, access.action, tuple(verdicts.items()))
+    def note(
+        self, identity: Identity, tenant_id: str, action: Action, rows: Sequence[tuple[Label, Verdict]] | None = None
+    ) -> None:
+        """Note that a plan was asked for or, with `rows`, how a check decided them."""
+        assignment = self._policy.assignment
+        candidate = assignment.candidate
+        if candidate is None or not candidate.rollout.shadows(tenant_id, identity):
+            return
+        try:
+            self._calls.put_nowait(
+                ShadowedCall(assignment, candidate, current_request_id(), identity, tenant_id, action, rows)
+            )
+        except asyncio.QueueFull:
+            self._counts.dropped.add(1)
 
     def forget(self) -> LRUCache[tuple[TenantAccess, Label], Verdict]:
         """Forget what other versions decided; what that was."""
@@ -103,33 +81,19 @@ class ShadowEvaluator:
             try:
                 await self._compare(call)
             except ValueError as error:  # of Cedar; nothing that the caller should notice
-                self._counts.failed()
+                self._counts.failures.add(1)
                 log.warning("the candidate failed to decide", request_id=call.request_id, error=str(error))
 
-    def _note(
-        self, identity: Identity, tenant_id: str, action: Action, rows: Sequence[tuple[Label, Verdict]] | None
-    ) -> None:
-        assignment = self._policy.assignment
-        candidate = assignment.candidate
-        if candidate is None or not candidate.rollout.shadows(tenant_id, identity):
-            return
-        try:
-            self._calls.put_nowait(
-                _ShadowedCall(assignment, candidate, current_request_id(), identity, tenant_id, action, rows)
-            )
-        except asyncio.QueueFull:
-            self._counts.dropped()
-
-    async def _compare(self, call: _ShadowedCall) -> None:
+    async def _compare(self, call: ShadowedCall) -> None:
         access = self._access(call.candidate.policy, call)
         if call.rows is None:
             current = self._access(call.assignment.current, call)
-            self._counts.compared(ShadowQuestion.ENTRY, 1)
-            self._tell(call, ShadowQuestion.ENTRY, None, _VerdictPair(_entry_verdict(current), _entry_verdict(access)))
+            self._counts.comparisons.add(1, ShadowQuestion.ENTRY.value)
+            self._tell(call, ShadowQuestion.ENTRY, None, _entry_verdict(current), _entry_verdict(access))
             return
         if access is None or not access.entry.allowed:
             return  # told when the plan was made
-        self._counts.compared(ShadowQuestion.ROW, len(call.rows))
+        self._counts.comparisons.add(len(call.rows), ShadowQuestion.ROW.value)
         for start in range(0, len(call.rows), _ROWS_AT_ONCE):
             batch = call.rows[start : start + _ROWS_AT_ONCE]
             if self._decide(access, [label for label, _ in batch]):
@@ -137,9 +101,9 @@ class ShadowEvaluator:
             for label, verdict in batch:
                 decided = self._verdicts.get((access, label))
                 if decided is not None:
-                    self._tell(call, ShadowQuestion.ROW, label, _VerdictPair(verdict, decided))
+                    self._tell(call, ShadowQuestion.ROW, label, verdict, decided)
 
-    def _access(self, policy: PolicySnapshot, call: _ShadowedCall) -> TenantAccess | None:
+    def _access(self, policy: PolicySnapshot, call: ShadowedCall) -> TenantAccess | None:
         now = time.time()
         key = (policy.version, policy.day(now), call.identity, call.tenant_id, call.action)
         is_known = key in self._accesses
@@ -161,33 +125,20 @@ class ShadowEvaluator:
                 self._verdicts[access, label] = verdict
         return bool(new)
 
-    def _tell(self, call: _ShadowedCall, question: ShadowQuestion, label: Label | None, pair: _VerdictPair) -> None:
-        change, versions = pair.change, (call.assignment.current.version, call.candidate.policy.version)
-        if change is None:
+    def _tell(
+        self, call: ShadowedCall, question: ShadowQuestion, label: Label | None, current: Verdict, candidate: Verdict
+    ) -> None:
+        if current.allowed == candidate.allowed:
             return
-        known = call.assignment.current.tenants.keys() | call.candidate.policy.tenants.keys()
-        if call.tenant_id in known:
-            self._counts.disagreed(versions[1], call.tenant_id, question, change)
+        change = ShadowChange.GAINED if candidate.allowed else ShadowChange.LOST
+        decides, tried = call.assignment.current, call.candidate.policy
+        if call.tenant_id in decides.tenants or call.tenant_id in tried.tenants:
+            self._counts.disagreed(tried.version, call.tenant_id, question, change)
         now = time.monotonic()
         if now < self._next_record.get((question, change), now):
             return
         self._next_record[question, change] = now + _SECONDS_BETWEEN_RECORDS
-        self._trail.append(
-            ShadowRecord(
-                time=time.time(),
-                request_id=call.request_id,
-                identity=call.identity,
-                tenant_id=call.tenant_id,
-                action=call.action,
-                question=question,
-                change=change,
-                label=label,
-                current_version=versions[0],
-                current=pair.current,
-                candidate_version=versions[1],
-                candidate=pair.candidate,
-            )
-        )
+        self._append(ShadowRecord(time.time(), call, question, change, label, current, candidate))
 
 
 def _entry_verdict(access: TenantAccess | None) -> Verdict:

@@ -33,7 +33,9 @@ def deciding_values(access: TenantAccess, label: Label | None, verdict: Verdict)
 
 
 def as_text(value: object) -> str:
-    """A value for people; sets in order."""
+    """A value for people; sets in order, and what is not there says so."""
+    if value is None:
+        return ABSENT
     if isinstance(value, frozenset):
         return "[" + ", ".join(sorted(str(member) for member in value)) + "]"
     if isinstance(value, bool):
@@ -83,5 +85,4 @@ def _of_row(label: Label, below: Sequence[str]) -> str:
         "sensitivity": label.sensitivity,
         "topics": label.topics or None,
     }
-    value = {**dict(label.attributes), **own}.get(below[0])
-    return ABSENT if value is None else as_text(value)
+    return as_text({**dict(label.attributes), **own}.get(below[0]))

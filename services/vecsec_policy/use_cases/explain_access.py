@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label
-from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor, DecidedLabel
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, DecidedLabel
 from vecsec_policy.cedar.rule_reading import LABEL_NOT_IN_SCHEMA, RULE_FAILED
 from vecsec_policy.cedar.rules import Rule, Verdict
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_rows
 from vecsec_policy.use_cases.deciding_values import DecidingValue, deciding_values
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.decisions import EntryGate
 from vecsec_policy.use_cases.smallest_changes import SmallestChanges, find_smallest_changes
 
 _BUILT_IN = {
@@ -46,9 +46,8 @@ class Explanation:
 class AccessExplainer:
     """Explains decisions."""
 
-    def __init__(self, gate: EntryGate, auditor: Auditor) -> None:
+    def __init__(self, gate: EntryGate) -> None:
         self._gate = gate
-        self._auditor = auditor
 
     async def explain(self, identity: Identity, tenant_id: str, action: Action, label: Label) -> Explanation:
         """Explain what would happen to a row with this label.
@@ -61,17 +60,12 @@ class AccessExplainer:
         """
         access = self._gate.assess(AuditedCall.EXPLAIN, identity, tenant_id, action)
         [verdict] = decide_rows(access, [label])
-        if not access.entry.allowed:
-            self._gate.book_violation(access)
-        incident_id = self._auditor.record(
+        incident_id = self._gate.record(
             AuditedCall.EXPLAIN,
+            access,
             AuditedOutcome.ALLOWED if access.entry.allowed else AuditedOutcome.DENIED,
-            identity=identity,
-            tenant_id=tenant_id,
-            action=action,
-            policy_version=access.policy.version,
             rule_ids=verdict.rule_ids,
-            violations={} if access.entry.violation is None else {access.entry.violation: 1},
+            violations=self._gate.book_entry(access),
             rows=[(DecidedLabel.of(label, verdict), 1)],
         )
         if not access.may_configure:

@@ -4,35 +4,25 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from cachetools import LRUCache
 
 from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import annotate_span
-from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
+from vecsec_policy.audit.records import AuditedCall
 from vecsec_policy.folder.principals import claims_more_than_role_allows
 from vecsec_policy.in_force.evaluation import TenantAccess
 from vecsec_policy.in_force.utc_day import end_of
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.recent_plans import RecentPlans
 from vecsec_policy.shadow.shadow import ShadowEvaluator
-from vecsec_policy.use_cases.entry_gate import EntryGate
-from vecsec_policy.violations.ledger import ViolationLedger
+from vecsec_policy.use_cases.decisions import EntryGate
 
 _REMEMBERED_GRANTS = 10_000
 _COUNTED_CLAIMS = 10_000
 _SHORTEST_LIFE_SECONDS = 5.0
 """A token is accepted some seconds past its end, because clocks differ; a grant made from it then must be usable."""
-
-
-class Signer(Protocol):
-    """Signs grants."""
-
-    def sign(self, grant: Grant) -> str:
-        """The grant in the form that the retrieval service verifies."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +48,21 @@ class AccessPlanner:
     def __init__(
         self,
         gate: EntryGate,
-        signer: Signer,
-        ledger: ViolationLedger,
-        auditor: Auditor,
         metrics: PolicyMetrics,
+        shadow: ShadowEvaluator,
+        recent: RecentPlans,
         *,
+        sign: Callable[[Grant], str],
         grant_seconds: float,
-        shadow: ShadowEvaluator | None = None,
-        recent: RecentPlans | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`sign` makes of a grant what the retrieval service verifies."""
         self._gate = gate
-        self._signer = signer
-        self._ledger = ledger
-        self._auditor = auditor
         self._metrics = metrics
-        self._grant_seconds = grant_seconds
         self._shadow = shadow
         self._recent = recent
+        self._sign = sign
+        self._grant_seconds = grant_seconds
         self._clock = clock
         self._turn = asyncio.Lock()
         """Large policies are specialised for one caller after the other: who waits finds what their like got."""
@@ -96,8 +83,7 @@ class AccessPlanner:
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
         """
-        if self._shadow is not None:
-            self._shadow.planned(identity, tenant_id, action)
+        self._shadow.note(identity, tenant_id, action)
         access = self._gate.admit(AuditedCall.PLAN, identity, tenant_id, action)
         plan = self._plans.get(access)
         remembered = plan is not None and plan.is_reusable(self._clock())
@@ -108,23 +94,12 @@ class AccessPlanner:
             violations = self._count_overclaim(access)
         self.lookups.count(found=remembered)
         annotate_span(remembered=remembered, policy=access.policy.version)
-        self._auditor.record(
-            AuditedCall.PLAN,
-            AuditedOutcome.ALLOWED,
-            identity=identity,
-            tenant_id=tenant_id,
-            action=action,
-            policy_version=access.policy.version,
-            rule_ids=access.entry.rule_ids,
-            violations=violations,
-            remembered=remembered,
-        )
+        self._gate.record(AuditedCall.PLAN, access, violations=violations, remembered=remembered)
         return plan
 
     async def _residual(self, access: TenantAccess) -> str:
         """The rules specialised to the caller; other calls are served between the steps."""
-        if self._recent is not None:
-            self._recent.note(access)
+        self._recent.note(access)
         question = access.caller, access.target, access.action
         residual = access.policy.engine.cached_plan(*question)
         if residual is not None:
@@ -154,13 +129,13 @@ class AccessPlanner:
             policy_version=policy.version,
             expires_at=now + lifetime,
         )
-        self._metrics.grant_issued(access.action)
-        return AccessPlan(access, self._signer.sign(grant), grant.expires_at, lifetime)
+        self._metrics.grants_issued.add(1, access.action.value)
+        return AccessPlan(access, self._sign(grant), grant.expires_at, lifetime)
 
     def _count_overclaim(self, access: TenantAccess) -> Mapping[ViolationType, int]:
         """Book a token that claims more clearance than its role allows: once a token, not once a plan."""
         if not claims_more_than_role_allows(access.identity, access.caller) or access.identity in self._counted_claims:
             return {}
         self._counted_claims[access.identity] = None
-        self._ledger.violation(ViolationType.ROLE_CLEARANCE, access.identity, access.target.tenant_id)
+        self._gate.book(access, ViolationType.ROLE_CLEARANCE)
         return {ViolationType.ROLE_CLEARANCE: 1}

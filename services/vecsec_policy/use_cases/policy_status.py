@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from vecsec_chassis.domain.access import Action, Identity
-from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
-from vecsec_policy.in_force.snapshot import PolicyInForce
+from vecsec_chassis.domain.access import Identity
+from vecsec_policy.audit.records import AuditedCall
 from vecsec_policy.shadow.counts import ShadowChange, ShadowCounts, ShadowQuestion
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.decisions import EntryGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +29,9 @@ class PolicyStatus:
 class StatusReader:
     """Reads the status."""
 
-    def __init__(
-        self,
-        gate: EntryGate,
-        policy: PolicyInForce,
-        shadow_counts: ShadowCounts,
-        auditor: Auditor,
-        is_reload_failing: Callable[[], bool],
-    ) -> None:
+    def __init__(self, gate: EntryGate, shadow_counts: ShadowCounts, is_reload_failing: Callable[[], bool]) -> None:
         self._gate = gate
-        self._policy = policy
         self._shadow_counts = shadow_counts
-        self._auditor = auditor
         self._is_reload_failing = is_reload_failing
 
     def read(self, identity: Identity, tenant_id: str) -> PolicyStatus:
@@ -50,17 +40,8 @@ class StatusReader:
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
         """
-        access = self._gate.admit(AuditedCall.STATUS, identity, tenant_id, Action.CONFIGURE)
-        self._auditor.record(
-            AuditedCall.STATUS,
-            AuditedOutcome.ALLOWED,
-            identity=identity,
-            tenant_id=tenant_id,
-            action=Action.CONFIGURE,
-            policy_version=access.policy.version,
-            rule_ids=access.entry.rule_ids,
-        )
-        candidate = self._policy.assignment.candidate
+        access = self._gate.admit_to_configure(AuditedCall.STATUS, identity, tenant_id)
+        candidate = self._gate.policy.assignment.candidate
         version = candidate.policy.version if candidate is not None else ""
         return PolicyStatus(
             policy_version=access.policy.version,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
 from vecsec_policy.folder.principals import Caller, Role, Tenant
 from vecsec_policy.in_force.evaluation import TenantAccess
-from vecsec_policy.use_cases.deciding_values import ABSENT, as_text
+from vecsec_policy.use_cases.deciding_values import as_text
 
 _MOST_ALTERNATIVES = 3
 _SMALL = 4.0
@@ -168,7 +168,7 @@ def _other_labels(access: TenantAccess, start: _Variant) -> Iterator[_Variant]:
 
 def _label_changes(access: TenantAccess, start: _Variant, label: Label) -> Iterator[_Variant]:
     def changed(subject: str, before: object, after: object, cost: float, **parts: object) -> _Variant:
-        change = AttributeChange(subject, _text(before), _text(after))
+        change = AttributeChange(subject, as_text(before), as_text(after))
         return _Variant((change,), cost, start.caller, replace(label, **parts))  # type: ignore[arg-type]
 
     if label.tenant_id != access.target.tenant_id:
@@ -187,10 +187,6 @@ def _label_changes(access: TenantAccess, start: _Variant, label: Label) -> Itera
         yield changed(f"resource.{name}", attributes.get(name), value, 1, attributes=changed_attributes)
     for cost, topics in _other_topics(access, label):
         yield changed("resource.topics", label.topics or None, topics, cost, topics=topics)
-
-
-def _text(value: object) -> str:
-    return ABSENT if value is None else as_text(value)
 
 
 def _other_topics(access: TenantAccess, label: Label) -> Iterator[tuple[float, frozenset[str]]]:

@@ -1,13 +1,13 @@
 """Use cases: count and list violations, for whoever may configure the tenant."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
-from vecsec_chassis.domain.access import Action, Identity
+from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.audit.records import AuditedCall
+from vecsec_policy.use_cases.decisions import EntryGate
+from vecsec_policy.violations.indexer import ViolationIndexing
 from vecsec_policy.violations.queries import (
     Cursor,
     ListedViolation,
@@ -18,25 +18,6 @@ from vecsec_policy.violations.queries import (
 )
 
 _DEFAULT_PAGE_SIZE = 100
-
-Answer = TypeVar("Answer")
-
-
-class ViolationSource(Protocol):
-    """What is known about violations."""
-
-    @property
-    def replica_id(self) -> str:
-        """Whose log it is known from."""
-        ...
-
-    async def ask(self, query: Callable[[ViolationQueries], Answer]) -> Answer:
-        """The answer to a query.
-
-        Raises:
-            PolicyUnavailable: if there is no answer now.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +45,14 @@ class CountedViolations:
 class ViolationReports:
     """Shows violations of the callers of a tenant."""
 
-    def __init__(self, gate: EntryGate, source: ViolationSource, auditor: Auditor) -> None:
+    def __init__(self, gate: EntryGate, index: ViolationIndexing) -> None:
         self._gate = gate
-        self._source = source
-        self._auditor = auditor
+        self._index = index
 
     @property
     def replica_id(self) -> str:
         """Whose audit log the answers are from."""
-        return self._source.replica_id
+        return self._index.replica_id
 
     async def count(self, identity: Identity, wanted: ViolationFilter) -> CountedViolations:
         """How often rules were broken.
@@ -81,8 +61,9 @@ class ViolationReports:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
             PolicyUnavailable: if nobody knows now.
         """
-        policy_version = self._admit(AuditedCall.COUNT, identity, wanted.tenant_id)
-        return CountedViolations(await self._source.ask(lambda queries: queries.count(wanted)), policy_version)
+        access = self._gate.admit_to_configure(AuditedCall.COUNT, identity, wanted.tenant_id)
+        counts = await self._index.ask(lambda queries: queries.count(wanted))
+        return CountedViolations(counts, access.policy.version)
 
     async def page(
         self, identity: Identity, wanted: ViolationFilter, *, size: int, token: str, newest_first: bool
@@ -94,7 +75,7 @@ class ViolationReports:
             InvalidRequest: if the token is none, or the violation that it names is not known any more.
             PolicyUnavailable: if nobody knows now.
         """
-        policy_version = self._admit(AuditedCall.LIST, identity, wanted.tenant_id)
+        access = self._gate.admit_to_configure(AuditedCall.LIST, identity, wanted.tenant_id)
         before = PageToken.parse(token)
         cursor = before.cursors.get(self.replica_id)
         limit = size or _DEFAULT_PAGE_SIZE
@@ -108,23 +89,9 @@ class ViolationReports:
             # One more than is wanted tells whether there are more.
             return queries.page(wanted, behind=behind, limit=limit + 1, newest_first=newest_first)
 
-        found = await self._source.ask(look)
+        found = await self._index.ask(look)
         shown = found[:limit]
         after = before
         if shown:
             after = before.moved(self.replica_id, Cursor(shown[-1].incident_id, shown[-1].type))
-        return ViolationPage(shown, str(after), has_more=len(found) > limit, policy_version=policy_version)
-
-    def _admit(self, call: AuditedCall, identity: Identity, tenant_id: str) -> str:
-        """Let in who may ask, and say by which policy version."""
-        access = self._gate.admit(call, identity, tenant_id, Action.CONFIGURE)
-        self._auditor.record(
-            call,
-            AuditedOutcome.ALLOWED,
-            identity=identity,
-            tenant_id=tenant_id,
-            action=Action.CONFIGURE,
-            policy_version=access.policy.version,
-            rule_ids=access.entry.rule_ids,
-        )
-        return access.policy.version
+        return ViolationPage(shown, str(after), has_more=len(found) > limit, policy_version=access.policy.version)

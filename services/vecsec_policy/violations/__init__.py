@@ -1,1 +1,1 @@
-"""Violations as they happen, and their index over the audit log."""
+"""The index of violations over the audit log, by which they are counted and listed."""

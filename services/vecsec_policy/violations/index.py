@@ -41,12 +41,7 @@ _TABLES = f"""
     PRAGMA user_version = {_VERSION};
 """
 
-
 log = structlog.get_logger()
-
-
-class IndexDamaged(Exception):
-    """The index cannot be what this log's would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ class ViolationIndex:
         self._position = _ReadPosition()
         try:
             self._open()
-        except (sqlite3.DatabaseError, IndexDamaged) as error:
+        except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
             log.warning("violation index is not this log's, making it anew", path=str(index_path), error=str(error))
@@ -124,11 +119,11 @@ class ViolationIndex:
         if version == 0:
             self._connection.executescript(_TABLES)
         elif version != _VERSION:
-            raise IndexDamaged(f"version {version}")
+            raise sqlite3.DatabaseError(f"version {version}")
         row = self._connection.execute("SELECT * FROM reached").fetchone()
         self._position = _ReadPosition() if row is None else _ReadPosition(*row)
         if row is not None and not self._is_of_this_log():
-            raise IndexDamaged("another log's")
+            raise sqlite3.DatabaseError("another log's")
 
     def _is_of_this_log(self) -> bool:
         """Whether the last record that was read still is where it was, if its file still is there."""

@@ -31,7 +31,8 @@ class ViolationIndexing:
     """An index of the violations in an audit log that follows the log."""
 
     def __init__(self, audit_file: AuditFile, metrics: PolicyMetrics) -> None:
-        self._audit_file = audit_file
+        self.audit_file = audit_file
+        """The log that it follows."""
         self._metrics = metrics
         self._index_path = audit_file.path.with_name(f"{audit_file.path.stem}.violations.sqlite")
         self._news = threading.Event()
@@ -78,7 +79,7 @@ class ViolationIndexing:
     async def _up_to_date(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                head = await self._audit_file.written() if self._audit_file.is_recording() else self._audit_file.head
+                head = await self.audit_file.written() if self.audit_file.is_recording() else self.audit_file.head
                 while self._sequence < head.sequence:  # noqa: ASYNC110 (another thread, and seldom longer than one look)
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         except TimeoutError as error:
@@ -86,7 +87,7 @@ class ViolationIndexing:
 
     def _follow(self) -> None:
         self._sequence = _NOT_OPEN
-        index = ViolationIndex(self._audit_file.path, self._index_path)
+        index = ViolationIndex(self.audit_file.path, self._index_path)
         try:
             while not self._closing:
                 self._news.clear()
@@ -103,7 +104,7 @@ class ViolationIndexing:
 
     def _failed(self, message: str, error: Exception) -> None:
         self._sequence = _NOT_OPEN
-        self._metrics.violation_index_failed()
+        self._metrics.violation_index_failures.add(1)
         log.error(message, path=str(self._index_path), error=str(error))
         self._news.wait(_RETRY_SECONDS)
 

@@ -9,8 +9,9 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.errors import InvalidRequest
@@ -20,6 +21,7 @@ _COLUMNS = (
     "position, violation_type, count, time_ms, incident_id, request_id, subject, role, requested_tenant_id, action, "
     "policy_version"
 )
+"""In the order of the fields of `ListedViolation`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class ViolationFilter:
 
     def condition(self, *, by_type: bool = True) -> tuple[str, list[object]]:
         """As SQL, and its parameters."""
-        parts, parameters = ["tenant_id = ?"], [self.tenant_id]
-        values: list[object] = [*parameters]
+        parts = ["tenant_id = ?"]
+        values: list[object] = [self.tenant_id]
         if by_type and self.types:
             parts.append(f"violation_type IN ({', '.join('?' * len(self.types))})")
             values += sorted(self.types)
@@ -135,21 +137,9 @@ class ViolationQueries:
             yield connection
 
 
-def _listed(row: tuple[int, str, int, int, str, str, str, str, str, str, str]) -> ListedViolation:
-    position, violation, count, time_ms, incident_id, request_id, subject, role, tenant_id, action, version = row
-    return ListedViolation(
-        position=position,
-        type=ViolationType(violation),
-        count=count,
-        time=time_ms / 1000,
-        incident_id=incident_id,
-        request_id=request_id,
-        subject=subject,
-        role=role,
-        tenant_id=tenant_id,
-        action=Action(action),
-        policy_version=version,
-    )
+def _listed(row: tuple[Any, ...]) -> ListedViolation:
+    found = ListedViolation(*row)
+    return replace(found, type=ViolationType(found.type), time=found.time / 1000, action=Action(found.action))
 
 
 @dataclass(frozen=True, slots=True)

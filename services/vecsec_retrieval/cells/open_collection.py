@@ -29,7 +29,7 @@ from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
 from vecsec_retrieval.search.reader import CollectionReader
 from vecsec_retrieval.search.store_reader import StoreReader
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visibility.visible_rows import filter_visible
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from vecsec_retrieval.memory import quantised_rows
 from vecsec_retrieval.memory.exact_scan import Mask, ScanRows, living_visible
-from vecsec_retrieval.model.rows import Document, normalised
+from vecsec_retrieval.model.embeddings import normalised
+from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
 
 Scalar = TypeVar("Scalar", bound=np.generic)

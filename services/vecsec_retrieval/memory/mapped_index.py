@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vecsec_retrieval.memory.exact_scan import Mask, ScanRows, living_visible
 from vecsec_retrieval.memory.vector_file import VectorFile
-from vecsec_retrieval.model.rows import Document, normalised
+from vecsec_retrieval.model.embeddings import normalised
+from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
 
 BYTES_PER_ROW = 180

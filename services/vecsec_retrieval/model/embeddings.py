@@ -1,12 +1,16 @@
 """The models that turn texts into vectors, by the names that are recorded with collections, and the vectors of texts
-that a caller searched for before: looked up in some µs, embedded in 40 µs and more."""
+that a caller searched for before: looked up in some µs, embedded in 40 µs and more.
+
+Of vectors, cosine similarity looks at nothing but the direction.
+"""
 
 import asyncio
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import wordllama
@@ -15,7 +19,7 @@ from cachetools import LRUCache
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_retrieval.model.cache_scope import CacheScope
-from vecsec_retrieval.model.rows import EXTERNAL_MODEL, Matrix, Vector, direction
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, Matrix, Vector
 
 WORDLLAMA = "wordllama"
 
@@ -24,6 +28,9 @@ _CHARACTERS_A_BATCH = 64_000
 _REMEMBERED_BYTES = 8 * 1024 * 1024
 """Some 5,000 embeddings of 256 dimensions."""
 _BYTES_OF_A_KEY = 600
+_TINY = float(np.finfo(np.float32).tiny)
+_SHORTEST, _LONGEST = 1e-15, 1e15
+"""Of vectors that are stored: beyond these, sums of squares leave the range of 32-bit numbers, here and in Chroma."""
 
 
 class EmbeddingModel(Protocol):
@@ -120,12 +127,16 @@ def _wordllama() -> wordllama.WordLlamaInference:
 
 
 class EmbeddingModels:
-    """The models that this service has loaded."""
+    """The models that this service has loaded; what callers look for is embedded once for each of them, while there is
+    room."""
 
     def __init__(self, models: Mapping[str, EmbeddingModel], default_name: str) -> None:
         self._models = models
         self.default_name = default_name
         """The model of collections that are made without naming one."""
+        self._vectors: LRUCache[tuple[CacheScope, str, bytes], Vector] = LRUCache(_REMEMBERED_BYTES, getsizeof=_weight)
+        self.lookups = CacheCounter()
+        """How often the embedding of a query was at hand."""
 
     def refuse_unknown(self, name: str) -> None:
         """Check a caller's choice for a new collection.
@@ -137,12 +148,28 @@ class EmbeddingModels:
             known = ", ".join(sorted([*self._models, EXTERNAL_MODEL]))
             raise InvalidRequest.of("embedding_model", f"is not one of this service's models: {known}")
 
-    async def embed_query(self, name: str, text: str) -> Vector:
+    async def embed_query(self, cache_scope: CacheScope, name: str, text: str) -> Vector:
         """Embed what a caller looks for with its collection's model: of length 1, or zeros if the text says nothing.
+        The vector is shared, and so not to be written to.
 
         Raises:
             InvalidRequest: naming `query.text`, if the collection takes vectors only or its model is not loaded.
         """
+        key = (cache_scope, name, sha256(text.encode()).digest())  # what callers ask for is nothing to keep as a text
+        vector = self._vectors.get(key)
+        self.lookups.count(found=vector is not None)
+        if vector is None:
+            model = self._model_of_query(name)
+            vector = model.embed_query(text) if model.is_quick else await asyncio.to_thread(model.embed_query, text)
+            vector.setflags(write=False)
+            self._vectors[key] = vector
+        return vector
+
+    async def embed_texts(self, name: str, texts: Sequence[str]) -> Matrix:
+        """Embed passages with a model that `refuse_unknown` lets pass; (texts, dimensions)."""
+        return await asyncio.to_thread(self._models[name].embed, texts)
+
+    def _model_of_query(self, name: str) -> EmbeddingModel:
         if name == EXTERNAL_MODEL:
             raise InvalidRequest.of("query.text", "this collection's embeddings are external: send a vector")
         model = self._models.get(name)
@@ -151,44 +178,30 @@ class EmbeddingModels:
                 "query.text",
                 f"this collection's model {name!r} is not loaded: send a vector, or set VECSEC_EMBEDDING_MODEL",
             )
-        return model.embed_query(text) if model.is_quick else await asyncio.to_thread(model.embed_query, text)
-
-    async def embed_texts(self, name: str, texts: Sequence[str]) -> Matrix:
-        """Embed passages with a model that `refuse_unknown` lets pass; (texts, dimensions)."""
-        return await asyncio.to_thread(self._models[name].embed, texts)
-
-
-class _Key(NamedTuple):
-    cache_scope: CacheScope
-    model: str
-    text_hash: bytes
-    """Not the text: what callers ask for is nothing to keep."""
-
-
-class EmbeddingCache:
-    """Embeds what callers look for, each text once for each of them while there is room."""
-
-    def __init__(self, models: EmbeddingModels) -> None:
-        self._models = models
-        self._vectors: LRUCache[_Key, Vector] = LRUCache(_REMEMBERED_BYTES, getsizeof=_weight)
-        self.lookups = CacheCounter()
-        """How often an embedding was at hand."""
-
-    async def embed_query(self, cache_scope: CacheScope, model: str, text: str) -> Vector:
-        """The embedding of a text by a collection's model; shared, and so not to be written to.
-
-        Raises:
-            InvalidRequest: as `EmbeddingModels.embed_query`, each time.
-        """
-        key = _Key(cache_scope, model, sha256(text.encode()).digest())
-        vector = self._vectors.get(key)
-        self.lookups.count(found=vector is not None)
-        if vector is None:
-            vector = await self._models.embed_query(model, text)
-            vector.setflags(write=False)
-            self._vectors[key] = vector
-        return vector
+        return model
 
 
 def _weight(vector: Vector) -> int:
     return _BYTES_OF_A_KEY + vector.nbytes
+
+
+def normalised(matrix: Matrix) -> Matrix:
+    """Each row of a (rows, dimensions) matrix scaled to length 1; rows that have no direction (see `has_direction`) may
+    become zeros."""
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = matrix / lengths
+    return np.where(np.isfinite(scaled), scaled, 0).astype(np.float32, copy=False)
+
+
+def direction(vector: Vector) -> Vector:
+    """One vector scaled to length 1, zeros if it has no direction; NumPy's ways for matrices take ten times as long."""
+    exact = vector.astype(np.float64)
+    length = math.sqrt(exact.dot(exact))
+    return (exact / length).astype(np.float32) if _TINY < length < math.inf else np.zeros_like(vector)
+
+
+def has_direction(vector: Vector) -> bool:
+    """Whether the vector is finite and has a length that 32-bit numbers can reckon with, from 1e-15 to 1e15."""
+    exact = vector.astype(np.float64)
+    return _SHORTEST <= math.sqrt(exact.dot(exact)) <= _LONGEST

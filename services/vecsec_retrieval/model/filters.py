@@ -84,24 +84,24 @@ def predicate(condition: MetadataFilter) -> Predicate:
             return lambda metadata: any(part(metadata) for part in parts)
 
 
-def refuse_oversized(condition: MetadataFilter, field: str = "filter") -> None:
+def refuse_oversized(condition: MetadataFilter) -> None:
     """Hold a filter to its limits.
 
     Raises:
         InvalidRequest: if it is nested too deeply, has too many conditions, or mixes kinds of values in one list.
     """
     leaves = 0
-    for path, depth, part in _walk(condition, field, 1):
+    for path, depth, part in _walk(condition, "filter"):
         if depth > MAXIMUM_DEPTH:
-            raise InvalidRequest.of(field, f"is nested more than {MAXIMUM_DEPTH} levels deep")
+            raise InvalidRequest.of("filter", f"is nested more than {MAXIMUM_DEPTH} levels deep")
         if isinstance(part, In) and len({kind_of(value) for value in part.values}) > 1:
             raise InvalidRequest.of(f"{path}.values", "must all be of one kind: texts, numbers or booleans")
         leaves += not isinstance(part, AllOf | AnyOf)
         if leaves > MAXIMUM_CONDITIONS:
-            raise InvalidRequest.of(field, f"has more than {MAXIMUM_CONDITIONS} conditions")
+            raise InvalidRequest.of("filter", f"has more than {MAXIMUM_CONDITIONS} conditions")
 
 
-def refuse_unknown_keys(condition: MetadataFilter, known: Collection[str], field: str = "filter") -> None:
+def refuse_unknown_keys(condition: MetadataFilter, known: Collection[str]) -> None:
     """Catch misspelt keys, which would match nothing in silence.
 
     Raises:
@@ -109,14 +109,14 @@ def refuse_unknown_keys(condition: MetadataFilter, known: Collection[str], field
     """
     violations = [
         FieldViolation(f"{path}.key", f"no document that you may read has the metadata key {part.key!r}")
-        for path, _, part in _walk(condition, field, 1)
+        for path, _, part in _walk(condition, "filter")
         if not isinstance(part, AllOf | AnyOf) and part.key not in known
     ]
     if violations:
         raise InvalidRequest(violations)
 
 
-def _walk(condition: MetadataFilter, path: str, depth: int) -> Iterator[tuple[str, int, MetadataFilter]]:
+def _walk(condition: MetadataFilter, path: str, depth: int = 1) -> Iterator[tuple[str, int, MetadataFilter]]:
     path = f"{path}.{_FIELD_OF_KIND[type(condition)]}"
     yield path, depth, condition
     if isinstance(condition, AllOf | AnyOf):

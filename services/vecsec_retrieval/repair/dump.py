@@ -11,12 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vecsec_retrieval.stores.foreign_collections import (
-    ForeignRow,
-    UnreadableCollection,
-    read_directory,
-    read_server,
-)
+from vecsec_retrieval.stores.foreign_collections import ForeignRow, UnreadableCollection, read_directory, read_server
 
 EXIT_UNREADABLE = 1
 

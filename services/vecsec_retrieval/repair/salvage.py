@@ -1,8 +1,8 @@
 """`python -m vecsec_retrieval.repair.salvage DIRECTORY TENANT` writes what can be read of a damaged cell as JSON lines.
 
-Each line is `{"collection_id", "embedding_model", "document"}`, the document as `vecsec import` takes it, without
-its embedding; the last one is `{"unreadable_rows", "untagged_rows"}`. Nothing in the directory is changed. If nothing
-can be read, the last line of standard error says why, and the status is 1.
+Each line is `{"collection_id", "embedding_model", "document"}`, the document as `vecsec import` takes it, with its
+embedding where that can be read; the last one is `{"unreadable_rows", "untagged_rows"}`. Nothing in the directory is
+changed. If nothing can be read, the last line of standard error says why, and the status is 1.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fields(document: Document) -> dict[str, object]:
     label = document.label
     assert label.sensitivity is not None, "documents have whole labels"
+    embedding = {} if document.embedding is None else {"embedding": document.embedding.tolist()}
     return {
         "id": document.document_id,
         "text": document.text,
@@ -60,6 +61,7 @@ def _fields(document: Document) -> dict[str, object]:
         "topics": sorted(label.topics),
         "attributes": {name: _attribute(value) for name, value in label.attributes},
         "metadata": dict(document.metadata),
+        **embedding,
     }
 
 

@@ -19,7 +19,7 @@ from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE, holds, scored
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.label_table import Visible
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 STRATEGY = "mapped_scan"

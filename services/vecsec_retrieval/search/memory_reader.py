@@ -26,7 +26,7 @@ from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.label_table import Visible
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 
 STRATEGY = "exact_scan"
 REMEMBERED = "remembered"

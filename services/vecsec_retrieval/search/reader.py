@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 
 Query = TypeVar("Query", bound=str | Vector)
 

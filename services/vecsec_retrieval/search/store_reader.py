@@ -12,7 +12,7 @@ from vecsec_retrieval.search.mapped_search import MappedSearch
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 

@@ -13,13 +13,14 @@ from dataclasses import replace
 import numpy as np
 
 from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.filters import Predicate, predicate
-from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector, normalised
+from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import Visibility
+from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 OVERFETCH = "chroma_overfetch"

@@ -1,10 +1,12 @@
-"""Reads what can still be read of an embedded cell that ChromaDB itself refuses: row by row, from its SQLite file.
+"""Reads what can still be read of an embedded cell that is damaged, row by row, from its SQLite file.
 
-Texts, labels and metadata are there; embeddings are in ChromaDB's own index files, and are not read.
+Rows come from the log, whole and with their embeddings. Where entries of it cannot be read, nobody knows whether they
+replaced or deleted others: then only rows that ChromaDB's tables, too, know in that version are taken. Of a cell of
+VecSec 0.1, texts, labels and metadata come from those tables; embeddings are in index files, and are not read.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +14,22 @@ from urllib.parse import quote
 
 from vecsec_retrieval.model.rows import MetadataValue, StoredRow
 from vecsec_retrieval.stores.chroma_collections import MODEL_KEY
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.record import CHECK_LOG, DATABASE_FILE, DELETE, TOPIC, TornRow, read_row
 
 _DOCUMENT_KEY = "chroma:document"
-_MOST_BROKEN_IN_A_ROW = 100_000
+_MOST_UNREADABLE = 100_000
 """Ids are tried one after the other; after so many that cannot be read, the rest is taken for lost."""
 
 _COLLECTIONS = """
-    SELECT segments.id, collections.name, collection_metadata.str_value
+    SELECT segments.id, collections.id, collections.name, collection_metadata.str_value
     FROM collections
     JOIN segments ON segments.collection = collections.id AND segments.scope = 'METADATA'
     JOIN collection_metadata ON collection_metadata.collection_id = collections.id AND collection_metadata.key = ?
 """
+_IS_LOGGED = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'vecsec_cell'"
+_ENTRY = "SELECT topic, id, operation FROM embeddings_queue WHERE seq_id = ?"
+_LOGGED_ROW = "SELECT id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id = ?"
+_VERSION = "SELECT seq_id FROM embeddings WHERE segment_id = ? AND embedding_id = ?"
 _ROW = "SELECT segment_id, embedding_id FROM embeddings WHERE id = ?"
 _METADATA = "SELECT key, string_value, int_value, float_value, bool_value FROM embedding_metadata WHERE id = ?"
 
@@ -34,7 +40,7 @@ class UnreadableCell(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SalvagedRow:
-    """A row, without its embedding, and the collection that it is of."""
+    """A row, and the collection that it is of."""
 
     collection_id: str
     embedding_model: str
@@ -59,16 +65,58 @@ class BrokenCell:
         location = f"file:{quote(str(self._database.absolute()))}?mode=ro&immutable=1"
         try:
             with closing(sqlite3.connect(location, uri=True)) as connection:
-                collections = {row[0]: row[1:] for row in connection.execute(_COLLECTIONS, (MODEL_KEY,))}
-                for number in _numbers(connection):
-                    salvaged = self._row(connection, number, collections)
-                    if salvaged is not None:
-                        yield salvaged
+                collections = list(connection.execute(_COLLECTIONS, (MODEL_KEY,)))
+                if connection.execute(_IS_LOGGED).fetchone() == (1,):
+                    by_topic = {TOPIC + collection: (segment, *of) for segment, collection, *of in collections}
+                    yield from self._logged(connection, by_topic)
+                else:
+                    by_segment = {segment: of for segment, _, *of in collections}
+                    for number in _numbers(connection, "embeddings", "id"):
+                        salvaged = self._row(connection, number, by_segment)
+                        if salvaged is not None:
+                            yield salvaged
         except sqlite3.Error as error:
             raise UnreadableCell(f"{self._database}: {error}") from error
 
+    def _logged(
+        self, connection: sqlite3.Connection, collections: Mapping[str, tuple[str, str, str]]
+    ) -> Iterator[SalvagedRow]:
+        latest: dict[tuple[str, str], tuple[int, int]] = {}
+        for number in _numbers(connection, "embeddings_queue", "seq_id"):
+            try:
+                entry = connection.execute(_ENTRY, (number,)).fetchone()
+            except sqlite3.DatabaseError:
+                self._note_unreadable()
+                continue
+            if entry is not None and entry[0] in collections:
+                topic, document_id, operation = entry
+                latest[topic, document_id] = number, operation
+        log_is_whole = not self.unreadable_rows and _is_sound(connection)
+        for (topic, document_id), (number, operation) in latest.items():
+            segment, collection_id, embedding_model = collections[topic]
+            try:
+                if operation == DELETE:
+                    continue
+                if not log_is_whole and connection.execute(_VERSION, (segment, document_id)).fetchone() != (number,):
+                    continue  # what replaced or deleted it is counted already
+                row = read_row(*connection.execute(_LOGGED_ROW, (number,)).fetchone(), with_embeddings=True)
+            except (sqlite3.DatabaseError, TornRow):
+                self._note_unreadable()
+            else:
+                yield SalvagedRow(collection_id, embedding_model, row)
+
+    def _note_unreadable(self) -> None:
+        """One more row is lost.
+
+        Raises:
+            UnreadableCell: if so many are that it makes no sense to go on.
+        """
+        self.unreadable_rows += 1
+        if self.unreadable_rows > _MOST_UNREADABLE:
+            raise UnreadableCell(f"{self._database}: more than {_MOST_UNREADABLE:,} rows cannot be read")
+
     def _row(
-        self, connection: sqlite3.Connection, number: int, collections: dict[str, tuple[str, str]]
+        self, connection: sqlite3.Connection, number: int, collections: Mapping[str, list[str]]
     ) -> SalvagedRow | None:
         try:
             found = connection.execute(_ROW, (number,)).fetchone()
@@ -76,17 +124,22 @@ class BrokenCell:
                 return None
             metadata = {key: _value(*values) for key, *values in connection.execute(_METADATA, (number,))}
         except sqlite3.DatabaseError:
-            self.unreadable_rows += 1
-            if self.unreadable_rows > _MOST_BROKEN_IN_A_ROW:
-                raise
+            self._note_unreadable()
             return None
         text = metadata.pop(_DOCUMENT_KEY, "")
         collection_id, embedding_model = collections[found[0]]
         return SalvagedRow(collection_id, embedding_model, StoredRow(found[1], str(text), metadata))
 
 
-def _numbers(connection: sqlite3.Connection) -> range:
-    (last,) = connection.execute("SELECT max(id) FROM embeddings").fetchone()
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    try:
+        return bool(connection.execute(CHECK_LOG).fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _numbers(connection: sqlite3.Connection, table: str, column: str) -> range:
+    (last,) = connection.execute(f"SELECT max({column}) FROM {table}").fetchone()  # noqa: S608 (our own words)
     return range(1, (last or 0) + 1)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from chromadb.utils.embedding_functions import config_to_embedding_function
 
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
-from vecsec_retrieval.model.rows import Matrix, Vector, direction
+from vecsec_retrieval.model.embeddings import direction
+from vecsec_retrieval.model.rows import Matrix, Vector
 
 PREFIX = "chroma:"
 _RETRY_SECONDS = 5.0

@@ -24,7 +24,10 @@ from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, embedded_errors
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record
 from vecsec_retrieval.stores.take_over import take_over
+from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
+_MARK = ".vecsec"
+"""A cell's directory holds this file, so that it is known for one even if its database is gone."""
 ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
 _BYTES_WRITTEN_PER_BYTE = 4
@@ -85,7 +88,14 @@ class EmbeddedCellStore:
             except BaseException:
                 record.close()
                 raise
-        return EmbeddedCell(tenant_id, record, open_chroma, translated, on_close=lambda: self._note(record))
+        return EmbeddedCell(
+            tenant_id,
+            record,
+            open_chroma,
+            NoVectorIndex(record, directory),
+            translated,
+            on_close=lambda: self._note(record),
+        )
 
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
         """Have a cell of the present format."""
@@ -96,8 +106,7 @@ class EmbeddedCellStore:
             )
         if record.format < FORMAT:
             take_over(record, directory, tenant_id)
-        for folder in record.stop_vector_indexes():
-            shutil.rmtree(directory / folder, ignore_errors=True)
+            (directory / _MARK).touch(mode=0o600)
         self._require_sound(record)
 
     def _require_sound(self, record: Record) -> None:

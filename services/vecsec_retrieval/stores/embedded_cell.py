@@ -14,10 +14,12 @@ import numpy as np
 import structlog
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
-from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector, direction, normalised
+from vecsec_retrieval.model.embeddings import direction, normalised
+from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
+from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
 log = structlog.get_logger()
 
@@ -35,6 +37,7 @@ class EmbeddedCell:
         tenant_id: str,
         record: Record,
         open_chroma: Callable[[], ChromaCell],
+        no_vector_index: NoVectorIndex,
         translated: ErrorTranslation,
         *,
         on_close: Callable[[], None],
@@ -44,6 +47,7 @@ class EmbeddedCell:
         self._tenant_id = tenant_id
         self._record = record
         self._open_chroma = open_chroma
+        self._no_vector_index = no_vector_index
         self._chroma: ChromaCell | None = None
         self._translated = translated
         self._collections: dict[str, RecordedCollection] = {}
@@ -69,7 +73,7 @@ class EmbeddedCell:
         with self._turn:
             made = self._awake().create_collection(info)
             with self._translated():
-                self._record.stop_vector_indexes()
+                self._no_vector_index.lay_out()
             return made
 
     def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
@@ -126,6 +130,7 @@ class EmbeddedCell:
             try:
                 if self._chroma is not None:
                     self._chroma.close()
+                    self._no_vector_index.remove()
             finally:
                 self._record.close()
             self._on_close()
@@ -137,6 +142,8 @@ class EmbeddedCell:
 
     def _awake(self) -> ChromaCell:
         if self._chroma is None:
+            with self._translated():
+                self._no_vector_index.lay_out()
             self._chroma = self._open_chroma()
         return self._chroma
 

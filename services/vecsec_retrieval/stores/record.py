@@ -28,12 +28,16 @@ DATABASE_FILE = "chroma.sqlite3"
 FORMAT = 2
 """The format of a cell. The first one, of VecSec 0.1, has no mark and keeps embeddings in ChromaDB's index files."""
 
+CHECK_LOG = "PRAGMA quick_check(embeddings_queue)"
+"""Gives "ok", or what is wrong with the structure of the log."""
 SUM_KEY = "vs_sum"
 """The reserved metadata key of a row's checksum."""
 
 _DOCUMENT_KEY = "chroma:document"
-_TOPIC = "persistent://default/default/"
-_DELETE = 3
+TOPIC = "persistent://default/default/"
+"""The log's name of a collection is this and its id."""
+DELETE = 3
+"""The log's word for it."""
 _ENCODING = "FLOAT32"
 _NUMBERS = np.dtype("<f4")
 _KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
@@ -64,11 +68,10 @@ _WITHOUT_EMBEDDING = """
     LEFT JOIN embeddings_queue ON embeddings_queue.seq_id = embeddings.seq_id
     WHERE embeddings_queue.vector IS NULL
 """
-_VECTOR_INDEXES = """
-    SELECT segments.id FROM segments
+_VECTOR_SEGMENTS = """
+    SELECT segments.id, collection_metadata.int_value FROM segments
     JOIN collection_metadata ON collection_metadata.collection_id = segments.collection AND collection_metadata.key = ?
-    LEFT JOIN max_seq_id ON max_seq_id.segment_id = segments.id
-    WHERE segments.scope = 'VECTOR' AND coalesce(max_seq_id.seq_id, 0) != ?
+    WHERE segments.scope = 'VECTOR'
 """
 _HOLDS_EVERYTHING = "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)"
 _REPLACED = """
@@ -134,15 +137,15 @@ class Record:
             self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
             self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('format', ?)", (FORMAT,))
 
-    def stop_vector_indexes(self) -> list[str]:
-        """Have ChromaDB keep no vector index: neither files that could be torn, nor the time that it takes. The names
-        of the folders in which it kept one until now."""
-        found = self._connection.execute(_VECTOR_INDEXES, (MODEL_KEY, _AHEAD_OF_EVERY_LOG)).fetchall()
-        for (segment_id,) in found:
-            self._connection.execute(
-                "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)", (segment_id, _AHEAD_OF_EVERY_LOG)
-            )
-        return [segment_id for (segment_id,) in found]
+    def vector_segments(self) -> list[tuple[str, int]]:
+        """Of each collection that VecSec made, the folder of its vector index, and how long its vectors are."""
+        return self._connection.execute(_VECTOR_SEGMENTS, (DIMENSIONS_KEY,)).fetchall()
+
+    def say_indexes_hold_everything(self) -> None:
+        """Have ChromaDB believe that these indexes lack nothing of the log."""
+        with self._transaction():
+            values = [(segment_id, _AHEAD_OF_EVERY_LOG) for segment_id, _ in self.vector_segments()]
+            self._connection.executemany(_HOLDS_EVERYTHING, values)
 
     def check(self) -> None:
         """Look at the structure of the log, page by page.
@@ -150,7 +153,7 @@ class Record:
         Raises:
             TornRow: if it is not sound, in SQLite's words.
         """
-        (found,) = self._one("PRAGMA quick_check(embeddings_queue)")
+        (found,) = self._one(CHECK_LOG)
         if found != "ok":
             raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
 
@@ -158,7 +161,7 @@ class Record:
         """The collections that VecSec made, by name."""
         rows = self._connection.execute(_COLLECTIONS, (MODEL_KEY, DIMENSIONS_KEY))
         return [
-            RecordedCollection(CollectionInfo(name, model, dimensions), _TOPIC + collection_id)
+            RecordedCollection(CollectionInfo(name, model, dimensions), TOPIC + collection_id)
             for collection_id, name, model, dimensions in rows
         ]
 
@@ -170,7 +173,7 @@ class Record:
             found = []
             for page in _pages(document_ids):
                 found += self._connection.execute(_filled(_LATEST_OF, page), (topic, *page)).fetchall()
-        return {document_id: position for document_id, position, operation in found if operation != _DELETE}
+        return {document_id: position for document_id, position, operation in found if operation != DELETE}
 
     def rows(self, positions: Iterable[int], *, with_embeddings: bool) -> dict[int, StoredRow]:
         """The rows that stand at these positions.
@@ -181,7 +184,7 @@ class Record:
         rows = {}
         for page in _pages(list(positions)):
             for position, *fields in self._connection.execute(_filled(_ROWS, page), page):
-                rows[position] = _row(*fields, with_embeddings=with_embeddings)
+                rows[position] = read_row(*fields, with_embeddings=with_embeddings)
         return rows
 
     def vectors(self, positions: Sequence[int]) -> tuple[list[int], Matrix]:
@@ -199,17 +202,17 @@ class Record:
 
     def replaced_entries(self) -> int:
         """How many of them no row needs any more."""
-        return self.entries() - int(self._one(_LIVE, _DELETE)[0])
+        return self.entries() - int(self._one(_LIVE, DELETE)[0])
 
     def forget_replaced(self, most: int) -> int:
         """Drop from the log what was replaced or deleted, of at most so many ids; how many entries that were."""
         last = self._one("SELECT max(seq_id) FROM embeddings_queue")[0]
-        replaced = self._connection.execute(_REPLACED, (_DELETE, last, most)).fetchall()
+        replaced = self._connection.execute(_REPLACED, (DELETE, last, most)).fetchall()
         entries = 0
         with self._transaction():
             for topic, document_id, position, operation in replaced:
                 # The last entry stays whatever it is: ChromaDB counts on from it.
-                below = position + 1 if operation == _DELETE and position != last else position
+                below = position + 1 if operation == DELETE and position != last else position
                 entries += self._connection.execute(
                     "DELETE FROM embeddings_queue WHERE topic = ? AND id = ? AND seq_id < ?",
                     (topic, document_id, below),
@@ -239,7 +242,12 @@ def sealed(row: StoredRow) -> StoredRow:
     return replace(row, metadata={**row.metadata, SUM_KEY: _sum(row.document_id, row.text, kept, vector)})
 
 
-def _row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
+def read_row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
+    """The row of a log entry's fields.
+
+    Raises:
+        TornRow: if it does not agree with its checksum, or cannot be read.
+    """
     if encoding != _ENCODING or len(vector) % _NUMBERS.itemsize:
         raise TornRow(f"row {document_id!r}: its embedding cannot be read")
     try:

@@ -1,19 +1,32 @@
-"""Documents by id, among those that a grant makes visible or may delete; and all of a tenant's, read anew."""
+"""Documents among those that a grant makes visible: the nearest ones, and some by id, also to delete them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import structlog
 
 from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.errors import InvalidRequest, LimitExceeded
+from vecsec_chassis.domain.labels import AttributeValue, Label
+from vecsec_chassis.telemetry.metrics import CacheUse
+from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
-from vecsec_retrieval.model.answer_size import refuse_oversized_answer
-from vecsec_retrieval.model.rows import Document
-from vecsec_retrieval.use_cases.permissions import Permissions, refuse_unseen
-from vecsec_retrieval.visibility.residuals import Visibility
-from vecsec_retrieval.visibility.tagging import label_key
+from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
+from vecsec_retrieval.model.filters import refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.rows import Document, MetadataValue, ScoredDocument, Vector
+from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
+from vecsec_retrieval.visibility.permissions import Permissions, Visibility, refuse_unseen
+
+_BYTES_A_DOCUMENT = 64
+"""Lengths, tags, the score and the provenance of one document."""
+_BYTES_A_VALUE = 24
+"""Lengths and tags of an entry of a map; also the largest number."""
+_REMEMBERED_LABELS = 1_000
 
 log = structlog.get_logger()
 
@@ -21,10 +34,51 @@ log = structlog.get_logger()
 class DocumentAccess:
     """The use cases."""
 
-    def __init__(self, permissions: Permissions, cells: OpenCells, *, max_answer_bytes: int) -> None:
+    def __init__(
+        self,
+        permissions: Permissions,
+        cells: OpenCells,
+        models: EmbeddingModels,
+        metrics: RetrievalMetrics,
+        *,
+        max_answer_bytes: int,
+    ) -> None:
         self._permissions = permissions
         self._cells = cells
+        self._models = models
+        self._metrics = metrics
         self._max_answer_bytes = max_answer_bytes
+
+    async def search(
+        self, token: str, collection_id: str, order: SearchOrder[str | Vector], *, include_embeddings: bool
+    ) -> SearchAnswer:
+        """The k most similar visible documents.
+
+        Raises:
+            InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
+            CollectionNotFound: if the caller sees nothing in a collection other than the default one.
+            InvalidRequest: naming the field of the query or filter that does not fit what the caller sees.
+            LimitExceeded: if the documents are larger together than an answer may be.
+        """
+        visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        if order.metadata is not None:
+            refuse_oversized(order.metadata)
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
+            collection = None if cell is None else await cell.collection(collection_id)
+            answer = None if collection is None else await self._search_in(collection, order, visibility)
+            if collection is not None and answer is not None and include_embeddings:
+                documents = await _with_embeddings(collection, [each.document for each in answer.results], visibility)
+                score_of = {each.document.document_id: each.score for each in answer.results}
+                scored = [ScoredDocument(document, score_of[document.document_id]) for document in documents]
+                answer = replace(answer, results=scored)
+        if answer is None:
+            refuse_unseen(collection_id)
+            answer = SearchAnswer((), NOTHING_VISIBLE)
+        refuse_oversized_answer([result.document for result in answer.results], self._max_answer_bytes)
+        self._metrics.count_search(answer.strategy, answer.filtered_rows)
+        annotate_span(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
+        # How an answer was found tells whether hidden rows were in the way.
+        return answer if visibility.grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
 
     async def get(
         self, token: str, collection_id: str, document_ids: Sequence[str], *, include_embeddings: bool
@@ -36,9 +90,8 @@ class DocumentAccess:
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
             LimitExceeded: if the documents are larger together than an answer may be.
         """
-        grant = await self._permissions.require_reading(token, embeddings=include_embeddings)
-        visibility = self._permissions.visibility(grant)
-        async with self._cells.lease(grant.tenant_id) as cell:
+        visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
             if collection is None:
                 refuse_unseen(collection_id)
@@ -48,7 +101,7 @@ class DocumentAccess:
             if not documents and not await reader.has_visible(visibility):
                 refuse_unseen(collection_id)
             if documents and include_embeddings:
-                documents = await with_embeddings(collection, documents, visibility)
+                documents = await _with_embeddings(collection, documents, visibility)
         refuse_oversized_answer(documents, self._max_answer_bytes)
         return documents
 
@@ -59,9 +112,8 @@ class DocumentAccess:
             InvalidGrant: if the grant is not one to delete.
             CollectionNotFound: if nothing may be deleted in a collection other than the default one.
         """
-        grant = await self._permissions.require(token, Action.DELETE)
-        visibility = self._permissions.visibility(grant)
-        async with self._cells.lease(grant.tenant_id) as cell:
+        visibility = await self._permissions.require(token, Action.DELETE)
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = None if cell is None else await cell.collection(collection_id)
             if cell is not None and collection is not None:
                 async with cell.writer:
@@ -79,15 +131,53 @@ class DocumentAccess:
             InvalidGrant: if the caller may not configure.
             StoreDamaged: if the cell cannot be opened any more.
         """
-        grant = await self._permissions.require(token, Action.CONFIGURE)
+        grant = (await self._permissions.require(token, Action.CONFIGURE)).grant
         await self._cells.close_one(grant.tenant_id)
         async with self._cells.lease(grant.tenant_id) as cell:
             for collection in [] if cell is None else await cell.collections():
                 collection.start_loading()
         log.info("tenant is read anew", tenant_id=grant.tenant_id, subject=grant.subject)
 
+    async def _search_in(
+        self, collection: OpenCollection, order: SearchOrder[str | Vector], visibility: Visibility
+    ) -> SearchAnswer | None:
+        """What the caller finds; None if the caller sees nothing at all in the collection.
 
-async def with_embeddings(
+        Whether it does is asked only where the answer depends on it: in large collections that takes a store long.
+        """
+        reader = await collection.reader_after_quick_load()
+        try:
+            if order.metadata is not None:
+                refuse_unknown_keys(order.metadata, await reader.metadata_keys(visibility))
+            vector = await self._vector(collection, order.query, visibility)
+        except InvalidRequest:
+            if not await reader.has_visible(visibility):
+                return None  # what does not fit would tell of a collection that is hidden
+            raise
+        answer = await reader.search(SearchOrder(vector, order.k, order.metadata), visibility)
+        if not answer.results and not await reader.has_visible(visibility):
+            return None
+        return answer
+
+    async def _vector(self, collection: OpenCollection, query: str | Vector, visibility: Visibility) -> Vector:
+        if isinstance(query, str):
+            model = collection.info.embedding_model
+            vector = await self._models.embed_query(visibility.cache_scope, model, query)
+            if not vector.any():
+                raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
+            return vector
+        dimensions = collection.info.dimensions
+        if len(query) != dimensions:
+            raise InvalidRequest.of(
+                "query.vector.values", f"has {len(query)} numbers; this collection's embeddings have {dimensions}"
+            )
+        vector = direction(query)
+        if not vector.any():
+            raise InvalidRequest.of("query.vector.values", "must not be all zero: cosine similarity needs a direction")
+        return vector
+
+
+async def _with_embeddings(
     collection: OpenCollection, documents: Sequence[Document], visibility: Visibility
 ) -> list[Document]:
     """The documents that are still there and visible, with their embeddings."""
@@ -103,13 +193,9 @@ async def _delete_permitted(
     cell: OpenCell, collection: OpenCollection, document_ids: Sequence[str], visibility: Visibility
 ) -> int:
     existing = await collection.existing(document_ids)
-    labels = {label_key(row.label): row.label for row in existing.values() if row.label is not None}
-    deletable = await visibility.of(labels)
-    to_delete = [
-        document_id
-        for document_id, row in existing.items()
-        if row.label is not None and label_key(row.label) in deletable
-    ]
+    # A row whose tags are not whole has None for a label, which is never among the deletable ones.
+    deletable = await visibility.of(row.label for row in existing.values() if row.label is not None)
+    to_delete = [document_id for document_id, row in existing.items() if row.label in deletable]
     if to_delete:
         await cell.write(
             "delete",
@@ -117,3 +203,55 @@ async def _delete_permitted(
             lambda: collection.apply(lambda index: index.delete(to_delete)),
         )
     return len(to_delete)
+
+
+def refuse_oversized_answer(documents: Sequence[Document], max_bytes: int) -> None:
+    """Hold an answer to its limit.
+
+    Raises:
+        LimitExceeded: saying how many of the documents would fit.
+    """
+    total = 0
+    label_sizes: dict[int, int] = {}  # by `id()`, as documents in memory share the few labels that they have
+    for count, document in enumerate(documents):
+        label_size = label_sizes.get(id(document.label))
+        if label_size is None:
+            label_size = label_sizes[id(document.label)] = _label_size(document.label)
+        total += label_size + _size(document)
+        if total > max_bytes:
+            raise LimitExceeded(
+                f"the answer would be larger than {max_bytes} bytes; the first {count} of {len(documents)} documents "
+                "fit: ask for fewer"
+            )
+
+
+def _size(document: Document) -> int:
+    """At least the bytes of the document's message without its label."""
+    total = _BYTES_A_DOCUMENT + _bytes(document.document_id) + _bytes(document.text)
+    for key, value in document.metadata.items():
+        total += _BYTES_A_VALUE + _bytes(key) + _value_size(value)
+    return total + (0 if document.embedding is None else document.embedding.nbytes)
+
+
+@lru_cache(_REMEMBERED_LABELS)
+def _label_size(label: Label) -> int:
+    topics = sum(_BYTES_A_VALUE + _bytes(topic) for topic in label.topics)
+    attributes = sum(_BYTES_A_VALUE + _bytes(name) + _value_size(value) for name, value in label.attributes)
+    return _bytes(label.tenant_id) + topics + attributes
+
+
+CACHES: Mapping[str, Callable[[], CacheUse]] = {"label_sizes": _label_size.cache_info}
+"""How this module's cache is used, by its name in metrics."""
+
+
+def _value_size(value: AttributeValue | MetadataValue) -> int:
+    match value:
+        case str():
+            return _bytes(value)
+        case frozenset():
+            return sum(_BYTES_A_VALUE + _bytes(each) for each in value)
+    return 0
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

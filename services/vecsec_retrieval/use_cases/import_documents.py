@@ -9,19 +9,18 @@ from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
-from vecsec_retrieval.model.embeddings import EmbeddingModels
-from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, has_direction
+from vecsec_retrieval.model.embeddings import EmbeddingModels, has_direction
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document
 from vecsec_retrieval.use_cases.import_rules import (
     NewDocument,
     chosen_model,
     labelled,
+    other_model,
     refuse_missing_embeddings,
-    refuse_other_model,
     refuse_unfit_embeddings,
 )
-from vecsec_retrieval.use_cases.permissions import Permissions
-from vecsec_retrieval.visibility.residuals import Visibility
-from vecsec_retrieval.visibility.tagging import label_key, to_stored
+from vecsec_retrieval.visibility.permissions import Permissions, Visibility
+from vecsec_retrieval.visibility.tagging import to_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,8 @@ class GrantedImport:
             InvalidRequest, AccessDenied: as `BatchStore.store` does.
         """
         self._token = batch.grant or self._token
-        grant = await self._permissions.require(self._token, Action.WRITE)
+        writable = await self._permissions.require(self._token, Action.WRITE)
+        grant = writable.grant
         first = self._first_grant = self._first_grant or grant
         if (grant.subject, grant.caller_tenant_id, grant.tenant_id) != (
             first.subject,
@@ -73,7 +73,7 @@ class GrantedImport:
             first.tenant_id,
         ):
             raise InvalidGrant("the grant is not of the caller and tenant that this import began with")
-        stored = await self._batches.store(batch, grant.tenant_id, self._permissions.visibility(grant))
+        stored = await self._batches.store(batch, writable)
         self._batch_number += 1
         self._total += stored
         return ImportProgress(self._batch_number, stored, self._total)
@@ -86,13 +86,14 @@ class BatchStore:
         self._cells = cells
         self._models = models
 
-    async def store(self, batch: ImportBatch, tenant_id: str, writable: Visibility) -> int:
+    async def store(self, batch: ImportBatch, writable: Visibility) -> int:
         """How many documents were stored: all of the batch.
 
         Raises:
             InvalidRequest: naming the fields that do not fit each other or the collection.
             AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written.
         """
+        tenant_id = writable.grant.tenant_id
         if batch.embedding_model:
             self._models.refuse_unknown(batch.embedding_model)  # before anything that depends on the collection
         documents = labelled(batch.documents, tenant_id)
@@ -101,8 +102,7 @@ class BatchStore:
             collection = None if cell is None else await cell.collection(batch.collection_id)
             info = None if collection is None else collection.info
             if collection is not None and batch.embedding_model not in {"", collection.info.embedding_model}:
-                is_visible = await collection.reader().has_visible(writable)
-                refuse_other_model(collection.info, batch.embedding_model, is_visible=is_visible)
+                raise other_model(collection.info, is_visible=await collection.reader().has_visible(writable))
         model = chosen_model(info, batch.embedding_model, self._models.default_name, documents)
         documents = await self._embedded(documents, model, known_dimensions=None if info is None else info.dimensions)
         assert documents[0].embedding is not None
@@ -158,22 +158,11 @@ async def _write(
     cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], writable: Visibility
 ) -> None:
     existing = await collection.existing([document.document_id for document in documents])
-    await _require_writable(
-        {
-            number: existing[document.document_id].label
-            for number, document in enumerate(documents)
-            if document.document_id in existing
-        },
-        writable,
-    )
+    replaced = [existing.get(document.document_id) for document in documents]
+    await _require_writable({number: row.label for number, row in enumerate(replaced) if row is not None}, writable)
     rows = [
-        to_stored(
-            document,
-            existing[document.document_id].metadata_keys - document.metadata.keys()
-            if document.document_id in existing
-            else (),
-        )
-        for document in documents
+        to_stored(document, () if row is None else row.metadata_keys - document.metadata.keys())
+        for document, row in zip(documents, replaced, strict=True)
     ]
     entries = collection.catalogue.missing_entries(documents)
     await collection.make_room(len(documents))
@@ -190,12 +179,12 @@ async def _write(
 
 
 async def _require_writable(label_of_number: dict[int, Label | None], writable: Visibility) -> None:
-    labels = {label_key(label): label for label in label_of_number.values() if label is not None}
-    permitted = await writable.of(labels)
+    # None stands for a row whose tags are not whole; it is never among the permitted ones.
+    permitted = await writable.of(label for label in label_of_number.values() if label is not None)
     violations = [
         FieldViolation(f"documents[{number}]", "may not be written by this caller")
         for number, label in label_of_number.items()
-        if label is None or label_key(label) not in permitted
+        if label not in permitted
     ]
     if violations:
         raise AccessDenied("the policy does not let this caller write these documents", violations=violations)

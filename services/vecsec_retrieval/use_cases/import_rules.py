@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest
 from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity
-from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector, has_direction
+from vecsec_retrieval.model.embeddings import has_direction
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +46,7 @@ def labelled(documents: Sequence[NewDocument], tenant_id: str) -> list[Document]
 def chosen_model(info: CollectionInfo | None, wanted: str, default: str, documents: Sequence[Document]) -> str:
     """The embedding model of a collection, which is to be made if `info` is None; `wanted` may be empty.
 
-    It may not be the one that is wanted: `refuse_other_model`.
+    It may not be the one that is wanted: `other_model`.
     """
     if info is not None:
         return info.embedding_model
@@ -55,19 +56,13 @@ def chosen_model(info: CollectionInfo | None, wanted: str, default: str, documen
     return EXTERNAL_MODEL if brings_all else default
 
 
-def refuse_other_model(info: CollectionInfo, wanted: str, *, is_visible: bool) -> None:
-    """A collection keeps its model; what that is, is told to those alone who see documents in it.
-
-    Raises:
-        InvalidRequest: if the collection has another model than the one that is wanted; empty wants any.
-    """
-    if wanted in {"", info.embedding_model}:
-        return
+def other_model(info: CollectionInfo, *, is_visible: bool) -> InvalidRequest:
+    """A collection keeps its model; what that is, is told to those alone who see documents in it."""
     if is_visible:
         description = f"collection {info.collection_id!r} has the model {info.embedding_model!r} and keeps it"
     else:
         description = "cannot be used for this collection; leave it empty, or choose another collection"
-    raise InvalidRequest.of("embedding_model", description)
+    return InvalidRequest.of("embedding_model", description)
 
 
 def refuse_missing_embeddings(documents: Sequence[Document]) -> None:

@@ -106,13 +106,10 @@ def attribute_of(label: Label, name: str) -> AttributeValue | None:
 
 def is_readable(label: Label) -> bool:
     """Whether Cedar has types for all values of the label. One that it cannot read is in no class and never visible."""
-    return all(_is_readable(value) for _, value in label.attributes)
-
-
-def _is_readable(value: object) -> bool:
-    if isinstance(value, int):
-        return -_LARGEST_LONG - 1 <= value <= _LARGEST_LONG
-    return isinstance(value, str | frozenset)
+    return all(
+        -_LARGEST_LONG - 1 <= value <= _LARGEST_LONG if isinstance(value, int) else isinstance(value, str | frozenset)
+        for _, value in label.attributes
+    )
 
 
 class _Reader:

@@ -12,7 +12,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from vecsec_chassis.domain.labels import AttributeValue, Label
+from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label
 from vecsec_retrieval.visibility.label_classes import AttributeUse, LabelClasses, attribute_of, is_readable
 from vecsec_retrieval.visibility.tagging import label_key
 
@@ -20,7 +20,6 @@ Codes: TypeAlias = NDArray[np.int64]
 Visible: TypeAlias = NDArray[np.bool_]
 """Which labels are visible, of shape (labels,), by code."""
 
-_OWN_PARTS = ("tenant_id", "sensitivity", "topics")
 _SPARSE_CLASSES_A_THING = 4
 """Beyond so many possible classes they are numbered anew, so that tables of them stay small."""
 _BYTES_PER_LABEL = 240
@@ -60,7 +59,8 @@ class LabelTable:
         """The labels' keys, by code."""
         self._code_of: dict[Label, int] = {}
         self._columns: dict[str, _Column] = {}
-        self._unreadable: list[int] = []
+        self.unreadable: list[int] = []
+        """Codes of labels that Cedar has no types for."""
         self._label_bytes = 0
         self._visible: LRUCache[int, Visible] = LRUCache(_REMEMBERED_BYTES, getsizeof=_remembered_bytes)
         for label in labels:
@@ -85,12 +85,12 @@ class LabelTable:
         self.keys.append(label_key(label))
         self._label_bytes += label.weight // 2  # which takes every text for the widest
         if is_readable(label):
-            for name in (*_OWN_PARTS, *(name for name, _ in label.attributes)):
+            for name in (*OWN_PARTS, *(name for name, _ in label.attributes)):
                 value = attribute_of(label, name)
                 if value is not None:
                     self._columns.setdefault(name, _Column()).set(code, value)
         else:
-            self._unreadable.append(code)
+            self.unreadable.append(code)
         return code
 
     def code(self, label: Label) -> int | None:
@@ -100,20 +100,23 @@ class LabelTable:
     def classify(self, classes: LabelClasses) -> tuple[Codes, Codes]:
         """Which labels are of one class.
 
-        Returns the class of each label, of shape (labels,), and the codes of one label of each class, of shape
+        Returns the class of each label, of shape (labels,), and the codes of the first label of each class, of shape
         (classes,); -1 stands for classes without labels. Labels that Cedar cannot read are in the class of others, see
         `unreadable`.
         """
         count = len(self.labels)
         if classes.are_single:
-            single = _Classes(np.arange(count), count)
-            return single.of_each, self._representatives(single)
-        found = _Classes(np.zeros(count, dtype=np.int64), 1)
-        for name, use in classes.uses.items():
-            column = self._columns.get(name)
-            if column is not None:  # otherwise no label has it
-                found = found.divided_by(column.classes(use, count))
-        return found.of_each, self._representatives(found)
+            found = _Classes(np.arange(count), count)
+        else:
+            found = _Classes(np.zeros(count, dtype=np.int64), 1)
+            for name, use in classes.uses.items():
+                column = self._columns.get(name)
+                if column is not None:  # otherwise no label has it
+                    found = found.divided_by(column.classes(use, count))
+        readable = np.delete(np.arange(count), self.unreadable)[::-1]  # the first of a class is written last, and stays
+        representatives = np.full(found.count, -1, dtype=np.int64)
+        representatives[found.of_each[readable]] = readable
+        return found.of_each, representatives
 
     def visible_to(self, residual_number: int) -> Visible | None:
         """What `remember` was told of all labels that are here now."""
@@ -129,18 +132,6 @@ class LabelTable:
         """The codes of the first `limit` visible labels whose keys are behind `after_key`, in the order of the keys."""
         behind = (code for code in np.flatnonzero(visible).tolist() if self.keys[code] > after_key)
         return heapq.nsmallest(limit, behind, key=self.keys.__getitem__)
-
-    @property
-    def unreadable(self) -> Sequence[int]:
-        """Codes of labels that Cedar has no types for."""
-        return self._unreadable
-
-    def _representatives(self, classes: _Classes) -> Codes:
-        """The first label of each class that is readable."""
-        readable = np.delete(np.arange(len(classes.of_each)), self._unreadable)[::-1]
-        representatives = np.full(classes.count, -1, dtype=np.int64)
-        representatives[classes.of_each[readable]] = readable
-        return representatives
 
 
 class _Column:
@@ -188,11 +179,8 @@ class _Column:
     def _add_value(self, number: int, value: AttributeValue) -> None:
         self._kinds.append(_kind(value))
         self._numbers.append(value if isinstance(value, int) else 0)
-        self._set_sizes.append(len(value) if isinstance(value, frozenset) else 0)
-        if isinstance(value, frozenset):
-            self._add_members(number, value)
-
-    def _add_members(self, number: int, members: Iterable[str]) -> None:
+        members = value if isinstance(value, frozenset) else frozenset()
+        self._set_sizes.append(len(members))
         for member in members:
             self._member_bytes += 4 if member in self._with_member else _BYTES_PER_VALUE
             self._with_member.setdefault(member, array("i")).append(number)

@@ -24,14 +24,9 @@ def to_stored(document: Document, stale_metadata_keys: Iterable[str] = ()) -> St
     """The document as a row; `stale_metadata_keys` are those of the row that it replaces."""
     metadata: dict[str, MetadataValue | None] = {METADATA_PREFIX + key: None for key in stale_metadata_keys}
     metadata.update((METADATA_PREFIX + key, value) for key, value in document.metadata.items())
-    metadata.update(label_tags(document.label))
+    metadata[TENANT_KEY] = document.label.tenant_id
+    metadata[LABEL_KEY], metadata[LABEL_JSON_KEY] = _key_and_json(document.label)
     return StoredRow(document.document_id, document.text, metadata, document.embedding)
-
-
-def label_tags(label: Label) -> dict[str, str]:
-    """The reserved keys and values that tag a row with a label."""
-    key, label_json = _key_and_json(label)
-    return {TENANT_KEY: label.tenant_id, LABEL_KEY: key, LABEL_JSON_KEY: label_json}
 
 
 def label_key(label: Label) -> str:
@@ -42,7 +37,8 @@ def label_key(label: Label) -> str:
 def from_stored(row: StoredRow, tenant_id: str) -> Document | None:
     """The document on this row of the tenant's cell; None if its tags are not whole and the tenant's own."""
     tags = row.metadata
-    label = read_label(tags.get(LABEL_JSON_KEY), tags.get(LABEL_KEY))
+    label_json, key = tags.get(LABEL_JSON_KEY), tags.get(LABEL_KEY)
+    label = _verified_label(label_json, key) if isinstance(label_json, str) and isinstance(key, str) else None
     if label is None or tags.get(TENANT_KEY) != tenant_id or label.tenant_id != tenant_id:
         return None
     return Document(row.document_id, row.text, label, caller_metadata(tags), row.embedding)
@@ -54,25 +50,19 @@ def caller_metadata(tags: Mapping[str, MetadataValue | None]) -> Metadata:
     return {key[start:]: value for key, value in tags.items() if value is not None and key.startswith(METADATA_PREFIX)}
 
 
-def read_label(label_json: object, label_key: object) -> Label | None:
-    """The complete label that the JSON holds, if the key is that label's; None otherwise."""
-    if not isinstance(label_json, str) or not isinstance(label_key, str):
-        return None
-    return _verified_label(label_json, label_key)
-
-
 @functools.lru_cache(maxsize=_MEMOISED_LABELS)
 def _key_and_json(label: Label) -> tuple[str, str]:
     return label.key, label.to_json()
 
 
 @functools.lru_cache(maxsize=_MEMOISED_LABELS)
-def _verified_label(label_json: str, label_key: str) -> Label | None:
+def _verified_label(label_json: str, key: str) -> Label | None:
+    """The complete label that the JSON holds, if the key is that label's; None otherwise."""
     try:
         label = Label.from_json(label_json)
     except (ValueError, TypeError):
         return None
-    return label if label.is_complete and label.key == label_key else None
+    return label if label.is_complete and label.key == key else None
 
 
 CACHES: Mapping[str, Callable[[], CacheUse]] = {

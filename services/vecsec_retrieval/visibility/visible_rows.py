@@ -10,8 +10,8 @@ from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
-from vecsec_retrieval.visibility.residuals import Visibility
-from vecsec_retrieval.visibility.tagging import from_stored, label_key
+from vecsec_retrieval.visibility.permissions import Visibility
+from vecsec_retrieval.visibility.tagging import from_stored
 
 _MOST_LABEL_KEYS = 10_000
 """Chroma takes about 20 µs a label that it is asked for (measured)."""
@@ -33,11 +33,8 @@ async def filter_visible(
     """Judge each row by the label that it carries itself, not by what is recorded elsewhere."""
     documents = [document for document in (from_stored(row, tenant_id) for row in rows) if document is not None]
     metrics.count_untagged(len(rows) - len(documents))
-    keys = [label_key(document.label) for document in documents]
-    visible_keys = await visibility.of({key: document.label for key, document in zip(keys, documents, strict=True)})
-    visible = {
-        document.document_id: document for key, document in zip(keys, documents, strict=True) if key in visible_keys
-    }
+    visible_labels = await visibility.of(document.label for document in documents)
+    visible = {document.document_id: document for document in documents if document.label in visible_labels}
     return VisibleRows(visible, len(documents) - len(visible))
 
 

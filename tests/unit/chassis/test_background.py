@@ -5,6 +5,7 @@ import contextvars
 
 import pytest
 from structlog.testing import capture_logs
+from support.waiting import until, until_all_wait
 
 from vecsec_chassis.background import BackgroundTasks, running_in_background
 
@@ -29,10 +30,8 @@ class Work:
 
 
 async def until_over(work: Work) -> None:
-    async with asyncio.timeout(30):
-        while not work.is_over:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)  # and told of
+    await until(lambda: work.is_over)
+    await until_all_wait()  # and told of
 
 
 @pytest.mark.parametrize(

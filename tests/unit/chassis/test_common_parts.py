@@ -28,10 +28,9 @@ async def test_each_service_listens_as_its_own_variables_say(
         f"{own}_HEALTH_PORT": "8",
     }
     settings = kind.model_validate(told)
-    async with running_common_parts(service, settings) as (telemetry, listening):
+    assert settings.variable("allowed_peers") == f"{own}_ALLOWED_PEERS"
+    assert (settings.bind_address, settings.port, settings.health_port) == ("127.0.0.2", 7, 8)
+    assert (settings.variable("port"), settings.variable("health_port")) == (f"{own}_PORT", f"{own}_HEALTH_PORT")
+    async with running_common_parts(service, settings) as (telemetry, certificates):
         assert telemetry.service == service
-        assert listening.certificates is None
-        assert listening.allowed_peers is settings.allowed_peers
-        assert listening.allowed_peers_setting == f"{own}_ALLOWED_PEERS"
-        assert (listening.address, listening.port, listening.health_port) == ("127.0.0.2", 7, 8)
-        assert (listening.port_setting, listening.health_port_setting) == (f"{own}_PORT", f"{own}_HEALTH_PORT")
+        assert certificates is None

@@ -1,6 +1,5 @@
 """The shared flag: the environment's default, the watched file over it, and what a broken or missing file does."""
 
-import asyncio
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from support.waiting import until
 
 from vecsec_chassis import file_watch
 from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.file_watch import FileContent
 from vecsec_chassis.flag import flag as flag_module
 from vecsec_chassis.flag.flag import FlagSettings, real_retrieval_flag
 from vecsec_chassis.settings import load_settings
@@ -205,15 +205,24 @@ async def test_a_broken_file_at_the_start_is_refused_in_one_line(
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
 async def test_a_file_that_breaks_later_changes_nothing_and_is_reported_once(
-    content: str, tmp_path: Path, metrics: Metrics
+    content: str, tmp_path: Path, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks, look = 0, flag_module.file_content
+
+    def counted(path: Path) -> FileContent:
+        nonlocal looks
+        looks += 1
+        return look(path)
+
+    monkeypatch.setattr(flag_module, "file_content", counted)
     file = tmp_path / "flags.json"
     put(file, flags("off"))
     with capture_logs() as logs:
         async with real_retrieval_flag(True, file, metrics.meter) as flag:
             put(file, content)
             await until(lambda: any(line["log_level"] == "warning" for line in logs))
-            await asyncio.sleep(0.1)
+            enough = looks + 5
+            await until(lambda: looks >= enough)
             assert not flag.is_on("tenant_a")
             assert metrics.value("vecsec_feature_flag_file_errors") == 1
             put(file, flags("on"))

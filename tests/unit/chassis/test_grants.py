@@ -72,6 +72,7 @@ async def test_altered_foreign_and_confused_grants_are_refused(
     for bad in (
         "",
         "garbage",
+        good + "x" * 65_536,
         f"{head}.{payload}.{signature[:-4]}AAAA",
         f"{head}.{payload[:-4]}AAAA.{signature}",
         stranger.sign(grant()),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import COMMAND_SECONDS
 
 ROOT = Path(__file__).parents[3]
 TARGETS = {
@@ -29,7 +30,7 @@ def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
     )
 
 
@@ -124,7 +125,7 @@ def environment(clone: Path, programs: Path, part: str = "services") -> subproce
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
     )
 
 

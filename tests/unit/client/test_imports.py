@@ -12,6 +12,7 @@ import pytest
 from support.cancelling_channel import CancellingChannel
 from support.client_caller import QUICK, Caller, MakeCaller
 from support.fake_gateway import Failure, FakeGateway, running
+from support.waiting import PATIENCE_SECONDS, until_all_wait
 
 import vecsec_client
 from vecsec.type.v1 import document_pb2
@@ -373,7 +374,7 @@ async def test_an_import_that_is_cancelled_as_its_stream_fails_is_not_taken_up_a
 
         importing = asyncio.create_task(store())
         assert await channel.cancelled is importing
-        await asyncio.wait([importing], timeout=60)
+        await asyncio.wait([importing], timeout=PATIENCE_SECONDS)
         assert importing.cancelled()
     assert gateway.streams == 1 + listens_first
 
@@ -387,8 +388,12 @@ async def test_an_import_whose_stream_is_still_being_opened_ends_with_its_client
             async for _ in client.import_documents(documents(1)):
                 pass
 
+        silent.settimeout(PATIENCE_SECONDS)
         importing = asyncio.create_task(store())
-        await asyncio.wait([importing], timeout=0.3)
-        await client.close()
-        await asyncio.wait([importing], timeout=60)
+        connection, _ = await asyncio.to_thread(silent.accept)
+        with connection:
+            await until_all_wait()
+            assert not importing.done()
+            await client.close()
+            await asyncio.wait([importing], timeout=PATIENCE_SECONDS)
     assert importing.cancelled()

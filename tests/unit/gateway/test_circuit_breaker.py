@@ -120,9 +120,7 @@ def test_what_began_before_a_change_is_no_news_after_it(circuit: CircuitBreaker,
 
 
 def test_each_tenant_has_its_own_and_their_number_is_bounded(clock: Clock) -> None:
-    circuits = CircuitBreakers(
-        lambda tenant_id: CircuitBreaker(tenant_id, clock, threshold=1, open_seconds=5), maximum=10
-    )
+    circuits = CircuitBreakers(clock, threshold=1, open_seconds=5, maximum=10)
     fail(circuits.of("slow"), 1)
     attempt(circuits.of("quick"))
     assert circuits.count_open() == 1

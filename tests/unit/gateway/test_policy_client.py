@@ -1,6 +1,5 @@
 """What the gateway asks the policy service about rows: each label once, whichever objects the rows bear."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2, document_pb2
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_chassis.rpc.wire import label_to_proto
-from vecsec_gateway.peers.call import Deadline, RetryBudget
+from vecsec_gateway.peers.call import Deadline
 from vecsec_gateway.peers.contract import CallContext, Plan, Provenance
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
@@ -59,7 +58,6 @@ async def test_each_label_is_asked_about_once_with_its_rows(levels: list[Sensiti
     client = PolicyClient(
         cast("LaneChannel", channel),
         NoOpTracer(),
-        budget=RetryBudget(time.monotonic),
         attempts=1,
         timeout_seconds=5,
         metrics=GatewayMetrics(NoOpMeter("test")),

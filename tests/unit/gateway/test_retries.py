@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from support.waiting import until_all_wait
 
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded, RetrievalUnavailable, VecSecError
 from vecsec_gateway.peers.call import Deadline, RetryBudget, RetryRules, retried
@@ -70,9 +71,10 @@ async def test_denials_bad_requests_and_faults_are_final(error: Exception) -> No
 
 async def test_a_cancelled_caller_is_not_kept() -> None:
     peer = Peer(forever=GONE)
-    rules = replace(RULES, attempts=1000, first_wait_seconds=0.2, longest_wait_seconds=0.2)
-    task = asyncio.create_task(call(peer, rules))
-    await asyncio.sleep(0.02)
+    rules = replace(RULES, attempts=1000, first_wait_seconds=60, longest_wait_seconds=60)
+    task = asyncio.create_task(call(peer, rules, seconds=600))
+    await until_all_wait()
+    assert (peer.calls, task.done()) == (1, False)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

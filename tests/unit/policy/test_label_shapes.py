@@ -76,7 +76,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return load_snapshot(folder).engine
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(labels, min_size=1, max_size=6))
 def test_a_label_fits_where_cedar_says_so(engine: CedarEngine, several: list[Label]) -> None:
     shapes = LabelShapes(engine.accepts)
@@ -84,7 +84,7 @@ def test_a_label_fits_where_cedar_says_so(engine: CedarEngine, several: list[Lab
 
 
 @pytest.mark.parametrize("number", range(len(TYPES)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(several=st.lists(values, min_size=2, max_size=6))
 def test_values_of_one_type_do_not_vouch_for_each_other(
     engine: CedarEngine, number: int, several: list[str | int | bool | frozenset[str]]

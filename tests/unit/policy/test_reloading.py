@@ -75,7 +75,7 @@ async def test_a_change_is_taken_when_it_has_come_to_rest(watched: Watched, monk
         assert watched.version == before, "somebody is still saving files"
     await watched.look()
     assert watched.version == load_snapshot(watched.folder).version != before
-    assert "tenant_new" in watched.reload.in_force.policy_for("tenant_new").tenants
+    assert "tenant_new" in watched.reload.in_force.assignment.policy_for("tenant_new").tenants
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ async def test_symlinks_swapped_as_kubernetes_does_are_seen(
     (mount / "..next").replace(mount / "..data")
     shutil.rmtree(first)
     await watched.look()
-    assert "tenant_new" in watched.reload.in_force.policy_for("tenant_new").tenants
+    assert "tenant_new" in watched.reload.in_force.assignment.policy_for("tenant_new").tenants
 
 
 async def test_a_file_of_the_same_size_and_age_is_seen(watched: Watched) -> None:
@@ -190,7 +190,7 @@ async def test_only_another_version_is_put_in_force(watched: Watched, listeners:
 
 async def test_a_schema_that_orphans_rows_is_refused_until_that_is_said(watched: Watched) -> None:
     before, path = watched.version, watched.folder / "schema.cedarschema"
-    watched.guard.ask(lambda: {("region", str): "north"})
+    watched.guard.carried = {("region", str): "north"}
     path.write_text(path.read_text().replace("  region?: String,\n", ""))
     with capture_logs() as logs:
         await watched.look()
@@ -203,7 +203,7 @@ async def test_a_schema_that_orphans_rows_is_refused_until_that_is_said(watched:
 
 async def test_an_attribute_that_no_row_carries_may_go(watched: Watched) -> None:
     before, path = watched.version, watched.folder / "schema.cedarschema"
-    watched.guard.ask(lambda: {("owner", str): "alice"})
+    watched.guard.carried = {("owner", str): "alice"}
     path.write_text(path.read_text().replace("  region?: String,\n", ""))
     await watched.look()
     assert watched.version != before
@@ -291,7 +291,7 @@ class RolledOut(Watched):
         self.file.write_text(f"candidate: {candidate}\nshadow: {{share: 1}}\npromoted: {{tenants: [{promoted}]}}\n")
 
     def policy_for(self, tenant_id: str) -> str:
-        return self.reload.in_force.policy_for(tenant_id).version
+        return self.reload.in_force.assignment.policy_for(tenant_id).version
 
 
 async def test_a_candidate_comes_is_promoted_and_goes(folder: Path, metrics: PolicyMetrics) -> None:

@@ -130,7 +130,7 @@ def _operators(part: object) -> set[str]:
     return set(part).union(*map(_operators, inner))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(callers, tenants, st.sampled_from(Action), st.lists(labels, min_size=1, max_size=8))
 def test_the_packaged_rules_decide_alike_here_and_there(
     packaged: PolicySnapshot, caller: Caller, target: Tenant, action: Action, rows: list[Label]
@@ -138,7 +138,7 @@ def test_the_packaged_rules_decide_alike_here_and_there(
     assert_agreement(packaged.engine, caller, target, action, rows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(rules, min_size=1, max_size=4),
     st.sampled_from([1, 2, 25]),

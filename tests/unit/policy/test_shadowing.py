@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
+from support.waiting import until
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, Sensitivity
@@ -45,20 +46,19 @@ class Service:
         self.policy = PolicyInForce(PolicyAssignment(packaged, Candidate(stricter(packaged), rollout)))
         self.records: list[dict[str, object]] = []
         self.counts = ShadowCounts(MeterProvider().get_meter("test"))
-        self.shadow = shadowing.ShadowEvaluator(self.policy, self, self.counts)
+        self.shadow = shadowing.ShadowEvaluator(self.policy, self.append, self.counts)
 
     def append(self, record: Record) -> None:
         self.records.append(json.loads(record.to_json()))
 
     def check(self, who: Identity, *labels: Label) -> None:
         access = decide_entry(self.current, who, "tenant_a", Action.READ, now=0.0)
-        self.shadow.checked(access, dict(zip(labels, decide_rows(access, labels), strict=True)))
+        rows = tuple(zip(labels, decide_rows(access, labels), strict=True))
+        self.shadow.note(who, "tenant_a", Action.READ, rows)
 
     async def catch_up(self) -> None:
         task = asyncio.create_task(self.shadow.run())
-        async with asyncio.timeout(60):
-            while not self.shadow._calls._getters:
-                await asyncio.sleep(0.001)
+        await until(lambda: self.shadow._calls._getters)
         task.cancel()
 
     @property
@@ -86,9 +86,9 @@ async def test_rows_that_would_be_lost_or_gained_are_counted_and_recorded(servic
 
 
 async def test_entries_that_would_be_lost_are_counted(service: Service) -> None:
-    service.shadow.planned(identity("guest"), "tenant_a", Action.READ)
-    service.shadow.planned(identity(), "tenant_a", Action.READ)
-    service.shadow.planned(identity(), "tenant_b", Action.READ)
+    service.shadow.note(identity("guest"), "tenant_a", Action.READ)
+    service.shadow.note(identity(), "tenant_a", Action.READ)
+    service.shadow.note(identity(), "tenant_b", Action.READ)
     await service.catch_up()
     assert service.counted == {(ShadowQuestion.ENTRY, ShadowChange.LOST): 1}
     assert [record["question"] for record in service.records] == ["entry"]
@@ -113,7 +113,7 @@ async def test_records_are_sampled_and_counts_are_not(service: Service) -> None:
 async def test_whoever_is_not_in_the_shadow_is_left_alone(packaged: PolicySnapshot, rollout: Rollout) -> None:
     service = Service(packaged, rollout)
     service.check(identity(), INTERNAL)
-    service.shadow.planned(identity("guest"), "tenant_a", Action.READ)
+    service.shadow.note(identity("guest"), "tenant_a", Action.READ)
     await service.catch_up()
     assert service.counted == {}
     assert service.records == []
@@ -121,7 +121,7 @@ async def test_whoever_is_not_in_the_shadow_is_left_alone(packaged: PolicySnapsh
 
 async def test_what_there_is_no_time_for_is_dropped(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     dropped = []
-    monkeypatch.setattr(service.counts, "dropped", lambda: dropped.append(1))
+    monkeypatch.setattr(service.counts.dropped, "add", dropped.append)
     for _ in range(300):
         service.check(identity(), INTERNAL)
     assert len(dropped) == 300 - 256
@@ -132,7 +132,7 @@ async def test_a_candidate_that_fails_harms_nobody(service: Service, monkeypatch
         raise ValueError("of Cedar")
 
     failed = []
-    monkeypatch.setattr(service.counts, "failed", lambda: failed.append(1))
+    monkeypatch.setattr(service.counts.failures, "add", failed.append)
     service.check(identity(), INTERNAL)
     with monkeypatch.context() as patched:
         patched.setattr(shadowing, "decide_rows", fails)

@@ -7,20 +7,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant, VecSecError
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_policy.audit.records import AuditedOutcome, Auditor, AuditRecord
+from vecsec_policy.audit.records import AuditedOutcome, AuditRecord, Record
 from vecsec_policy.cedar.engine import CedarEngine
 from vecsec_policy.cedar.residual import policy_set_json
 from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, PolicySnapshot, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.use_cases.check_documents import RowChecker
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.reload.recent_plans import RecentPlans
+from vecsec_policy.shadow.counts import ShadowCounts
+from vecsec_policy.shadow.shadow import ShadowEvaluator
+from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer, Explanation
 from vecsec_policy.use_cases.plan_access import AccessPlan, AccessPlanner
-from vecsec_policy.violations.ledger import ViolationLedger
 
 VISIBLE = Label("tenant_a", Sensitivity.INTERNAL, frozenset({"rag"}))
 TOO_SENSITIVE = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
@@ -63,16 +65,22 @@ class Service:
             return self.now
 
         self.policy = PolicyInForce(PolicyAssignment(self.snapshot))
-        self.ledger = ViolationLedger(self.metrics)
-        auditor = Auditor(self, clock)
-        gate = EntryGate(self.policy, self.ledger, auditor, clock=clock)
+        gate = EntryGate(self.policy, self.metrics, self.append, clock=clock)
+        shadow = ShadowEvaluator(self.policy, self.append, ShadowCounts(MeterProvider().get_meter("test")))
         self.planner = AccessPlanner(
-            gate, self.signer, self.ledger, auditor, self.metrics, grant_seconds=60, clock=clock
+            gate,
+            self.metrics,
+            shadow,
+            RecentPlans(),
+            sign=self.signer.sign,
+            grant_seconds=60,
+            clock=clock,
         )
-        self.checker = RowChecker(gate, self.ledger, auditor, self.metrics, clock=clock)
-        self.explainer = AccessExplainer(gate, auditor)
+        self.checker = RowChecker(gate, self.metrics, shadow, clock=clock)
+        self.explainer = AccessExplainer(gate)
 
-    def append(self, record: AuditRecord) -> None:
+    def append(self, record: Record) -> None:
+        assert isinstance(record, AuditRecord)
         self.trail.append(record)
 
     def plan(self, who: Identity, tenant_id: str, action: Action) -> AccessPlan:
@@ -341,7 +349,7 @@ def test_many_refusals_of_one_label_are_a_short_record(service: Service) -> None
 def test_remembered_verdicts_are_bounded_by_what_their_labels_weigh(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_policy.use_cases.check_documents._REMEMBERED_VERDICTS_BYTES", 200_000)
+    monkeypatch.setattr("vecsec_policy.use_cases.decisions._REMEMBERED_VERDICTS_BYTES", 200_000)
     asked = Service(service.snapshot, service.metrics)
     heavy = [replace(VISIBLE, attributes=(("owner", f"{number:03}" + "x" * 253),)) for number in range(300)]
     assert asked.check(ANALYST, *heavy) == [True] * 300

@@ -3,30 +3,30 @@
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from support.audit_log import read_decisions
+from support.waiting import PATIENCE_SECONDS, until
 
+from vecsec_chassis.calls import unique_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, PolicyUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_policy.audit.log import LogSettings
 from vecsec_policy.audit.log_files import log_files
-from vecsec_policy.audit.reading import read_decisions
-from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, Auditor
+from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord
 from vecsec_policy.audit.writer import AuditFile, running_audit_file
 from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, PolicySnapshot
 from vecsec_policy.metrics import PolicyMetrics
-from vecsec_policy.use_cases.entry_gate import EntryGate
+from vecsec_policy.use_cases.decisions import EntryGate
 from vecsec_policy.use_cases.violation_reports import ViolationPage, ViolationReports
 from vecsec_policy.violations import index as violation_index
 from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
-from vecsec_policy.violations.ledger import ViolationLedger
 from vecsec_policy.violations.queries import Cursor, PageToken, ViolationFilter
 
 NOON = 1_800_000_000.0
@@ -47,22 +47,29 @@ class Service:
 
     audit_file: AuditFile
     reports: ViolationReports
-    auditor: Auditor
     now: list[float]
 
     def record(self, who: Identity = ANALYST, at: float = NOON, **violations: int) -> str:
         """Record a check with violations, by the names of their types."""
         self.now[0] = at
         counts = {ViolationType[name]: count for name, count in violations.items()}
-        return self.auditor.record(
-            AuditedCall.CHECK,
-            AuditedOutcome.ALLOWED,
-            identity=who,
-            tenant_id=who.tenant_id,
-            action=Action.READ,
-            policy_version="v1",
-            violations=counts,
+        return self.append(AuditedCall.CHECK, AuditedOutcome.ALLOWED, who, who.tenant_id, counts)
+
+    def append(
+        self,
+        call: AuditedCall,
+        outcome: AuditedOutcome,
+        who: Identity,
+        tenant_id: str,
+        violations: dict[ViolationType, int],
+    ) -> str:
+        incident_id = unique_id()
+        self.audit_file.append(
+            AuditRecord(
+                self.now[0], call, outcome, "", incident_id, who, tenant_id, Action.READ, "v1", violations=violations
+            )
         )
+        return incident_id
 
     async def counts(self, wanted: ViolationFilter = TENANT_A) -> dict[ViolationType, int]:
         counts = (await self.reports.count(SUPERUSER, wanted)).counts
@@ -75,12 +82,15 @@ class Service:
 
     async def eventually(self, question: Callable[[], Awaitable[object]]) -> object:
         """The answer once there is one: a damaged index is made anew behind the callers' backs."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return await question()
-            except PolicyUnavailable:
-                assert time.monotonic() < deadline
+        answers: list[object] = []
+
+        async def is_answered() -> bool:
+            with suppress(PolicyUnavailable):
+                answers.append(await question())
+            return bool(answers)
+
+        await until(is_answered)
+        return answers[0]
 
 
 Start = Callable[..., AbstractContextManager[Service]]
@@ -93,9 +103,9 @@ def start(tmp_path: Path, packaged: PolicySnapshot, metrics: PolicyMetrics) -> S
         log = LogSettings(tmp_path / "audit" / "policy.jsonl", "replica-1", **settings)  # type: ignore[arg-type]
         now = [NOON]
         with running_audit_file(log, metrics) as audit_file, running_violation_index(audit_file, metrics) as index:
-            auditor = Auditor(audit_file, lambda: now[0])
-            gate = EntryGate(PolicyInForce(PolicyAssignment(packaged)), ViolationLedger(metrics), auditor)
-            yield Service(audit_file, ViolationReports(gate, index, auditor), auditor, now)
+            in_force = PolicyInForce(PolicyAssignment(packaged))
+            gate = EntryGate(in_force, metrics, audit_file.append, clock=lambda: now[0])
+            yield Service(audit_file, ViolationReports(gate, index), now)
 
     return running
 
@@ -119,15 +129,7 @@ async def test_a_refused_call_is_denied_and_an_explanation_is_not(start: Start) 
     with start() as service:
         with pytest.raises(AccessDenied):
             await service.reports.count(ANALYST, TENANT_A)
-        service.auditor.record(
-            AuditedCall.EXPLAIN,
-            AuditedOutcome.DENIED,
-            identity=ANALYST,
-            tenant_id="tenant_b",
-            action=Action.READ,
-            policy_version="v1",
-            violations={CROSS: 1},
-        )
+        service.append(AuditedCall.EXPLAIN, AuditedOutcome.DENIED, ANALYST, "tenant_b", {CROSS: 1})
         counts = (await service.reports.count(SUPERUSER, TENANT_A)).counts
         assert (counts.denied, counts.violations[CROSS]) == (1, 1)
 
@@ -275,7 +277,7 @@ class HeldBeforeItIsCleared(threading.Event):
 
     def clear(self) -> None:
         self.is_about_to_be_cleared.set()
-        self.goes_on.wait(30)
+        self.goes_on.wait(PATIENCE_SECONDS)
         super().clear()
 
 
@@ -287,8 +289,8 @@ def test_an_index_that_is_closed_just_as_it_looks_for_news_ends(
         monkeypatch.setattr(indexing, "_news", news)
         thread = threading.Thread(target=indexing.follow_until_closed, daemon=True)
         thread.start()
-        assert news.is_about_to_be_cleared.wait(30)
+        assert news.is_about_to_be_cleared.wait(PATIENCE_SECONDS)
         indexing.close()
         news.goes_on.set()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()

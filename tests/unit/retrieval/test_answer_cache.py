@@ -13,8 +13,9 @@ from unit.retrieval.worlds import DIMENSIONS, document, grant, label, up_to
 from vecsec_chassis.domain.access import Grant
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter
-from vecsec_retrieval.model.rows import Document, Vector, direction
+from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.memory_reader import (
     REMEMBERED,
     STRATEGY,
@@ -25,7 +26,7 @@ from vecsec_retrieval.search.memory_reader import (
 )
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 
 ALICE = grant(up_to(Sensitivity.INTERNAL))
 VALUES = (1, True, 1.0, "1")
@@ -77,7 +78,7 @@ FILTERS = st.one_of(st.none(), st.sampled_from(VALUES).map(lambda value: Equals(
 QUESTIONS = st.tuples(st.just("ask"), st.sampled_from(Sensitivity), st.integers(0, 2), st.integers(1, 3), FILTERS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(WRITES, DELETES, QUESTIONS, QUESTIONS), max_size=40))
 async def test_threat_10_an_answer_is_never_other_than_without_memory(
     threads: StoreThreads, steps: list[tuple[object, ...]]

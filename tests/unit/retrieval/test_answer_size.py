@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from unit.retrieval.worlds import document, label
 
 from vecsec_chassis.domain.errors import LimitExceeded
-from vecsec_retrieval import wire
-from vecsec_retrieval.model.answer_size import refuse_oversized_answer
+from vecsec_retrieval import handlers
 from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.use_cases.documents import refuse_oversized_answer
 
 TEXTS = st.text(max_size=300)
 SCALARS = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), TEXTS)
@@ -34,11 +34,11 @@ DOCUMENTS = st.builds(
 
 @given(st.lists(DOCUMENTS, min_size=1, max_size=3))
 def test_what_is_let_through_is_no_larger_than_its_limit(documents: list[Document]) -> None:
-    size = wire.get_response(documents).ByteSize()
+    size = handlers.get_response(documents).ByteSize()
     with pytest.raises(LimitExceeded):
         refuse_oversized_answer(documents, size - 1)
 
 
 def test_the_estimate_is_close_where_texts_are_long() -> None:
     documents = [document(str(number), text="ü" * 5_000) for number in range(10)]
-    refuse_oversized_answer(documents, int(wire.get_response(documents).ByteSize() * 1.05))
+    refuse_oversized_answer(documents, int(handlers.get_response(documents).ByteSize() * 1.05))

@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
-from support.waiting import until
+from support.waiting import until, until_all_wait
 from unit.retrieval.worlds import (
     DIMENSIONS,
     INFO,
@@ -30,7 +30,7 @@ from unit.retrieval.worlds import (
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.cells.open_collection import MOVES, InMemory, InStore, OpenCollection, State, TooLarge
 from vecsec_retrieval.memory.index import CollectionIndex
-from vecsec_retrieval.model.rows import direction
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored
@@ -81,10 +81,7 @@ async def test_a_collection_is_taken_into_memory_while_it_is_written_to(
         assert collection.approximate_bytes > 1_200 * DIMENSIONS * 4
 
 
-async def test_whoever_comes_first_waits_for_a_small_collection(
-    store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 10)
+async def test_whoever_comes_first_waits_for_a_small_collection(store: FakeCellStore, recorder: Recorder) -> None:
     seed(store, TENANT, rows=200)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         reader = await (await collection_of(cell)).reader_after_quick_load()
@@ -305,7 +302,7 @@ async def test_room_is_made_to_the_end_even_if_the_call_is_cancelled(
         making = asyncio.create_task(collection.make_room(1_000))
         assert await asyncio.to_thread(begun.wait, 60)
         making.cancel()
-        await asyncio.sleep(0.05)
+        await until_all_wait()
         assert not making.done()
         go.set()
         with pytest.raises(asyncio.CancelledError):

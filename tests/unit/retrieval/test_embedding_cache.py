@@ -7,7 +7,7 @@ import pytest
 
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_retrieval.model.cache_scope import CacheScope
-from vecsec_retrieval.model.embeddings import EmbeddingCache, EmbeddingModels
+from vecsec_retrieval.model.embeddings import EmbeddingModels
 from vecsec_retrieval.model.rows import Matrix, Vector
 
 ALICE = CacheScope("tenant_a", "tenant_a", "alice")
@@ -30,9 +30,9 @@ class Counting:
         return np.array([self.first, len(text)], dtype=np.float32)
 
 
-def models() -> tuple[Counting, Counting, EmbeddingCache]:
+def models() -> tuple[Counting, Counting, EmbeddingModels]:
     one, two = Counting(1), Counting(2)
-    return one, two, EmbeddingCache(EmbeddingModels({"one": one, "two": two}, "one"))
+    return one, two, EmbeddingModels({"one": one, "two": two}, "one")
 
 
 async def test_a_text_is_embedded_once_by_each_model() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vecsec_retrieval.memory.exact_scan import ScanRows, top_k
 from vecsec_retrieval.memory.quantised_rows import quantise
-from vecsec_retrieval.model.rows import direction, normalised
+from vecsec_retrieval.model.embeddings import direction, normalised
 
 SHAPES = st.tuples(
     st.integers(1, 900), st.integers(2, 12), st.integers(1, 20), st.floats(0, 1), st.integers(0, 2**32 - 1)

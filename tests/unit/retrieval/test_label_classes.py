@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.retrieval.worlds import grant
+from unit.retrieval.worlds import eyes, grant
 
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes, rule_attributes
 from vecsec_retrieval.visibility.label_classes import LabelClasses, is_readable
 from vecsec_retrieval.visibility.label_table import LabelTable
-from vecsec_retrieval.visibility.residuals import ResidualDecisions
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 
 TEXTS = ["a", "b", "c", "d"]
 NUMBERS = [-1, 0, 1, 2, 3, 2**63 - 1]
@@ -100,7 +100,7 @@ def decided_alone(policies: cedarpy.PolicySet, number: int, label: Label) -> boo
     return result.allowed and not result.diagnostics.errors
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(rules, min_size=1, max_size=3), st.lists(labels, min_size=1, max_size=40, unique=True))
 async def test_a_class_is_decided_as_each_of_its_labels(texts: list[str], rows: list[Label]) -> None:
     residual = residual_of("permit(principal, action, resource);", *texts)
@@ -114,13 +114,12 @@ async def test_a_class_is_decided_as_each_of_its_labels(texts: list[str], rows: 
         verdicts[classes.signature(label)].add(verdict)
     assert all(len(of_class) == 1 for of_class in verdicts.values()), (texts, rows)
     decisions = ResidualDecisions()
-    assert (await decisions.visible_in(grant(residual), LabelTable(rows))).tolist() == expected
-    by_number = {str(number): label for number, label in enumerate(rows)}
-    visible = await ResidualDecisions().visible(grant(residual), by_number)
-    assert [key in visible for key in by_number] == expected
+    assert (await Visibility(decisions, grant(residual)).in_table(LabelTable(rows))).tolist() == expected
+    visible = await eyes(residual).of(rows)
+    assert [label in visible for label in rows] == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(rules, min_size=1, max_size=3), st.lists(labels, max_size=25))
 def test_a_table_finds_the_classes_that_each_label_says_it_is_of(texts: list[str], rows: list[Label]) -> None:
     classes = LabelClasses.of_residual(residual_of(*texts))
@@ -140,7 +139,7 @@ async def test_a_hundred_thousand_owners_are_two_classes_to_whoever_owns_rows() 
     rows = [Label("tenant_a", Sensitivity.PUBLIC, frozenset("a"), (("owner", f"u{number}"),)) for number in range(1000)]
     classes = LabelClasses.of_residual(residual)
     assert len({classes.signature(label) for label in rows}) == 2
-    assert np.flatnonzero(await ResidualDecisions().visible_in(grant(residual), LabelTable(rows))).tolist() == [7]
+    assert np.flatnonzero(await eyes(residual).in_table(LabelTable(rows))).tolist() == [7]
 
 
 @pytest.mark.parametrize(
@@ -179,15 +178,15 @@ async def test_labels_that_cedar_cannot_read_neither_decide_for_others_nor_are_s
     plain = Label("tenant_a", None, frozenset(), (("level", 1),))
     table = LabelTable([huge, plain])
     decisions = ResidualDecisions()
-    assert (await decisions.visible_in(grant(residual), table)).tolist() == [False, True]
-    assert await decisions.visible(grant(residual), {"huge": huge, "plain": plain}) == {"plain"}
+    assert (await Visibility(decisions, grant(residual)).in_table(table)).tolist() == [False, True]
+    assert await Visibility(decisions, grant(residual)).of([huge, plain]) == {plain}
 
 
 async def test_what_is_remembered_of_a_table_ends_when_it_grows() -> None:
     residual = residual_of("permit(principal, action, resource) when { resource has owner };")
     table, decisions = LabelTable([Label("tenant_a", None, frozenset())]), ResidualDecisions()
-    assert (await decisions.visible_in(grant(residual), table)).tolist() == [False]
+    assert (await Visibility(decisions, grant(residual)).in_table(table)).tolist() == [False]
     before = table.approximate_bytes
     table.add(Label("tenant_a", None, frozenset(), (("owner", "u"),)))
     assert table.approximate_bytes > before
-    assert (await decisions.visible_in(grant(residual), table)).tolist() == [False, True]
+    assert (await Visibility(decisions, grant(residual)).in_table(table)).tolist() == [False, True]

@@ -11,7 +11,8 @@ from unit.retrieval.worlds import DIMENSIONS, document, label
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.exact_scan import top_k
 from vecsec_retrieval.memory.mapped_index import MappedIndex, MappedSnapshot
-from vecsec_retrieval.model.rows import Vector, direction
+from vecsec_retrieval.model.embeddings import direction
+from vecsec_retrieval.model.rows import Vector
 
 STEPS = st.lists(
     st.tuples(st.dictionaries(st.integers(0, 30), st.sampled_from(Sensitivity)), st.sets(st.integers(0, 30))),
@@ -34,7 +35,7 @@ def files_that_grow_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vecsec_retrieval.memory.vector_file._FIRST_CAPACITY", 8)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS, st.sets(st.sampled_from(Sensitivity)), st.booleans())
 def test_it_finds_what_is_there_and_nothing_that_was(
     steps: list[tuple[dict[int, Sensitivity], set[int]]], seen: set[Sensitivity], is_rewritten: bool

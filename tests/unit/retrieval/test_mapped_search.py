@@ -29,8 +29,9 @@ from unit.retrieval.worlds import (
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, predicate
-from vecsec_retrieval.model.rows import Document, Vector, direction
+from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.mapped_search import STRATEGY
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.search.store_search import FILTERED, NOTHING_VISIBLE, OVERFETCH

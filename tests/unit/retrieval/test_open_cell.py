@@ -52,7 +52,7 @@ async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
             raise RetrievalUnavailable("gone")
 
     write = asyncio.create_task(cell.write("write", work, lambda: done.append("done")))
-    await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     if is_cancelled:
         write.cancel()
         await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_a_write_that_never_begins_leaves_the_cell_open(cell: OpenCell) ->
         go.wait(60)
 
     first = asyncio.create_task(cell.write("first", wait, lambda: None))
-    await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     second = asyncio.create_task(cell.write("second", wait, lambda: None))
     await asyncio.sleep(0)
     second.cancel()

@@ -7,13 +7,13 @@ import weakref
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
-from support.waiting import until
+from support.waiting import until, until_all_wait
 from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, collection_of, document, eyes, permit, seed, world
 
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
-from vecsec_retrieval.model.rows import direction
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored
@@ -118,7 +118,7 @@ async def test_a_cell_that_is_lent_stays_open_whatever_the_budget(store: FakeCel
         for other in ("tenant_b", "tenant_c"):
             async with here.cells.lease(other):
                 pass
-        await asyncio.sleep(0.05)
+        await until(lambda: not store.cells["tenant_b"].is_open and not here.threads.waiting)
         assert store.cells[TENANT].is_open
         await collection_of(cell)
 
@@ -216,7 +216,8 @@ async def test_a_cell_is_never_open_twice(store: FakeCellStore, recorder: Record
                 return reopened
 
         waiting = asyncio.create_task(again())
-        await asyncio.sleep(0.05)
+        await until_all_wait()
+        assert here.threads.waiting == 1, "the store is asked for nothing beside the closing"
         assert recorder.operations.count("open") == 1
         recorder.go.set()
         assert await waiting is not cell
@@ -285,7 +286,8 @@ async def test_closing_waits_for_a_write_that_has_begun(store: FakeCellStore, re
         await until(lambda: "upsert" in recorder.operations)
         task.cancel()
         closing = asyncio.create_task(here.cells.aclose())
-        await asyncio.sleep(0.05)
+        await until_all_wait()
+        assert here.threads.waiting == 1, "the store is asked for nothing beside the write"
         assert "close" not in recorder.operations
         recorder.go.set()
         await closing

@@ -15,8 +15,9 @@ from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
-from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector, direction
+from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import LabelCount, SearchOrder
@@ -82,7 +83,7 @@ def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensi
 
 
 @pytest.mark.parametrize("has_other_writers", [False, True], ids=["hot", "cold"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(DOCUMENTS, FILTERS, st.sampled_from(Sensitivity), st.integers(1, 12), st.integers(0, 10_000))
 async def test_a_reader_finds_the_best_visible_documents_and_no_others(
     has_other_writers: bool,

@@ -11,8 +11,10 @@ from support.waiting import until
 from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, world
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.cells import open_cells
 from vecsec_retrieval.cells.resting_cell import RestingCell
-from vecsec_retrieval.model.rows import CollectionInfo, direction
+from vecsec_retrieval.model.embeddings import direction
+from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.search.memory_reader import STRATEGY
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.visibility.tagging import to_stored
@@ -64,13 +66,14 @@ async def test_more_tenants_are_in_memory_than_are_open_in_the_store() -> None:
     assert awake(store) == []
 
 
-async def test_cells_that_readers_wake_are_put_to_rest_again() -> None:
+async def test_cells_that_readers_wake_are_put_to_rest_again(monkeypatch: pytest.MonkeyPatch) -> None:
     store = FakeCellStore()
     seed(store, *TENANTS)
     async with world(store, most_awake=2) as here:
         for tenant_id in TENANTS:
             await search(here, tenant_id)
         await until(lambda: len(awake(store)) <= 2)
+        monkeypatch.setattr(open_cells, "_BUDGET_DELAY_SECONDS", 3.0)  # a busy machine reads them all in less
         for tenant_id in TENANTS:
             await collections(here, tenant_id)
         assert len(awake(store)) > 2, "nothing keeps a reader from its answer"
@@ -192,7 +195,12 @@ async def test_a_cell_is_not_closed_under_a_call_in_the_store() -> None:
     call = asyncio.create_task(asyncio.to_thread(cell.collections))
     assert await asyncio.to_thread(begun.wait, 60)
     closing = asyncio.create_task(asyncio.to_thread(cell.close))
-    await asyncio.sleep(0.05)
+
+    def is_closing() -> bool:
+        with cell._lock:  # free while it waits for the call
+            return cell._is_closed
+
+    await until(is_closing)
     assert fake.is_open
     with pytest.raises(RetrievalUnavailable):  # nobody else comes in meanwhile
         await asyncio.to_thread(cell.collections)
@@ -232,5 +240,5 @@ async def test_the_last_one_stays_awake_whatever_it_takes() -> None:
         store.before = calls.append
         for _ in range(3):
             await search(here, TENANT)
-            await asyncio.sleep(0.01)
+            await until(lambda: here.cells._settling is None)
         assert "open" not in calls

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from support.waiting import until_all_wait
 
 from vecsec_chassis.calls import Call, enter
 from vecsec_chassis.domain.errors import DeadlineExceeded, RetrievalUnavailable
@@ -83,7 +84,7 @@ async def test_a_write_that_has_begun_is_finished_before_the_cancellation_goes_o
     await gate.wait_until_begun()
     for _ in range(3):
         write.cancel()
-        await asyncio.sleep(0.01)
+        await until_all_wait()
         assert not write.done()
     gate.open.set()
     with pytest.raises(asyncio.CancelledError):

@@ -10,7 +10,8 @@ import pytest
 from vecsec_retrieval.memory.exact_scan import ScanRows
 from vecsec_retrieval.memory.quantised_rows import quantise
 from vecsec_retrieval.memory.vector_file import VectorFile
-from vecsec_retrieval.model.rows import Matrix, normalised
+from vecsec_retrieval.model.embeddings import normalised
+from vecsec_retrieval.model.rows import Matrix
 
 DIMENSIONS = 12
 

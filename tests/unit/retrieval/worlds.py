@@ -22,7 +22,7 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.store_threads import StoreThreads
-from vecsec_retrieval.visibility.residuals import ResidualDecisions, Visibility
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 from vecsec_retrieval.visibility.tagging import to_stored
 
 TENANT = "tenant_a"

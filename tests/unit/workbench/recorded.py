@@ -12,13 +12,13 @@ from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.log import AuditLog, LogSettings
-from vecsec_policy.audit.records import Auditor, AuditRecord
+from vecsec_policy.audit.records import AuditRecord, Record
 from vecsec_policy.in_force.snapshot import PolicyAssignment, PolicyInForce, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_policy.use_cases.check_documents import RowChecker
-from vecsec_policy.use_cases.entry_gate import EntryGate
-from vecsec_policy.violations.ledger import ViolationLedger
+from vecsec_policy.shadow.counts import ShadowCounts
+from vecsec_policy.shadow.shadow import ShadowEvaluator
+from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 
 
 @dataclass
@@ -28,7 +28,8 @@ class Recorded:
     path: Path
     incidents: list[str] = field(default_factory=list)
 
-    def append(self, record: AuditRecord) -> None:
+    def append(self, record: Record) -> None:
+        assert isinstance(record, AuditRecord)
         self.incidents.append(record.incident_id)
         with contextlib.closing(AuditLog(LogSettings(self.path))) as log:
             log.add(record.to_json())
@@ -36,10 +37,11 @@ class Recorded:
 
     def check(self, role: str, *rows: tuple[str, str], tenant_id: str = "tenant_a") -> str:
         """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
-        metrics = PolicyMetrics(MeterProvider().get_meter("test"))
-        ledger, auditor = ViolationLedger(metrics), Auditor(self)
-        gate = EntryGate(PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY))), ledger, auditor)
-        checker = RowChecker(gate, ledger, auditor, metrics)
+        meter = MeterProvider().get_meter("test")
+        metrics = PolicyMetrics(meter)
+        policy = PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY)))
+        shadow = ShadowEvaluator(policy, self.append, ShadowCounts(meter))
+        checker = RowChecker(EntryGate(policy, metrics, self.append), metrics, shadow)
         identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
         labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows)
         with contextlib.suppress(AccessDenied):  # recorded, too

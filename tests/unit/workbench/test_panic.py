@@ -19,7 +19,7 @@ from vecsec_cli.local.flag_file import FlagSetting, read_setting, write_setting
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.command_group import CommandGroup
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_workbench.leak_response import grant_revocation
+from vecsec_workbench.leak_response import grant_revocation, steps
 from vecsec_workbench.leak_response.app import panic
 from vecsec_workbench.leak_response.grant_revocation import revoke_grants
 
@@ -30,8 +30,9 @@ root.command("panic")(panic)
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PUBLISHED_SECONDS", "_ADOPTION_SECONDS", "_POLL_SECONDS"):
+    for name in ("_PUBLISHED_SECONDS", "_ADOPTION_SECONDS"):
         monkeypatch.setattr(grant_revocation, name, 0.0)
+    monkeypatch.setattr(steps, "_POLL_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -40,10 +40,10 @@ def test_the_packaged_suite_is_what_the_plain_table_says_and_the_policy_passes_i
 
 def test_the_packaged_suite_has_every_combination_once() -> None:
     asked = [
-        (each.identity.role, each.identity.clearance.name, each.tenant_id, each.action.value, each.label)
+        (each.identity.role, each.identity.clearance.name, each.tenant_id, each.action.value, label)
         for sourced in read_suites(PACKAGED_POLICY / "cases")
-        for batch in _batches(sourced.case)
-        for each in batch
+        for each, labels in _batches(sourced.case)
+        for label in labels
     ]
     assert len(set(asked)) == len(asked)
     whole = {

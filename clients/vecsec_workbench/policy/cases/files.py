@@ -59,25 +59,14 @@ def _fill(message: Message, value: Positioned) -> None:
     """Read a message from a mapping whose keys are its fields."""
     what = message.DESCRIPTOR.name
     for name, part in value.fields(what, _names(message)).items():
-        field = message.DESCRIPTOR.fields_by_name[name]
-        if not field.is_repeated:
-            _fill_one(message, name, part)
-            continue
-        for item in part.items(f"{name} of {what}"):
-            if field.message_type is not None:
-                _fill(getattr(message, name).add(), item)
+        field, target = message.DESCRIPTOR.fields_by_name[name], getattr(message, name)
+        for item in part.items(f"{name} of {what}") if field.is_repeated else [part]:
+            if field.message_type in {None, struct_pb2.Struct.DESCRIPTOR}:
+                _parse(message, {name: [item.plain()] if field.is_repeated else item.plain()}, item)
             else:
-                _parse(message, {name: [item.plain()]}, item)
-
-
-def _fill_one(message: Message, name: str, part: Positioned) -> None:
-    kind = message.DESCRIPTOR.fields_by_name[name].message_type
-    if kind is None or kind is struct_pb2.Struct.DESCRIPTOR:
-        _parse(message, {name: part.plain()}, part)
-    else:
-        child = getattr(message, name)
-        child.SetInParent()
-        _fill(child, part)
+                child = target.add() if field.is_repeated else target
+                child.SetInParent()
+                _fill(child, item)
 
 
 def _parse(message: Message, fields: dict[str, Any], value: Positioned) -> None:

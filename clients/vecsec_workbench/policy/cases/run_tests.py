@@ -67,7 +67,7 @@ def _lines(result: CaseResult) -> list[str]:
         return [f"cannot be decided: {result.refusal}"]
     lines = []
     for difference in result.differences[:_MISMATCHES_SHOWN]:
-        lines += [str(difference.asked), f"  - {difference.expected}", f"  + {difference.actual}"]
+        lines += [difference.asked, f"  - {difference.expected}", f"  + {difference.actual}"]
     more = len(result.differences) - _MISMATCHES_SHOWN
     if more > 0:
         lines.append(f"and {more} more of {result.combinations} combinations")
@@ -87,10 +87,7 @@ def _as_json(results: Sequence[CaseResult], version: str) -> dict[str, object]:
                 "passed": result.passed,
                 "combinations": result.combinations,
                 "refusal": result.refusal,
-                "differences": [
-                    {"asked": str(each.asked), "expected": each.expected, "actual": each.actual}
-                    for each in result.differences
-                ],
+                "differences": result.differences,
             }
             for result in results
         ],

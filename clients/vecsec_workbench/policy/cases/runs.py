@@ -12,38 +12,21 @@ from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
 from vecsec_policy.cedar.rules import Verdict
-from vecsec_policy.in_force.evaluation import decide_entry, decide_rows
+from vecsec_policy.in_force.evaluation import decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.in_force.utc_day import start_of
 from vecsec_workbench.policy.cases.files import SourcedCase
-from vecsec_workbench.policy.decisions import label_in_words
+from vecsec_workbench.policy.decisions import AccessRequest, enter
 
 _UNTAGGED = "NONE"
 _NOT_COUNTED = "none"
 
 
 @dataclass(frozen=True, slots=True)
-class CaseRequest:
-    """One combination of a case."""
-
-    identity: Identity
-    tenant_id: str
-    action: Action
-    label: Label | None
-    """None where it is about entering the tenant."""
-
-    def __str__(self) -> str:
-        who = self.identity
-        row = "" if self.label is None else f" a row labelled {label_in_words(self.label)}"
-        claim = f"{who.role} {who.subject} of {who.tenant_id}, cleared for {who.clearance.name}"
-        return f"{claim}: {self.action}{row} in {self.tenant_id}"
-
-
-@dataclass(frozen=True, slots=True)
 class Mismatch:
     """What the policy said otherwise than expected about one combination."""
 
-    asked: CaseRequest
+    asked: str
     expected: str
     actual: str
 
@@ -69,19 +52,20 @@ def run_case(policy: PolicySnapshot, sourced: SourcedCase) -> CaseResult:
     case, count = sourced.case, 0
     differences: list[Mismatch] = []
     try:
-        now = start_of(case.day) if case.day else time.time()
-        for batch in _batches(case):
-            for asked, verdict in zip(batch, _verdicts(policy, batch, now), strict=True):
+        for request, labels in _batches(case):
+            for label, verdict in zip(labels, _verdicts(policy, request, labels), strict=True):
                 count += 1
                 if not _is_expected(case.expect, verdict):
+                    asked = request.in_words(label, with_clearance=True)
                     differences.append(Mismatch(asked, _expected(case.expect), _actual(policy, verdict)))
     except (AccessDenied, UnknownTenant, ValueError) as error:
         return CaseResult(sourced, count, (), refusal=str(error))
     return CaseResult(sourced, count, differences)
 
 
-def _batches(case: pb.PolicyTestCase) -> Iterator[list[CaseRequest]]:
-    """The combinations, those of the same caller, tenant and action together."""
+def _batches(case: pb.PolicyTestCase) -> Iterator[tuple[AccessRequest, Sequence[Label | None]]]:
+    """Every caller, tenant and action, each with all rows; with None where it is about entering the tenant."""
+    now = start_of(case.day) if case.day else time.time()
     callers = case.callers
     for home, role, clearance, tenant_id, action in itertools.product(
         callers.tenants, callers.roles, callers.clearances, case.tenants, case.actions
@@ -89,7 +73,7 @@ def _batches(case: pb.PolicyTestCase) -> Iterator[list[CaseRequest]]:
         subject = callers.subject or "somebody"
         identity = Identity(subject, home, role, Sensitivity[clearance], "", 0.0)
         labels: list[Label | None] = list(_labels(case.rows, tenant_id)) if case.HasField("rows") else [None]
-        yield [CaseRequest(identity, tenant_id, Action(action), label) for label in labels]
+        yield AccessRequest(identity, tenant_id, Action(action), now), labels
 
 
 def _labels(rows: pb.PolicyTestRows, tenant_id: str) -> Iterator[Label]:
@@ -112,12 +96,10 @@ def _attribute(name: str, value: object) -> AttributeValue:
     raise ValueError(f"attribute {name!r} must be a text, a whole number, a truth value or a list of texts")
 
 
-def _verdicts(policy: PolicySnapshot, batch: Sequence[CaseRequest], now: float) -> Sequence[Verdict]:
-    first = batch[0]
-    access = decide_entry(policy, first.identity, first.tenant_id, first.action, now=now)
-    if first.label is None:
-        return [access.entry]
-    return decide_rows(access, [asked.label for asked in batch if asked.label is not None])
+def _verdicts(policy: PolicySnapshot, request: AccessRequest, labels: Sequence[Label | None]) -> Sequence[Verdict]:
+    access = enter(policy, request)
+    rows = [label for label in labels if label is not None]
+    return decide_rows(access, rows) if rows else [access.entry]
 
 
 def _is_expected(expect: pb.PolicyTestExpectation, verdict: Verdict) -> bool:

@@ -17,13 +17,6 @@ from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded
 
 
-@pytest.fixture(params=[pytest.param(0, id="calls"), pytest.param(2, id="lanes")])
-async def gateway(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[GatewayWithPeers]:
-    """Batches travel on a stream of their own either way; what is asked about them may go over lanes."""
-    async with gateway_with_peers(tmp_path, lanes=request.param) as running:
-        yield running
-
-
 def batch(number: int, **fields: Any) -> gateway_pb2.ImportDocumentsRequest:
     document = document_pb2.DocumentInput(
         document_id=f"d{number}", text="t", sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"]
@@ -87,25 +80,25 @@ async def test_the_empty_collection_id_is_the_default_one(gateway: GatewayWithPe
 
 
 async def test_the_grant_is_renewed_in_time(gateway: GatewayWithPeers) -> None:
-    gateway.policy.grant_seconds = 0.3
+    gateway.policy.grant_seconds = 0.05
 
     async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
         for number in range(4):
             yield batch(number)
             await until(lambda number=number: gateway.retrieval.batches_received > number)
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(gateway.policy.grant_seconds)
 
     assert await Import(gateway, slowly()).finish() == [1, 2, 3, 4]
     assert gateway.retrieval.grants == ["grant 1", "grant 2", "grant 3", "grant 4"]
 
 
 async def test_a_right_withdrawn_meanwhile_ends_the_stream(gateway: GatewayWithPeers) -> None:
-    gateway.policy.grant_seconds = 0.1
+    gateway.policy.grant_seconds = 0.05
 
     async def slowly() -> AsyncIterator[gateway_pb2.ImportDocumentsRequest]:
         yield batch(1)
         await until(lambda: gateway.retrieval.batches_received)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(gateway.policy.grant_seconds)
         gateway.policy.scripts["PlanAccess"] = refusing(AccessDenied("no longer"))
         yield batch(2)
 

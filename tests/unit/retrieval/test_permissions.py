@@ -1,27 +1,22 @@
 """Residual policies: what they make visible, and that whatever goes wrong makes nothing visible."""
 
 import pytest
-from unit.retrieval.worlds import attribute, grant, label, permit, up_to
+from unit.retrieval.worlds import attribute, eyes, grant, label, permit, up_to
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import InvalidGrant
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_retrieval.visibility import residuals
-from vecsec_retrieval.visibility.residuals import ResidualDecisions
-
-
-def by_key(*labels: Label) -> dict[str, Label]:
-    return {each.key: each for each in labels}
-
+from vecsec_retrieval.visibility import permissions
+from vecsec_retrieval.visibility.permissions import ResidualDecisions, Visibility
 
 PUBLIC, SECRET = label(Sensitivity.PUBLIC), label(Sensitivity.SECRET)
 
 
 async def test_labels_that_the_residual_permits_are_visible() -> None:
     decisions = ResidualDecisions()
-    assert await decisions.visible(grant(up_to(Sensitivity.INTERNAL)), by_key(PUBLIC, SECRET)) == {PUBLIC.key}
-    assert await decisions.visible(grant(up_to(Sensitivity.SECRET)), by_key(PUBLIC, SECRET)) == {PUBLIC.key, SECRET.key}
-    assert await decisions.visible(grant(up_to(Sensitivity.SECRET)), {}) == frozenset()
+    assert await Visibility(decisions, grant(up_to(Sensitivity.INTERNAL))).of([PUBLIC, SECRET]) == {PUBLIC}
+    assert await Visibility(decisions, grant(up_to(Sensitivity.SECRET))).of([PUBLIC, SECRET]) == {PUBLIC, SECRET}
+    assert await Visibility(decisions, grant(up_to(Sensitivity.SECRET))).of([]) == frozenset()
 
 
 async def test_sets_and_further_attributes_are_what_rules_expect() -> None:
@@ -30,10 +25,10 @@ async def test_sets_and_further_attributes_are_what_rules_expect() -> None:
     )
     inside, outside = label(topics={"a", "b"}), label(topics={"a", "c"})
     decisions = ResidualDecisions()
-    assert await decisions.visible(grant(contains), by_key(inside, outside)) == {inside.key}
+    assert await Visibility(decisions, grant(contains)).of([inside, outside]) == {inside}
     owned = permit({"==": {"left": attribute("owner"), "right": {"Value": "alice"}}})
     mine, theirs = label(owner="alice"), label(owner="bob")
-    assert await decisions.visible(grant(owned), by_key(mine, theirs, PUBLIC)) == {mine.key}
+    assert await Visibility(decisions, grant(owned)).of([mine, theirs, PUBLIC]) == {mine}
 
 
 async def test_a_rule_that_fails_makes_the_label_invisible_even_if_it_forbids() -> None:
@@ -44,12 +39,12 @@ async def test_a_rule_that_fails_makes_the_label_invisible_even_if_it_forbids() 
         '{"Var": "resource"}, "attr": "owner"}}, "right": {"Value": "x"}}}}]}, ',
     )
     owned = label(owner="y")
-    assert await ResidualDecisions().visible(grant(forbid_failing), by_key(owned, PUBLIC)) == {owned.key}
+    assert await eyes(forbid_failing).of([owned, PUBLIC]) == {owned}
 
 
 async def test_a_label_that_cedar_cannot_read_is_invisible() -> None:
     odd = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"}), (("weight", 1.5),))  # type: ignore[arg-type]
-    assert await ResidualDecisions().visible(grant(permit()), by_key(odd)) == frozenset()
+    assert await eyes(permit()).of([odd]) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -57,12 +52,12 @@ async def test_a_label_that_cedar_cannot_read_is_invisible() -> None:
 )
 async def test_a_residual_that_is_no_policy_set_is_no_grant(residual: str) -> None:
     with pytest.raises(InvalidGrant):
-        await ResidualDecisions().visible(grant(residual), by_key(PUBLIC))
+        await eyes(residual).of([PUBLIC])
 
 
 async def test_an_empty_policy_set_shows_nothing() -> None:
     empty = '{"templates": {}, "templateLinks": [], "staticPolicies": {}}'
-    assert await ResidualDecisions().visible(grant(empty), by_key(PUBLIC)) == frozenset()
+    assert await eyes(empty).of([PUBLIC]) == frozenset()
 
 
 async def test_verdicts_are_remembered_by_action_and_residual() -> None:
@@ -71,28 +66,28 @@ async def test_verdicts_are_remembered_by_action_and_residual() -> None:
     )
     decisions = ResidualDecisions()
     for _ in range(2):
-        assert await decisions.visible(grant(reads), by_key(PUBLIC)) == {PUBLIC.key}
-        assert await decisions.visible(grant(reads, Action.WRITE), by_key(PUBLIC)) == frozenset()
-        assert await decisions.visible(grant(up_to(Sensitivity.PUBLIC)), by_key(SECRET)) == frozenset()
+        assert await Visibility(decisions, grant(reads)).of([PUBLIC]) == {PUBLIC}
+        assert await Visibility(decisions, grant(reads, Action.WRITE)).of([PUBLIC]) == frozenset()
+        assert await Visibility(decisions, grant(up_to(Sensitivity.PUBLIC))).of([SECRET]) == frozenset()
 
 
 async def test_many_labels_are_decided_in_batches() -> None:
-    labels = by_key(*(label(Sensitivity(1 + number % 4), {f"t{number}"}) for number in range(300)))
-    visible = await ResidualDecisions().visible(grant(up_to(Sensitivity.INTERNAL)), labels)
+    labels = [label(Sensitivity(1 + number % 4), {f"t{number}"}) for number in range(300)]
+    visible = await eyes(up_to(Sensitivity.INTERNAL)).of(labels)
     assert len(visible) == 150
 
 
 async def test_one_residual_leaves_room_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(residuals, "_REMEMBERED_VERDICTS", 400)
-    monkeypatch.setattr(residuals, "_MOST_OF_ONE", 200)
+    monkeypatch.setattr(permissions, "_REMEMBERED_VERDICTS", 400)
+    monkeypatch.setattr(permissions, "_MOST_OF_ONE", 200)
     decisions = ResidualDecisions()
     decides_each_owner = permit({"like": {"left": attribute("owner"), "pattern": ["Wildcard", {"Literal": "7"}]}})
-    assert await decisions.visible(grant(up_to(Sensitivity.INTERNAL)), by_key(PUBLIC)) == {PUBLIC.key}
+    assert await Visibility(decisions, grant(up_to(Sensitivity.INTERNAL))).of([PUBLIC]) == {PUBLIC}
     labels = [label(owner=f"owner-{number}") for number in range(500)]
     for _ in range(2):
-        visible = await decisions.visible(grant(decides_each_owner), by_key(*labels))
-        assert visible == {each.key for each in labels if dict(each.attributes)["owner"].endswith("7")}  # type: ignore[union-attr]
+        visible = await Visibility(decisions, grant(decides_each_owner)).of(labels)
+        assert visible == {each for each in labels if dict(each.attributes)["owner"].endswith("7")}  # type: ignore[union-attr]
     before = decisions.residual_lookups.hits
-    await decisions.visible(grant(up_to(Sensitivity.INTERNAL)), by_key(PUBLIC))
+    await Visibility(decisions, grant(up_to(Sensitivity.INTERNAL))).of([PUBLIC])
     assert decisions.residual_lookups.hits == before + 1, "what others had is still remembered"
     assert decisions._residuals.currsize <= 400
