@@ -35,7 +35,7 @@ def files_that_grow_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vecsec_retrieval.memory.vector_file._FIRST_CAPACITY", 8)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS, st.sets(st.sampled_from(Sensitivity)), st.booleans())
 def test_it_finds_what_is_there_and_nothing_that_was(
     steps: list[tuple[dict[int, Sensitivity], set[int]]], seen: set[Sensitivity], is_rewritten: bool
