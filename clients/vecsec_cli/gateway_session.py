@@ -119,7 +119,7 @@ def open_session(options: GatewayOptions) -> GatewaySession:
             exit_code=ExitCode.UNAUTHENTICATED,
         )
     state = state_directory(options.state_dir)
-    running = read_run_file(state.run_file)
+    running = None if options.gateway else read_run_file(state.run_file)
     address = options.gateway or (DEFAULT_ADDRESS if running is None else running.gateway_address)
     try:
         client = VecSecClient(

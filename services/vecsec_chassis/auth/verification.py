@@ -7,7 +7,8 @@ its own file's matter.
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -111,17 +112,17 @@ class Verifier(ABC, Generic[Content]):
         return verified.content
 
     async def _verify(self, text: str) -> _Verified[Content]:
-        try:
+        with self._complaints():
             header = jwt.get_unverified_header(text)
             signatory = self._signatory(text, header)
-            if header.get("alg") not in signatory.algorithms:
-                raise self._refusal(
-                    f"algorithm {str(header.get('alg'))[:40]!r} is not allowed for {signatory.issuer!r}"
-                )
-            key_id = header.get("kid")
-            key = await signatory.keys.find(key_id) if isinstance(key_id, str) else None
-            if key is None:
-                raise self._refusal(f"unknown key {str(key_id)[:200]!r} of issuer {signatory.issuer!r}")
+        if header.get("alg") not in signatory.algorithms:
+            raise self._refusal(f"algorithm {str(header.get('alg'))[:40]!r} is not allowed for {signatory.issuer!r}")
+        key_id = header.get("kid")
+        # Outside of what is the caller's fault: keys that cannot be read are ours.
+        key = await signatory.keys.find(key_id) if isinstance(key_id, str) else None
+        if key is None:
+            raise self._refusal(f"unknown key {str(key_id)[:200]!r} of issuer {signatory.issuer!r}")
+        with self._complaints():
             claims = jwt.decode(
                 text,
                 key=key.key,
@@ -132,5 +133,11 @@ class Verifier(ABC, Generic[Content]):
                 options={"require": list(self.required_claims)},
             )
             return _Verified(self._content(claims), signatory.keys, str(key_id), key)
+
+    @contextmanager
+    def _complaints(self) -> Iterator[None]:
+        """Around what the caller wrote: what is wrong with it is a refusal."""
+        try:
+            yield
         except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
             raise self._refusal(f"{type(error).__name__}: {error}") from error

@@ -211,3 +211,16 @@ def test_a_broken_issuers_file_ends_the_start(content: str, tmp_path: Path) -> N
     path.write_text(content)
     with pytest.raises(ConfigurationError, match="VECSEC_ISSUERS_FILE"):
         load_trusted_issuers(path)
+
+
+async def test_keys_that_cannot_be_read_are_no_fault_of_the_token(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told that the token is bad fetches another in vain, and nobody looks at the issuer."""
+
+    async def garbage(_source: FileKeySource, _key_id: str) -> None:
+        raise json.JSONDecodeError("Expecting value", "<html>", 0)
+
+    monkeypatch.setattr(FileKeySource, "find", garbage)
+    with pytest.raises(json.JSONDecodeError):
+        await verifier.verify(issuer.token())
