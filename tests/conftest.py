@@ -10,6 +10,9 @@ from support.waiting import PATIENCE_SECONDS
 
 from vecsec_chassis import calls
 
+DONE_TO_A_CELL = "done to a cell"
+"""The property of a test whose values are printed at the end."""
+
 # As in CI: on a busy machine, no example is too slow.
 hypothesis.settings.register_profile(
     "patient", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -48,3 +51,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"CI must have this part: {reason}", pytrace=False)
         elif reason is not None:
             pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was done to cells (tests/faults)."""
+    rows = [
+        str(value)
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for key, value in report.user_properties
+        if key == DONE_TO_A_CELL
+    ]
+    if rows:
+        terminalreporter.section("what was done to cells")
+        for row in rows:
+            terminalreporter.write_line(row)
