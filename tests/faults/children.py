@@ -14,7 +14,9 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 class Child:
     """A module of Python's that runs; its lines go to a file, and so outlive it."""
 
-    def __init__(self, module: str, *arguments: object, folder: Path, stdin: int | IO[bytes] = subprocess.DEVNULL) -> None:
+    def __init__(
+        self, module: str, *arguments: object, folder: Path, stdin: int | IO[bytes] = subprocess.DEVNULL
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._said, self._complained = folder / "said", folder / "complained"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}

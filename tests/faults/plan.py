@@ -85,9 +85,7 @@ class Plan:
     def _row(
         self, document_id: str, number: int, fraction: float, vector: np.ndarray, there: Mapping[str, StoredRow]
     ) -> StoredRow:
-        label = Label(
-            self._tenant_id, SENSITIVITIES[number % len(SENSITIVITIES)], frozenset({"a", f"b{number % 3}"})
-        )
+        label = Label(self._tenant_id, SENSITIVITIES[number % len(SENSITIVITIES)], frozenset({"a", f"b{number % 3}"}))
         metadata = {
             "fraction": fraction,
             "whole": 2**62 - number,

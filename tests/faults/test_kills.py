@@ -86,9 +86,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_else_is_half_there(tmp_path: P
     for number in range(KILLS_A_CELL):
         # Every other cell is met first as it is being made.
         moment = MOMENTS[(number + 4 * (seed % 2)) % len(MOMENTS)]
-        with child(
-            "faults.writer", path, TENANT, seed, done, folder=tmp_path / f"kill-{number}"
-        ) as writer:
+        with child("faults.writer", path, TENANT, seed, done, folder=tmp_path / f"kill-{number}") as writer:
             moment(writer, path / TENANT, chance)
             assert writer.process.poll() is None, writer.told()
             writer.kill()
@@ -99,3 +97,19 @@ def test_nothing_acknowledged_is_lost_and_nothing_else_is_half_there(tmp_path: P
         done = taken(writer)
         assert len(writer.lines("found")) == 2, writer.told()
     note("kill", f"cell {seed}", "whole after all of them", dict(kinds))
+
+
+@pytest.mark.parametrize("number", range(KILLS // 2))
+def test_a_cell_that_was_being_made_is_made(tmp_path: Path, note: Note, number: int) -> None:
+    chance = random.Random(number)
+    path = tmp_path / "chroma"
+    with child("faults.writer", path, TENANT, number, 0, folder=tmp_path / "killed") as writer:
+        writer.wait_for("ready")
+        watch(writer, lambda: any(path.glob("*tenant_a")), 1)
+        time.sleep(chance.uniform(0, 0.08))
+        writer.kill()
+        done = max((int(line[1]) for line in writer.lines("found") + writer.lines("done")), default=0)
+        files = sorted(each.name for each in path.glob("*tenant_a/*"))
+        note("kill", f"cell {number} as it is made", f"beside {', '.join(files) or 'nothing'}")
+    with child("faults.writer", path, TENANT, number, done, ONCE, folder=tmp_path / "last") as writer:
+        assert writer.wait() == 0, writer.told()

@@ -80,8 +80,7 @@ class EmbeddedCellStore:
                 if not create:
                     return None
                 self._require_room(0)
-                directory.mkdir(mode=0o700, exist_ok=True)
-                open_chroma().close()
+                self._make(directory, tenant_id, translated)
             record = Record(directory / DATABASE_FILE)
             try:
                 self._prepare(record, directory, tenant_id)
@@ -97,6 +96,16 @@ class EmbeddedCellStore:
             on_close=lambda: self._note(record),
         )
 
+    def _make(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> None:
+        """Have a cell of ChromaDB, whole: one that is half made when a process ends would pass for damaged."""
+        making = self._path / f".making-{directory.name}"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(mode=0o700)
+        self._open_chroma(making, tenant_id, translated).close()
+        (directory / DATABASE_FILE).unlink(missing_ok=True)  # it is empty
+        making.rename(directory)
+        _sync_folder(self._path)
+
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
         """Have a cell of the present format."""
         if record.format > FORMAT:
@@ -105,8 +114,8 @@ class EmbeddedCellStore:
                 detail=f"{directory}: format {record.format}, known is {FORMAT}",
             )
         if record.format < FORMAT:
-            take_over(record, directory, tenant_id)
             (directory / _MARK).touch(mode=0o600)
+            take_over(record, directory, tenant_id)
         self._require_sound(record)
 
     def _require_sound(self, record: Record) -> None:
@@ -181,6 +190,14 @@ _Identity: TypeAlias = tuple[int, ...]
 def _identity(file: Path) -> _Identity:
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _holds_cell(directory: Path, tenant_id: str) -> bool:
