@@ -117,6 +117,12 @@ class EmbeddedCellStore:
             (directory / _MARK).touch(mode=0o600)
             take_over(record, directory, tenant_id)
         self._require_sound(record)
+        if record.tenant_id != tenant_id:
+            raise StoreDamaged(
+                f"the store of tenant {tenant_id!r} is that of another tenant; nothing was deleted; "
+                "restore its directory from a backup of its own",
+                detail=f"{record.database} says that it is of tenant {record.tenant_id!r}",
+            )
 
     def _require_sound(self, record: Record) -> None:
         """Have the log's structure looked at, unless the file is as this process left it."""

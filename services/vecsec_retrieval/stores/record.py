@@ -125,13 +125,20 @@ class Record:
         """Have ChromaDB drop nothing from the log any more."""
         self._connection.execute("UPDATE embeddings_queue_config SET config_json_str = ?", (_KEEP_LOG,))
 
-    def mark(self) -> None:
-        """Say that the log is all there is: the cell is one of the present format."""
+    @property
+    def tenant_id(self) -> str | None:
+        """Whose cell of the present format this is."""
+        found = self._connection.execute("SELECT value FROM vecsec_cell WHERE key = 'tenant_id'").fetchone()
+        return None if found is None else str(found[0])
+
+    def mark(self, tenant_id: str) -> None:
+        """Say that the log is all there is: the cell is one of the present format, and this tenant's."""
         with self._transaction():
             self.keep_log()
             self._connection.execute("CREATE INDEX IF NOT EXISTS vecsec_log ON embeddings_queue (topic, id, operation)")
             self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
-            self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('format', ?)", (FORMAT,))
+            marks = [("tenant_id", tenant_id), ("format", FORMAT)]
+            self._connection.executemany("INSERT OR REPLACE INTO vecsec_cell VALUES (?, ?)", marks)
 
     def vector_segments(self) -> list[tuple[str, int]]:
         """Of each collection that VecSec made, the folder of its vector index, and how long its vectors are."""
@@ -144,12 +151,12 @@ class Record:
             self._connection.executemany(_HOLDS_EVERYTHING, values)
 
     def check(self) -> None:
-        """Look at the structure of the log, page by page.
+        """Look at the structure of the log, page by page, and whether its indexes name all its rows.
 
         Raises:
             TornRow: if it is not sound, in SQLite's words.
         """
-        (found,) = self._one("PRAGMA quick_check(embeddings_queue)")
+        (found,) = self._one("PRAGMA integrity_check(embeddings_queue)")
         if found != "ok":
             raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
 

@@ -49,7 +49,7 @@ def take_over(record: Record, directory: Path, tenant_id: str) -> None:
                 "restore its directory from a backup",
                 detail=f"taking it over ended with {moving.returncode}: {' '.join(complaint)}",
             )
-    record.mark()
+    record.mark(tenant_id)
 
 
 def main(arguments: Sequence[str]) -> int:
