@@ -5,13 +5,11 @@ import os
 
 import hypothesis
 import pytest
+from faults.extent import DONE_TO_A_CELL
 from support.parts import MISSING_PART
 from support.waiting import PATIENCE_SECONDS
 
 from vecsec_chassis import calls
-
-DONE_TO_A_CELL = "done to a cell"
-"""The property of a test whose values are printed at the end."""
 
 # As in CI: on a busy machine, no example is too slow.
 hypothesis.settings.register_profile(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from faults.extent import DONE_TO_A_CELL
 
 Note = Callable[..., None]
 
@@ -12,6 +13,6 @@ def note(request: pytest.FixtureRequest) -> Note:
     """Writes a row of the table."""
 
     def write(*cells: object) -> None:
-        request.node.user_properties.append(("done to a cell", " | ".join(map(str, cells))))
+        request.node.user_properties.append((DONE_TO_A_CELL, " | ".join(map(str, cells))))
 
     return write

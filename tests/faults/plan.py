@@ -1,4 +1,4 @@
-"""What is done to a cell, drawn from a seed: whoever knows the seed knows what must be there after so many operations."""
+"""What is done to a cell, drawn from a seed: who knows it knows what must be there after so many operations."""
 
 import random
 from collections.abc import Mapping
@@ -52,10 +52,10 @@ class Plan:
         kind = chance.choices(["import", "replace", "delete"], [6, 2, 1] if len(there) < MANY_ROWS else [1, 6, 3])[0]
         if kind == "import" or not there:
             ids = [f"{self.done}-{number}" for number in range(chance.randint(1, 700))]
-            return Operation("import", collection_id, self._rows(collection_id, ids))
+            return Operation("import", collection_id, self.rows(collection_id, ids))
         some = chance.sample(there, min(len(there), chance.randint(1, 600)))
         if kind == "replace":
-            return Operation("replace", collection_id, self._rows(collection_id, some))
+            return Operation("replace", collection_id, self.rows(collection_id, some))
         return Operation("delete", collection_id, dict.fromkeys(some))
 
     def take(self, operation: Operation) -> None:
@@ -72,7 +72,7 @@ class Plan:
         while self.done < done:
             self.take(self.next())
 
-    def _rows(self, collection_id: str, ids: list[str]) -> dict[str, StoredRow]:
+    def rows(self, collection_id: str, ids: list[str]) -> dict[str, StoredRow]:
         numbers = np.random.default_rng([self._seed, self.done])
         vectors = numbers.standard_normal((len(ids), DIMENSIONS)).astype(np.float32)
         fractions = numbers.standard_normal(len(ids)) * 10.0 ** numbers.integers(-300, 300, len(ids))

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment of importing, replacing, deleting, of making a cell or a collection, and of opening a cell."""
+"""`kill -9` at any moment of importing, replacing, deleting, of making a cell or collection, of opening a cell."""
 
 import random
 import time
@@ -49,7 +49,7 @@ def as_the_journal_changes(writer: Child, cell: Path, chance: random.Random) -> 
 
 def as_folders_change(writer: Child, cell: Path, chance: random.Random) -> None:
     writer.wait_for("ready")
-    watch(writer, lambda: [status(each) for each in sorted(cell.glob("*/*"))], chance.randint(1, 6))
+    watch(writer, lambda: files_of_folders(cell), chance.randint(1, 6))
 
 
 MOMENTS = (any_time, as_the_database_changes, as_the_journal_changes, as_folders_change, as_it_opens)
@@ -63,6 +63,13 @@ def watch(writer: Child, look: Callable[[], object], changes: int) -> None:
         now = look()
         changes -= now != before
         before = now
+
+
+def files_of_folders(cell: Path) -> list[object]:
+    try:
+        return [(str(file), status(file)) for folder in cell.iterdir() if folder.is_dir() for file in folder.iterdir()]
+    except FileNotFoundError:  # gone meanwhile
+        return []
 
 
 def status(file: Path) -> object:
