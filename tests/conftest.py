@@ -5,6 +5,7 @@ import os
 
 import hypothesis
 import pytest
+from faults.extent import DONE_TO_A_CELL
 from support.parts import MISSING_PART
 from support.waiting import PATIENCE_SECONDS
 
@@ -48,3 +49,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"CI must have this part: {reason}", pytrace=False)
         elif reason is not None:
             pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was done to cells (tests/faults)."""
+    rows = [
+        str(value)
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for key, value in report.user_properties
+        if key == DONE_TO_A_CELL
+    ]
+    if rows:
+        terminalreporter.section("what was done to cells")
+        for row in rows:
+            terminalreporter.write_line(row)

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from faults.power import missing_loop
+
 from support.docker_engine import missing_engine
 from support.waiting import COMMAND_SECONDS
 
@@ -64,6 +66,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "index": _index,
     "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,
+    "loop": missing_loop,
     "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
 }

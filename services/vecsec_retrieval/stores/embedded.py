@@ -4,6 +4,7 @@ import fcntl
 import functools
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
-from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record
+from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
 from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
@@ -83,8 +84,7 @@ class EmbeddedCellStore:
                 if not create:
                     return None
                 self._require_room(0)
-                directory.mkdir(mode=0o700, exist_ok=True)
-                open_chroma().close()
+                self._make(directory, tenant_id, translated)
             self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
             record = Record(directory / DATABASE_FILE)
             try:
@@ -103,12 +103,13 @@ class EmbeddedCellStore:
 
     @contextmanager
     def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
-        """Around what is done with a cell: damage that is met is remembered."""
+        """Around what is done with a cell: a file that is not what was written is remembered."""
         try:
             with embedded_errors(tenant_id, self._disk_is_full):
                 yield
         except StoreDamaged as error:
-            if database.exists():
+            is_certain = isinstance(error.__cause__, TornRow) or type(error.__cause__) is sqlite3.DatabaseError
+            if is_certain and database.exists():
                 self._damaged[database] = _identity(database), str(error.detail)
             raise
 
@@ -118,6 +119,16 @@ class EmbeddedCellStore:
         if identity == _identity(database):
             raise damaged(tenant_id, detail)
 
+    def _make(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> None:
+        """Have a cell of ChromaDB, whole: one that is half made when a process ends would pass for damaged."""
+        making = self._path / f".making-{directory.name}"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(mode=0o700)
+        self._open_chroma(making, tenant_id, translated).close()
+        (directory / DATABASE_FILE).unlink(missing_ok=True)  # it is empty
+        making.rename(directory)
+        _sync_folder(self._path)
+
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
         """Have a cell of the present format."""
         if record.format > FORMAT:
@@ -126,9 +137,15 @@ class EmbeddedCellStore:
                 detail=f"{directory}: format {record.format}, known is {FORMAT}",
             )
         if record.format < FORMAT:
-            take_over(record, directory, tenant_id)
             (directory / _MARK).touch(mode=0o600)
+            take_over(record, directory, tenant_id)
         self._require_sound(record)
+        if record.tenant_id != tenant_id:
+            raise StoreDamaged(
+                f"the store of tenant {tenant_id!r} is that of another tenant; nothing was deleted; "
+                "restore its directory from a backup of its own",
+                detail=f"{record.database} says that it is of tenant {record.tenant_id!r}",
+            )
 
     def _require_sound(self, record: Record) -> None:
         """Have the log's structure looked at, unless the file is as this process left it."""
@@ -202,6 +219,14 @@ _Identity: TypeAlias = tuple[int, ...]
 def _identity(file: Path) -> _Identity:
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _holds_cell(directory: Path, tenant_id: str) -> bool:

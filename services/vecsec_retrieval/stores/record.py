@@ -28,8 +28,8 @@ DATABASE_FILE = "chroma.sqlite3"
 FORMAT = 2
 """The format of a cell. The first one, of VecSec 0.1, has no mark and keeps embeddings in ChromaDB's index files."""
 
-CHECK_LOG = "PRAGMA quick_check(embeddings_queue)"
-"""Gives "ok", or what is wrong with the structure of the log."""
+CHECK_LOG = "PRAGMA integrity_check(embeddings_queue)"
+"""Gives "ok", or what is wrong with the structure of the log and its indexes."""
 SUM_KEY = "vs_sum"
 """The reserved metadata key of a row's checksum."""
 
@@ -133,13 +133,20 @@ class Record:
         """Have ChromaDB drop nothing from the log any more."""
         self._connection.execute("UPDATE embeddings_queue_config SET config_json_str = ?", (_KEEP_LOG,))
 
-    def mark(self) -> None:
-        """Say that the log is all there is: the cell is one of the present format."""
+    @property
+    def tenant_id(self) -> str | None:
+        """Whose cell of the present format this is."""
+        found = self._connection.execute("SELECT value FROM vecsec_cell WHERE key = 'tenant_id'").fetchone()
+        return None if found is None else str(found[0])
+
+    def mark(self, tenant_id: str) -> None:
+        """Say that the log is all there is: the cell is one of the present format, and this tenant's."""
         with self._transaction():
             self.keep_log()
             self._connection.execute("CREATE INDEX IF NOT EXISTS vecsec_log ON embeddings_queue (topic, id, operation)")
             self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
-            self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('format', ?)", (FORMAT,))
+            marks = [("tenant_id", tenant_id), ("format", FORMAT)]
+            self._connection.executemany("INSERT OR REPLACE INTO vecsec_cell VALUES (?, ?)", marks)
 
     def vector_segments(self) -> list[tuple[str, int]]:
         """Of each collection that VecSec made, the folder of its vector index, and how long its vectors are."""
@@ -152,7 +159,7 @@ class Record:
             self._connection.executemany(_HOLDS_EVERYTHING, values)
 
     def check(self) -> None:
-        """Look at the structure of the log, page by page.
+        """Look at the structure of the log, page by page, and whether its indexes name all its rows.
 
         Raises:
             TornRow: if it is not sound, in SQLite's words.

@@ -45,7 +45,7 @@ def take_over(record: Record, directory: Path, tenant_id: str) -> None:
             complaint = moving.stderr.read().strip().splitlines()[-1:]
         if moving.returncode != 0 or record.rows_without_embedding():
             raise damaged(tenant_id, f"taking it over ended with {moving.returncode}: {' '.join(complaint)}")
-    record.mark()
+    record.mark(tenant_id)
 
 
 def main(arguments: Sequence[str]) -> int:
