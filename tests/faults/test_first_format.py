@@ -1,16 +1,19 @@
 """Cells of VecSec 0.1, whose embeddings are in ChromaDB's index files, are taken over whole or not at all."""
 
+import math
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 from faults.children import child
-from faults.comparing import differences
+from faults.comparing import ROWS_A_CALL, differences
 from faults.conftest import Note
 from faults.examiner import DAMAGED, OTHER, prepare, state_of
 from faults.extent import MANY
@@ -18,12 +21,15 @@ from faults.plan import State
 from faults.writer import opened
 
 from vecsec_chassis.domain.errors import StoreDamaged
+from vecsec_retrieval.model.rows import StoredRow, Vector
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.record import DATABASE_FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEED, OPERATIONS = 11, 26
+FRACTION = "m.fraction"
 TAKE_OVER = "vecsec_retrieval.stores.take_over"
 
 
@@ -55,13 +61,42 @@ def path(first: Path, tmp_path: Path) -> Path:
 
 def look(path: Path, state: State) -> None:
     with closing(EmbeddedCellStore(path)) as store, closing(opened(store, DAMAGED)) as cell:
-        assert not list(islice(differences(cell, state), 3))
+        assert not list(islice(differences(cell, as_kept(cell, state)), 3))
+
+
+def as_kept(cell: EmbeddedCell, state: State) -> State:
+    """Version 0.1 had lost bits: its index kept vectors of length one, and ChromaDB's tables keep fractions that are
+    off by one last place. What is purged from the log can come back no better."""
+    kept = {}
+    for collection_id, rows in state.items():
+        found: list[StoredRow] = []
+        for start in range(0, len(rows), ROWS_A_CALL):
+            found += cell.get(collection_id, list(rows)[start : start + ROWS_A_CALL], with_embeddings=True)
+        came = {row.document_id: row for row in found}
+        kept[collection_id] = {name: with_bits_of(came[name], row) for name, row in rows.items()}
+    return kept
+
+
+def with_bits_of(came: StoredRow, row: StoredRow) -> StoredRow:
+    came_fraction, fraction = came.metadata[FRACTION], row.metadata[FRACTION]
+    assert isinstance(came_fraction, float)
+    assert isinstance(fraction, float)
+    assert abs(came_fraction - fraction) <= 2 * math.ulp(fraction)
+    metadata = {**row.metadata, FRACTION: came_fraction}
+    return replace(row, metadata=metadata, embedding=same(row, came.embedding))
+
+
+def same(row: StoredRow, vector: Vector | None) -> Vector:
+    assert row.embedding is not None
+    assert vector is not None
+    assert np.allclose(vector / np.linalg.norm(vector), row.embedding / np.linalg.norm(row.embedding), atol=1e-6)
+    return vector
 
 
 def test_all_rows_come_back_as_they_were(path: Path, state: State, note: Note) -> None:
     for _ in range(2):
         look(path, state)
-    note("version 0.1", "taken over", f"{sum(map(len, state.values()))} rows, bit for bit")
+    note("version 0.1", "taken over", f"{sum(map(len, state.values()))} rows, their vectors as directions")
 
 
 @pytest.mark.parametrize("pages", [0, 1, 3])
@@ -76,7 +111,7 @@ def test_a_take_over_that_was_stopped_goes_on(path: Path, state: State, note: No
             assert moving.process.poll() is None, moving.told()
         moving.kill()
     look(path, state)
-    note("version 0.1", f"killed after {pages} pages", "all rows, bit for bit")
+    note("version 0.1", f"killed after {pages} pages", "all rows")
 
 
 def truncate(file: Path) -> None:
@@ -109,7 +144,7 @@ def test_torn_index_files_are_an_error_of_that_tenant_alone(
         for _ in range(2):
             try:
                 with closing(opened(store, DAMAGED)) as cell:
-                    assert not list(islice(differences(cell, state), 3))
+                    assert not list(islice(differences(cell, as_kept(cell, state)), 3))
                 came = "all right"
             except StoreDamaged as error:
                 came = f"damaged ({error.detail})"
