@@ -78,6 +78,10 @@ _VECTOR_SEGMENTS = """
     WHERE segments.scope = 'VECTOR'
 """
 _HOLDS_EVERYTHING = "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)"
+_TOPICS = "SELECT DISTINCT topic FROM embeddings_queue"
+_OUR_ROWS = """
+    SELECT count(*) FROM embeddings_queue WHERE topic = ? AND json_extract(metadata, '$.vs_sum') IS NOT NULL
+"""
 _REPLACED = """
     SELECT topic, id, max(seq_id), operation FROM embeddings_queue GROUP BY topic, id
     HAVING count(*) > 1 OR (operation = ? AND max(seq_id) < ?) LIMIT ?
@@ -159,14 +163,19 @@ class Record:
             self._connection.executemany(_HOLDS_EVERYTHING, values)
 
     def check(self) -> None:
-        """Look at the structure of the log, page by page, and whether its indexes name all its rows.
+        """Look at the structure of the log, page by page, whether its indexes name all rows, and whether it is known of
+        which collections those are.
 
         Raises:
-            TornRow: if it is not sound, in SQLite's words.
+            TornRow: if it is not sound, in SQLite's words or ours.
         """
         (found,) = self._one(CHECK_LOG)
         if found != "ok":
             raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
+        known = {collection.topic for collection in self.collections()}
+        for (topic,) in self._connection.execute(_TOPICS).fetchall():
+            if topic not in known and self._one(_OUR_ROWS, topic)[0]:  # another program's rows bear no checksum
+                raise TornRow(f"there are rows of a collection that is not: {topic}")
 
     def collections(self) -> list[RecordedCollection]:
         """The collections that VecSec made, by name."""
