@@ -219,11 +219,8 @@ def cut_a_page(cell: Path) -> None:
     """A leaf of the log's tree says that it holds nothing."""
     database = cell / DATABASE_FILE
     content = bytearray(database.read_bytes())
-    [root] = (
-        sqlite3.connect(database)
-        .execute("SELECT rootpage FROM sqlite_master WHERE name = 'embeddings_queue'")
-        .fetchone()
-    )
+    with closing(sqlite3.connect(database)) as connection:
+        [root] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'embeddings_queue'").fetchone()
     content[(root - 1) * 4096 + 3 : (root - 1) * 4096 + 5] = b"\0\0"
     database.write_bytes(content)
 
