@@ -2,10 +2,11 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import urllib.request
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from support.site import Site
@@ -67,21 +68,23 @@ def commit_policy(site: Site, message: str) -> None:
 
 
 def cell_damaged(site: Site) -> None:
-    """ChromaDB's index files are garbage; the database is not."""
-    _overwrite(site, lambda cell: [file for folder in cell.iterdir() if folder.is_dir() for file in folder.iterdir()])
+    """A row of the log is not what was written; the others are."""
+    with _stopped(site) as database, closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        torn = "UPDATE embeddings_queue SET vector = zeroblob(length(vector)) WHERE id = 'd7'"
+        assert connection.execute(torn).rowcount == 1
 
 
 def cell_destroyed(site: Site) -> None:
-    """The database is garbage, too."""
-    _overwrite(site, lambda cell: [cell / "chroma.sqlite3"])
+    """The database is garbage."""
+    with _stopped(site) as database:
+        database.write_bytes(b"\xff" * database.stat().st_size)
 
 
-def _overwrite(site: Site, files: Callable[[Path], list[Path]]) -> None:
+@contextmanager
+def _stopped(site: Site) -> Iterator[Path]:
+    """The cell's database, while retrieval is stopped."""
     site.units.stop("vecsec-retrieval")
-    found = files(Path(site.environment["CHROMA_PATH"]) / TENANT)
-    assert found
-    for file in found:
-        file.write_bytes(b"\xff" * file.stat().st_size)
+    yield Path(site.environment["CHROMA_PATH"]) / TENANT / "chroma.sqlite3"
     site.units.start("vecsec-retrieval")
 
 
