@@ -28,7 +28,7 @@ from vecsec_retrieval.stores.record import DATABASE_FILE
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
-ENOUGH_FOR_AN_INDEX_ON_DISK = 1_200
+MORE_THAN_A_BATCH = 1_200
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_a_cell_is_a_directory_for_its_owner_alone(store: EmbeddedCellStore, pat
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_closing_a_cell_lets_go_of_files_and_threads(store: EmbeddedCellStore, path: Path) -> None:
-    fill(store, "warm_up", ENOUGH_FOR_AN_INDEX_ON_DISK)
-    fill(store, "tenant_a", ENOUGH_FOR_AN_INDEX_ON_DISK)
+    fill(store, "warm_up", MORE_THAN_A_BATCH)
+    fill(store, "tenant_a", MORE_THAN_A_BATCH)
     threads_before = threads()
     cell = opened(store, "tenant_a")
     assert cell.nearest("documents", np.ones(INFO.dimensions, dtype=np.float32), 5, RowCondition())
@@ -231,7 +231,7 @@ def cut_a_page(cell: Path) -> None:
 )
 def test_a_damaged_cell_is_said_to_be_and_others_are_unmoved(store: EmbeddedCellStore, path: Path, damage) -> None:  # type: ignore[no-untyped-def]
     for tenant_id in ("tenant_a", "tenant_b"):
-        fill(store, tenant_id, ENOUGH_FOR_AN_INDEX_ON_DISK)
+        fill(store, tenant_id, MORE_THAN_A_BATCH)
     damage(path / "tenant_a")
     before = sorted((entry.relative_to(path), entry.stat().st_size) for entry in path.glob("tenant_a/**/*"))
 
@@ -240,7 +240,7 @@ def test_a_damaged_cell_is_said_to_be_and_others_are_unmoved(store: EmbeddedCell
         assert cell is not None
         with closing(cell):
             ids = cell.find_ids("documents", RowCondition())
-            assert len(ids) == ENOUGH_FOR_AN_INDEX_ON_DISK
+            assert len(ids) == MORE_THAN_A_BATCH
             cell.get("documents", ids[:1_000], with_embeddings=True)
 
     for _ in range(2):  # the second time no cache of a half-started client may be met
@@ -249,7 +249,7 @@ def test_a_damaged_cell_is_said_to_be_and_others_are_unmoved(store: EmbeddedCell
     after = sorted((entry.relative_to(path), entry.stat().st_size) for entry in path.glob("tenant_a/**/*"))
     assert {name for name, _ in before} <= {name for name, _ in after}
     with closing(opened(store, "tenant_b")) as cell:
-        assert len(cell.find_ids("documents", RowCondition())) == ENOUGH_FOR_AN_INDEX_ON_DISK
+        assert len(cell.find_ids("documents", RowCondition())) == MORE_THAN_A_BATCH
     # Chroma's runtime lets go in threads of its own, which end a moment after the close.
     wait_until(lambda: not files_open_below(path / "tenant_a"))
 

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 PATH = DEPLOY / "RUNBOOK.md"
 RUNBOOK = Runbook.read(PATH)
 PROCEDURES = RUNBOOK.procedures()
-ENOUGH_FOR_AN_INDEX_ON_DISK = 1_200
+MORE_THAN_A_BATCH = 1_200
 BLOCK_SECONDS = 240
 SMALL_DISK = "size=300m"
 
@@ -131,7 +131,7 @@ def server_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operat
 
 def prepare(site: Site) -> None:
     row = {"text": "vector search ranks passages", "sensitivity": "PUBLIC", "topics": ["retrieval"]}
-    site.import_rows(TENANT, [{"id": f"d{number}", **row} for number in range(ENOUGH_FOR_AN_INDEX_ON_DISK)])
+    site.import_rows(TENANT, [{"id": f"d{number}", **row} for number in range(MORE_THAN_A_BATCH)])
     backup = site.folder / "backups" / TENANT
     administrator = site.token(TENANT, "admin", "SECRET", "operator")
     site.run("tenant", "export", str(backup), "--tenant", TENANT, token=administrator)

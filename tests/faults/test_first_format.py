@@ -4,6 +4,8 @@ import math
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +21,7 @@ from faults.examiner import DAMAGED, OTHER, prepare, state_of
 from faults.extent import MANY
 from faults.plan import State
 from faults.writer import opened
+from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import StoreDamaged
 from vecsec_retrieval.model.rows import StoredRow, Vector
@@ -112,6 +115,33 @@ def test_a_take_over_that_was_stopped_goes_on(path: Path, state: State, note: No
         moving.kill()
     look(path, state)
     note("version 0.1", f"killed after {pages} pages", "all rows")
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+EmbeddedCellStore(Path(sys.argv[1])).open(sys.argv[2], create=False)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 4, 6])
+def test_a_retrieval_that_is_killed_while_it_takes_over_leaves_the_cell_as_it_was(
+    path: Path, state: State, note: Note, tmp_path: Path, lines: int
+) -> None:
+    """ChromaDB rewrites its index files in place meanwhile, and would tear those that hold what is not moved yet."""
+    index_files = {file: file.read_bytes() for file in (path / DAMAGED).glob("*/*")}
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        opening = subprocess.Popen([sys.executable, "-c", OPEN, str(path), DAMAGED], stdout=output, stderr=output)
+        wait_until(lambda: said.read_bytes().count(b"taking over") >= lines or opening.poll() is not None)
+        assert opening.poll() is None, said.read_text()
+        opening.kill()
+        opening.wait()
+    assert {file: file.read_bytes() for file in (path / DAMAGED).glob("*/*")} == index_files
+    look(path, state)
+    assert list(path.glob(".taking-over-*")) == []
+    note("version 0.1", f"retrieval killed after {lines} lines", "all rows")
 
 
 def truncate(file: Path) -> None:

@@ -43,9 +43,9 @@ def import_archive(
     The archive of another tenant is refused without --from-tenant, and where it would replace documents without
     --overwrite: one tenant's rows would stand in another, perhaps for the other's own.
 
-    Collections keep their embedding model. Documents without an embedding, such as repairs give, are embedded anew.
-    Exit code 1 means that some were refused or, of collections with embeddings of the callers' own, cannot be restored
-    from a repair; the rest is stored.
+    Collections keep their embedding model. Documents without an embedding, such as repairs of cells of version 0.1
+    give, are embedded anew. Exit code 1 means that some were refused or, of collections with embeddings of the callers'
+    own, cannot be restored from such a repair; the rest is stored.
     """
     archive = Archive.read(folder)
     _check_tenant(archive, tenant, from_tenant)

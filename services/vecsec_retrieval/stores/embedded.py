@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +25,7 @@ from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslat
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
-from vecsec_retrieval.stores.take_over import take_over
+from vecsec_retrieval.stores.take_over import sync_folder, take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
 _MARK = ".vecsec"
@@ -33,7 +33,9 @@ _MARK = ".vecsec"
 ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
 _BYTES_WRITTEN_PER_BYTE = 4
-"""A row is written to a log, to tables with indexes over its text, and to the vector index."""
+"""A row is written to a log, and to tables with indexes over its text."""
+_COPIES_OF_A_TAKE_OVER = 3
+"""A cell is copied, and its embeddings, which are most of it, are written to the copy's log."""
 
 
 class EmbeddedCellStore:
@@ -86,6 +88,7 @@ class EmbeddedCellStore:
                 self._require_room(0)
                 self._make(directory, tenant_id, translated)
             self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
+            self._bring_to_format(directory, tenant_id)
             record = Record(directory / DATABASE_FILE)
             try:
                 self._prepare(record, directory, tenant_id)
@@ -127,18 +130,28 @@ class EmbeddedCellStore:
         self._open_chroma(making, tenant_id, translated).close()
         (directory / DATABASE_FILE).unlink(missing_ok=True)  # it is empty
         making.rename(directory)
-        _sync_folder(self._path)
+        sync_folder(self._path)
+
+    def _bring_to_format(self, directory: Path, tenant_id: str) -> None:
+        """Have a cell of the present format, or of a newer one."""
+        with closing(Record(directory / DATABASE_FILE)) as record:
+            if record.format >= FORMAT:
+                return
+            (directory / _MARK).touch(mode=0o600)
+            waiting = len(record.rows_without_embedding())
+            if not waiting:
+                record.mark(tenant_id)
+                return
+        self._require_room(_COPIES_OF_A_TAKE_OVER * sum(file.stat().st_size for file in directory.rglob("*")))
+        take_over(directory, tenant_id, waiting)
 
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
-        """Have a cell of the present format."""
+        """Have a cell that this version reads, is sound, and is the tenant's."""
         if record.format > FORMAT:
             raise RetrievalUnavailable(
                 f"the store of tenant {tenant_id!r} was written by a newer version of VecSec; start that one",
                 detail=f"{directory}: format {record.format}, known is {FORMAT}",
             )
-        if record.format < FORMAT:
-            (directory / _MARK).touch(mode=0o600)
-            take_over(record, directory, tenant_id)
         self._require_sound(record)
         if record.tenant_id != tenant_id:
             raise StoreDamaged(
@@ -219,14 +232,6 @@ _Identity: TypeAlias = tuple[int, ...]
 def _identity(file: Path) -> _Identity:
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _holds_cell(directory: Path, tenant_id: str) -> bool:

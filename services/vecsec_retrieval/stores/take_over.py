@@ -1,12 +1,16 @@
 """Brings a cell of VecSec 0.1 to the present format, in which its log holds everything.
 
 Embeddings are moved from ChromaDB's index files into the log. ChromaDB reads those files in native code, which dies of
-torn ones: so a process of its own does it, `python -m vecsec_retrieval.stores.take_over DIRECTORY`. It may be stopped
-at any moment, and goes on with what is left the next time.
+torn ones, and rewrites them in place while it is written to, which tears them if it is stopped. So it is done to a
+copy, in a process of its own (`python -m vecsec_retrieval.stores.take_over DIRECTORY`), and then the copy's database
+takes the place of the cell's in one step. Until then the cell is as it was.
 """
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,34 +28,64 @@ log = structlog.get_logger()
 _ROWS_AT_ONCE = 500
 
 
-def take_over(record: Record, directory: Path, tenant_id: str) -> None:
-    """Bring the cell to the present format; nobody else may use it meanwhile.
+def take_over(directory: Path, tenant_id: str, rows: int) -> None:
+    """Bring the cell, of which so many rows are to be moved, to the present format; nobody uses it meanwhile.
 
     Raises:
         StoreDamaged: if its embeddings cannot be read.
+        OSError: if there is no room for the copy.
     """
-    record.keep_log()
-    rows = len(record.rows_without_embedding())
-    if rows:
-        log.info("taking over a cell of version 0.1", tenant_id=tenant_id, rows=rows)
-        command = [sys.executable, "-P", "-m", "vecsec_retrieval.stores.take_over", str(directory)]
-        with subprocess.Popen(  # noqa: S603 (this interpreter, and a folder of our own)
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as moving:
-            assert moving.stdout is not None
-            assert moving.stderr is not None
-            for line in moving.stdout:
-                log.info("taking over", tenant_id=tenant_id, rows_left=int(line))
-            complaint = moving.stderr.read().strip().splitlines()[-1:]
-        if moving.returncode != 0 or record.rows_without_embedding():
-            raise damaged(tenant_id, f"taking it over ended with {moving.returncode}: {' '.join(complaint)}")
-    record.mark(tenant_id)
+    log.info("taking over a cell of version 0.1", tenant_id=tenant_id, rows=rows)
+    prefix = f".taking-over-{tenant_id}."
+    for left in directory.parent.glob(f"{prefix}*"):  # by one that was stopped
+        shutil.rmtree(left, ignore_errors=True)
+    # Never the same name again: what was stopped may have left a process that still writes to its own.
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=directory.parent, ignore_cleanup_errors=True) as folder:
+        copy = shutil.copytree(directory, Path(folder) / "cell")
+        _move(copy, tenant_id)
+        record = Record(copy / DATABASE_FILE)
+        record.mark(tenant_id)
+        record.close()
+        (copy / DATABASE_FILE).replace(directory / DATABASE_FILE)
+        sync_folder(directory)
+
+
+def _move(directory: Path, tenant_id: str) -> None:
+    """Move the embeddings of this cell into its log, in a process of its own."""
+    command = [sys.executable, "-P", "-m", "vecsec_retrieval.stores.take_over", str(directory)]
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(  # noqa: S603 (this interpreter, and a folder of our own)
+            command, stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as moving,
+    ):
+        assert moving.stdout is not None
+        for line in moving.stdout:
+            log.info("taking over", tenant_id=tenant_id, rows_left=int(line))
+        status = moving.wait()
+        complaints.seek(0)
+        complaint = complaints.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+    record = Record(directory / DATABASE_FILE)
+    is_moved = not record.rows_without_embedding()
+    record.close()
+    if status != 0 or not is_moved:
+        raise damaged(tenant_id, f"taking it over ended with {status}: {' '.join(complaint)}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in the folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Move the embeddings of one cell; print how many rows are left after each page."""
     directory = Path(arguments[0])
     record = Record(directory / DATABASE_FILE)
+    record.keep_log()
     waiting = record.rows_without_embedding()
     record.close()
     by_collection = defaultdict(list)

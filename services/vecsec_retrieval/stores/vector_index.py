@@ -2,7 +2,7 @@
 
 ChromaDB builds one from the log as it is written, reads its files in native code, and rewrites them in place without
 syncing them: a process that dies meanwhile leaves files that kill the next one. No answer needs that index. So each
-collection is given one of a single row that is said to hold the log to its end, and beyond: ChromaDB adds nothing to
+collection is given one of two rows that is said to hold the log to its end, and beyond: ChromaDB adds nothing to
 it. It is written anew whenever ChromaDB is opened, so that what it reads is whole, whatever happened to the files.
 """
 
@@ -42,6 +42,8 @@ class NoVectorIndex:
             if folder in self._folders:
                 continue
             shutil.rmtree(folder, ignore_errors=True)
+            if folder.is_file():
+                folder.unlink()
             folder.mkdir(mode=0o700)
             for name, content in _index_of_nothing(dimensions).items():
                 (folder / name).write_bytes(content)
