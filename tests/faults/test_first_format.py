@@ -125,7 +125,7 @@ EmbeddedCellStore(Path(sys.argv[1])).open(sys.argv[2], create=False)
 """
 
 
-@pytest.mark.parametrize("lines", [1, 4, 6])
+@pytest.mark.parametrize("lines", [1, 4])
 def test_a_retrieval_that_is_killed_while_it_takes_over_leaves_the_cell_as_it_was(
     path: Path, state: State, note: Note, tmp_path: Path, lines: int
 ) -> None:
