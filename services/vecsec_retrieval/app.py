@@ -74,7 +74,6 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
                     most_awake=most_awake_cells(),
                     metrics=metrics,
                     answers=answers,
-                    vector_folder=settings.chroma_path if settings.chroma_url is None else None,
                 )
             )
         )

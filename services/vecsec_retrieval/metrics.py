@@ -32,6 +32,9 @@ class RetrievalMetrics:
         self._untagged_rows = LabelledCounter(
             meter, "vecsec_untagged_rows", "Rows met in the store whose tags are missing or not the tenant's own."
         )
+        self._snapshots = LabelledCounter(
+            meter, "vecsec_snapshots", "Snapshots of collections, made or found torn and made again.", "outcome"
+        )
         self._store_duration = DurationHistogram(
             meter, "vecsec_store_duration", "How long calls to the vector store took, by operation.", "operation"
         )
@@ -39,6 +42,7 @@ class RetrievalMetrics:
         # Series that alerts look at are there from the start.
         self.damaged_cells.set(0)
         self._untagged_rows.add(0)
+        self._snapshots.add(0, "torn")
 
     def watch_capacity(
         self,
@@ -75,6 +79,10 @@ class RetrievalMetrics:
         """Rows without whole tags turned up."""
         if rows:
             self._untagged_rows.add(rows)
+
+    def count_snapshot(self, outcome: str) -> None:
+        """A snapshot was "made", or found "torn"."""
+        self._snapshots.add(1, outcome)
 
     def record_store_call(self, operation: str, seconds: float) -> None:
         """A call to the store took this long."""

@@ -17,7 +17,7 @@ from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.folder.principals import Caller
 from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.settings import PACKAGED_POLICY
-from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
@@ -112,22 +112,25 @@ def _index(rows: int, attributes: Callable[[int], tuple[tuple[str, str], ...]]) 
     vectors = np.random.default_rng(0).standard_normal((rows, DIMENSIONS), dtype=np.float32)
     index = CollectionIndex(DIMENSIONS)
     for start in range(0, rows, _BATCH):
-        index.upsert(
-            [
-                Document(
-                    f"doc-{row:06d}",
-                    "a passage",
-                    Label(
-                        TENANT,
-                        Sensitivity.INTERNAL if row % 2 == 0 else Sensitivity.SECRET,
-                        frozenset({"rag"} if row % 3 else {"retrieval"}),
-                        attributes(row),
-                    ),
-                    {"kind": "memo"},
-                    vectors[row],
-                )
-                for row in range(start, min(start + _BATCH, rows))
-            ]
+        index.apply(
+            IndexChange(
+                start + 1,
+                upserted=[
+                    Document(
+                        f"doc-{row:06d}",
+                        "a passage",
+                        Label(
+                            TENANT,
+                            Sensitivity.INTERNAL if row % 2 == 0 else Sensitivity.SECRET,
+                            frozenset({"rag"} if row % 3 else {"retrieval"}),
+                            attributes(row),
+                        ),
+                        {"kind": "memo"},
+                        vectors[row],
+                    )
+                    for row in range(start, min(start + _BATCH, rows))
+                ],
+            )
         )
     return index
 

@@ -1,19 +1,75 @@
 """A store of cells in memory: small enough to be right at a glance. It must answer as the real stores do."""
 
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.filters import predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.model.store import Change, RowCondition, SnapshotName
 from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata
 
 BeforeCall = Callable[[str], None]
 """Is called with the operation's name before each operation, in its thread; may wait or raise."""
+
+
+@dataclass
+class FakeLog:
+    """See `vecsec_retrieval.model.store.ChangeLog`."""
+
+    before: BeforeCall
+    snapshot_folder: Path
+    entries: list[tuple[str, Change]] = field(default_factory=list)
+    """Each with its collection."""
+    names: dict[str, SnapshotName] = field(default_factory=dict)
+
+    def position(self) -> int:
+        return len(self.entries)
+
+    def collection_key(self, collection_id: str) -> str:
+        return collection_id
+
+    def changes(self, collection_id: str, *, after: int, limit: int) -> list[Change]:
+        self.before("changes")
+        found = [change for of, change in self.entries[after:] if of == collection_id][:limit]
+        self.before("answer of changes")
+        return found
+
+    def living(self, collection_id: str) -> NDArray[np.int64]:
+        self.before("living")
+        latest = {change.document_id: change for of, change in self.entries if of == collection_id}
+        in_order = sorted(latest.values(), key=lambda change: change.document_id.encode())
+        return np.array([change.position for change in in_order if change.row is not None], dtype=np.int64)
+
+    def rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+        self.before("rows_at")
+        rows = [self.entries[position - 1][1].row for position in positions]
+        return [row for row in rows if row is not None]
+
+    def snapshot(self, collection_id: str) -> SnapshotName | None:
+        self.before("snapshot")
+        return self.names.get(collection_id)
+
+    def name_snapshot(self, collection_id: str, name: SnapshotName | None) -> bool:
+        self.before("name_snapshot")
+        known = self.names.get(collection_id)
+        if name is None:
+            self.names.pop(collection_id, None)
+        elif known is None or name.position >= known.position:
+            self.names[collection_id] = name
+        for file in self.snapshot_folder.glob(f"{collection_id}-*"):
+            if collection_id not in self.names or file.name != self.names[collection_id].file_name:
+                file.unlink()
+        return self.names.get(collection_id) == name
+
+    def add(self, collection_id: str, document_id: str, row: StoredRow | None) -> None:
+        self.entries.append((collection_id, Change(len(self.entries) + 1, document_id, row)))
 
 
 @dataclass
@@ -26,6 +82,7 @@ class FakeCell:
     rows: dict[str, dict[str, StoredRow]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     is_open: bool = True
+    log: FakeLog | None = None
 
     def collections(self) -> list[CollectionInfo]:
         self.before("collections")
@@ -40,7 +97,7 @@ class FakeCell:
         self.rows.setdefault(info.collection_id, {})
         return self.infos.setdefault(info.collection_id, info)
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
         self.before("upsert")
         with self.lock:
             stored = self._rows(collection_id)
@@ -49,12 +106,18 @@ class FakeCell:
                 known = stored[row.document_id].metadata if row.document_id in stored else {}
                 merged = {key: value for key, value in {**known, **row.metadata}.items() if value is not None}
                 stored[row.document_id] = replace(row, metadata=merged)
+                if self.log is not None:
+                    self.log.add(collection_id, row.document_id, stored[row.document_id])
+            return 0 if self.log is None else self.log.position()
 
-    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         self.before("delete")
         with self.lock:
             for document_id in document_ids:
-                self._rows(collection_id).pop(document_id, None)
+                is_there = self._rows(collection_id).pop(document_id, None) is not None
+                if self.log is not None and is_there:
+                    self.log.add(collection_id, document_id, None)
+            return 0 if self.log is None else self.log.position()
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         self.before("get")
@@ -62,13 +125,6 @@ class FakeCell:
             stored = self._rows(collection_id)
             found = [stored[document_id] for document_id in document_ids if document_id in stored]
         return found if with_embeddings else [replace(row, embedding=None) for row in found]
-
-    def head(self, collection_id: str, count: int) -> list[StoredRow]:
-        self.before("head")
-        with self.lock:
-            rows = list(self._rows(collection_id).values())[:count]
-        self.before("answer of head")
-        return rows
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         self.before("find_ids")
@@ -114,6 +170,7 @@ class FakeCellStore:
         self.has_other_writers = has_other_writers
         self.before: BeforeCall = lambda _operation: None
         self.cells: dict[str, FakeCell] = {}
+        self.folder = tempfile.TemporaryDirectory(prefix="vecsec-fake-")
 
     def open(self, tenant_id: str, *, create: bool) -> FakeCell | None:
         self.before("open")
@@ -121,8 +178,12 @@ class FakeCellStore:
             return None
         known = self.cells.get(tenant_id)
         cell = FakeCell(tenant_id, self._before)
+        if not self.has_other_writers:
+            folder = Path(self.folder.name) / tenant_id
+            folder.mkdir(exist_ok=True)
+            cell.log = FakeLog(self._before, folder)
         if known is not None:
-            cell.infos, cell.rows = known.infos, known.rows
+            cell.infos, cell.rows, cell.log = known.infos, known.rows, known.log
         self.cells[tenant_id] = cell
         return cell
 

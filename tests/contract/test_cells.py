@@ -10,7 +10,7 @@ import pytest
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
-from vecsec_retrieval.model.store import Cell, CellStore, RowCondition
+from vecsec_retrieval.model.store import Cell, CellStore, ChangeLog, RowCondition, SnapshotName
 from vecsec_retrieval.visibility.tagging import from_stored, to_stored
 
 DIMENSIONS = 8
@@ -173,23 +173,74 @@ def test_a_condition_of_more_values_than_a_query_holds_still_finds_what_matches(
     assert "match" in [each.row.document_id for each in nearest]
 
 
-def test_head_gives_whole_rows_and_no_more_than_asked_for(cell: Cell) -> None:
+@pytest.fixture
+def log(cell: Cell) -> ChangeLog:
+    assert cell.log is not None
+    return cell.log
+
+
+of_stores_with_a_log = pytest.mark.parametrize("open_store", ["fake", "embedded"], indirect=True)
+
+
+def test_there_is_no_log_where_others_may_write(store: CellStore, cell: Cell) -> None:
+    assert (cell.log is None) == store.has_other_writers
+
+
+@of_stores_with_a_log
+def test_the_log_tells_what_was_written_in_order(cell: Cell, log: ChangeLog) -> None:
+    assert log.changes("documents", after=0, limit=10) == []
+    positions = [log.position()]
     for number in range(5):
         put(cell, f"row-{number}", vector(1.0, number), {"number": number})
+        positions.append(log.position())
+    put(cell, "row-1", vector(7, 7), {"other": True})
+    positions.append(cell.delete("documents", ["row-0", "nowhere"]))
+    assert positions == sorted(set(positions)), "each write has a position of its own"
+    changes = log.changes("documents", after=0, limit=100)
+    latest = {change.document_id: change.row for change in changes}
+    assert latest["row-0"] is None
+    assert [change.position for change in changes] == sorted({change.position for change in changes})
+    everything = cell.get("documents", [f"row-{number}" for number in range(1, 5)], with_embeddings=True)
+    assert [row.document_id for row in everything] == [f"row-{number}" for number in range(1, 5)]
+    for row in everything:
+        found = latest[row.document_id]
+        assert found is not None
+        assert (found.text, dict(found.metadata)) == (row.text, dict(row.metadata))
+        np.testing.assert_array_equal(found.embedding, row.embedding)
+    later = [change.document_id for change in log.changes("documents", after=positions[5], limit=100)]
+    assert [each for each in later if each != "nowhere"] == ["row-1", "row-0"]
+    assert len(log.changes("documents", after=0, limit=2)) == 2
+    assert log.changes("documents", after=positions[-1], limit=2) == []
 
-    assert len({row.document_id for row in cell.head("documents", 3)}) == 3
 
-    rows = cell.head("documents", 100)
-    everything = cell.get("documents", [f"row-{number}" for number in range(5)], with_embeddings=True)
-    assert sorted(row.document_id for row in rows) == [row.document_id for row in everything]
-    for row in rows:
-        expected = next(each for each in everything if each.document_id == row.document_id)
-        assert (row.text, row.metadata) == (expected.text, expected.metadata)
-        np.testing.assert_array_equal(row.embedding, expected.embedding)
+@of_stores_with_a_log
+def test_the_log_knows_all_living_rows_in_the_order_of_their_ids(cell: Cell, log: ChangeLog) -> None:
+    for name in ("b", "\U0001f600", "a", "\uffee", "gone", "B"):
+        put(cell, name, vector(1))
+    put(cell, "a", vector(2, 2))
+    cell.delete("documents", ["gone"])
+    rows = log.rows_at(log.living("documents").tolist())
+    assert [row.document_id for row in rows] == ["B", "a", "b", "\uffee", "\U0001f600"]
+    np.testing.assert_array_equal(rows[1].embedding, vector(2, 2))
 
 
-def test_the_head_of_an_empty_collection_is_empty(cell: Cell) -> None:
-    assert cell.head("documents", 10) == []
+@of_stores_with_a_log
+def test_a_snapshot_is_named_until_another_fits_and_never_an_older_one(cell: Cell, log: ChangeLog) -> None:
+    put(cell, "one", vector(1))
+    assert log.snapshot("documents") is None
+    key = log.collection_key("documents")
+    names = [SnapshotName(f"{key}-{number}.rows", 2**32 - number, log.position() + number) for number in range(3)]
+    for name in names:
+        (log.snapshot_folder / name.file_name).touch()
+    assert log.name_snapshot("documents", names[1])
+    assert log.snapshot("documents") == names[1]
+    assert [file.name for file in log.snapshot_folder.glob("*.rows")] == [names[1].file_name]
+    assert not log.name_snapshot("documents", names[0])
+    assert log.snapshot("documents") == names[1]
+    assert log.name_snapshot("documents", names[2])
+    log.name_snapshot("documents", None)
+    assert log.snapshot("documents") is None
+    assert not list(log.snapshot_folder.glob("*.rows"))
 
 
 def test_find_ids_stops_at_its_limit(cell: Cell) -> None:

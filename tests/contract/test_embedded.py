@@ -165,7 +165,7 @@ def test_rows_that_are_deleted_meanwhile_are_no_damage(store: EmbeddedCellStore)
 
         deleting = pool.submit(delete_one_by_one)
         while not deleting.done():
-            assert set(kept) <= {row.document_id for row in cell.head("documents", 2_000)}
+            assert set(kept) <= {row.document_id for row in cell.log.rows_at(cell.log.living("documents").tolist())}
             found = cell.get("documents", [*kept, *doomed[:800]], with_embeddings=True)
             assert {row.document_id for row in found} >= set(kept)
             assert all(row.embedding is not None for row in found)
@@ -196,7 +196,7 @@ def test_a_row_that_is_not_what_was_written_is_damage(store: EmbeddedCellStore, 
     fill(store, "tenant_a")
     changed(path / "tenant_a", change)
     with closing(opened(store, "tenant_a")) as cell, pytest.raises(StoreDamaged, match="nothing was deleted"):
-        cell.head("documents", 10)
+        cell.log.changes("documents", after=0, limit=1_000)
 
 
 def overwrite_database(cell: Path) -> None:

@@ -55,7 +55,7 @@ def _of_collection(
     for start in range(0, len(wanted), ROWS_A_CALL):
         page = {document_id: rows[document_id] for document_id in wanted[start : start + ROWS_A_CALL]}
         yield "rows", partial(_of_page, cell, collection_id, page)
-    yield "first rows", lambda: _of_rows("first rows", cell.head(collection_id, len(rows) + 1), rows)
+    yield "rows of the log", lambda: _of_rows("rows of the log", _rows_of_log(cell, collection_id), rows)
     for document_id in wanted[:: max(1, len(wanted) // 3)]:
         for condition, among in (
             (RowCondition(), set(rows)),
@@ -63,6 +63,10 @@ def _of_collection(
             (RowCondition(document_ids=tuple(wanted[:50])), set(wanted[:50])),
         ):
             yield "nearest", partial(_of_nearest, cell, collection_id, rows, document_id, condition, among)
+
+
+def _rows_of_log(cell: EmbeddedCell, collection_id: str) -> list[StoredRow]:
+    return cell.log.rows_at(cell.log.living(collection_id).tolist())
 
 
 def _of_label(cell: EmbeddedCell, collection_id: str, label_key: str, ids: set[str]) -> Iterator[str]:

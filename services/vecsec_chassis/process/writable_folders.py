@@ -1,5 +1,6 @@
 """Places on the disk that a setting names."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -21,3 +22,12 @@ def demand_writable(folder: Path, setting: str) -> None:
             f"{setting}: {folder} cannot be written to ({error.strerror}); "
             "give it to the user of this service, or name another"
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -51,9 +51,12 @@ class OpenCell:
         self._load_rules = load_rules
         self._collections: dict[str, OpenCollection] = {}
         self._checked_at: dict[str, float] = {}
+        self._has_failed = False
+        """Whether what is in memory may not be what the store holds."""
 
     def retire(self) -> None:
         """Nobody is to borrow the cell any more; the next call opens it afresh."""
+        self._has_failed = True
         if self.state is not CellState.CLOSING:
             self.state = CellState.RETIRED
 
@@ -100,7 +103,7 @@ class OpenCell:
     async def collection(self, collection_id: str) -> OpenCollection | None:
         """The collection, or None if there is none of this id."""
         known = self._collections.get(collection_id)
-        if known is not None and (self._load_rules.allowed or self._is_fresh(collection_id)):
+        if known is not None and (self.cell.log is not None or self._is_fresh(collection_id)):
             return known
         info = await self._threads.run("find_collection", lambda: self.cell.find_collection(collection_id))
         return self._take(collection_id, info)
@@ -118,22 +121,24 @@ class OpenCell:
         assert collection is not None
         return collection
 
-    async def write(self, operation: str, work: Callable[[], None], done: Callable[[], None]) -> None:
-        """Change the store, then memory; the caller holds the writer's lock and a lease.
+    async def write(self, operation: str, work: Callable[[], int], done: Callable[[int], None]) -> None:
+        """Change the store, then memory; the caller holds the writer's lock and a lease. What the store returns, the
+        log's position after it, is given to `done`.
 
         Once begun, both are done, even if the call is cancelled. If the store fails, nobody knows what it has written:
         the cell is closed, and what is in memory with it.
         """
         is_begun = is_complete = False
+        position = 0
 
         def begin() -> None:
-            nonlocal is_begun
+            nonlocal is_begun, position
             is_begun = True
-            work()
+            position = work()
 
         def complete() -> None:
             nonlocal is_complete
-            done()
+            done(position)
             is_complete = True
 
         try:
@@ -144,12 +149,16 @@ class OpenCell:
                 self.retire()
 
     async def close(self) -> None:
-        """Give up loads, let a write that has begun finish, and let go of the store's side."""
+        """Give up loads, let a write that has begun finish, save what is in memory, and let go of the store's side."""
         try:
             for collection in self._collections.values():
                 await collection.stop_loading()
             async with self.writer:
-                await self._threads.run("close_cell", self.cell.close)
+                try:
+                    for collection in () if self._has_failed else self._collections.values():
+                        await collection.save()
+                finally:
+                    await self._threads.run("close_cell", self.cell.close)
         finally:
             self.closed.set()
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -26,7 +25,7 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-_LOADS_AT_ONCE = 2
+_BUILDS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
 _BUDGET_DELAY_SECONDS = 0.05
 
@@ -43,21 +42,18 @@ class OpenCells:
         most_awake: int = 32,
         metrics: RetrievalMetrics,
         answers: AnswerCache | None = None,
-        vector_folder: Path | None = None,
     ) -> None:
-        """`most_awake` is for how many of them Chroma is kept open; for `vector_folder` see `LoadRules`."""
+        """`most_awake` is for how many of them Chroma is kept open."""
         self._store = store
         self._most_awake = most_awake
         self._threads = threads
         self._budget = budget
         self._metrics = metrics
         self._load_rules = LoadRules(
-            allowed=not store.has_other_writers,
             limit_bytes=budget.available_bytes,
-            loads=asyncio.Semaphore(_LOADS_AT_ONCE),
+            builds=asyncio.Semaphore(_BUILDS_AT_ONCE),
             observer=self,
             answers=answers or AnswerCache(0),
-            vector_folder=vector_folder,
         )
         self._open: OrderedDict[str, OpenCell] = OrderedDict()
         """By tenant; those that were not used for longest first."""
@@ -144,8 +140,8 @@ class OpenCells:
         if cell is not None:
             self._enforce_budget(cell)
 
-    def compacted(self, tenant_id: str) -> None:
-        """A collection in memory was made smaller, or that was tried."""
+    def saved(self, tenant_id: str) -> None:
+        """A snapshot took the place of what was in memory, or that was tried."""
         cell = self._open.get(tenant_id)
         if cell is not None:
             self._enforce_budget(cell)

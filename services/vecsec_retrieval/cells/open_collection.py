@@ -1,26 +1,24 @@
 """A collection in use: in memory where this process alone writes to it and it fits, and in the store in any case.
 
-What is in memory of it is one of six states, and `MOVES` says which follows which. Readers get the index of `InMemory`
-and of `Compacting`, in all other states the store: never a part of a load.
+What is in memory of it is one of five states, and `MOVES` says which follows which. Readers get the index of `InMemory`
+and of `Saving`, in all other states the store: never a part of a load.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Protocol, TypeAlias
-from weakref import ref
 
 import structlog
 
 from vecsec_chassis.background import detached
 from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
-from vecsec_retrieval.memory.index import CollectionIndex
-from vecsec_retrieval.memory.loading import IndexChange, IndexLoad
-from vecsec_retrieval.memory.mapped_index import BYTES_PER_ROW as MAPPED_BYTES_PER_ROW
-from vecsec_retrieval.memory.mapped_index import MappedIndex
+from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
+from vecsec_retrieval.memory.loading import IndexLoad
+from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, Vector
 from vecsec_retrieval.model.store import Cell
@@ -33,11 +31,21 @@ from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visibility.visible_rows import filter_visible
 
-_MAPPED_INDEX_SHARE = 2
-"""Of all memory, half at most for what one collection needs there whose vectors are in a file."""
-_LOAD_PATIENCE_SECONDS = 0.06
-"""So long a searcher waits for a small collection to be in memory: to ask the store meanwhile takes 20 ms, and the
-load longer."""
+_FEWEST_CHANGES_SAVED = 1_000
+_CHANGED_SHARE = 0.25
+"""Beyond so many changes, or such a share of the snapshot's rows, another snapshot is made."""
+_LATER_ROWS_SHARE = 8
+"""Or when later rows take so small a part of all memory."""
+_CHANGES_SAVED_AT_CLOSE = 100
+"""Fewer are read from the log as soon as a snapshot is."""
+_TRY_AGAIN_SECONDS = 60.0
+_MAPPED_FROM_BYTES = 4 * 1024 * 1024
+"""Smaller snapshots are read: it takes a millisecond, and pages of the kernel's would hold little of each."""
+_MAPPED_FROM_SHARE = 64
+"""Unless that is more than so small a part of all memory."""
+_LOAD_PATIENCE_SECONDS = 1.0
+"""So long a searcher waits for a snapshot to be opened, which takes some ms, unless the machine is very busy: then to
+ask the store would take longer yet."""
 log = structlog.get_logger()
 
 
@@ -51,14 +59,14 @@ class ExistingRow:
 
 
 class LoadObserver(Protocol):
-    """Is told how loads and compactions end."""
+    """Is told how loads and snapshots end."""
 
     def loaded(self, tenant_id: str) -> None:
         """A collection of the tenant was read as a whole."""
         ...
 
-    def compacted(self, tenant_id: str) -> None:
-        """A collection of the tenant in memory was made smaller, or that was tried."""
+    def saved(self, tenant_id: str) -> None:
+        """A snapshot of a collection of the tenant took the place of what was in memory, or that was tried."""
         ...
 
     def load_failed(self, tenant_id: str, error: VecSecError) -> None:
@@ -70,48 +78,40 @@ class LoadObserver(Protocol):
 class LoadRules:
     """Whether and how collections are taken into memory."""
 
-    allowed: bool
-    """False where others write, too, for nobody would tell us."""
     limit_bytes: int
-    loads: asyncio.Semaphore
-    """How many collections may load at the same time."""
+    builds: asyncio.Semaphore
+    """How many collections may be read from their log as a whole at the same time."""
     observer: LoadObserver
     answers: AnswerCache
     """What searches in memory found."""
-    vector_folder: Path | None = None
-    """Where vectors of collections lie that are too large for memory; None: where the system has nameless files."""
 
 
 @dataclass(frozen=True, slots=True)
 class InStore:
     """Nothing is in memory, yet."""
 
-    is_outgrown: bool = False
-    """Whether the rows took too much memory once; then their vectors are loaded into a file."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The collection is being taken into memory, or waits for its turn."""
+    """The collection is being taken into memory."""
 
     task: "asyncio.Task[None]"
-    is_outgrown: bool
     takes_longer: "asyncio.Future[None]"
     """Done once whoever set off the load need not wait for it."""
     load: IndexLoad | None = None
-    """What is told of writes; None before its turn, for what is written until then will be read."""
+    """What is told of writes; None before it has begun, for what is written until then will be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """All rows are in memory."""
+    """All rows are in memory, or in a file that is mapped into it."""
 
     index: CollectionIndex
 
 
 @dataclass(frozen=True, slots=True)
-class Compacting:
-    """All rows are in memory, and an index without the dead ones is being made."""
+class Saving:
+    """All rows are in memory, and a snapshot of the living ones is being made."""
 
     index: CollectionIndex
     task: "asyncio.Task[None]"
@@ -120,26 +120,21 @@ class Compacting:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
-    """The rows did not fit: ids and labels alone are in memory, and vectors in a file that is mapped into it."""
-
-    index: MappedIndex
-
-
-@dataclass(frozen=True, slots=True)
 class TooLarge:
-    """Not even ids and labels fit into memory, or the vectors not on the disk; no load is tried any more."""
+    """The rows, or their labels, fit neither into memory nor, as a snapshot, on the disk."""
+
+    until: float = 0
+    """Of the monotonic clock: then it is tried again."""
 
 
-State: TypeAlias = InStore | Loading | InMemory | Compacting | Mapped | TooLarge
+State: TypeAlias = InStore | Loading | InMemory | Saving | TooLarge
 
 MOVES: Mapping[type[State], tuple[type[State], ...]] = {
     InStore: (Loading, InMemory),  # at once, where it was just made
-    Loading: (Loading, InMemory, Mapped, TooLarge, InStore),  # its turn has come; it fits so far; it failed
-    InMemory: (Compacting, InStore),  # it has many dead rows; it takes too much
-    Compacting: (InMemory,),
-    Mapped: (TooLarge, InStore),  # even that takes too much; half of the rows are gone, or most of those in the file
-    TooLarge: (),
+    Loading: (Loading, InMemory, TooLarge, InStore),  # it begins; it fits; it does not; it failed
+    InMemory: (Saving, TooLarge, InStore),  # much was written; it takes too much; its snapshot is torn
+    Saving: (InMemory,),
+    TooLarge: (InStore,),
 }
 
 
@@ -156,52 +151,48 @@ class OpenCollection:
         load_rules: LoadRules,
     ) -> None:
         self.info = info
-        self.catalogue = LabelCatalogue(cell, info.collection_id, threads, has_other_writers=not load_rules.allowed)
+        self.catalogue = LabelCatalogue(cell, info.collection_id, threads, has_other_writers=cell.log is None)
         self._state: State = InStore()
         self._cell = cell
         self._threads = threads
         self._metrics = metrics
         self._load_rules = load_rules
-        self._known_rows = 0
-        """How many rows there were when they were last counted, by a load."""
-        # A cycle would keep the rows of a closed cell in memory: the services hardly ever collect cycles.
-        itself = ref(self)
-        self._cold = StoreReader(
-            cell,
-            info.collection_id,
-            catalogue=self.catalogue,
-            threads=threads,
-            metrics=metrics,
-            mapped_index=lambda: None if (collection := itself()) is None else collection.mapped_index,
+        self._snapshots = (
+            None
+            if cell.log is None
+            else CollectionSnapshots(
+                cell.log,
+                cell.tenant_id,
+                info,
+                metrics,
+                mapped_from_bytes=min(_MAPPED_FROM_BYTES, load_rules.limit_bytes // _MAPPED_FROM_SHARE),
+            )
         )
+        self._changes_until_next_try = 0
+        """So many rows have to change before another snapshot is tried, where there was no room for one."""
+        self._cold = StoreReader(cell, info.collection_id, catalogue=self.catalogue, threads=threads, metrics=metrics)
 
     @property
     def index(self) -> CollectionIndex | None:
         """All rows, if they are in memory."""
         state = self._state  # once: it is asked for from any thread
-        return state.index if isinstance(state, InMemory | Compacting) else None
-
-    @property
-    def mapped_index(self) -> MappedIndex | None:
-        """What a collection is searched by that is too large to be in memory as a whole."""
-        state = self._state
-        return state.index if isinstance(state, Mapped) else None
+        return state.index if isinstance(state, InMemory | Saving) else None
 
     @property
     def approximate_bytes(self) -> int:
         """Memory that the collection takes here."""
-        in_memory = self.mapped_index if self.index is None else self.index
-        return self.catalogue.approximate_bytes + (0 if in_memory is None else in_memory.approximate_bytes)
+        index = self.index
+        return self.catalogue.approximate_bytes + (0 if index is None else index.approximate_bytes)
 
     @property
     def is_loading(self) -> bool:
-        """Whether the collection is being taken into memory, or made smaller there."""
-        return isinstance(self._state, Loading | Compacting)
+        """Whether the collection is being taken into memory, or saved there."""
+        return isinstance(self._state, Loading | Saving)
 
     @property
     def may_leave_memory(self) -> bool:
-        """Whether rows are in memory, as a whole or by id and label, and are not just being made fewer."""
-        return isinstance(self._state, InMemory | Mapped)
+        """Whether rows are in memory, and are not just being saved."""
+        return isinstance(self._state, InMemory)
 
     @property
     def rows_in_memory(self) -> int:
@@ -226,57 +217,55 @@ class OpenCollection:
 
     def start_loading(self) -> Loading | None:
         """Begin to take the collection into memory, unless it is there, on its way or must not be; the load, if so."""
-        if not isinstance(self._state, InStore) or not self._load_rules.allowed:
+        if isinstance(self._state, TooLarge) and time.monotonic() > self._state.until:
+            self._changes_until_next_try = 0
+            self._become(InStore())
+        if not isinstance(self._state, InStore) or self._snapshots is None:
             return None
         takes_longer = asyncio.get_running_loop().create_future()
-        if self._load_rules.loads.locked():
-            takes_longer.set_result(None)  # others come first
-        loading = Loading(detached(self._load()), self._state.is_outgrown, takes_longer)
+        loading = Loading(detached(self._load(self._snapshots)), takes_longer)
         self._become(loading)
         return loading
 
     def begin_empty(self) -> None:
         """The collection was just made: its index is complete at once."""
-        if self._load_rules.allowed and isinstance(self._state, InStore):  # a searcher may have been quicker
+        if self._snapshots is not None and isinstance(self._state, InStore):  # a searcher may have been quicker
             self._become(InMemory(CollectionIndex(self.info.dimensions)))
 
     def apply(self, change: IndexChange) -> None:
         """The store acknowledged a write: do it in memory, too."""
         match self._state:
             case InMemory(index):
-                change(index)
-                if index.is_worth_compacting:
-                    self._begin_compacting(index)
-            case Compacting(index, _, changes):
-                change(index)
+                index.apply(change)
+                self._save_if_worthwhile(index)
+            case Saving(index, _, changes):
+                index.apply(change)
                 changes.append(change)
-            case Mapped(index):
-                self._apply_to_mapped(index, change)
             case Loading(load=IndexLoad() as load):
                 load.note(change)
 
     async def make_room(self, count: int) -> None:
         """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is
         moved for that, which takes too long for the event loop."""
-        index, mapped_index = self.index, self.mapped_index
+        index = self.index
         # To the end, even if the call is cancelled: nobody may write meanwhile, and then the lock is free.
         if index is not None and index.lacks_room(count):
-            await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.drop_snapshot)
-        elif mapped_index is not None:
-            make_ready = partial(mapped_index.make_ready, count)
-            try:
-                await self._threads.run_to_the_end("make_room", make_ready, mapped_index.drop_snapshot)
-            except OSError as error:
-                self._give_up_file(error)
+            await self._threads.run_to_the_end("make_room", partial(index.make_room, count), index.drop_moment)
 
     def leave_memory(self) -> None:
-        """Be read from the store from now on, for it takes too much. Of rows that were in memory as a whole, the next
-        load brings ids, labels and a file of vectors, if they fit."""
+        """Be read from the store from now on, for it takes too much."""
+        if isinstance(self._state, InMemory):
+            self._become(TooLarge(time.monotonic() + _TRY_AGAIN_SECONDS))
+
+    async def save(self) -> None:
+        """Have what is in memory on the disk, where it would take long to read it from the log; nobody writes
+        meanwhile, or later."""
         match self._state:
-            case InMemory():
-                self._become(InStore(is_outgrown=True))
-            case Mapped():
-                self._become(TooLarge())
+            case InMemory(index) if self._snapshots is not None and not index.is_torn:
+                try:
+                    await self._threads.run("make_snapshot", partial(_save, self._snapshots, self._cell, index))
+                except OSError as error:
+                    self._warn_of_no_room(error)
 
     async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
         """Those of these rows that exist, visible or not; for decisions about writes only."""
@@ -302,40 +291,39 @@ class OpenCollection:
         return {key: document.embedding for key, document in seen.visible.items() if document.embedding is not None}
 
     async def loaded(self) -> None:
-        """Wait until a load or a compaction that goes on has ended, one way or another."""
-        if isinstance(self._state, Loading | Compacting):
+        """Wait until a load, or the making of a snapshot, has ended, one way or another."""
+        if isinstance(self._state, Loading | Saving):
             await asyncio.wait([self._state.task])
 
     async def stop_loading(self) -> None:
-        """Give up a load or a compaction that goes on."""
-        while isinstance(going_on := self._state, Loading | Compacting):
+        """Give up what `loaded` waits for."""
+        while isinstance(going_on := self._state, Loading | Saving):
             going_on.task.cancel()
             await asyncio.wait([going_on.task])
             self._end(going_on.task)  # where it had not even begun
 
-    async def _load(self) -> None:
+    async def _load(self, snapshots: CollectionSnapshots) -> None:
         # No name here may hold the state: a task that was cancelled holds its names, and whoever holds the task.
         try:
-            async with self._load_rules.loads:
-                assert isinstance(self._state, Loading)
-                fits = partial(self._fits, is_outgrown=self._state.is_outgrown)
-                load = IndexLoad(
-                    self._cell,
-                    self.info,
-                    self._threads,
-                    self._metrics,
-                    self._let_readers_go_on,
-                    vector_folder=self._load_rules.vector_folder,
-                )
-                self._become(replace(self._state, load=load))
-                loaded = await load.run(fits, self._mapped_index_fits, limit_bytes=self._load_rules.limit_bytes)
-                match loaded:
-                    case CollectionIndex():
-                        self._become(InMemory(loaded))
-                    case MappedIndex():
-                        self._become(Mapped(loaded))
-                    case None:
-                        self._become(TooLarge())
+            assert isinstance(self._state, Loading)
+            assert self._cell.log is not None
+            load = IndexLoad(
+                self._cell.log,
+                self._cell.tenant_id,
+                self.info.collection_id,
+                snapshots,
+                threads=self._threads,
+                metrics=self._metrics,
+                builds=self._load_rules.builds,
+                on_large=self._let_readers_go_on,
+            )
+            self._become(replace(self._state, load=load))
+            index = await load.run(self._is_worth_saving, self._load_rules.limit_bytes)
+            if index is None:
+                self._become(TooLarge(time.monotonic() + _TRY_AGAIN_SECONDS))
+            else:
+                self._become(InMemory(index))
+                self._save_if_worthwhile(index)
         except VecSecError as error:
             # Readers go on from the store, which tells them if it is beyond that, too.
             self._load_rules.observer.load_failed(self._cell.tenant_id, error)
@@ -343,22 +331,6 @@ class OpenCollection:
             self._load_rules.observer.loaded(self._cell.tenant_id)
         finally:
             self._end(asyncio.current_task())
-
-    def _apply_to_mapped(self, index: MappedIndex, change: IndexChange) -> None:
-        try:
-            change(index)
-        except OSError as error:
-            self._give_up_file(error)
-            return
-        is_half_gone = len(index) * 2 < self._known_rows  # of what was too much: the next load tries again
-        if is_half_gone or index.is_worth_reloading:
-            self._become(InStore(is_outgrown=not is_half_gone))
-
-    def _give_up_file(self, error: OSError) -> None:
-        """There is no room for the vectors on the disk: be read from the store. What is written is none the worse."""
-        log.warning("no room for a file of vectors", tenant_id=self._cell.tenant_id, reason=error.strerror)
-        if isinstance(self._state, Mapped):
-            self._become(TooLarge())
 
     def _let_readers_go_on(self) -> None:
         if isinstance(self._state, Loading) and not self._state.takes_longer.done():
@@ -370,53 +342,80 @@ class OpenCollection:
         self._state = state
 
     def _end(self, task: "asyncio.Task[None] | None") -> None:
-        """A load or a compaction is over; where it brought nothing, all is as it was before."""
+        """A load or a snapshot's making is over; where it brought nothing, all is as it was before."""
         match self._state:
             case Loading() as loading if loading.task is task:
-                self._become(InStore(loading.is_outgrown))
-            case Compacting() as compacting if compacting.task is task:
-                self._become(InMemory(compacting.index))
+                self._become(InStore())
+            case Saving() as saving if saving.task is task:
+                self._become(InMemory(saving.index))
 
     def _reader_now(self) -> CollectionReader:
         index = self.index
+        if index is not None and index.is_torn:
+            self._heal()
+            return self._cold
         return self._cold if index is None else MemoryReader(index, self._threads, self._load_rules.answers)
 
-    def _begin_compacting(self, index: CollectionIndex, *, is_second: bool = False) -> None:
-        self._become(Compacting(index, detached(self._compact(index, is_second=is_second))))
+    def _heal(self) -> None:
+        """A row of the snapshot is not what was written: make another from the log."""
+        if isinstance(self._state, InMemory) and self._snapshots is not None:
+            self._snapshots.is_torn = True
+            self._become(InStore())
+            self.start_loading()
 
-    async def _compact(self, index: CollectionIndex, *, is_second: bool) -> None:
-        """Let an index without the dead rows take the place of this one; what is written meanwhile is done to both."""
+    def _is_worth_saving(self, index: CollectionIndex) -> bool:
+        """Whether much of the index is not its snapshot's."""
+        most_changes = max(_FEWEST_CHANGES_SAVED, index.base_rows * _CHANGED_SHARE, self._changes_until_next_try)
+        is_large = index.later_bytes > self._load_rules.limit_bytes // _LATER_ROWS_SHARE
+        return index.changed_rows > most_changes or (is_large and not self._changes_until_next_try)
+
+    def _save_if_worthwhile(self, index: CollectionIndex, *, is_second: bool = False) -> None:
+        if self._snapshots is not None and not index.is_torn and self._is_worth_saving(index):
+            self._become(Saving(index, detached(self._save(self._snapshots, index, is_second=is_second))))
+
+    async def _save(self, snapshots: CollectionSnapshots, index: CollectionIndex, *, is_second: bool) -> None:
+        """Let an index of a new snapshot take the place of this one; what is written meanwhile is done to both."""
         try:
-            compacted = await self._threads.run("compact", index.compaction())
-            assert isinstance(self._state, Compacting)
+            make = partial(snapshots.of_moment, index.moment(), index.position, frozenset(index.untagged_ids))
+            saved = await self._threads.run("make_snapshot", make)
+            assert isinstance(self._state, Saving)
             while self._state.changes:
-                self._state.changes.pop(0)(compacted)
+                saved.apply(self._state.changes.pop(0))
                 await asyncio.sleep(0)  # each may be as much as a batch holds
-            self._become(InMemory(compacted))
-            # What was written meanwhile left as many dead rows again, which would count against it now. Once only: a
-            # collection that is being compacted does not leave memory, and who goes on writing could keep it so.
-            if compacted.is_worth_compacting and not is_second:
-                self._begin_compacting(compacted, is_second=True)
-        except RetrievalUnavailable:
-            log.info("too busy to compact, the next write tries again", tenant_id=self._cell.tenant_id)
+            self._changes_until_next_try = 0
+            self._become(InMemory(saved))
+            # What was written meanwhile would count against it now. Once only: a collection that is being saved does
+            # not leave memory, and who goes on writing could keep it so.
+            if not is_second:
+                self._save_if_worthwhile(saved, is_second=True)
+        except OSError as error:
+            self._warn_of_no_room(error)
+            self._changes_until_next_try = 2 * index.changed_rows
+        except RetrievalUnavailable as error:
+            log.info("no snapshot this time", tenant_id=self._cell.tenant_id, reason=error.detail or error.message)
         finally:
             self._end(asyncio.current_task())
-        self._load_rules.observer.compacted(self._cell.tenant_id)
+        self._load_rules.observer.saved(self._cell.tenant_id)
 
-    def _mapped_index_fits(self, rows: int) -> bool:
-        return rows * MAPPED_BYTES_PER_ROW <= self._load_rules.limit_bytes // _MAPPED_INDEX_SHARE
+    def _warn_of_no_room(self, error: OSError) -> None:
+        log.warning("no room for a snapshot", tenant_id=self._cell.tenant_id, reason=str(error))
 
-    def _fits(self, rows: int, *, is_outgrown: bool) -> bool:
-        self._known_rows = rows
-        return not is_outgrown and rows * (self.info.dimensions * 9 + 2 * 1024) <= self._load_rules.limit_bytes
+
+def _save(snapshots: CollectionSnapshots, cell: Cell, index: CollectionIndex) -> None:
+    assert cell.log is not None
+    position = cell.log.position()
+    if index.changed_rows >= _CHANGES_SAVED_AT_CLOSE:
+        snapshots.of_moment(index.moment(), position, frozenset(index.untagged_ids))
+    elif not index.changed_rows:
+        snapshots.move_on(position)
 
 
 def _existing_in_memory(index: CollectionIndex, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
     existing = {}
     for document_id in document_ids:
-        document = index.find(document_id)
-        if document is not None:
-            existing[document_id] = ExistingRow(document.label, frozenset(document.metadata))
+        found = index.label_and_keys(document_id)
+        if found is not None:
+            existing[document_id] = ExistingRow(*found)
         elif document_id in index.untagged_ids:
             existing[document_id] = ExistingRow(None, frozenset())
     return existing

@@ -7,11 +7,15 @@ searched: so far more tenants are kept in memory than could be kept open.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import Cell, RowCondition
+from vecsec_retrieval.model.store import Cell, Change, ChangeLog, RowCondition, SnapshotName
 
 _RETRY_SECONDS = 1.0
 _CLOSING_SECONDS = 30.0
@@ -26,6 +30,7 @@ class RestingCell:
         self._tenant_id = cell.tenant_id
         self._reopen = reopen
         self._cell: Cell | None = cell
+        self._has_log = cell.log is not None
         self._users = 0
         self._is_closed = False
         self.used_at = time.monotonic()
@@ -42,6 +47,10 @@ class RestingCell:
     def is_awake(self) -> bool:
         """Whether the store's side is open."""
         return self._cell is not None
+
+    @property
+    def log(self) -> ChangeLog | None:
+        return _RestingLog(self._awake_log) if self._has_log else None
 
     def rest(self) -> None:
         """Let go of the store's side, unless a call is using it; blocks."""
@@ -62,21 +71,17 @@ class RestingCell:
         with self._awake() as cell:
             return cell.create_collection(info)
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
         with self._awake() as cell:
-            cell.upsert(collection_id, rows)
+            return cell.upsert(collection_id, rows)
 
-    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         with self._awake() as cell:
-            cell.delete(collection_id, document_ids)
+            return cell.delete(collection_id, document_ids)
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         with self._awake() as cell:
             return cell.get(collection_id, document_ids, with_embeddings=with_embeddings)
-
-    def head(self, collection_id: str, count: int) -> list[StoredRow]:
-        with self._awake() as cell:
-            return cell.head(collection_id, count)
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         with self._awake() as cell:
@@ -99,6 +104,12 @@ class RestingCell:
                 cell.close()
 
     @contextmanager
+    def _awake_log(self) -> Iterator[ChangeLog]:
+        with self._awake() as cell:
+            assert cell.log is not None
+            yield cell.log
+
+    @contextmanager
     def _awake(self) -> Iterator[Cell]:
         with self._lock:
             if self._is_closed:
@@ -115,3 +126,43 @@ class RestingCell:
                 self.used_at = time.monotonic()
                 if not self._users:
                     self._lock.notify_all()
+
+
+class _RestingLog:
+    """See `vecsec_retrieval.model.store.ChangeLog`."""
+
+    def __init__(self, awake: Callable[[], AbstractContextManager[ChangeLog]]) -> None:
+        self._awake = awake
+
+    @property
+    def snapshot_folder(self) -> Path:
+        with self._awake() as log:
+            return log.snapshot_folder
+
+    def position(self) -> int:
+        with self._awake() as log:
+            return log.position()
+
+    def collection_key(self, collection_id: str) -> str:
+        with self._awake() as log:
+            return log.collection_key(collection_id)
+
+    def changes(self, collection_id: str, *, after: int, limit: int) -> list[Change]:
+        with self._awake() as log:
+            return log.changes(collection_id, after=after, limit=limit)
+
+    def living(self, collection_id: str) -> NDArray[np.int64]:
+        with self._awake() as log:
+            return log.living(collection_id)
+
+    def rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+        with self._awake() as log:
+            return log.rows_at(positions)
+
+    def snapshot(self, collection_id: str) -> SnapshotName | None:
+        with self._awake() as log:
+            return log.snapshot(collection_id)
+
+    def name_snapshot(self, collection_id: str, name: SnapshotName | None) -> bool:
+        with self._awake() as log:
+            return log.name_snapshot(collection_id, name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import simsimd
@@ -14,6 +14,8 @@ from vecsec_retrieval.visibility.label_table import Visible
 
 Mask: TypeAlias = NDArray[np.bool_]
 """Which rows count, of shape (rows,)."""
+Rows: TypeAlias = NDArray[np.int64]
+"""Row numbers, ascending."""
 
 GATHER_BELOW_SHARE = 0.25
 """Below this share of rows it is faster to copy the rows together than to look at all of them."""
@@ -23,6 +25,8 @@ RULE_OUT_ABOVE = 600
 _ROUNDING = 2.0**-24
 """Of one 32-bit operation on numbers up to 1."""
 
+Scalar = TypeVar("Scalar", np.float32, np.float64)
+
 
 @dataclass(frozen=True, slots=True)
 class ScanRows:
@@ -30,6 +34,43 @@ class ScanRows:
 
     exact: Matrix
     quantised: QuantisedRows
+    require_whole: Callable[[Rows], None] | None = None
+    """Called with the rows of `exact` that are about to be read, where they may not be what was written; raises then.
+    The quantised ones are."""
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def bounds(self, rows: Rows, query: Vector) -> NDArray[np.float32]:
+        """At least and at most what these rows' scores are, of shape (2, rows)."""
+        if rows.size < GATHER_BELOW_SHARE * len(self):
+            return self.quantised[rows].bounds(query)
+        return self.quantised.bounds(query)[:, rows]
+
+    def scores(self, rows: Rows, query: Vector) -> NDArray[np.float32]:
+        """These rows' dot products with the query, in whatever order they were summed; at least one row."""
+        self._require_whole(rows)
+        if rows.size < GATHER_BELOW_SHARE * len(self):
+            return _scores(self.exact[rows], query)
+        return _scores(self.exact, query)[rows]
+
+    def exact_scores(self, rows: Rows, query: Vector) -> NDArray[np.float64]:
+        """The same with 64 bits: what a row scores does not depend on the other rows."""
+        self._require_whole(rows)
+        # NumPy's bare functions: its methods for the same take twice as long for so few rows.
+        exact: NDArray[np.float64] = np.add.reduce(
+            self.exact[rows].astype(np.float64) * query.astype(np.float64), axis=1
+        )
+        return exact
+
+    def gathered(self, rows: Rows) -> "ScanRows":
+        """These rows alone, copied."""
+        self._require_whole(rows)
+        return ScanRows(self.exact[rows], self.quantised[rows])
+
+    def _require_whole(self, rows: Rows) -> None:
+        if self.require_whole is not None:
+            self.require_whole(rows)
 
 
 def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible) -> Mask:
@@ -41,39 +82,43 @@ def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible
 
 
 def top_k(
-    scanned: ScanRows, mask: Mask, query: Vector, k: int, identifiers: Callable[[Sequence[int]], Iterable[str]]
+    parts: Sequence[ScanRows], mask: Mask, query: Vector, k: int, identifiers: Callable[[Sequence[int]], Iterable[str]]
 ) -> list[tuple[int, float]]:
     """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of the rows' identifiers.
 
-    `query` has length 1. The answer depends on the masked rows alone, not on where they lie among others: rows that
-    cannot be among the best are ruled out by the quantised ones, then by 32-bit scores; what is left is scored again
-    row by row with 64 bits.
+    The parts' rows are numbered on from part to part. `query` has length 1. The answer depends on the masked rows
+    alone, not on where they lie among others: rows that cannot be among the best are ruled out by the quantised ones,
+    then by 32-bit scores; what is left is scored again row by row with 64 bits.
     """
-    matrix = scanned.exact
     (rows,) = mask.nonzero()
     if rows.size > max(k, RULE_OUT_ABOVE):
-        rows = _not_ruled_out(scanned.quantised, rows, query, k)
+        at_least, at_most = _of_parts(parts, rows, lambda part, own: part.bounds(own, query))
+        rows = rows[at_most >= _kth_best(at_least, k)]
     if rows.size == 0:
         return []
     if k < rows.size:
-        is_few = rows.size < GATHER_BELOW_SHARE * len(mask)
-        scores = _scores(matrix[rows], query) if is_few else _scores(matrix, query)[rows]
-        rows = rows[scores >= _kth_best(scores, k) - 2 * query.size * _ROUNDING]  # in whatever order they were summed
-    # NumPy's bare functions: its methods for the same take twice as long for so few rows.
-    exact = np.add.reduce(matrix[rows].astype(np.float64) * query.astype(np.float64), axis=1)
+        scores = _of_parts(parts, rows, lambda part, own: part.scores(own, query))
+        rows = rows[scores >= _kth_best(scores, k) - 2 * query.size * _ROUNDING]
+    exact = _of_parts(parts, rows, lambda part, own: part.exact_scores(own, query))
     exact = np.maximum(np.minimum(exact, 1.0), -1.0)
     numbers = rows.tolist()
     ranked = sorted(zip((-exact).tolist(), identifiers(numbers), numbers, strict=True))
     return [(row, -negative) for negative, _, row in ranked[:k]]
 
 
-def _not_ruled_out(quantised_rows: QuantisedRows, rows: NDArray[np.int64], query: Vector, k: int) -> NDArray[np.int64]:
-    """The rows of which there are not k others that are certainly better."""
-    if rows.size < GATHER_BELOW_SHARE * len(quantised_rows):
-        at_least, at_most = quantised_rows[rows].bounds(query)
-    else:
-        at_least, at_most = (bound[rows] for bound in quantised_rows.bounds(query))
-    return rows[at_most >= _kth_best(at_least, k)]
+def _of_parts(
+    parts: Sequence[ScanRows], rows: Rows, measured: Callable[[ScanRows, Rows], NDArray[Scalar]]
+) -> NDArray[Scalar]:
+    """What is measured of these rows, at least one, each in its part; the last axis is the rows'."""
+    if len(parts) == 1:
+        return measured(parts[0], rows)
+    found, first = [], 0
+    for part in parts:
+        own = rows[rows.searchsorted(first) : rows.searchsorted(first + len(part))]
+        if own.size:
+            found.append(measured(part, own - first))
+        first += len(part)
+    return np.concatenate(found, axis=-1)
 
 
 def _scores(matrix: Matrix, query: Vector) -> NDArray[np.float32]:

@@ -1,137 +1,131 @@
-"""Loads a collection from its cell into an index, in the background, while others go on reading and writing."""
+"""Takes a collection into memory, in the background, while others go on reading and writing: the rows of its snapshot,
+and what its log holds beyond that."""
 
 import asyncio
-import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import TypeAlias
 
 import structlog
 
-from vecsec_retrieval.memory.index import CollectionIndex
-from vecsec_retrieval.memory.mapped_index import MappedIndex
+from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
+from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.rows import CollectionInfo, StoredRow
-from vecsec_retrieval.model.store import Cell, RowCondition
+from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.model.store import Change, ChangeLog
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.tagging import from_stored
 
-IndexChange: TypeAlias = Callable[[CollectionIndex | MappedIndex], None]
-"""A write that the store has acknowledged, to be done in memory."""
-
 log = structlog.get_logger()
 
-_ROWS_A_PAGE = 500
-_HEAD_ROWS = 200
-"""What one question to the store reads about as soon as it would answer a search. More rows make a collection a large
-one."""
+_FIRST_CHANGES = 1_000
+"""Read together with the snapshot. More make a collection a large one, which searchers do not wait for."""
+_CHANGES_A_PAGE = 500
+_BYTES_A_PAGE = 8 * 1024 * 1024
 
 
 class IndexLoad:
     """One attempt to load a collection.
 
     Writes that are acknowledged meanwhile are noted and done again at the end, in their order. As each replaces or
-    removes whole rows, it does not matter which of them the pages had seen already.
+    removes whole rows, it does not matter which of them were read from the log already.
     """
 
     def __init__(
         self,
-        cell: Cell,
-        info: CollectionInfo,
+        change_log: ChangeLog,
+        tenant_id: str,
+        collection_id: str,
+        snapshots: CollectionSnapshots,
+        *,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
+        builds: asyncio.Semaphore,
         on_large: Callable[[], None],
-        *,
-        vector_folder: Path | None,
     ) -> None:
-        """`on_large` is called as soon as the collection proves to be a large one; its vectors lie in `vector_folder`
-        if it is too large for memory."""
-        self._cell = cell
-        self._info = info
+        """`on_large` is called as soon as the collection proves to take longer; of those that are read from the log as
+        a whole, no more go on than `builds` has room for."""
+        self._builds = builds
+        self._log = change_log
+        self._tenant_id = tenant_id
+        self._collection_id = collection_id
+        self._snapshots = snapshots
         self._threads = threads
         self._metrics = metrics
         self._on_large = on_large
-        self._vector_folder = vector_folder
         self._changes: list[IndexChange] = []
+        self._is_given_up = threading.Event()
 
     def note(self, change: IndexChange) -> None:
         """A write was acknowledged while the load goes on."""
         self._changes.append(change)
 
     async def run(
-        self, fits: Callable[[int], bool], mapped_index_fits: Callable[[int], bool], *, limit_bytes: int
-    ) -> CollectionIndex | MappedIndex | None:
-        """The complete index; one with the vectors in a file if so many rows would not fit, or take more than
-        `limit_bytes` when they are read; and None if neither would fit, or the file not on its disk."""
-        index = await self._index(fits, limit_bytes)
-        if index is None:
-            return await self._mapped_index(mapped_index_fits)
+        self, is_worth_a_snapshot: Callable[[CollectionIndex], bool], limit_bytes: int
+    ) -> CollectionIndex | None:
+        """The complete index; None if it takes more than `limit_bytes`."""
+        try:
+            return await self._run(is_worth_a_snapshot, limit_bytes)
+        finally:
+            self._is_given_up.set()  # what goes on in a thread has nobody who waits for it
+
+    async def _run(
+        self, is_worth_a_snapshot: Callable[[CollectionIndex], bool], limit_bytes: int
+    ) -> CollectionIndex | None:
+        index, is_complete = await self._threads.run("load_snapshot", self._begin)
+        may_make_snapshot = True
+        while not is_complete or index.approximate_bytes > limit_bytes:
+            self._on_large()
+            if may_make_snapshot and (is_worth_a_snapshot(index) or is_complete):
+                index, may_make_snapshot = await self._of_log(index), False
+            elif index.approximate_bytes > limit_bytes:
+                return None
+            is_complete = await self._threads.run("load_changes", partial(self._catch_up, index, _CHANGES_A_PAGE))
+        while self._changes:
+            index.apply(self._changes.pop(0))
+            await asyncio.sleep(0)  # each may be as much as a batch holds
         self._metrics.count_untagged(len(index.untagged_ids))
         return index
 
-    async def _index(self, fits: Callable[[int], bool], limit_bytes: int) -> CollectionIndex | None:
-        index = CollectionIndex(self._info.dimensions)
-        # Whole rows at once: to ask for the ids first takes as long again where rows are few.
-        ids = head = await self._threads.run("load_head", lambda: self._load_head(index))
-        if len(head) > _HEAD_ROWS:
-            self._on_large()
-            ids = await self._threads.run("load_ids", self._find_ids)
-        if not fits(len(ids)):
-            return None
-        read = set(head)
-        unread = [document_id for document_id in ids if document_id not in read]
-        await self._fill(index, unread, most_bytes=limit_bytes)
-        return index if index.approximate_bytes <= limit_bytes else None
+    def _begin(self) -> tuple[CollectionIndex, bool]:
+        index = self._snapshots.index()
+        return index, self._catch_up(index, _FIRST_CHANGES)
 
-    async def _mapped_index(self, fits: Callable[[int], bool]) -> MappedIndex | None:
-        # Asked for again: changes that were done to an index are none of this one's any more.
-        ids = await self._threads.run("load_ids", self._find_ids)
-        if not fits(len(ids)):
-            return None
+    async def _of_log(self, index: CollectionIndex) -> CollectionIndex:
+        """An index of all that the log holds, by a snapshot; the one that there is, where there is no room for one."""
         try:
-            index = await self._threads.run("make_room", lambda: self._with_room(len(ids)))
-            await self._fill(index, ids)
+            async with self._builds:
+                return await self._threads.run("make_snapshot", partial(self._snapshots.of_log, self._is_given_up))
         except OSError as error:
-            log.warning("no room for a file of vectors", tenant_id=self._cell.tenant_id, reason=error.strerror)
-            return None
-        return index
+            log.warning("no room for a snapshot", tenant_id=self._tenant_id, reason=str(error))
+            return index
 
-    def _with_room(self, rows: int) -> MappedIndex:
-        index = MappedIndex(self._info.dimensions, self._vector_folder)
-        index.make_room(rows)
-        return index
+    def _catch_up(self, index: CollectionIndex, most: int) -> bool:
+        """Do what the log holds beyond the index, at most so many changes; whether that is all.
 
-    async def _fill(
-        self, into: CollectionIndex | MappedIndex, ids: Sequence[str], *, most_bytes: float = math.inf
-    ) -> None:
-        """Load these rows and do again what was written meanwhile; give up where it takes more memory than that."""
-        for start in range(0, len(ids), _ROWS_A_PAGE):
-            if into.approximate_bytes > most_bytes:
-                return
-            # Nobody else knows them yet, so that a thread may fill them.
-            page = partial(self._load, into, ids[start : start + _ROWS_A_PAGE])
-            await self._threads.run("load_page", page)
-        if self._changes:
-            await self._threads.run("make_room", partial(into.make_room, _ROWS_A_PAGE))
-        while self._changes:
-            self._changes.pop(0)(into)
-            await asyncio.sleep(0)  # each may be as much as a batch holds
+        Nobody else knows the index yet, so that a thread may fill it.
+        """
+        read, before = 0, index.later_bytes
+        while read < most and index.later_bytes - before < _BYTES_A_PAGE:
+            changes = self._log.changes(self._collection_id, after=index.position, limit=most - read)
+            if not changes:
+                return True
+            index.apply(index_change(changes, self._tenant_id))
+            read += len(changes)
+        return False
 
-    def _find_ids(self) -> list[str]:
-        return self._cell.find_ids(self._info.collection_id, RowCondition())
 
-    def _load_head(self, index: CollectionIndex) -> list[str]:
-        """Load the first rows, one more than those of a small collection where there are so many; their ids."""
-        rows = self._cell.head(self._info.collection_id, _HEAD_ROWS + 1)
-        self._put(index, rows)
-        return [row.document_id for row in rows]
-
-    def _load(self, into: CollectionIndex | MappedIndex, ids: Sequence[str]) -> None:
-        self._put(into, self._cell.get(self._info.collection_id, ids, with_embeddings=True))
-
-    def _put(self, into: CollectionIndex | MappedIndex, rows: Sequence[StoredRow]) -> None:
-        documents = [(row.document_id, from_stored(row, self._cell.tenant_id)) for row in rows]
-        if isinstance(into, CollectionIndex):
-            into.untagged_ids.update(document_id for document_id, document in documents if document is None)
-        into.upsert([document for _, document in documents if document is not None])
+def index_change(changes: Sequence[Change], tenant_id: str) -> IndexChange:
+    """What these changes leave, as one: the last word on each row counts."""
+    latest = {change.document_id: change.row for change in changes}
+    documents: list[Document] = []
+    deleted, untagged = [], []
+    for document_id, row in latest.items():
+        document = None if row is None else from_stored(row, tenant_id)
+        if row is None:
+            deleted.append(document_id)
+        elif document is None:
+            untagged.append(document_id)
+        else:
+            documents.append(document)
+    return IndexChange(changes[-1].position, documents, deleted, untagged)

@@ -51,8 +51,8 @@ class QuantisedRows:
         grown.set(0, self[:count])
         return grown
 
-    def bounds(self, query: Vector) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """At least and at most what each row's dot product with a query of length 1 is; both of shape (rows,)."""
+    def bounds(self, query: Vector) -> NDArray[np.float32]:
+        """At least and at most what each row's dot product with a query of length 1 is, of shape (2, rows)."""
         quantised_query = quantise(query.reshape(1, -1))
         products = np.empty(len(self), dtype=np.float32)
         for start in range(0, len(self), _ROWS_AT_ONCE):
@@ -64,7 +64,10 @@ class QuantisedRows:
         # x*q - x'*q' = (x - x')*q + x'*(q - q'), and |x'| is at most 1 and the row's own error.
         query_error = quantised_query.errors[0]
         margins = self.errors * (1 + query_error) + (query_error + np.float32(_ROUNDING))
-        return products - margins, products + margins
+        bounds = np.empty((2, len(self)), dtype=np.float32)
+        np.subtract(products, margins, out=bounds[0])
+        np.add(products, margins, out=bounds[1])
+        return bounds
 
 
 def empty(capacity: int, dimensions: int) -> QuantisedRows:

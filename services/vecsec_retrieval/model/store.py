@@ -6,7 +6,11 @@ in `stores/`; one contract suite runs over all of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
@@ -24,6 +28,70 @@ class RowCondition:
     document_ids: tuple[str, ...] | None = None
     """Rows among these alone, at most 10,000, and only where the nearest are asked for. If one of them is gone, perhaps
     nothing is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that was written, or is gone."""
+
+    position: int
+    document_id: str
+    row: StoredRow | None
+    """With its embedding; None if it was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotName:
+    """What a cell's log says of a collection's snapshot."""
+
+    file_name: str
+    checksum: int
+    """Of the file's table."""
+    position: int
+    """Of the log: the snapshot's rows are what everything up to there left."""
+
+
+class ChangeLog(Protocol):
+    """What was written to a cell, in order. Each write has a position of its own; later ones have higher ones.
+
+    Every method raises what those of `Cell` raise.
+    """
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """Where snapshots lie."""
+        ...
+
+    def position(self) -> int:
+        """Of the last write."""
+        ...
+
+    def collection_key(self, collection_id: str) -> str:
+        """A name of the collection that no other ever has, of letters, digits and hyphens."""
+        ...
+
+    def changes(self, collection_id: str, *, after: int, limit: int) -> list[Change]:
+        """The first of what was written to a collection after this position: at most `limit`, and fewer where they are
+        large, but none only if there are no more; perhaps without what was replaced or deleted later."""
+        ...
+
+    def living(self, collection_id: str) -> NDArray[np.int64]:
+        """The positions of all rows that are there, in the order of their ids."""
+        ...
+
+    def rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+        """The rows with embeddings that were written at these positions, in their order; without what was replaced or
+        deleted meanwhile."""
+        ...
+
+    def snapshot(self, collection_id: str) -> SnapshotName | None:
+        """The snapshot that fits the log, if there is one."""
+        ...
+
+    def name_snapshot(self, collection_id: str, name: SnapshotName | None) -> bool:
+        """From now on this is the one that fits; None: none does. Files of others are removed. False, and nothing is
+        changed, if it is older than the one that fits, or than deletions that the log no longer knows of."""
+        ...
 
 
 class Cell(Protocol):
@@ -50,20 +118,22 @@ class Cell(Protocol):
         """Make a collection that compares by cosine; one that is already there is returned as it is."""
         ...
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
-        """Store rows with embeddings, at most 1,000, replacing those of the same id; durable on return."""
+    @property
+    def log(self) -> ChangeLog | None:
+        """What was written here; None where others may write, too."""
         ...
 
-    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
-        """Remove rows; ids that are not there are ignored."""
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
+        """Store rows with embeddings, at most 1,000, replacing those of the same id; durable on return. Returns the
+        log's position after it, and 0 where there is none."""
+        ...
+
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
+        """Remove rows; ids that are not there are ignored. Returns what `upsert` does."""
         ...
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         """The rows that are there, in the order of the ids."""
-        ...
-
-    def head(self, collection_id: str, count: int) -> list[StoredRow]:
-        """So many rows with their embeddings, whichever the store reads first; all, if there are no more."""
         ...
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import Timed
 from vecsec_retrieval.memory.exact_scan import Mask, top_k
-from vecsec_retrieval.memory.index import CollectionIndex, IndexSnapshot
+from vecsec_retrieval.memory.index import CollectionIndex, IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.model.filters import Predicate, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
@@ -115,9 +115,9 @@ class MemoryReader:
         return int(np.count_nonzero(mask))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
-        snapshot, mask = await self._visible_rows(visibility)
+        moment, mask = await self._visible_rows(visibility)
         table = self._index.labels
-        counts = np.bincount(snapshot.label_codes[mask])
+        counts = np.bincount(moment.label_codes[mask])
         bearing = counts > 0
         codes = await self._threads.run(
             "list_labels", lambda: table.in_key_order(bearing, after_key=after_key, limit=limit)
@@ -125,88 +125,85 @@ class MemoryReader:
         return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
 
     async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
-        snapshot, mask = await self._visible_rows(visibility)
+        moment, mask = await self._visible_rows(visibility)
 
         def first() -> list[str]:
-            ids = (snapshot.documents[row].document_id for row in np.flatnonzero(mask).tolist())
+            ids = (moment.document_id(row) for row in np.flatnonzero(mask).tolist())
             return heapq.nsmallest(limit, (document_id for document_id in ids if document_id > after_id))
 
         return await self._threads.run("list_ids", first)
 
     async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
-        snapshot, mask = await self._visible_rows(visibility)
-        return snapshot.metadata_keys(mask)
+        moment, mask = await self._visible_rows(visibility)
+        return moment.metadata_keys(mask)
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
-        snapshot, mask = await self._visible_rows(visibility)
+        moment, mask = await self._visible_rows(visibility)
         rows = (self._index.row(document_id) for document_id in document_ids)
-        return [snapshot.documents[row] for row in rows if row is not None and mask[row]]
+        return [moment.document(row) for row in rows if row is not None and mask[row]]
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        snapshot, visible = await self._visible_labels(visibility)
+        moment, visible = await self._visible_labels(visibility)
         if not self._answers.is_on:
-            return _answer(snapshot, await self._found(snapshot, visible, order), STRATEGY)
+            return _answer(moment, await self._found(moment, visible, order), STRATEGY)
         key = AnswerKey.of(self._index.state, visibility, order)
         remembered = self._answers.find(key)
-        if remembered is not None and _are_visible(snapshot, visible, remembered):
-            return _answer(snapshot, remembered, REMEMBERED)
-        found = await self._found(snapshot, visible, order)
+        if remembered is not None and _are_visible(moment, visible, remembered):
+            return _answer(moment, remembered, REMEMBERED)
+        found = await self._found(moment, visible, order)
         self._answers.keep(key, found)
-        return _answer(snapshot, found, STRATEGY)
+        return _answer(moment, found, STRATEGY)
 
-    async def _found(self, snapshot: IndexSnapshot, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
+    async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
         with Timed("mask"):
-            mask = snapshot.mask(visible)
+            mask = moment.mask(visible)
         filtered_rows = len(self._index) - int(np.count_nonzero(mask))
-        scan = _scan(snapshot, mask, order)
+        scan = _scan(moment, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
         with Timed("scan"):
             is_short = len(mask) <= inline_rows and order.k <= _INLINE_K
             rows = scan() if is_short else await self._threads.run("scan", scan)
         return CachedAnswer(rows, filtered_rows)
 
-    async def _visible_rows(self, visibility: Visibility) -> tuple[IndexSnapshot, Mask]:
+    async def _visible_rows(self, visibility: Visibility) -> tuple[IndexMoment, Mask]:
         """The index as it is on return, and which of its rows are visible."""
-        snapshot, visible = await self._visible_labels(visibility)
+        moment, visible = await self._visible_labels(visibility)
         with Timed("mask"):
-            return snapshot, snapshot.mask(visible)
+            return moment, moment.mask(visible)
 
-    async def _visible_labels(self, visibility: Visibility) -> tuple[IndexSnapshot, Visible]:
+    async def _visible_labels(self, visibility: Visibility) -> tuple[IndexMoment, Visible]:
         """The index as it is on return, and which of its labels are visible."""
         with Timed("mask"):
             visible = await visibility.in_table(self._index.labels)
-            return self._index.snapshot(), visible
+            return self._index.moment(), visible
 
 
-def _answer(snapshot: IndexSnapshot, found: CachedAnswer, strategy: str) -> SearchAnswer:
-    results = [ScoredDocument(snapshot.documents[row], score) for row, score in found.rows]
+def _answer(moment: IndexMoment, found: CachedAnswer, strategy: str) -> SearchAnswer:
+    results = [ScoredDocument(moment.document(row), score) for row, score in found.rows]
     return SearchAnswer(results, strategy, found.filtered_rows)
 
 
-def _are_visible(snapshot: IndexSnapshot, visible: Visible, remembered: CachedAnswer) -> bool:
+def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer) -> bool:
     """Whether every remembered row lives and is visible, by its own label: what is remembered is never trusted."""
     rows = [row for row, _ in remembered.rows]
-    if max(rows, default=-1) >= len(snapshot.label_codes):
+    if max(rows, default=-1) >= len(moment.label_codes):
         return False
-    codes = snapshot.label_codes[rows]
-    return bool((codes < len(visible)).all() and visible[codes].all() and snapshot.alive[rows].all())
+    codes = moment.label_codes[rows]
+    return bool((codes < len(visible)).all() and visible[codes].all() and moment.alive[rows].all())
 
 
-def _scan(snapshot: IndexSnapshot, mask: Mask, order: SearchOrder[Vector]) -> Callable[[], list[tuple[int, float]]]:
+def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector]) -> Callable[[], list[tuple[int, float]]]:
     def scan() -> list[tuple[int, float]]:
-        documents = snapshot.documents
         if order.metadata is not None:
-            _narrow(mask, snapshot, predicate(order.metadata))
-        return top_k(
-            snapshot.scanned, mask, order.query, order.k, lambda rows: [documents[row].document_id for row in rows]
-        )
+            _narrow(mask, moment, predicate(order.metadata))
+        return top_k(moment.parts, mask, order.query, order.k, lambda rows: map(moment.document_id, rows))
 
     return scan
 
 
-def _narrow(mask: Mask, snapshot: IndexSnapshot, holds: Predicate) -> None:
+def _narrow(mask: Mask, moment: IndexMoment, holds: Predicate) -> None:
     for row in mask.nonzero()[0].tolist():
-        if not holds(snapshot.documents[row].metadata):
+        if not holds(moment.metadata(row)):
             mask[row] = False
 
 

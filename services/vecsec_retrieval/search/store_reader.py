@@ -1,14 +1,12 @@
 """Reads a collection from the store, where it is not or must not be in memory as a whole."""
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from vecsec_retrieval.memory.mapped_index import MappedIndex
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
-from vecsec_retrieval.search.mapped_search import MappedSearch
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
@@ -27,16 +25,12 @@ class StoreReader:
         catalogue: LabelCatalogue,
         threads: StoreThreads,
         metrics: RetrievalMetrics,
-        mapped_index: Callable[[], MappedIndex | None] = lambda: None,
     ) -> None:
-        """`mapped_index` gives the index of a collection that is too large for memory, if there is one by now."""
         self._cell = cell
         self._collection_id = collection_id
         self._catalogue = catalogue
         self._threads = threads
         self._metrics = metrics
-        self._mapped_index = mapped_index
-        self._mapped_search = MappedSearch(cell, collection_id, threads=threads, metrics=metrics)
         self._search = StoreSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
 
     async def has_visible(self, visibility: Visibility) -> bool:
@@ -75,9 +69,7 @@ class StoreReader:
         return list(seen.visible.values())
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        index = self._mapped_index()
-        found = None if index is None else await self._mapped_search.search(index, order, visibility)
-        return await self._search.search(order, visibility) if found is None else found
+        return await self._search.search(order, visibility)
 
     async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:
         table = await self._catalogue.labels()

@@ -102,7 +102,12 @@ class ChromaCell:
             )
         return made
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+    @property
+    def log(self) -> None:
+        """Others may write to a server, too; and of a directory, `EmbeddedCell` has it."""
+        return None
+
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
         self._before_write(rows)
         embeddings: Matrix = np.stack([_embedding(row) for row in rows])
         # None removes a key in an upsert; the type stubs do not know.
@@ -116,10 +121,12 @@ class ChromaCell:
                 metadatas=metadatas,
             ),
         )
+        return 0
 
-    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         if document_ids:
             self._use(collection_id, lambda collection: collection.delete(ids=list(document_ids)))
+        return 0
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         if not document_ids:
@@ -128,9 +135,6 @@ class ChromaCell:
         found = self._use(collection_id, lambda collection: _get(collection, list(document_ids), include))
         rows = {row.document_id: row for row in found}
         return [rows[document_id] for document_id in document_ids if document_id in rows]
-
-    def head(self, collection_id: str, count: int) -> list[StoredRow]:
-        return self._use(collection_id, lambda collection: _head(collection, count))
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         found: list[str] = []

@@ -2,12 +2,13 @@
 
 import fcntl
 import functools
+import json
 import os
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,17 +20,18 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
-from vecsec_chassis.process.writable_folders import demand_writable
+from vecsec_chassis.process.writable_folders import demand_writable, sync_folder
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
-from vecsec_retrieval.stores.take_over import sync_folder, take_over
+from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
 _MARK = ".vecsec"
-"""A cell's directory holds this file, so that it is known for one even if its database is gone."""
+"""A cell's directory holds this file, so that it is known for one even if its database is gone. It says how that was
+left: inode, size and times, which change with whatever is done to it."""
 ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
 _BYTES_WRITTEN_PER_BYTE = 4
@@ -101,7 +103,7 @@ class EmbeddedCellStore:
             open_chroma,
             NoVectorIndex(record, directory),
             translated,
-            on_close=lambda: self._note(record),
+            on_close=lambda: self._leave(record),
         )
 
     @contextmanager
@@ -161,13 +163,20 @@ class EmbeddedCellStore:
             )
 
     def _require_sound(self, record: Record) -> None:
-        """Have the log's structure looked at, unless the file is as this process left it."""
-        if self._left.get(record.database) != _identity(record.database):
+        """Have the log's structure looked at, unless the file is as VecSec left it."""
+        database = record.database
+        if _identity(database) not in {self._left.get(database), _left_by_another(database)}:
             record.check()
-            self._note(record)
+        self._left[database] = _identity(database)
 
-    def _note(self, record: Record) -> None:
-        self._left[record.database] = _identity(record.database)
+    def _leave(self, record: Record) -> None:
+        """Have the next process know, too, that the file is sound: to look through 100,000 rows takes half a second."""
+        identity = self._left[record.database] = _identity(record.database)
+        mark = record.database.with_name(_MARK)
+        with suppress(OSError):  # then it is looked through
+            aside = mark.with_name(f"{_MARK}.new")
+            aside.write_text(json.dumps({"database": identity}))
+            aside.replace(mark)
 
     def _open_chroma(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> ChromaCell:
         with translated():
@@ -232,6 +241,14 @@ _Identity: TypeAlias = tuple[int, ...]
 def _identity(file: Path) -> _Identity:
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _left_by_another(database: Path) -> _Identity | None:
+    """How the last process that closed the cell left its file; None if that is not known."""
+    try:
+        return tuple(json.loads(database.with_name(_MARK).read_text())["database"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _holds_cell(directory: Path, tenant_id: str) -> bool:

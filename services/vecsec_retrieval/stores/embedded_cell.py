@@ -17,6 +17,7 @@ from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.stores.change_log import EmbeddedChangeLog
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
@@ -60,6 +61,10 @@ class EmbeddedCell:
     def tenant_id(self) -> str:
         return self._tenant_id
 
+    @property
+    def log(self) -> EmbeddedChangeLog:
+        return EmbeddedChangeLog(self._record.database.parent, self._reading, self._topic)
+
     def collections(self) -> list[CollectionInfo]:
         with self._reading() as record:
             return [collection.info for collection in record.collections()]
@@ -76,17 +81,19 @@ class EmbeddedCell:
                 self._no_vector_index.lay_out()
             return made
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
         with self._turn:
             replaced = self._entries_of(collection_id, [row.document_id for row in rows])
             self._awake().upsert(collection_id, [sealed(row) for row in rows])
             self._forget(replaced)
+            return self.log.position()
 
-    def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
+    def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         with self._turn:
             deleted = self._entries_of(collection_id, document_ids)
             self._awake().delete(collection_id, document_ids)
             self._forget(2 * deleted)
+            return self.log.position()
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         with self._reading() as record:
@@ -94,11 +101,6 @@ class EmbeddedCell:
             rows = record.rows(positions.values(), with_embeddings=with_embeddings)
         found = {row.document_id: row for row in rows.values()}
         return [found[document_id] for document_id in document_ids if document_id in found]
-
-    def head(self, collection_id: str, count: int) -> list[StoredRow]:
-        with self._reading() as record:
-            positions = list(record.positions(self._topic(collection_id)).values())[:count]
-            return list(record.rows(positions, with_embeddings=True).values())
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         if condition.label_keys is None and condition.metadata is None:
@@ -171,6 +173,8 @@ class EmbeddedCell:
             else:
                 self._replaced_entries += replaced
             if self._replaced_entries > max(_FORGET_ABOVE, self._record.entries() // 3):
-                self._replaced_entries -= self._record.forget_replaced(_FORGOTTEN_AT_ONCE)
+                forgotten = self._record.forget_replaced(_FORGOTTEN_AT_ONCE)
+                # Where nothing may be forgotten yet, it is not tried again with each write.
+                self._replaced_entries = self._replaced_entries - forgotten if forgotten else 0
         except sqlite3.Error as error:
             log.warning("replaced rows keep their room for now", tenant_id=self._tenant_id, detail=str(error))

@@ -13,15 +13,17 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, StoredRow, Vector
+from vecsec_retrieval.model.store import Change, SnapshotName
 from vecsec_retrieval.stores.chroma_collections import DIMENSIONS_KEY, MODEL_KEY
 
 DATABASE_FILE = "chroma.sqlite3"
@@ -41,10 +43,26 @@ DELETE = 3
 _ENCODING = "FLOAT32"
 _NUMBERS = np.dtype("<f4")
 _HALF = 2**32 - 1
+_SNAPSHOTS = "vecsec_snapshot"
+_MAKE_SNAPSHOTS = """
+    CREATE TABLE IF NOT EXISTS vecsec_snapshot
+    (topic TEXT PRIMARY KEY, file_name TEXT, checksum INTEGER, position INTEGER, forgotten INTEGER NOT NULL DEFAULT 0)
+"""
+"""Of a collection, the snapshot that fits, if there is one, and the last deletion that the log has forgotten."""
+_NAME_SNAPSHOT = """
+    INSERT INTO vecsec_snapshot VALUES (:topic, :file_name, :checksum, :position, 0)
+    ON CONFLICT (topic) DO UPDATE SET file_name = :file_name, checksum = :checksum, position = :position
+    WHERE :position IS NULL OR :position >= max(coalesce(position, 0), forgotten)
+"""
+_NOTE_FORGOTTEN = """
+    INSERT INTO vecsec_snapshot (topic, forgotten) VALUES (?, ?)
+    ON CONFLICT (topic) DO UPDATE SET forgotten = max(forgotten, excluded.forgotten)
+"""
 _KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
 _AHEAD_OF_EVERY_LOG = 2**62
 """A segment that is said to hold the log up to here is never given anything of it."""
 _VALUES_A_QUERY = 500
+_CHARACTERS_A_PAGE = 4_000_000
 _BUSY_SECONDS = 10.0
 
 _IS_THERE = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -59,6 +77,11 @@ _LATEST_OF = "SELECT id, max(seq_id), operation FROM embeddings_queue WHERE topi
 _LIVE = """
     SELECT count(*) FROM (SELECT max(seq_id), operation FROM embeddings_queue GROUP BY topic, id) WHERE operation != ?
 """
+_CHANGES = """
+    SELECT seq_id, operation, id, vector, encoding, metadata FROM embeddings_queue NOT INDEXED
+    WHERE topic = ? AND seq_id > ? ORDER BY seq_id LIMIT ?
+"""
+_LIVING = "SELECT max(seq_id), operation FROM embeddings_queue WHERE topic = ? GROUP BY id ORDER BY id"
 _ROWS = "SELECT seq_id, id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id IN ({})"
 _VECTORS = """
     SELECT seq_id, id, vector, json_extract(metadata, '$.vs_sum') FROM embeddings_queue
@@ -83,9 +106,12 @@ _OUR_ROWS = """
     SELECT count(*) FROM embeddings_queue WHERE topic = ? AND json_extract(metadata, '$.vs_sum') IS NOT NULL
 """
 _REPLACED = """
-    SELECT topic, id, max(seq_id), operation FROM embeddings_queue GROUP BY topic, id
-    HAVING count(*) > 1 OR (operation = ? AND max(seq_id) < ?) LIMIT ?
+    SELECT embeddings_queue.topic, id, max(seq_id) AS latest, operation, coalesce(position, latest)
+    FROM embeddings_queue LEFT JOIN vecsec_snapshot ON vecsec_snapshot.topic = embeddings_queue.topic
+    GROUP BY embeddings_queue.topic, id
+    HAVING count(*) > 1 OR (operation = ? AND latest < ? AND latest <= coalesce(position, latest)) LIMIT ?
 """
+"""Each with the position up to which deletions may be forgotten: a snapshot before them has the row."""
 
 Value = TypeVar("Value")
 
@@ -185,6 +211,50 @@ class Record:
             for collection_id, name, model, dimensions in rows
         ]
 
+    def position(self) -> int:
+        """Of the last entry of the log."""
+        return int(self._one("SELECT coalesce(max(seq_id), 0) FROM embeddings_queue")[0])
+
+    def changes(self, topic: str, *, after: int, limit: int) -> list[Change]:
+        """The first `limit` entries of a collection after this position, or fewer where they are large.
+
+        Raises:
+            TornRow: if one of them does not agree with its checksum.
+        """
+        changes: list[Change] = []
+        size = 0
+        for position, operation, document_id, *fields in self._connection.execute(_CHANGES, (topic, after, limit)):
+            if operation == DELETE:
+                changes.append(Change(position, document_id, None))
+                continue
+            row = read_row(document_id, *fields, with_embeddings=True)
+            changes.append(Change(position, document_id, row))
+            size += len(row.text)
+            if size > _CHARACTERS_A_PAGE:
+                break
+        return changes
+
+    def living(self, topic: str) -> NDArray[np.int64]:
+        """Where in the log each living row stands, in the order of the ids."""
+        found = self._connection.execute(_LIVING, (topic,))
+        return np.fromiter((position for position, operation in found if operation != DELETE), dtype=np.int64)
+
+    def snapshot(self, topic: str) -> SnapshotName | None:
+        """The collection's snapshot that fits the log."""
+        if not self._one(_IS_THERE, _SNAPSHOTS)[0]:
+            return None
+        question = "SELECT file_name, checksum, position FROM vecsec_snapshot WHERE topic = ? AND file_name IS NOT NULL"
+        found = self._connection.execute(question, (topic,)).fetchone()
+        return None if found is None else SnapshotName(*found)
+
+    def name_snapshot(self, topic: str, name: SnapshotName | None) -> bool:
+        """From now on this is the one that fits; None: none does. False if it is older than one that does, or than what
+        the log has forgotten since."""
+        values = dict.fromkeys(("file_name", "checksum", "position")) if name is None else asdict(name)
+        with self._transaction():
+            self._connection.execute(_MAKE_SNAPSHOTS)
+            return self._connection.execute(_NAME_SNAPSHOT, {"topic": topic, **values}).rowcount > 0
+
     def positions(self, topic: str, document_ids: Sequence[str] | None = None) -> dict[str, int]:
         """Where in the log each living row stands, by its id: of these ids, or of all."""
         if document_ids is None:
@@ -233,13 +303,17 @@ class Record:
 
     def forget_replaced(self, most: int) -> int:
         """Drop from the log what was replaced or deleted, of at most so many ids; how many entries that were."""
-        last = self._one("SELECT max(seq_id) FROM embeddings_queue")[0]
-        replaced = self._connection.execute(_REPLACED, (DELETE, last, most)).fetchall()
+        last = self.position()
         entries = 0
         with self._transaction():
-            for topic, document_id, position, operation in replaced:
+            self._connection.execute(_MAKE_SNAPSHOTS)
+            replaced = self._connection.execute(_REPLACED, (DELETE, last, most)).fetchall()
+            for topic, document_id, position, operation, forgettable in replaced:
                 # The last entry stays whatever it is: ChromaDB counts on from it.
-                below = position + 1 if operation == DELETE and position != last else position
+                is_forgotten = operation == DELETE and position != last and position <= forgettable
+                if is_forgotten:
+                    self._connection.execute(_NOTE_FORGOTTEN, (topic, position))
+                below = position + 1 if is_forgotten else position
                 entries += self._connection.execute(
                     "DELETE FROM embeddings_queue WHERE topic = ? AND id = ? AND seq_id < ?",
                     (topic, document_id, below),

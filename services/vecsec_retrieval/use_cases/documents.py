@@ -14,6 +14,7 @@ from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
 from vecsec_retrieval.model.filters import refuse_oversized, refuse_unknown_keys
@@ -200,7 +201,7 @@ async def _delete_permitted(
         await cell.write(
             "delete",
             lambda: cell.cell.delete(collection.info.collection_id, to_delete),
-            lambda: collection.apply(lambda index: index.delete(to_delete)),
+            lambda position: collection.apply(IndexChange(position, deleted=to_delete)),
         )
     return len(to_delete)
 

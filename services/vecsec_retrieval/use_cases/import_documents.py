@@ -9,6 +9,7 @@ from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import EmbeddingModels, has_direction
 from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document
 from vecsec_retrieval.use_cases.import_rules import (
@@ -167,13 +168,13 @@ async def _write(
     entries = collection.catalogue.missing_entries(documents)
     await collection.make_room(len(documents))
 
-    def store() -> None:
+    def store() -> int:
         collection.catalogue.store(entries)
-        cell.cell.upsert(collection.info.collection_id, rows)
+        return cell.cell.upsert(collection.info.collection_id, rows)
 
-    def remember() -> None:
+    def remember(position: int) -> None:
         collection.catalogue.add(entries)
-        collection.apply(lambda index: index.upsert(documents))
+        collection.apply(IndexChange(position, upserted=documents))
 
     await cell.write("upsert", store, remember)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.retrieval.worlds import DIMENSIONS, document, grant, label, up_to
+from unit.retrieval.worlds import DIMENSIONS, delete, document, grant, label, up_to, upsert
 
 from vecsec_chassis.domain.access import Grant
 from vecsec_chassis.domain.labels import Sensitivity
@@ -87,9 +87,9 @@ async def test_threat_10_an_answer_is_never_other_than_without_memory(
     for step in steps:
         match step:
             case ("write", int(number), int(seed), Sensitivity() as sensitivity):
-                desk.index.upsert([row(number, seed, sensitivity)])
+                upsert(desk.index, [row(number, seed, sensitivity)])
             case ("delete", int(number)):
-                desk.index.delete([f"d{number}"])
+                delete(desk.index, [f"d{number}"])
             case ("ask", Sensitivity() as clearance, int(seed), int(k), condition):
                 cache_scope = grant(up_to(clearance))
                 remembering = await desk.ask(cache_scope, seed, k, condition)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ async def test_threat_10_an_answer_is_never_other_than_without_memory(
 
 async def test_the_same_question_is_answered_from_memory(new_desk: Callable[[], Desk]) -> None:
     desk = new_desk()
-    desk.index.upsert([row(number, number) for number in range(5)])
+    upsert(desk.index, [row(number, number) for number in range(5)])
     first, second = await desk.ask(ALICE, 1), await desk.ask(ALICE, 1)
     assert (first.strategy, second.strategy) == (STRATEGY, REMEMBERED)
     assert first.results == second.results
@@ -119,7 +119,7 @@ async def test_the_same_question_is_answered_from_memory(new_desk: Callable[[], 
 )
 async def test_threat_10_one_warms_and_the_other_misses(new_desk: Callable[[], Desk], other: Grant) -> None:
     desk = new_desk()
-    desk.index.upsert([row(number, number) for number in range(5)])
+    upsert(desk.index, [row(number, number) for number in range(5)])
     await desk.ask(ALICE, 1)
     assert (await desk.ask(other, 1)).strategy == STRATEGY
     assert desk.answers.lookups.hits == 0
@@ -129,7 +129,7 @@ async def test_two_collections_with_the_same_rows_share_nothing(new_desk: Callab
     desk = new_desk()
     for _ in range(2):
         desk.index = CollectionIndex(DIMENSIONS)
-        desk.index.upsert([row(1, 1)])
+        upsert(desk.index, [row(1, 1)])
         assert (await desk.ask(ALICE, 1)).strategy == STRATEGY
 
 
@@ -137,8 +137,8 @@ async def test_threat_10_a_remembered_row_that_the_caller_does_not_see_is_not_sh
     new_desk: Callable[[], Desk],
 ) -> None:
     desk = new_desk()
-    desk.index.upsert([row(0, 0, Sensitivity.SECRET), *(row(number, number) for number in range(1, 9))])
-    desk.index.delete(["d2"])
+    upsert(desk.index, [row(0, 0, Sensitivity.SECRET), *(row(number, number) for number in range(1, 9))])
+    delete(desk.index, ["d2"])
     for wrong in (0, 2, 9):  # forbidden, deleted, of another index
         sight = Visibility(desk.decisions, ALICE)
         key = AnswerKey.of(desk.index.state, sight, SearchOrder(vector(1), 3))
@@ -151,7 +151,7 @@ async def test_threat_10_a_remembered_row_that_the_caller_does_not_see_is_not_sh
 async def test_memory_is_bounded(new_desk: Callable[[], Desk]) -> None:
     desk = new_desk()
     desk.answers = AnswerCache(4 * (1024 + len(ALICE.residual)))
-    desk.index.upsert([row(1, 1)])
+    upsert(desk.index, [row(1, 1)])
     for seed in range(20):
         await desk.ask(ALICE, seed)
     assert (await desk.ask(ALICE, 19)).strategy == REMEMBERED

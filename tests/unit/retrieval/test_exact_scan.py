@@ -27,8 +27,8 @@ def named(name: Callable[[int], str]) -> Callable[[Sequence[int]], Iterable[str]
 identifiers = named(identifier)
 
 
-def scan_rows(matrix: np.ndarray) -> ScanRows:
-    return ScanRows(matrix, quantise(matrix))
+def scan_rows(matrix: np.ndarray, *splits: int) -> list[ScanRows]:
+    return [ScanRows(part, quantise(part)) for part in np.split(matrix, sorted(splits))]
 
 
 def brute_force(matrix: np.ndarray, mask: np.ndarray, query: np.ndarray, k: int) -> list[tuple[int, float]]:
@@ -44,7 +44,8 @@ def test_it_finds_what_brute_force_finds(shape: tuple[int, int, int, float, int]
     matrix = normalised(random.standard_normal((rows, dimensions)).astype(np.float32))
     query = normalised(random.standard_normal((1, dimensions)).astype(np.float32))[0]
     mask = random.random(rows) < share
-    found, expected = top_k(scan_rows(matrix), mask, query, k, identifiers), brute_force(matrix, mask, query, k)
+    parts = scan_rows(matrix, *random.integers(0, rows + 1, seed % 3).tolist())
+    found, expected = top_k(parts, mask, query, k, identifiers), brute_force(matrix, mask, query, k)
     assert [row for row, _ in found] == [row for row, _ in expected]
     np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-6)
 

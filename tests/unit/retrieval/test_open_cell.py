@@ -23,6 +23,9 @@ class Nobody:
     def loaded(self, tenant_id: str) -> None:
         """Nothing to do."""
 
+    def saved(self, tenant_id: str) -> None:
+        """Nothing to do."""
+
     def load_failed(self, tenant_id: str, error: VecSecError) -> None:
         """Nothing to do."""
 
@@ -31,9 +34,7 @@ class Nobody:
 def cell() -> Iterator[OpenCell]:
     opened = FakeCellStore().open(TENANT, create=True)
     assert opened is not None
-    load_rules = LoadRules(
-        allowed=False, limit_bytes=0, loads=asyncio.Semaphore(1), observer=Nobody(), answers=AnswerCache(0)
-    )
+    load_rules = LoadRules(limit_bytes=0, builds=asyncio.Semaphore(1), observer=Nobody(), answers=AnswerCache(0))
     with closing(StoreThreads(1, lambda _operation, _seconds: None)) as threads:
         yield OpenCell(RestingCell(opened, lambda: opened), threads=threads, metrics=metrics(), load_rules=load_rules)
 
@@ -45,13 +46,14 @@ async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
 ) -> None:
     begun, go, done = threading.Event(), threading.Event(), []
 
-    def work() -> None:
+    def work() -> int:
         begun.set()
         go.wait(60)
         if fails:
             raise RetrievalUnavailable("gone")
+        return 7
 
-    write = asyncio.create_task(cell.write("write", work, lambda: done.append("done")))
+    write = asyncio.create_task(cell.write("write", work, done.append))
     assert await asyncio.to_thread(begun.wait, 60)
     if is_cancelled:
         write.cancel()
@@ -60,19 +62,20 @@ async def test_a_write_that_fails_closes_the_cell_also_if_nobody_waits_for_it(
     await asyncio.wait([write])
     assert write.cancelled() == is_cancelled
     assert (cell.state is CellState.RETIRED) == fails
-    assert done == ([] if fails else ["done"])
+    assert done == ([] if fails else [7])
 
 
 async def test_a_write_that_never_begins_leaves_the_cell_open(cell: OpenCell) -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def wait() -> None:
+    def wait() -> int:
         begun.set()
         go.wait(60)
+        return 0
 
-    first = asyncio.create_task(cell.write("first", wait, lambda: None))
+    first = asyncio.create_task(cell.write("first", wait, lambda _: None))
     assert await asyncio.to_thread(begun.wait, 60)
-    second = asyncio.create_task(cell.write("second", wait, lambda: None))
+    second = asyncio.create_task(cell.write("second", wait, lambda _: None))
     await asyncio.sleep(0)
     second.cancel()
     await asyncio.wait([second])

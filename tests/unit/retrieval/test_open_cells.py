@@ -13,6 +13,7 @@ from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, collection_of, d
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
+from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
@@ -68,12 +69,12 @@ async def test_what_a_cell_closed_while_it_loaded_held_in_memory_is_free_at_once
     store: FakeCellStore, recorder: Recorder
 ) -> None:
     seed(store, TENANT)
-    recorder.held = {"answer of head"}
+    recorder.held = {"answer of changes"}
     async with world(store) as here:
         held = await half_loaded(here.cells)
         gc.disable()
         try:
-            await until(lambda: "answer of head" in recorder.operations)
+            await until(lambda: "answer of changes" in recorder.operations)
             closing = asyncio.create_task(here.cells.close_one(TENANT))
             await asyncio.sleep(0)
             recorder.go.set()
@@ -106,7 +107,7 @@ async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
         await cell.write(
             "upsert",
             lambda: cell.cell.upsert("documents", [to_stored(added)]),
-            lambda: collection.apply(lambda index: index.upsert([added])),
+            lambda position: collection.apply(IndexChange(position, upserted=[added])),
         )
         assert collection.rows_in_memory == 4
         return [weakref.ref(each) for each in (cell, collection, collection.catalogue, collection.index)]
@@ -168,7 +169,7 @@ async def test_a_damaged_cell_is_told_and_tried_again(store: FakeCellStore, reco
 async def test_damage_met_while_loading_closes_the_cell_and_shows(store: FakeCellStore, recorder: Recorder) -> None:
     seed(store, TENANT)
     async with world(store) as here:
-        recorder.failures["head"] = StoreDamaged("damaged")
+        recorder.failures["changes"] = StoreDamaged("damaged")
         async with here.cells.lease(TENANT) as cell:
             (await collection_of(cell)).start_loading()
             await until(lambda: here.cells.damaged == {TENANT})
@@ -192,7 +193,7 @@ async def test_after_a_failed_write_memory_is_not_trusted(
                 assert cell is first
                 assert cell is not None
                 async with cell.writer:
-                    await cell.write("upsert", lambda: cell.cell.upsert("documents", []), lambda: None)
+                    await cell.write("upsert", lambda: cell.cell.upsert("documents", []), lambda _: None)
 
         with pytest.raises(type(failure)):
             await write()
@@ -279,7 +280,7 @@ async def test_closing_waits_for_a_write_that_has_begun(store: FakeCellStore, re
                 assert cell is not None
                 async with cell.writer:
                     await cell.write(
-                        "upsert", lambda: cell.cell.upsert("documents", []), lambda: done.append("written")
+                        "upsert", lambda: cell.cell.upsert("documents", []), lambda _: done.append("written")
                     )
 
         task = asyncio.create_task(write())

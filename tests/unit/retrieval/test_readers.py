@@ -15,6 +15,7 @@ from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
@@ -64,7 +65,7 @@ async def fill(cell: OpenCell, documents: list[Document]) -> OpenCollection:
         collection.catalogue.store(entries)
         collection.catalogue.add(entries)
         cell.cell.upsert("documents", [to_stored(each) for each in documents])
-        collection.apply(lambda index: index.upsert(documents))
+        collection.apply(IndexChange(1, upserted=documents))
     return collection
 
 

@@ -13,6 +13,7 @@ from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, lab
 from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.cells import open_cells
 from vecsec_retrieval.cells.resting_cell import RestingCell
+from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.search.memory_reader import STRATEGY
@@ -97,7 +98,7 @@ async def test_a_write_wakes_its_cell_and_is_found_at_once() -> None:
                 await cell.write(
                     "upsert",
                     lambda: cell.cell.upsert("documents", [to_stored(new)]),
-                    lambda: collection.apply(lambda index: index.upsert([new])),
+                    lambda position: collection.apply(IndexChange(position, upserted=[new])),
                 )
         [found] = (await search(here, resting)).results
         assert found.document.document_id == "new"

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,10 @@ from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.budget import MemoryBudget
+from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
+from vecsec_retrieval.memory.snapshot_format import SnapshotSource
+from vecsec_retrieval.memory.snapshot_making import write_moment
+from vecsec_retrieval.memory.snapshot_rows import SnapshotRows
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
 from vecsec_retrieval.model.store import CellStore
@@ -114,7 +118,6 @@ async def world(
     limit_bytes: int = 2**30,
     most_awake: int = 100,
     workers: int = 4,
-    vector_folder: Path | None = None,
 ) -> AsyncIterator[World]:
     """Cells that are closed in the end, over a fake store unless told otherwise."""
     store = store or FakeCellStore()
@@ -127,7 +130,6 @@ async def world(
             budget=budget,
             most_awake=most_awake,
             metrics=instruments,
-            vector_folder=vector_folder,
         )
         try:
             yield World(store, threads, instruments, budget, cells)
@@ -150,6 +152,21 @@ class Recorder:
             raise self.failures[operation]
         if operation in self.held:
             assert self.go.wait(60)
+
+
+def upsert(index: CollectionIndex, documents: Sequence[Document]) -> None:
+    index.apply(IndexChange(index.position + 1, upserted=documents))
+
+
+def delete(index: CollectionIndex, document_ids: Iterable[str]) -> None:
+    index.apply(IndexChange(index.position + 1, deleted=list(document_ids)))
+
+
+def saved(index: CollectionIndex, path: Path, mapped_from_bytes: int = 0) -> CollectionIndex:
+    """An index of a snapshot of this one."""
+    source = SnapshotSource(TENANT, "documents", DIMENSIONS)
+    checksum = write_moment(path, source, index.moment(), frozenset(index.untagged_ids))
+    return CollectionIndex(DIMENSIONS, SnapshotRows(path, source, checksum, mapped_from_bytes), index.position)
 
 
 def seed(store: FakeCellStore, *tenant_ids: str, rows: int = 3) -> None:
@@ -183,5 +200,5 @@ async def add(here: World, tenant_id: str, documents: list[Document]) -> None:
             await cell.write(
                 "upsert",
                 lambda: cell.cell.upsert("documents", [to_stored(each) for each in documents]),
-                lambda: written.apply(lambda index: index.upsert(documents)),
+                lambda position: written.apply(IndexChange(position, upserted=documents)),
             )

@@ -1,0 +1,63 @@
+"""What was written to an embedded cell, in order, for who takes its collections into memory."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecsec_retrieval.model.rows import StoredRow
+from vecsec_retrieval.model.store import Change, SnapshotName
+from vecsec_retrieval.stores.record import TOPIC, Record
+
+
+class EmbeddedChangeLog:
+    """See `vecsec_retrieval.model.store.ChangeLog`."""
+
+    def __init__(
+        self, folder: Path, reading: Callable[[], AbstractContextManager[Record]], topic: Callable[[str], str]
+    ) -> None:
+        """`reading` gives the cell's record while nobody else uses it, and `topic` its name of a collection."""
+        self._folder = folder
+        self._reading = reading
+        self._topic = topic
+
+    @property
+    def snapshot_folder(self) -> Path:
+        return self._folder
+
+    def position(self) -> int:
+        with self._reading() as record:
+            return record.position()
+
+    def collection_key(self, collection_id: str) -> str:
+        with self._reading():
+            return self._topic(collection_id).removeprefix(TOPIC)
+
+    def changes(self, collection_id: str, *, after: int, limit: int) -> list[Change]:
+        with self._reading() as record:
+            return record.changes(self._topic(collection_id), after=after, limit=limit)
+
+    def living(self, collection_id: str) -> NDArray[np.int64]:
+        with self._reading() as record:
+            return record.living(self._topic(collection_id))
+
+    def rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+        with self._reading() as record:
+            rows = record.rows(positions, with_embeddings=True)
+        return [rows[position] for position in positions if position in rows]
+
+    def snapshot(self, collection_id: str) -> SnapshotName | None:
+        with self._reading() as record:
+            return record.snapshot(self._topic(collection_id))
+
+    def name_snapshot(self, collection_id: str, name: SnapshotName | None) -> bool:
+        with self._reading() as record:
+            is_named = record.name_snapshot(self._topic(collection_id), name)
+            found = record.snapshot(self._topic(collection_id))
+        for file in self._folder.glob(f"{self.collection_key(collection_id)}-*"):
+            if found is None or file.name != found.file_name:
+                with suppress(FileNotFoundError):
+                    file.unlink()
+        return is_named
