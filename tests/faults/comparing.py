@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
+from faults.in_memory import wrong_in_memory
 from faults.plan import State, info
 
 from vecsec_retrieval.model.rows import StoredRow
@@ -56,6 +57,7 @@ def _of_collection(
         page = {document_id: rows[document_id] for document_id in wanted[start : start + ROWS_A_CALL]}
         yield "rows", partial(_of_page, cell, collection_id, page)
     yield "rows of the log", lambda: _of_rows("rows of the log", _rows_of_log(cell, collection_id), rows)
+    yield "rows in memory", lambda: wrong_in_memory(cell, collection_id, rows)
     for document_id in wanted[:: max(1, len(wanted) // 3)]:
         for condition, among in (
             (RowCondition(), set(rows)),

@@ -19,11 +19,13 @@ from vecsec_retrieval.visibility.tagging import LABEL_KEY
 FLIPPED_BYTES = 20
 ANYWHERE = 12 if MANY else 2
 """So many places are drawn where bytes are flipped."""
+SNAPSHOT_PLACES = (0.0, 0.3, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
 _PAGE = 4096
 _TREES = (
     "embeddings_queue",
     "vecsec_log",
     "vecsec_cell",
+    "vecsec_snapshot",
     "embeddings_queue_config",
     "collections",
     "collection_metadata",
@@ -150,6 +152,28 @@ def _files_for_index_folders(cell: Path, state: State) -> None:
         (cell / segment).write_bytes(b"not a folder")
 
 
+def _snapshot(cell: Path) -> Path:
+    return max(cell.glob("*.rows"), key=lambda file: file.stat().st_size)
+
+
+def _flip_snapshot(place: float, cell: Path, state: State) -> None:
+    file = _snapshot(cell)
+    _flip(file, int((file.stat().st_size - FLIPPED_BYTES) * place))
+
+
+def _truncate_snapshot(share: float, cell: Path, state: State) -> None:
+    os.truncate(_snapshot(cell), int(_snapshot(cell).stat().st_size * share))
+
+
+def _remove_snapshots(cell: Path, state: State) -> None:
+    for file in cell.glob("*.rows"):
+        file.unlink()
+
+
+def _take_others_snapshot(cell: Path, state: State) -> None:
+    shutil.copy(_snapshot(cell.parent / OTHER), _snapshot(cell))
+
+
 def _segments(cell: Path) -> list[str]:
     with closing(sqlite3.connect(cell / DATABASE_FILE)) as database:
         return [segment for (segment,) in database.execute("SELECT id FROM segments WHERE scope = 'VECTOR'")]
@@ -170,6 +194,13 @@ DAMAGES: dict[str, Damage] = {
     ),
     MISSING_ROWS: partial(_change_tables, "DELETE FROM embeddings WHERE id % 10 = 1"),
     **{f"truncated to {share:.4f}": partial(_truncate, share) for share in (0.9999, 0.9, 0.5, 0.01, 0.0)},
+    **{f"bytes flipped in a snapshot at {place}": partial(_flip_snapshot, place) for place in SNAPSHOT_PLACES},
+    **{f"snapshot truncated to {share}": partial(_truncate_snapshot, share) for share in (0.9999, 0.5, 0.0)},
+    "snapshots removed": _remove_snapshots,
+    "another tenant's snapshot": _take_others_snapshot,
+    "what is said of snapshots is another": partial(
+        _change_tables, "UPDATE vecsec_snapshot SET position = position + 40"
+    ),
     "removed": _remove,
     "mark removed": _remove_mark,
     "another tenant's": _take_others,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from faults.comparing import differences, questions
+from faults.in_memory import save
 from faults.plan import DIMENSIONS, Plan, State
 from faults.writer import do, opened, say
 
@@ -42,6 +43,9 @@ def prepare(path: Path, seed: int, done: int, tenant_ids: tuple[str, ...] = (DAM
                     operation = plan.next()
                     do(cell, operation)
                     plan.take(operation)
+                    if plan.done == done - 1:
+                        for collection_id in plan.state:
+                            save(cell, collection_id)
 
 
 def state_of(tenant_id: str, seed: int, done: int) -> State:

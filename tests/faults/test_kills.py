@@ -52,7 +52,20 @@ def as_folders_change(writer: Child, cell: Path, chance: random.Random) -> None:
     watch(writer, lambda: files_of_folders(cell), chance.randint(1, 6))
 
 
-MOMENTS = (any_time, as_the_database_changes, as_the_journal_changes, as_folders_change, as_it_opens)
+def as_snapshots_change(writer: Child, cell: Path, chance: random.Random) -> None:
+    writer.wait_for("found")
+    watch(writer, lambda: snapshots(cell), chance.randint(1, MANY_CHANGES))
+    time.sleep(chance.uniform(0, 0.002))
+
+
+MOMENTS = (
+    as_snapshots_change,
+    any_time,
+    as_the_database_changes,
+    as_the_journal_changes,
+    as_folders_change,
+    as_it_opens,
+)
 
 
 def watch(writer: Child, look: Callable[[], object], changes: int) -> None:
@@ -70,6 +83,10 @@ def files_of_folders(cell: Path) -> list[object]:
         return [(str(file), status(file)) for folder in cell.iterdir() if folder.is_dir() for file in folder.iterdir()]
     except FileNotFoundError:  # gone meanwhile
         return []
+
+
+def snapshots(cell: Path) -> list[object]:
+    return [(str(file), status(file)) for file in sorted(cell.glob("*rows*"))]
 
 
 def status(file: Path) -> object:
@@ -92,7 +109,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_else_is_half_there(tmp_path: P
 
     for number in range(KILLS_A_CELL):
         # Every other cell is met first as it is being made.
-        moment = MOMENTS[(number + 4 * (seed % 2)) % len(MOMENTS)]
+        moment = MOMENTS[(number + 5 * (seed % 2)) % len(MOMENTS)]
         with child("faults.writer", path, TENANT, seed, done, folder=tmp_path / f"kill-{number}") as writer:
             moment(writer, path / TENANT, chance)
             assert writer.process.poll() is None, writer.told()

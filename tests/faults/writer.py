@@ -17,6 +17,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from faults.comparing import differences
+from faults.in_memory import save
 from faults.plan import Operation, Plan, info
 
 from vecsec_retrieval.model.rows import StoredRow
@@ -68,6 +69,8 @@ def go_on(cell: EmbeddedCell, plan: Plan, options: list[str]) -> None:
             operation = plan.next()
             do(cell, operation)
             plan.take(operation)
+            if operation.kind != "create" and plan.done % 2:
+                save(cell, operation.collection_id)
             if LOCKSTEP in options:
                 Path(unsynced).write_bytes(UNSYNCED)
             say("done", plan.done, operation.kind + ("+forget" if any(forgotten) else ""))

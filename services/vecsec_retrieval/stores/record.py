@@ -13,7 +13,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -32,6 +32,7 @@ FORMAT = 2
 
 CHECK_LOG = "PRAGMA integrity_check(embeddings_queue)"
 """Gives "ok", or what is wrong with the structure of the log and its indexes."""
+_CHECK_SNAPSHOTS = "PRAGMA integrity_check(vecsec_snapshot)"
 SUM_KEY = "vs_sum"
 """The reserved metadata key of a row's checksum."""
 
@@ -46,12 +47,16 @@ _HALF = 2**32 - 1
 _SNAPSHOTS = "vecsec_snapshot"
 _MAKE_SNAPSHOTS = """
     CREATE TABLE IF NOT EXISTS vecsec_snapshot
-    (topic TEXT PRIMARY KEY, file_name TEXT, checksum INTEGER, position INTEGER, forgotten INTEGER NOT NULL DEFAULT 0)
+    (
+        topic TEXT PRIMARY KEY, file_name TEXT, checksum INTEGER, position INTEGER, seal INTEGER,
+        forgotten INTEGER NOT NULL DEFAULT 0
+    )
 """
-"""Of a collection, the snapshot that fits, if there is one, and the last deletion that the log has forgotten."""
+"""Of a collection, the snapshot that fits, if there is one, with a checksum over what is said of it, and the last
+deletion that the log has forgotten."""
 _NAME_SNAPSHOT = """
-    INSERT INTO vecsec_snapshot VALUES (:topic, :file_name, :checksum, :position, 0)
-    ON CONFLICT (topic) DO UPDATE SET file_name = :file_name, checksum = :checksum, position = :position
+    INSERT INTO vecsec_snapshot VALUES (:topic, :file_name, :checksum, :position, :seal, 0)
+    ON CONFLICT (topic) DO UPDATE SET file_name = :file_name, checksum = :checksum, position = :position, seal = :seal
     WHERE :position IS NULL OR :position >= max(coalesce(position, 0), forgotten)
 """
 _NOTE_FORGOTTEN = """
@@ -195,9 +200,10 @@ class Record:
         Raises:
             TornRow: if it is not sound, in SQLite's words or ours.
         """
-        (found,) = self._one(CHECK_LOG)
-        if found != "ok":
-            raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
+        for question in (CHECK_LOG, _CHECK_SNAPSHOTS) if self._one(_IS_THERE, _SNAPSHOTS)[0] else (CHECK_LOG,):
+            (found,) = self._one(question)
+            if found != "ok":
+                raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
         known = {collection.topic for collection in self.collections()}
         for (topic,) in self._connection.execute(_TOPICS).fetchall():
             if topic not in known and self._one(_OUR_ROWS, topic)[0]:  # another program's rows bear no checksum
@@ -243,14 +249,21 @@ class Record:
         """The collection's snapshot that fits the log."""
         if not self._one(_IS_THERE, _SNAPSHOTS)[0]:
             return None
-        question = "SELECT file_name, checksum, position FROM vecsec_snapshot WHERE topic = ? AND file_name IS NOT NULL"
+        question = "SELECT file_name, checksum, position, seal FROM vecsec_snapshot WHERE topic = ?"
         found = self._connection.execute(question, (topic,)).fetchone()
-        return None if found is None else SnapshotName(*found)
+        if found is None or found[0] is None:
+            return None
+        file_name, checksum, position, seal = found
+        # Where it is not what was written, or of a time that is not yet, there is none: it is made again.
+        is_right = seal == _seal(topic, (file_name, checksum, position)) and position <= self.position()
+        return SnapshotName(file_name, checksum, position) if is_right else None
 
     def name_snapshot(self, topic: str, name: SnapshotName | None) -> bool:
         """From now on this is the one that fits; None: none does. False if it is older than one that does, or than what
         the log has forgotten since."""
-        values = dict.fromkeys(("file_name", "checksum", "position")) if name is None else asdict(name)
+        values = dict.fromkeys(("file_name", "checksum", "position", "seal"))
+        if name is not None:
+            values = {**asdict(name), "seal": _seal(topic, astuple(name))}
         with self._transaction():
             self._connection.execute(_MAKE_SNAPSHOTS)
             return self._connection.execute(_NAME_SNAPSHOT, {"topic": topic, **values}).rowcount > 0
@@ -365,6 +378,10 @@ def _sum(document_id: str, text: str, metadata: Mapping[str, MetadataValue | Non
     """Of all that the row consists of, in 63 bits; the lower half is of its embedding. It finds damage, not intent."""
     words = orjson.dumps([document_id, text, metadata], option=orjson.OPT_SORT_KEYS)
     return (zlib.crc32(words) & _HALF >> 1) << 32 | zlib.crc32(vector)
+
+
+def _seal(topic: str, values: Iterable[object]) -> int:
+    return zlib.crc32(orjson.dumps([topic, *values]))
 
 
 def _vector(numbers: bytes) -> Vector:
