@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import Cell, RowCondition
+from vecsec_retrieval.model.store import Cell, RowCondition, RowPage, RowsWanted
 
 _RETRY_SECONDS = 1.0
 _CLOSING_SECONDS = 30.0
@@ -73,6 +73,14 @@ class RestingCell:
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         with self._awake() as cell:
             return cell.get(collection_id, document_ids, with_embeddings=with_embeddings)
+
+    def hold_moment(self) -> str:
+        with self._awake() as cell:
+            return cell.hold_moment()
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        with self._awake() as cell:
+            return cell.rows_at(moment, collection_id, wanted)
 
     def head(self, collection_id: str, count: int) -> list[StoredRow]:
         with self._awake() as cell:

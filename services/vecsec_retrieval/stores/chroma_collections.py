@@ -16,7 +16,7 @@ from chromadb.types import Collection as CollectionModel
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted, moment_not_held
 from vecsec_retrieval.stores.chroma_where import wheres
 
 MODEL_KEY = "vs_embedding_model"
@@ -128,6 +128,17 @@ class ChromaCell:
         found = self._use(collection_id, lambda collection: _get(collection, list(document_ids), include))
         rows = {row.document_id: row for row in found}
         return [rows[document_id] for document_id in document_ids if document_id in rows]
+
+    def hold_moment(self) -> str:
+        return ""
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        if moment:
+            raise moment_not_held()
+        found = self.find_ids(collection_id, RowCondition(wanted.label_keys))
+        ids = heapq.nsmallest(wanted.count, (each for each in found if each > wanted.after_id))
+        rows = self.get(collection_id, ids, with_embeddings=True)
+        return RowPage(rows, ids[-1] if len(ids) == wanted.count else "")
 
     def head(self, collection_id: str, count: int) -> list[StoredRow]:
         return self._use(collection_id, lambda collection: _head(collection, count))
