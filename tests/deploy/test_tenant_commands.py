@@ -106,11 +106,7 @@ def test_an_import_brings_back_what_was_lost(site: Site) -> None:
     again = site.folder / "again"
     administrator(site, "tenant", "export", str(again), "--tenant", "tenant_a")
     for collection in ("documents", "vectors"):
-        for before, after in zip(
-            lines(folder / f"{collection}.jsonl"), lines(again / f"{collection}.jsonl"), strict=True
-        ):
-            assert after.pop("embedding") == pytest.approx(before.pop("embedding"), abs=1e-6)  # normalised again
-            assert after == before
+        assert (again / f"{collection}.jsonl").read_bytes() == (folder / f"{collection}.jsonl").read_bytes()
 
 
 def test_an_unfinished_export_is_not_imported(site: Site) -> None:
