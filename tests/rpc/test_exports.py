@@ -3,7 +3,7 @@
 import asyncio
 import json
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, value_pb2
+from vecsec_retrieval.repair import salvage
 from vecsec_retrieval.stores.moments import Moments
 
 ROWS = 300
@@ -184,6 +185,16 @@ async def test_a_moment_ends_and_is_one_tenants_own(stack: Stack, monkeypatch: p
     assert "moment" in (await refusal(exported(stack, administrator(stack), first=first))).message
 
 
+async def test_a_moment_ends_with_its_process(tmp_path: Path) -> None:
+    """`vecsec tenant export` then begins anew."""
+    async with running_stack(tmp_path) as stack:
+        await write_on(stack, 0)
+        first = await page(stack, administrator(stack))
+    async with running_stack(tmp_path) as stack:
+        following = page(stack, administrator(stack), moment=first.moment, page_token=first.next_page_token)
+        assert (await refusal(following)).fields == ("moment",)
+
+
 async def test_a_row_with_its_embedding_is_never_of_two_versions(stack: Stack) -> None:
     """Documents are read from memory, embeddings from the store: a write may come in between."""
     rows = [versioned(f"row{number}", 0) for number in range(20)]
@@ -294,6 +305,25 @@ async def test_what_is_restored_is_equal_bit_for_bit(tmp_path: Path) -> None:
     for collection in ("vectors", "documents"):
         files = [tmp_path / folder / f"{collection}.jsonl" for folder in ("archive", "again")]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+async def test_what_a_repair_saves_is_what_an_export_holds_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running_stack(tmp_path / "stack") as stack:
+        await stack.load("tenant_a", *odd_documents(), collection_id="vectors")
+        await run(stack, "tenant", "export", str(tmp_path / "archive"))
+        cell = stack.chroma_path / "tenant_a"
+    capsys.readouterr()
+    assert salvage.main([str(cell), "tenant_a"]) == 0
+    *saved, lost = map(json.loads, capsys.readouterr().out.split("\n")[:-1])
+    assert lost == {"unreadable_rows": 0, "untagged_rows": 0}
+    archived = (tmp_path / "archive" / "vectors.jsonl").read_text().split("\n")[:-1]
+
+    def by_id(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
+        return {row["id"]: json.dumps(row, sort_keys=True) for row in rows}  # in JSON -0.0 is not 0.0
+
+    assert by_id(each["document"] for each in saved) == by_id(map(json.loads, archived))
 
 
 async def test_where_no_moment_can_be_held_an_export_is_read_twice(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def export(
     changed meanwhile, three times at most; if something still has, that is said.
     """
     with writing_archive(folder, tenant) as writer:
-        is_of_one_moment = _write_all(session.client, tenant, writer)
+        is_of_one_moment = write_all(session.client, tenant, writer)
         archive = writer.finish(is_of_one_moment=is_of_one_moment)
     report(archive, session.json, "exported")
     output.note("documents that this token may not read are not in it")
@@ -68,7 +68,7 @@ def report(archive: Archive, as_json: bool, done: str) -> None:
     output.say(f"{done} {manifest.document_count:,} documents of {manifest.tenant_id}: {archive.folder}")
 
 
-def _write_all(client: VecSecClient, tenant: str, writer: ArchiveWriter) -> bool:
+def write_all(client: VecSecClient, tenant: str, writer: ArchiveWriter) -> bool:
     """Write everything; says whether it is of one moment.
 
     Raises:

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2, sensitivity_pb2
 from vecsec_cli.tenants.archive import MANIFEST, Archive
 from vecsec_cli.tenants.archive_check import check_archive
+from vecsec_cli.tenants.archive_writing import writing_archive
+from vecsec_cli.tenants.exporting import write_all
+from vecsec_client import Collection, Document, ExportPage, Sensitivity, VecSecClient
 
 GONE = Failure(
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -212,3 +216,51 @@ def test_nothing_is_stored_of_an_archive_whose_second_file_is_bad(
     verified = vecsec("tenant", "verify", "--archive", "backup", exit_code=2)
     assert "error: backup/notes.jsonl was altered or damaged" in verified.stderr
     assert "hint:  nothing of it was used; take another archive" in verified.stderr
+
+
+class EndlessClient(VecSecClient):
+    """Gives so many pages of new documents, of one moment."""
+
+    def __init__(self, pages: int) -> None:
+        super().__init__("localhost:1", token="t")
+        self._pages = pages
+
+    def list_collections(self, **_where: object) -> tuple[Collection, ...]:  # type: ignore[override]
+        return ()
+
+    def export_documents(self, *, page_token: str, **_where: object) -> ExportPage:  # type: ignore[override]
+        number = int(page_token or 0)
+        documents = tuple(
+            Document(
+                document_id=f"{number:06}.{row}",
+                text=f"{number}.{row} " + "x" * 2_000,
+                tenant_id="tenant_a",
+                sensitivity=Sensitivity.PUBLIC,
+                topics=("rag",),
+                attributes={},
+                metadata={"row": row},
+                embedding=(0.5,) * 64,
+            )
+            for row in range(100)
+        )
+        token = "" if number + 1 == self._pages else str(number + 1)
+        return ExportPage(
+            documents=documents, collection_id="documents", embedding_model="m", moment="m", next_page_token=token
+        )
+
+
+def test_an_export_takes_no_more_memory_for_more_documents(tmp_path: Path) -> None:
+    """Written and checked page by page: 8 MB of documents in no more memory than 1 MB of them."""
+    peaks = []
+    for pages in (5, 5, 40):
+        with EndlessClient(pages) as client:
+            tracemalloc.start()
+            with writing_archive(tmp_path / f"{len(peaks)}", "tenant_a") as writer:
+                write_all(client, "tenant_a", writer)
+                archive = writer.finish()
+            check_archive(archive)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert archive.manifest.document_count == 4_000
+    assert archive.file(archive.manifest.collections[0]).stat().st_size > 8_000_000
+    assert peaks[2] < peaks[1] + 1_000_000
