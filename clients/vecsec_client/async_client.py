@@ -86,6 +86,7 @@ class AsyncVecSecClient:
     list_labels = _awaited(calls.list_labels)
     reread_tenant = _awaited(calls.reread_tenant)
     list_document_ids = _awaited(calls.list_document_ids)
+    export_documents = _awaited(calls.export_documents)
     explain_access = _awaited(calls.explain_access)
     policy_status = _awaited(calls.policy_status)
     count_violations = _awaited(calls.count_violations)

@@ -93,6 +93,7 @@ class VecSecClient:
     list_labels = _blocking(calls.list_labels)
     reread_tenant = _blocking(calls.reread_tenant)
     list_document_ids = _blocking(calls.list_document_ids)
+    export_documents = _blocking(calls.export_documents)
     explain_access = _blocking(calls.explain_access)
     policy_status = _blocking(calls.policy_status)
     count_violations = _blocking(calls.count_violations)

@@ -181,6 +181,31 @@ def list_document_ids(
     return Exchange("ListDocumentIds", request, answers.document_id_page, timeout)
 
 
+def export_documents(
+    defaults: CallDefaults,
+    *,
+    tenant: str | None = None,
+    moment: str = "",
+    page_token: str = "",
+    timeout: float | None = None,
+) -> Exchange[gateway_pb2.ExportDocumentsResponse, results.ExportPage]:
+    """A page of all documents that the caller may read, with their embeddings, as they were at one moment.
+
+    For callers who may configure the tenant. Go on with the page's `moment` and `next_page_token` until the latter is
+    empty. A moment is held for two minutes after its last page, while the service runs: `InvalidArgument` of the field
+    "moment" says that it is no more; then begin anew.
+
+    Args:
+        tenant: the tenant whose documents are wanted.
+        moment: of the page before; empty begins with the state of now.
+        page_token: of the page before.
+        timeout: seconds for the call with all its retries.
+    """
+    request = gateway_pb2.ExportDocumentsRequest()
+    fill(request, tenant_id=defaults.tenant_of(tenant), moment=moment, page_token=page_token)
+    return Exchange("ExportDocuments", request, answers.export_page, timeout)
+
+
 def explain_access(
     defaults: CallDefaults,
     *,

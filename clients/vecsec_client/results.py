@@ -145,6 +145,23 @@ class DocumentIdPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportPage:
+    """Some of all documents of a tenant that the caller may read, all of one collection."""
+
+    documents: tuple[Document, ...]
+    """With their embeddings."""
+    collection_id: str
+    """Empty if there are no more."""
+    embedding_model: str
+    moment: str
+    """What they are of; empty where the store can hold no moment (a ChromaDB server), and each page is of its own."""
+    next_page_token: str
+    """Where to go on; empty if this was the last page."""
+    policy_version: str = ""
+    """The content hash of the policy that checked the documents."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeterminingRule:
     """One rule that decided."""
 

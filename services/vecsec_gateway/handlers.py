@@ -163,6 +163,22 @@ class GatewayHandlers(GatewayServiceServicer):
             document_ids=page.document_ids, next_page_token=page.next_page_token, policy_version=plan.policy_version
         )
 
+    async def ExportDocuments(  # noqa: N802
+        self, request: gateway_pb2.ExportDocumentsRequest, _context: Context
+    ) -> gateway_pb2.ExportDocumentsResponse:
+        """Read a page of all documents that the caller may read, as they were at one moment."""
+        wanted = retrieval_pb2.ExportDocumentsRequest(moment=request.moment, page_token=request.page_token)
+        async with self._call_with_deadline("export") as caller:
+            page, answer = await self._use_cases.documents.export(caller, request.tenant_id, wanted)
+        return gateway_pb2.ExportDocumentsResponse(
+            moment=page.moment,
+            collection_id=page.collection_id,
+            embedding_model=page.embedding_model,
+            documents=[row.document for row in answer.rows],
+            next_page_token=page.next_page_token,
+            policy_version=answer.policy_version,
+        )
+
     async def RereadTenant(  # noqa: N802
         self, request: gateway_pb2.RereadTenantRequest, _context: Context
     ) -> gateway_pb2.RereadTenantResponse:

@@ -33,6 +33,7 @@ from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
 from vecsec_retrieval.use_cases import documents
 from vecsec_retrieval.use_cases.documents import DocumentAccess
+from vecsec_retrieval.use_cases.exporting import DocumentExport
 from vecsec_retrieval.use_cases.import_documents import BatchStore
 from vecsec_retrieval.use_cases.listing import CollectionListing
 from vecsec_retrieval.visibility import tagging
@@ -92,6 +93,7 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             batches=BatchStore(cells, models),
             documents=DocumentAccess(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
             listing=CollectionListing(permissions, cells),
+            export=DocumentExport(permissions, cells, metrics, max_answer_bytes=settings.max_answer_bytes),
         )
         service = await stack.enter_async_context(
             running_server(

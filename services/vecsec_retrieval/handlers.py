@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from vecsec_retrieval.model.filters import (
 from vecsec_retrieval.model.rows import Document, MetadataValue, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.use_cases.documents import DocumentAccess
+from vecsec_retrieval.use_cases.exporting import DocumentExport
 from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImport, ImportBatch
 from vecsec_retrieval.use_cases.import_rules import NewDocument
 from vecsec_retrieval.use_cases.listing import CollectionListing
@@ -35,6 +37,7 @@ _FIRST_MESSAGE_SECONDS = 10.0
 """An import that never begins holds a place that others need; how long one may pause is the chassis' to say."""
 _DOCUMENTS_AT_ONCE = 200
 """Some milliseconds."""
+_HoldsDocuments = TypeVar("_HoldsDocuments", pb.GetDocumentsResponse, pb.ExportDocumentsResponse)
 _COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
@@ -48,11 +51,13 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         batches: BatchStore,
         documents: DocumentAccess,
         listing: CollectionListing,
+        export: DocumentExport,
     ) -> None:
         self._permissions = permissions
         self._batches = batches
         self._documents = documents
         self._listing = listing
+        self._export = export
 
     async def SearchDocuments(  # noqa: N802 (the contract's name)
         self, request: pb.SearchDocumentsRequest, context: Context
@@ -150,6 +155,17 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         )
         return pb.ListDocumentIdsResponse(document_ids=page.items, next_page_token=page.next_page_token)
 
+    async def ExportDocuments(  # noqa: N802
+        self, request: pb.ExportDocumentsRequest, context: Context
+    ) -> pb.ExportDocumentsResponse:
+        """Read a page of all documents as they were at one moment."""
+        page = await self._export.page(request.grant, moment=request.moment, page_token=request.page_token)
+        message = pb.ExportDocumentsResponse(moment=page.moment, next_page_token=page.next_page_token)
+        if page.collection is not None:
+            message.collection_id = page.collection.collection_id
+            message.embedding_model = page.collection.embedding_model
+        return _with_documents(message, page.documents)
+
     async def RereadTenant(  # noqa: N802
         self, request: pb.RereadTenantRequest, context: Context
     ) -> pb.RereadTenantResponse:
@@ -209,7 +225,10 @@ async def _search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
 
 
 def get_response(documents: Sequence[Document]) -> pb.GetDocumentsResponse:
-    message = pb.GetDocumentsResponse()
+    return _with_documents(pb.GetDocumentsResponse(), documents)
+
+
+def _with_documents(message: _HoldsDocuments, documents: Sequence[Document]) -> _HoldsDocuments:
     labels: dict[int, label_pb2.Label] = {}
     for document in documents:
         _fill(message.documents.add(), document, labels)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.filters import predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import Change, RowCondition, SnapshotName
+from vecsec_retrieval.model.store import Change, RowCondition, RowPage, RowsWanted, SnapshotName, moment_not_held
 from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata
 
 BeforeCall = Callable[[str], None]
@@ -80,6 +80,7 @@ class FakeCell:
     before: BeforeCall
     infos: dict[str, CollectionInfo] = field(default_factory=dict)
     rows: dict[str, dict[str, StoredRow]] = field(default_factory=dict)
+    moments: dict[str, dict[str, dict[str, StoredRow]]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     is_open: bool = True
     log: FakeLog | None = None
@@ -125,6 +126,26 @@ class FakeCell:
             stored = self._rows(collection_id)
             found = [stored[document_id] for document_id in document_ids if document_id in stored]
         return found if with_embeddings else [replace(row, embedding=None) for row in found]
+
+    def hold_moment(self) -> str:
+        self.before("hold_moment")
+        with self.lock:
+            name = f"moment {len(self.moments)}"
+            self.moments[name] = {collection_id: dict(rows) for collection_id, rows in self.rows.items()}
+        return name
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        self.before("rows_at")
+        if moment not in self.moments:
+            raise moment_not_held()
+        rows = self.moments[moment].get(collection_id, {})
+        ids = sorted(
+            document_id
+            for document_id, row in rows.items()
+            if document_id > wanted.after_id and row.metadata.get(LABEL_KEY) in wanted.label_keys
+        )
+        page = ids[: wanted.count]
+        return RowPage([rows[each] for each in page], page[-1] if len(ids) > len(page) else "")
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         self.before("find_ids")
@@ -183,7 +204,7 @@ class FakeCellStore:
             folder.mkdir(exist_ok=True)
             cell.log = FakeLog(self._before, folder)
         if known is not None:
-            cell.infos, cell.rows, cell.log = known.infos, known.rows, known.log
+            cell.infos, cell.rows, cell.moments, cell.log = known.infos, known.rows, known.moments, known.log
         self.cells[tenant_id] = cell
         return cell
 

@@ -106,11 +106,7 @@ def test_an_import_brings_back_what_was_lost(site: Site) -> None:
     again = site.folder / "again"
     administrator(site, "tenant", "export", str(again), "--tenant", "tenant_a")
     for collection in ("documents", "vectors"):
-        for before, after in zip(
-            lines(folder / f"{collection}.jsonl"), lines(again / f"{collection}.jsonl"), strict=True
-        ):
-            assert after.pop("embedding") == pytest.approx(before.pop("embedding"), abs=1e-6)  # normalised again
-            assert after == before
+        assert (again / f"{collection}.jsonl").read_bytes() == (folder / f"{collection}.jsonl").read_bytes()
 
 
 def test_an_unfinished_export_is_not_imported(site: Site) -> None:
@@ -133,7 +129,10 @@ def test_a_cell_with_a_torn_row_is_found_and_repaired_with_its_embeddings(site: 
     before = counts(site)
     site.units.stop("vecsec-retrieval")
     with closing(sqlite3.connect(site.state.chroma / "tenant_a" / "chroma.sqlite3", isolation_level=None)) as database:
-        torn = "UPDATE embeddings_queue SET metadata = replace(metadata, 'passage', 'message') WHERE id = 'd0007'"
+        newest = "SELECT max(seq_id) FROM embeddings_queue WHERE id = 'd0007'"  # an export keeps older ones for a while
+        torn = (
+            f"UPDATE embeddings_queue SET metadata = replace(metadata, 'passage', 'message') WHERE seq_id = ({newest})"
+        )
         assert database.execute(torn).rowcount == 1
     verified = administrator(site, "tenant", "verify", "--json", check=False)
     assert verified.returncode == 9

@@ -107,6 +107,9 @@ class FakeGateway(GatewayServiceServicer):
     def ListDocumentIds(self, request: Any, context: Any) -> Any:
         return self._answer("ListDocumentIds", request, context)
 
+    def ExportDocuments(self, request: Any, context: Any) -> Any:
+        return self._answer("ExportDocuments", request, context)
+
     def RereadTenant(self, request: Any, context: Any) -> Any:
         return self._answer("RereadTenant", request, context)
 

@@ -44,6 +44,10 @@ REQUESTS: Mapping[str, Callable[[str], tuple[Message, ...]]] = {
         pb.ListDocumentIdsRequest(tenant_id=tenant),
         pb.ListDocumentIdsRequest(tenant_id=tenant, collection_id="hidden"),
     ),
+    "ExportDocuments": lambda tenant: (
+        pb.ExportDocumentsRequest(tenant_id=tenant),
+        pb.ExportDocumentsRequest(tenant_id=tenant, moment="no moment", page_token="no page"),
+    ),
     "RereadTenant": lambda tenant: (pb.RereadTenantRequest(tenant_id=tenant),),
     "ExplainAccess": lambda tenant: (
         pb.ExplainAccessRequest(tenant_id=tenant, action=access_pb2.ACTION_READ, label=LABEL),

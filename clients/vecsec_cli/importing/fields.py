@@ -20,6 +20,8 @@ _INT64 = 1 << 63
 _TOPIC = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _METADATA_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 _ATTRIBUTE_KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_BLANK = "\t\n\f\r "
+"""What the contract takes for blank. A text of hard spaces, say, can be stored, so that it must be restored, too."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -57,7 +59,7 @@ def checked_text(value: object) -> str:
         BadField: if it is blank, not a text, or too long.
     """
     text = _text("text", value)
-    if not text.strip():
+    if not text.strip(_BLANK):
         raise BadField("text", "must not be blank")
     if len(text.encode()) > _MAX_TEXT_BYTES:
         raise BadField("text", "must be at most 1 MiB; split it into passages")

@@ -17,7 +17,9 @@ from vecsec_cli.checks.store import cells_in
 from vecsec_cli.local.retrieval_module import ModuleFailed, output_of
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.options import JsonOption, StateDirectoryOption, TenantOption, state_directory
-from vecsec_cli.tenants.archive import Archive, ArchiveWriter, writing_archive
+from vecsec_cli.tenants.archive import Archive
+from vecsec_cli.tenants.archive_check import check_archive
+from vecsec_cli.tenants.archive_writing import ArchiveWriter, writing_archive
 from vecsec_cli.tenants.exporting import report
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
@@ -31,6 +33,9 @@ _LOCK = ".lock"
 
 def verify(
     tenant: Annotated[str | None, typer.Option("--tenant", help="Only this tenant's cell.")] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="Check this archive instead, as an import would.", show_default=False)
+    ] = None,
     state_dir: StateDirectoryOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -38,6 +43,9 @@ def verify(
 
     What the retrieval service itself meets it tells by metric vecsec_damaged_cells and log line "cell is damaged".
     """
+    if archive is not None:
+        _verify_archive(archive, tenant, as_json=json)
+        return
     path = _chroma_path(state_dir)
     cells = [path / tenant] if tenant else cells_in(path)
     problems = _problems(cells)
@@ -72,6 +80,17 @@ def repair(tenant: TenantOption, state_dir: StateDirectoryOption = None, json: J
     if lost:
         output.note(f"{lost:,} rows could not be read; an export made before may have them")
     output.note(f"next: start the retrieval service, then vecsec tenant import {archive.folder} --tenant {tenant}")
+
+
+def _verify_archive(folder: Path, tenant: str | None, *, as_json: bool) -> None:
+    """Raises CommandFailure if the archive is not as it was written, or is not the tenant's."""
+    archive = Archive.read(folder)
+    if tenant not in {None, archive.manifest.tenant_id}:
+        raise CommandFailure(f"{folder} is an archive of {archive.manifest.tenant_id!r}, not of {tenant!r}")
+    if not archive.is_checkable:
+        raise CommandFailure(f"{folder} is an archive of version 0.1, which has no hashes: it cannot be checked")
+    check_archive(archive)
+    report(archive, as_json, "as they were written:")
 
 
 def _problems(cells: Sequence[Path]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from vecsec_client.results import (
     DocumentIdPage,
     DocumentsAnswer,
     Explanation,
+    ExportPage,
     LabelPage,
     PolicyStatus,
     SearchAnswer,
@@ -80,6 +81,11 @@ def label_page(response: gateway_pb2.ListLabelsResponse) -> LabelPage:
 def document_id_page(response: gateway_pb2.ListDocumentIdsResponse) -> DocumentIdPage:
     """A page of the ids of a collection's documents."""
     return result(DocumentIdPage, response, document_ids=tuple(response.document_ids))
+
+
+def export_page(response: gateway_pb2.ExportDocumentsResponse) -> ExportPage:
+    """A page of all documents."""
+    return result(ExportPage, response, documents=tuple(map(document_from_proto, response.documents)))
 
 
 def explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:

@@ -18,6 +18,7 @@ Search: TypeAlias = retrieval_pb2.SearchDocumentsRequest
 Lookup: TypeAlias = retrieval_pb2.GetDocumentsRequest
 Deletion: TypeAlias = retrieval_pb2.DeleteDocumentsRequest
 LabelPageRequest: TypeAlias = retrieval_pb2.ListLabelsRequest
+ExportPageRequest: TypeAlias = retrieval_pb2.ExportDocumentsRequest
 IdPageRequest: TypeAlias = retrieval_pb2.ListDocumentIdsRequest
 BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
 
@@ -27,6 +28,7 @@ Document: TypeAlias = document_pb2.Document
 LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
+ExportPage: TypeAlias = retrieval_pb2.ExportDocumentsResponse
 IdPage: TypeAlias = retrieval_pb2.ListDocumentIdsResponse
 
 

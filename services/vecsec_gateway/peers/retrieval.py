@@ -26,6 +26,8 @@ from vecsec_gateway.peers.contract import (
     Collection,
     Deletion,
     Document,
+    ExportPage,
+    ExportPageRequest,
     IdPage,
     IdPageRequest,
     LabelMessage,
@@ -50,6 +52,7 @@ _OPERATIONS = {
     "ListCollections": "list",
     "ListLabels": "list",
     "ListDocumentIds": "list",
+    "ExportDocuments": "export",
     "RereadTenant": "reread",
 }
 """What metrics call the methods."""
@@ -69,6 +72,7 @@ _Granted = TypeVar(
     retrieval_pb2.ListCollectionsRequest,
     retrieval_pb2.ListLabelsRequest,
     retrieval_pb2.ListDocumentIdsRequest,
+    retrieval_pb2.ExportDocumentsRequest,
     retrieval_pb2.RereadTenantRequest,
 )
 
@@ -133,6 +137,11 @@ class RetrievalClient:
     async def list_document_ids(self, plan: Plan, page: IdPageRequest, deadline: Deadline) -> IdPage:
         """A page of the ids of documents that the grant sees."""
         return await self._call(self._stub.ListDocumentIds, "ListDocumentIds", plan, page, deadline)
+
+    async def export(self, plan: Plan, wanted: ExportPageRequest, deadline: Deadline) -> tuple[ExportPage, Answer]:
+        """A page of all documents that the grant sees; the page itself, and its rows."""
+        response = await self._call(self._stub.ExportDocuments, "ExportDocuments", plan, wanted, deadline)
+        return response, found_rows((document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def reread(self, plan: Plan, deadline: Deadline) -> None:
         """Let the tenant's documents be read from the store anew."""

@@ -10,6 +10,8 @@ from vecsec_gateway.peers.contract import (
     CallContext,
     Collection,
     Deletion,
+    ExportPage,
+    ExportPageRequest,
     IdPage,
     IdPageRequest,
     LabelPage,
@@ -81,6 +83,23 @@ class DocumentAccess:
             return await self.retrieval.list_document_ids(plan, page, caller.deadline)
 
         return await self.planning.act(caller, tenant_id, Action.READ, read, anew=True)
+
+    async def export(self, caller: CallContext, tenant_id: str, wanted: ExportPageRequest) -> tuple[ExportPage, Answer]:
+        """A page of all documents, and the rows of it that the caller may read.
+
+        Raises:
+            RealRetrievalOff: if the flag is off for the tenant.
+        """
+        pages: list[ExportPage] = []
+
+        async def find(plan: Plan) -> Answer:
+            require_real_retrieval(self.flag, tenant_id)
+            page, found = await self.retrieval.export(plan, wanted, caller.deadline)
+            pages.append(page)
+            return found
+
+        answer = await self.planning.read(caller, tenant_id, find)
+        return pages[-1], answer
 
     async def reread(self, caller: CallContext, tenant_id: str) -> str:
         """Let the tenant's documents be read from the store anew; the version of the policy that allowed it."""

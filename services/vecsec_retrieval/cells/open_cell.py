@@ -12,6 +12,7 @@ from vecsec_retrieval.cells.open_collection import LoadRules, OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
+from vecsec_retrieval.model.store import RowPage, RowsWanted
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -113,6 +114,14 @@ class OpenCell:
         infos = await self._threads.run("list_collections", self.cell.collections)
         taken = [self._take(info.collection_id, info) for info in infos if is_collection_id(info.collection_id)]
         return sorted((each for each in taken if each is not None), key=lambda each: each.info.collection_id)
+
+    async def hold_moment(self) -> str:
+        """Hold the cell's state of this moment; see `Cell.hold_moment`."""
+        return await self._threads.run("hold_moment", self.cell.hold_moment)
+
+    async def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        """Rows as they were at a moment; see `Cell.rows_at`."""
+        return await self._threads.run("rows_at", lambda: self.cell.rows_at(moment, collection_id, wanted))
 
     async def create_collection(self, info: CollectionInfo) -> OpenCollection:
         """Make a collection; the caller holds the writer's lock and has seen that there is none."""

@@ -20,7 +20,7 @@ from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.memory.loading import IndexLoad
 from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.rows import CollectionInfo, Vector
+from vecsec_retrieval.model.rows import CollectionInfo, Document
 from vecsec_retrieval.model.store import Cell
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
@@ -282,13 +282,13 @@ class OpenCollection:
             )
         return existing
 
-    async def embeddings(self, document_ids: Sequence[str], visibility: Visibility) -> dict[str, Vector]:
-        """The embeddings of visible documents as they were stored, by id."""
+    async def embedded(self, document_ids: Sequence[str], visibility: Visibility) -> dict[str, Document]:
+        """The visible documents with their embeddings, by id, each as it was stored: nothing is of another version."""
         rows = await self._threads.run(
             "get_embeddings", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=True)
         )
         seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
-        return {key: document.embedding for key, document in seen.visible.items() if document.embedding is not None}
+        return seen.visible
 
     async def loaded(self) -> None:
         """Wait until a load, or the making of a snapshot, has ended, one way or another."""

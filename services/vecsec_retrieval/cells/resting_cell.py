@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import Cell, Change, ChangeLog, RowCondition, SnapshotName
+from vecsec_retrieval.model.store import Cell, Change, ChangeLog, RowCondition, RowPage, RowsWanted, SnapshotName
 
 _RETRY_SECONDS = 1.0
 _CLOSING_SECONDS = 30.0
@@ -82,6 +82,14 @@ class RestingCell:
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         with self._awake() as cell:
             return cell.get(collection_id, document_ids, with_embeddings=with_embeddings)
+
+    def hold_moment(self) -> str:
+        with self._awake() as cell:
+            return cell.hold_moment()
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        with self._awake() as cell:
+            return cell.rows_at(moment, collection_id, wanted)
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         with self._awake() as cell:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 
@@ -94,6 +95,28 @@ class ChangeLog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RowsWanted:
+    """Which rows of a collection to read next."""
+
+    label_keys: frozenset[str]
+    """Rows tagged with one of these label keys."""
+    after_id: str
+    """Rows with greater ids than this one."""
+    count: int
+    """So many rows at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPage:
+    """Some rows of a collection by id."""
+
+    rows: list[StoredRow]
+    """May be fewer than wanted though there are more."""
+    next_after_id: str
+    """Behind which id to go on; empty if there are no more. No row that was wanted need have it."""
+
+
 class Cell(Protocol):
     """One tenant's part of the store; a collection of one cell means nothing in another.
 
@@ -134,6 +157,18 @@ class Cell(Protocol):
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         """The rows that are there, in the order of the ids."""
+        ...
+
+    def hold_moment(self) -> str:
+        """Hold the cell's state of this moment for `rows_at`; its name, empty if the store cannot. It is held for two
+        minutes after it was last read, in this process alone."""
+        ...
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        """Rows with their embeddings by id, as they were at a moment; an empty one is now, where the store holds none.
+
+        Raises InvalidRequest, too, if the moment is held no more.
+        """
         ...
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
@@ -179,3 +214,8 @@ class CellStore(Protocol):
     def close(self) -> None:
         """Let go of what is shared by all cells."""
         ...
+
+
+def moment_not_held() -> InvalidRequest:
+    """What callers are told of a moment that cannot be read any more, or never could."""
+    return InvalidRequest.of("moment", "is not held any more; begin anew with an empty one")

@@ -16,7 +16,7 @@ from chromadb.types import Collection as CollectionModel
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
 from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted, moment_not_held
 from vecsec_retrieval.stores.chroma_where import wheres
 
 MODEL_KEY = "vs_embedding_model"
@@ -136,6 +136,17 @@ class ChromaCell:
         rows = {row.document_id: row for row in found}
         return [rows[document_id] for document_id in document_ids if document_id in rows]
 
+    def hold_moment(self) -> str:
+        return ""
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        if moment:
+            raise moment_not_held()
+        found = self.find_ids(collection_id, RowCondition(wanted.label_keys))
+        ids = heapq.nsmallest(wanted.count, (each for each in found if each > wanted.after_id))
+        rows = self.get(collection_id, ids, with_embeddings=True)
+        return RowPage(rows, ids[-1] if len(ids) == wanted.count else "")
+
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         found: list[str] = []
         for where in wheres(condition):
@@ -230,20 +241,6 @@ def _embedding(row: StoredRow) -> Vector:
     if row.embedding is None:
         raise ValueError(f"row {row.document_id!r} has no embedding")
     return row.embedding
-
-
-def _head(collection: Collection, count: int) -> list[StoredRow]:
-    try:
-        return _rows_of(collection.get(limit=count, include=_ROW_PARTS))
-    except InternalError as error:
-        if _ID_IS_GONE not in str(error):
-            raise
-    while True:
-        # Twice as many: of those that are found, some may be gone when they are read, and others are there instead.
-        ids = collection.get(limit=2 * count, include=[])["ids"]
-        rows = _get(collection, ids, _ROW_PARTS)
-        if len(rows) >= count or len(ids) < 2 * count:
-            return rows[:count]
 
 
 def _get(collection: Collection, ids: list[str], include: Include, tries_before: int = 0) -> list[StoredRow]:

@@ -25,6 +25,7 @@ from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
+from vecsec_retrieval.stores.moments import Moments
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
 from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
@@ -59,6 +60,7 @@ class EmbeddedCellStore:
         """How this process left the files of cells that were looked through."""
         self._damaged: dict[Path, tuple[_Identity, str]] = {}
         """Files that were found damaged, and how."""
+        self._moments = Moments()
         demand_writable(path, "CHROMA_PATH")
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,6 +105,7 @@ class EmbeddedCellStore:
             open_chroma,
             NoVectorIndex(record, directory),
             translated,
+            moments=self._moments,
             on_close=lambda: self._leave(record),
         )
 

@@ -16,9 +16,11 @@ import structlog
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
-from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
 from vecsec_retrieval.stores.change_log import EmbeddedChangeLog
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.moments import Moments
+from vecsec_retrieval.stores.past_rows import rows_at
 from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
@@ -41,6 +43,7 @@ class EmbeddedCell:
         no_vector_index: NoVectorIndex,
         translated: ErrorTranslation,
         *,
+        moments: Moments,
         on_close: Callable[[], None],
     ) -> None:
         """Take over an open record; ChromaDB is opened when it is first needed. `on_close` is called at the end."""
@@ -51,6 +54,7 @@ class EmbeddedCell:
         self._no_vector_index = no_vector_index
         self._chroma: ChromaCell | None = None
         self._translated = translated
+        self._moments = moments
         self._collections: dict[str, RecordedCollection] = {}
         self._replaced_entries: int | None = None
         self._turn = threading.RLock()
@@ -101,6 +105,15 @@ class EmbeddedCell:
             rows = record.rows(positions.values(), with_embeddings=with_embeddings)
         found = {row.document_id: row for row in rows.values()}
         return [found[document_id] for document_id in document_ids if document_id in found]
+
+    def hold_moment(self) -> str:
+        with self._reading() as record:
+            return self._moments.hold(self._tenant_id, record.position())
+
+    def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:
+        with self._reading() as record:
+            position, topic = self._moments.position(self._tenant_id, moment), self._topic(collection_id)
+            return rows_at(record, topic, position, wanted)
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         if condition.label_keys is None and condition.metadata is None:
@@ -172,7 +185,8 @@ class EmbeddedCell:
                 self._replaced_entries = self._record.replaced_entries()
             else:
                 self._replaced_entries += replaced
-            if self._replaced_entries > max(_FORGET_ABOVE, self._record.entries() // 3):
+            is_held = self._moments.are_held(self._tenant_id)  # an export reads what was replaced since it began
+            if not is_held and self._replaced_entries > max(_FORGET_ABOVE, self._record.entries() // 3):
                 forgotten = self._record.forget_replaced(_FORGOTTEN_AT_ONCE)
                 # Where nothing may be forgotten yet, it is not tried again with each write.
                 self._replaced_entries = self._replaced_entries - forgotten if forgotten else 0

@@ -333,6 +333,10 @@ class Record:
                 ).rowcount
         return entries
 
+    def ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a question to the log gives."""
+        return self._connection.execute(question, values).fetchall()
+
     def _one(self, question: str, *values: object) -> tuple[Any, ...]:
         found: tuple[Any, ...] = self._connection.execute(question, values).fetchone()
         return found

@@ -181,13 +181,10 @@ class DocumentAccess:
 async def _with_embeddings(
     collection: OpenCollection, documents: Sequence[Document], visibility: Visibility
 ) -> list[Document]:
-    """The documents that are still there and visible, with their embeddings."""
-    embeddings = await collection.embeddings([document.document_id for document in documents], visibility)
-    return [
-        replace(document, embedding=embeddings[document.document_id])
-        for document in documents
-        if document.document_id in embeddings
-    ]
+    """The documents that are still there and visible, with their embeddings: as they are now, which may be another
+    version. One version's text beside another's embedding would be neither."""
+    embedded = await collection.embedded([document.document_id for document in documents], visibility)
+    return [embedded[document.document_id] for document in documents if document.document_id in embedded]
 
 
 async def _delete_permitted(
@@ -212,6 +209,16 @@ def refuse_oversized_answer(documents: Sequence[Document], max_bytes: int) -> No
     Raises:
         LimitExceeded: saying how many of the documents would fit.
     """
+    count = count_that_fits(documents, max_bytes)
+    if count < len(documents):
+        raise LimitExceeded(
+            f"the answer would be larger than {max_bytes} bytes; the first {count} of {len(documents)} documents "
+            "fit: ask for fewer"
+        )
+
+
+def count_that_fits(documents: Sequence[Document], max_bytes: int) -> int:
+    """How many of the documents, from the first, an answer can hold."""
     total = 0
     label_sizes: dict[int, int] = {}  # by `id()`, as documents in memory share the few labels that they have
     for count, document in enumerate(documents):
@@ -220,10 +227,8 @@ def refuse_oversized_answer(documents: Sequence[Document], max_bytes: int) -> No
             label_size = label_sizes[id(document.label)] = _label_size(document.label)
         total += label_size + _size(document)
         if total > max_bytes:
-            raise LimitExceeded(
-                f"the answer would be larger than {max_bytes} bytes; the first {count} of {len(documents)} documents "
-                "fit: ask for fewer"
-            )
+            return count
+    return len(documents)
 
 
 def _size(document: Document) -> int:

@@ -58,7 +58,7 @@ class CollectionListing:
             InvalidRequest: if the page token is not one.
         """
         visibility = await self._permissions.require(token, Action.CONFIGURE)
-        first_collection_id, first_after_key = _position(page_token)
+        first_collection_id, first_after_key = position_of(page_token)
         found: list[tuple[CollectionInfo, LabelCount]] = []
         labels_left, bytes_left = page_size or _USUAL_PAGE, _PAGE_BYTES
         async with self._cells.lease(visibility.grant.tenant_id) as cell:
@@ -97,8 +97,12 @@ class CollectionListing:
         return Page((), "")
 
 
-def _position(page_token: str) -> tuple[str, str]:
-    """The collection to go on in, and the key of the label to go on behind."""
+def position_of(page_token: str) -> tuple[str, str]:
+    """The collection to go on in, and what to go on behind: the key of a label, or a document's id.
+
+    Raises:
+        InvalidRequest: if the token is not one.
+    """
     collection_id, colon, key = page_token.partition(":")
     if page_token and not (colon and is_collection_id(collection_id)):
         raise InvalidRequest.of("page_token", "must be the next_page_token of an answer, or empty")

@@ -220,6 +220,23 @@ async def test_list_document_ids(caller: Caller, gateway: FakeGateway) -> None:
     assert (request.page_size, request.page_token) == (2, "a")
 
 
+async def test_export_documents(caller: Caller, gateway: FakeGateway) -> None:
+    document = document_pb2.Document(document_id="a", embedding=[-0.0, 1e-45], label=DOCUMENT.label)
+    gateway.answers["ExportDocuments"] = gateway_pb2.ExportDocumentsResponse(
+        moment="m",
+        collection_id="notes",
+        embedding_model="external",
+        documents=[document],
+        next_page_token="notes:a",
+    )
+    page = await caller.call("export_documents", tenant="tenant_a", moment="m", page_token="notes:0")
+    assert (page.moment, page.next_page_token) == ("m", "notes:a")
+    assert (page.collection_id, page.embedding_model) == ("notes", "external")
+    assert [str(number) for number in page.documents[0].embedding] == ["-0.0", "1.401298464324817e-45"]
+    request = gateway.received[0].request
+    assert (request.tenant_id, request.moment, request.page_token) == ("tenant_a", "m", "notes:0")
+
+
 async def test_explain_access(caller: Caller, gateway: FakeGateway) -> None:
     rule = policy_pb2.DeterminingRule(rule_id="read.own", description="own rows", text="permit(…);")
     explanation = policy_pb2.ExplainAccessResponse(

@@ -28,8 +28,8 @@ from vecsec_client.retrying import NO_RETRIES
 PUBLIC_NAMES = """
 NO_RETRIES Action AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Change Collection
 DataLoss DeadlineExceeded DecidingValue DeleteResult DeterminingRule Document DocumentIdPage DocumentInput
-DocumentsAnswer
-DocumentsRejected Equals Explanation Fallback FieldViolation ImportProgress In Internal InvalidArgument LabelCount
+DocumentsAnswer DocumentsRejected Equals Explanation
+ExportPage Fallback FieldViolation ImportProgress In Internal InvalidArgument LabelCount
 LabelPage MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range RejectedDocument
 ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity ShadowDisagreements SimilarityMetric
 TokenProvider Unauthenticated Unavailable VecSecClient

@@ -609,6 +609,84 @@ class ListDocumentIdsResponse(_message.Message):
 Global___ListDocumentIdsResponse: _TypeAlias = ListDocumentIdsResponse  # noqa: Y015
 
 @_typing.final
+class ExportDocumentsRequest(_message.Message):
+    """Asks for a page of a tenant's documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    MOMENT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    moment: _builtins.str
+    """The moment that the answer before named; empty begins, with the state that the tenant has then. A moment is kept for
+    two minutes after its last page.
+    """
+    page_token: _builtins.str
+    """Where to go on: the next_page_token of the answer before; empty begins."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        moment: _builtins.str = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["moment", b"moment", "page_token", b"page_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportDocumentsRequest: _TypeAlias = ExportDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class ExportDocumentsResponse(_message.Message):
+    """A page of a tenant's documents, all of one collection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOMENT_FIELD_NUMBER: _builtins.int
+    COLLECTION_ID_FIELD_NUMBER: _builtins.int
+    EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    moment: _builtins.str
+    """The moment that the documents are of. Empty where the store can keep none (a ChromaDB server): then each page is of
+    the time when it was read.
+    """
+    collection_id: _builtins.str
+    """The collection that the documents are of; empty if there are none."""
+    embedding_model: _builtins.str
+    """The collection's embedding model."""
+    next_page_token: _builtins.str
+    """Where to go on; empty if this was the last page, which may hold no documents."""
+    policy_version: _builtins.str
+    """The content hash of the policy that checked the documents."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.Document]:
+        """Documents in ascending order of collections and ids, as many as fit; those that the caller may not read are left out."""
+
+    def __init__(
+        self,
+        *,
+        moment: _builtins.str = ...,
+        collection_id: _builtins.str = ...,
+        embedding_model: _builtins.str = ...,
+        documents: _abc.Iterable[_document_pb2.Document] | None = ...,
+        next_page_token: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "documents", b"documents", "embedding_model", b"embedding_model", "moment", b"moment", "next_page_token", b"next_page_token", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportDocumentsResponse: _TypeAlias = ExportDocumentsResponse  # noqa: Y015
+
+@_typing.final
 class ListLabelsRequest(_message.Message):
     """Asks for the labels of a tenant's documents."""
 

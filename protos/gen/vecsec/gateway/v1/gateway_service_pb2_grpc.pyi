@@ -48,7 +48,11 @@ class GatewayServiceStub:
     ListLabels: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]
-    """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
+    """Lists the ids of a collection's documents that the caller may read, page by page."""
+    ExportDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ExportDocumentsRequest, _gateway_service_pb2.ExportDocumentsResponse]
+    """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
+    moment; for callers who may configure the tenant.
+    """
     RereadTenant: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RereadTenantRequest, _gateway_service_pb2.RereadTenantResponse]
     """Lets go of what is kept in memory of a tenant's documents and reads it from the store anew; for callers who may
     configure it.
@@ -82,7 +86,11 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ListLabels: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
-    """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
+    """Lists the ids of a collection's documents that the caller may read, page by page."""
+    ExportDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ExportDocumentsRequest, _gateway_service_pb2.ExportDocumentsResponse]  # type: ignore[assignment]
+    """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
+    moment; for callers who may configure the tenant.
+    """
     RereadTenant: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RereadTenantRequest, _gateway_service_pb2.RereadTenantResponse]  # type: ignore[assignment]
     """Lets go of what is kept in memory of a tenant's documents and reads it from the store anew; for callers who may
     configure it.
@@ -155,7 +163,17 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.ListDocumentIdsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_gateway_service_pb2.ListDocumentIdsResponse]]:
-        """Lists the ids of a collection's documents that the caller may read, page by page, as exports do."""
+        """Lists the ids of a collection's documents that the caller may read, page by page."""
+
+    @_abc_1.abstractmethod
+    def ExportDocuments(
+        self,
+        request: _gateway_service_pb2.ExportDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ExportDocumentsResponse, _abc.Awaitable[_gateway_service_pb2.ExportDocumentsResponse]]:
+        """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
+        moment; for callers who may configure the tenant.
+        """
 
     @_abc_1.abstractmethod
     def RereadTenant(

@@ -71,6 +71,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.FromString,
                 _registered_method=True)
+        self.ExportDocuments = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/ExportDocuments',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsResponse.FromString,
+                _registered_method=True)
         self.RereadTenant = channel.unary_unary(
                 '/vecsec.retrieval.v1.RetrievalService/RereadTenant',
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.SerializeToString,
@@ -127,7 +132,15 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocumentIds(self, request, context):
-        """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do.
+        """Lists the ids of a collection's documents that are visible to the grant, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportDocuments(self, request, context):
+        """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
+        grant to read of a caller who may configure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,6 +190,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.ListDocumentIds,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.SerializeToString,
+            ),
+            'ExportDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportDocuments,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsResponse.SerializeToString,
             ),
             'RereadTenant': grpc.unary_unary_rpc_method_handler(
                     servicer.RereadTenant,
@@ -375,6 +393,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/ListDocumentIds',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListDocumentIdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/ExportDocuments',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

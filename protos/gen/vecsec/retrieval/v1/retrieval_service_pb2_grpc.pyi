@@ -50,7 +50,11 @@ class RetrievalServiceStub:
     ListLabels: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]
-    """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
+    """Lists the ids of a collection's documents that are visible to the grant, page by page."""
+    ExportDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ExportDocumentsRequest, _retrieval_service_pb2.ExportDocumentsResponse]
+    """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
+    grant to read of a caller who may configure.
+    """
     RereadTenant: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]
     """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
 
@@ -76,7 +80,11 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     ListLabels: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
-    """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
+    """Lists the ids of a collection's documents that are visible to the grant, page by page."""
+    ExportDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ExportDocumentsRequest, _retrieval_service_pb2.ExportDocumentsResponse]  # type: ignore[assignment]
+    """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
+    grant to read of a caller who may configure.
+    """
     RereadTenant: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]  # type: ignore[assignment]
     """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
 
@@ -141,7 +149,17 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_service_pb2.ListDocumentIdsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_retrieval_service_pb2.ListDocumentIdsResponse]]:
-        """Lists the ids of a collection's documents that are visible to the grant, page by page, as exports do."""
+        """Lists the ids of a collection's documents that are visible to the grant, page by page."""
+
+    @_abc_1.abstractmethod
+    def ExportDocuments(
+        self,
+        request: _retrieval_service_pb2.ExportDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.ExportDocumentsResponse, _abc.Awaitable[_retrieval_service_pb2.ExportDocumentsResponse]]:
+        """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
+        grant to read of a caller who may configure.
+        """
 
     @_abc_1.abstractmethod
     def RereadTenant(
