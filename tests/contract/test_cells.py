@@ -226,10 +226,13 @@ def test_the_log_knows_all_living_rows_in_the_order_of_their_ids(cell: Cell, log
 
 @of_stores_with_a_log
 def test_a_snapshot_is_named_until_another_fits_and_never_an_older_one(cell: Cell, log: ChangeLog) -> None:
-    put(cell, "one", vector(1))
+    for number in range(3):
+        put(cell, str(number), vector(1))
     assert log.snapshot("documents") is None
     key = log.collection_key("documents")
-    names = [SnapshotName(f"{key}-{number}.rows", 2**32 - number, log.position() + number) for number in range(3)]
+    names = [
+        SnapshotName(f"{key}-{number}.rows", 2**32 - 1 - number, log.position() - 2 + number) for number in range(3)
+    ]
     for name in names:
         (log.snapshot_folder / name.file_name).touch()
     assert log.name_snapshot("documents", names[1])

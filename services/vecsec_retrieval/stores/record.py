@@ -111,10 +111,10 @@ _OUR_ROWS = """
     SELECT count(*) FROM embeddings_queue WHERE topic = ? AND json_extract(metadata, '$.vs_sum') IS NOT NULL
 """
 _REPLACED = """
-    SELECT embeddings_queue.topic, id, max(seq_id) AS latest, operation, coalesce(position, latest)
+    SELECT embeddings_queue.topic, id, max(seq_id), operation, coalesce(position, 1 << 62)
     FROM embeddings_queue LEFT JOIN vecsec_snapshot ON vecsec_snapshot.topic = embeddings_queue.topic
     GROUP BY embeddings_queue.topic, id
-    HAVING count(*) > 1 OR (operation = ? AND latest < ? AND latest <= coalesce(position, latest)) LIMIT ?
+    HAVING count(*) > 1 OR (operation = ? AND max(seq_id) < ? AND max(seq_id) <= coalesce(position, 1 << 62)) LIMIT ?
 """
 """Each with the position up to which deletions may be forgotten: a snapshot before them has the row."""
 
