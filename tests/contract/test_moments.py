@@ -67,10 +67,8 @@ def test_rows_are_those_of_the_moment_where_the_store_can_hold_one(cell: Cell) -
 
 def test_a_collection_that_was_made_later_has_no_rows_then(cell: Cell) -> None:  # noqa: F811
     moment = cell.hold_moment()
-    if not moment:
-        pytest.skip("a ChromaDB server holds no moments")
     put(cell, "a", vector(1))
-    assert whole(cell, moment) == {}
+    assert whole(cell, moment).keys() == (set() if moment else {"a"}), "a ChromaDB server holds no moments"
 
 
 def test_a_moment_that_nobody_holds_is_refused(cell: Cell) -> None:  # noqa: F811
