@@ -131,7 +131,9 @@ def _caches(
 
 def _store(settings: RetrievalSettings) -> CellStore:
     url = settings.chroma_url
-    return EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
+    if url is None:
+        return EmbeddedCellStore(settings.chroma_path, may_be_new=settings.store_may_be_new)
+    return remote_store(settings, url)
 
 
 def remote_store(settings: RetrievalSettings, url: str) -> RemoteCellStore:

@@ -1,6 +1,5 @@
 """The embedded store: a directory per tenant, each with a Chroma of its own, inside this process."""
 
-import fcntl
 import functools
 import os
 import shutil
@@ -17,19 +16,19 @@ os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
-from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
-from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
+from vecsec_retrieval.stores.own_folder import OwnFolder
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
-from vecsec_retrieval.stores.take_over import sync_folder, take_over
+from vecsec_retrieval.stores.store_folder import CELL_MARK
+from vecsec_retrieval.stores.store_identity import sync_folder
+from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
-_MARK = ".vecsec"
-"""A cell's directory holds this file, so that it is known for one even if its database is gone."""
 ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
 _BYTES_WRITTEN_PER_BYTE = 4
@@ -44,11 +43,11 @@ class EmbeddedCellStore:
     kind = "embedded"
     has_other_writers = False
 
-    def __init__(self, path: Path) -> None:
-        """Take the path for this process alone.
+    def __init__(self, path: Path, *, may_be_new: bool = True) -> None:
+        """Take the path for this process alone; `may_be_new` says whether a store may begin where none is.
 
         Raises:
-            ConfigurationError: if the path cannot be written to or another process uses it.
+            ConfigurationError: if there is no store, it cannot be used, or another process uses it.
         """
         self._path = path.absolute()
         # Made once: to make them takes as long as to open a cell.
@@ -57,21 +56,7 @@ class EmbeddedCellStore:
         """How this process left the files of cells that were looked through."""
         self._damaged: dict[Path, tuple[_Identity, str]] = {}
         """Files that were found damaged, and how."""
-        demand_writable(path, "CHROMA_PATH")
-        try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = os.open(self._path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
-            ) from error
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock_file)
-            raise ConfigurationError(
-                f"CHROMA_PATH: {path} is in use by another retrieval service; stop that one, or name another folder"
-            ) from error
+        self._folder = OwnFolder(path, may_be_new=may_be_new)
 
     @property
     def location(self) -> str:
@@ -83,6 +68,7 @@ class EmbeddedCellStore:
         open_chroma = functools.partial(self._open_chroma, directory, tenant_id, translated)
         with translated():
             if not _holds_cell(directory, tenant_id):
+                self._demand_none_listed(directory, tenant_id)
                 if not create:
                     return None
                 self._require_room(0)
@@ -95,6 +81,8 @@ class EmbeddedCellStore:
             except BaseException:
                 record.close()
                 raise
+            # Not before it is whole: what a crash leaves in between is put on the list when it is opened again.
+            self._folder.cells.add(tenant_id)
         return EmbeddedCell(
             tenant_id,
             record,
@@ -122,6 +110,21 @@ class EmbeddedCellStore:
         if identity == _identity(database):
             raise damaged(tenant_id, detail)
 
+    def _demand_none_listed(self, directory: Path, tenant_id: str) -> None:
+        """Refuse to take a cell that is gone for one that never was.
+
+        Raises:
+            StoreDamaged: if it is gone.
+            RetrievalUnavailable: if the whole store is.
+        """
+        self._demand_in_place()
+        if tenant_id in self._folder.cells:
+            raise StoreDamaged(
+                f"the store of tenant {tenant_id!r} is gone; nothing was deleted by VecSec; "
+                "put its directory back from a backup",
+                detail=f"{directory} is missing or empty, but on the list of cells",
+            )
+
     def _make(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> None:
         """Have a cell of ChromaDB, whole: one that is half made when a process ends would pass for damaged."""
         making = self._path / f".making-{directory.name}"
@@ -137,7 +140,7 @@ class EmbeddedCellStore:
         with closing(Record(directory / DATABASE_FILE)) as record:
             if record.format >= FORMAT:
                 return
-            (directory / _MARK).touch(mode=0o600)
+            (directory / CELL_MARK).touch(mode=0o600)
             waiting = len(record.rows_without_embedding())
             if not waiting:
                 record.mark(tenant_id)
@@ -158,6 +161,20 @@ class EmbeddedCellStore:
                 f"the store of tenant {tenant_id!r} is that of another tenant; nothing was deleted; "
                 "restore its directory from a backup of its own",
                 detail=f"{record.database} says that it is of tenant {record.tenant_id!r}",
+            )
+        self._take_in(record, tenant_id)
+
+    def _take_in(self, record: Record, tenant_id: str) -> None:
+        """Have a cell of this store. One without mark is of the time before there were any."""
+        store_id = self._folder.cells.store_id
+        if record.store_id is None:
+            record.note_store(store_id)
+            self._note(record)
+        elif record.store_id != store_id:
+            raise StoreDamaged(
+                f"the store of tenant {tenant_id!r} is a cell of another store; nothing was deleted; "
+                "put its own directory back from a backup",
+                detail=f"{record.database} is of store {record.store_id}, this store is {store_id}",
             )
 
     def _require_sound(self, record: Record) -> None:
@@ -186,26 +203,27 @@ class EmbeddedCellStore:
         )
 
     def heartbeat(self) -> None:
-        try:
-            self._probe()
-        except OSError as error:
-            raise RetrievalUnavailable(
-                "the vector store does not answer",
-                detail=f"CHROMA_PATH={self._path}: {error.strerror}",
-                retry_after=RETRY_SECONDS,
-            ) from error
+        self._demand_in_place()
 
     def close(self) -> None:
-        os.close(self._lock_file)
+        self._folder.close()
 
     def _directory(self, tenant_id: str) -> Path:
         if not is_tenant_id(tenant_id):
             raise ValueError(f"not a tenant id: {tenant_id!r}")
         return self._path / tenant_id
 
-    def _probe(self) -> None:
-        with tempfile.TemporaryFile(dir=self._path):
-            """A nameless file that could be made is a path that can be written to."""
+    def _demand_in_place(self) -> None:
+        try:
+            self._folder.demand_in_place()
+            with tempfile.TemporaryFile(dir=self._path):
+                """A nameless file that could be made is a path that can be written to."""
+        except OSError as error:
+            raise RetrievalUnavailable(
+                "the vector store does not answer",
+                detail=f"CHROMA_PATH={self._path}: {error.strerror}",
+                retry_after=RETRY_SECONDS,
+            ) from error
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self._path).free

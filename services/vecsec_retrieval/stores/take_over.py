@@ -6,7 +6,6 @@ copy, in a process of its own (`python -m vecsec_retrieval.stores.take_over DIRE
 takes the place of the cell's in one step. Until then the cell is as it was.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
 from vecsec_retrieval.stores.error_translation import damaged
 from vecsec_retrieval.stores.record import DATABASE_FILE, Record
+from vecsec_retrieval.stores.store_identity import sync_folder
 
 log = structlog.get_logger()
 
@@ -70,15 +70,6 @@ def _move(directory: Path, tenant_id: str) -> None:
     record.close()
     if status != 0 or not is_moved:
         raise damaged(tenant_id, f"taking it over ended with {status}: {' '.join(complaint)}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in the folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def main(arguments: Sequence[str]) -> int:
