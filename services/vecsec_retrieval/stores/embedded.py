@@ -22,6 +22,7 @@ from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
+from vecsec_retrieval.stores.open_files import FILES_OF_A_WRITE, FILES_OF_CHROMA, FileRoom
 from vecsec_retrieval.stores.own_folder import OwnFolder
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
 from vecsec_retrieval.stores.store_folder import CELL_MARK
@@ -56,6 +57,7 @@ class EmbeddedCellStore:
         """How this process left the files of cells that were looked through."""
         self._damaged: dict[Path, tuple[_Identity, str]] = {}
         """Files that were found damaged, and how."""
+        self._files = FileRoom()
         self._folder = OwnFolder(path, may_be_new=may_be_new)
 
     @property
@@ -96,7 +98,7 @@ class EmbeddedCellStore:
     def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
         """Around what is done with a cell: a file that is not what was written is remembered."""
         try:
-            with embedded_errors(tenant_id, self._disk_is_full):
+            with embedded_errors(tenant_id, self._disk_is_full, database):
                 yield
         except StoreDamaged as error:
             is_certain = isinstance(error.__cause__, TornRow) or type(error.__cause__) is sqlite3.DatabaseError
@@ -187,7 +189,7 @@ class EmbeddedCellStore:
         self._left[record.database] = _identity(record.database)
 
     def _open_chroma(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> ChromaCell:
-        with translated():
+        with translated(), self._files.promised(FILES_OF_CHROMA):
             # Not through PersistentClient: its cache keeps a client whose start failed, and hands it out again.
             system = System(self._settings.model_copy(update={"persist_directory": str(directory)}))
             api = system.instance(RustBindingsAPI)
@@ -229,11 +231,16 @@ class EmbeddedCellStore:
         return shutil.disk_usage(self._path).free
 
     def _disk_is_full(self) -> bool:
-        return self._free_bytes() < ROOM_IN_RESERVE
+        try:
+            return self._free_bytes() < ROOM_IN_RESERVE
+        except OSError:
+            return False  # it is gone, which is not for want of room
 
     def _require_room_for(self, rows: Sequence[StoredRow]) -> None:
         size = sum(len(row.text) + (0 if row.embedding is None else row.embedding.nbytes) for row in rows)
         self._require_room(size * _BYTES_WRITTEN_PER_BYTE)
+        with self._files.promised(FILES_OF_A_WRITE):
+            """They are there."""
 
     def _require_room(self, wanted: int) -> None:
         free = self._free_bytes()
