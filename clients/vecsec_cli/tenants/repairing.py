@@ -92,7 +92,7 @@ def _forgotten(path: Path, tenant: str) -> CommandFailure:
 def _unlist(path: Path, tenant: str) -> bool:
     """Take a cell that is not there off the store's list; says whether it was on it."""
     try:
-        with output_of("vecsec_retrieval.repair.unlist", str(path), tenant) as lines:
+        with output_of("vecsec_retrieval.repair.unlist", "--", str(path), tenant) as lines:
             return bool(json.loads(lines.read())["was_listed"])
     except ModuleFailed as failure:
         raise CommandFailure(f"the list of cells cannot be written: {failure}") from failure

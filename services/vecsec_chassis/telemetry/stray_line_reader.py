@@ -23,37 +23,38 @@ _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 
 def main(service: str, child: int | None) -> int:
     """Read until nobody can write any more, or the child has ended; return the status to end with."""
-    woken_by, wakes = os.pipe()
-    os.set_blocking(wakes, False)
-    os.set_blocking(woken_by, False)
-    for number in _HANDED_ON:
-        signal.signal(number, lambda number, _: None if child is None else _hand_on(child, number))
-    status = None
-    if child is not None:
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
-        status = _status_of(child)  # it may have ended before
+    woken_by = _listen_to_signals(child)
+    status = None if child is None else _status_of(child)  # it may have ended before
     pending = b""
     while status is None:
         ready, _, _ = select.select([_INPUT, woken_by], [], [], _TOGETHER_SECONDS if pending else None)
         if woken_by in ready and child is not None:
-            with contextlib.suppress(BlockingIOError):
-                os.read(woken_by, 4_096)
+            os.read(woken_by, 4_096)
             status = _status_of(child)
         if _INPUT in ready:
             came = os.read(_INPUT, _MOST_BYTES)
-            if not came and child is None:
-                break
-            if not came:  # it has closed its standard error, and lives
-                status = _wait_for(child)
             pending += came
+            if not came:
+                # A child that has closed its standard error may live on.
+                status = 0 if child is None else _wait_for(child)
         if pending and (_INPUT not in ready or len(pending) >= _MOST_BYTES):
             _write(service, pending)
             pending = b""
-    pending += b"".join(_rest())
-    if pending:
-        _write(service, pending)
-    return status or 0
+    _write(service, pending + b"".join(_rest()))
+    return status
+
+
+def _listen_to_signals(child: int | None) -> int:
+    """Hand signals on to the child, or let them pass; what is returned can be read from when a child has ended."""
+    woken_by, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    for number in _HANDED_ON:
+        signal.signal(number, lambda number, _: None if child is None else _hand_on(child, number))
+    if child is not None:
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what came before has waited until now
+    return woken_by
 
 
 def _rest() -> Iterator[bytes]:
@@ -80,8 +81,8 @@ def _status_of(child: int) -> int | None:
             return _as_shell(status)
 
 
-def _wait_for(child: int | None) -> int:
-    return _as_shell(os.waitpid(child or -1, 0)[1])
+def _wait_for(child: int) -> int:
+    return _as_shell(os.waitpid(child, 0)[1])
 
 
 def _as_shell(status: int) -> int:

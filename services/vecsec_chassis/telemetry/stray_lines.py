@@ -6,6 +6,7 @@ is the first one of a container, all others die with it: then the reader takes i
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,8 +59,10 @@ def write_for_people(line: str) -> None:
 
 
 def _fork(command: list[str], reading: int) -> None:
-    """Go on as a child of the reader."""
+    """Go on as a child of the reader. Signals wait meanwhile: a first process that does not handle them gets none."""
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     child = os.fork()
     if child:
         os.dup2(reading, 0)
         os.execv(command[0], [*command, str(child)])  # noqa: S606 (our own interpreter and script)
+    signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
