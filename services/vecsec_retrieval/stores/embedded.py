@@ -19,9 +19,10 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_retrieval.model.rows import StoredRow
+from vecsec_retrieval.stores.causes import RETRY_SECONDS
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
+from vecsec_retrieval.stores.error_translation import damaged, embedded_errors
 from vecsec_retrieval.stores.open_files import FILES_OF_A_WRITE, FILES_OF_CHROMA, FileRoom
 from vecsec_retrieval.stores.own_folder import OwnFolder
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
