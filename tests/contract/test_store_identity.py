@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.labels import Label, Sensitivity
@@ -128,7 +129,9 @@ def test_a_cell_that_is_gone_is_an_error_of_its_tenant_alone(path: Path, is_empt
     shutil.rmtree(path / "tenant_a")
     if is_emptied:
         (path / "tenant_a").mkdir()
-    with closing(again(path)) as store:
+    with capture_logs() as told, closing(again(path)) as store:
+        gone = [each["tenant_ids"] for each in told if each["event"] == "cells are gone"]
+        assert gone == ([] if is_emptied else [["tenant_a"]])
         for create in (False, True):
             with pytest.raises(StoreDamaged, match=r"'tenant_a' is gone.*put its directory back") as raised:
                 store.open("tenant_a", create=create)

@@ -81,11 +81,11 @@ class EmbeddedCellStore:
             record = Record(directory / DATABASE_FILE)
             try:
                 self._prepare(record, directory, tenant_id)
+                # Not before it is whole: what a crash leaves in between is put on the list when it is opened again.
+                self._folder.cells.add(tenant_id)
             except BaseException:
                 record.close()
                 raise
-            # Not before it is whole: what a crash leaves in between is put on the list when it is opened again.
-            self._folder.cells.add(tenant_id)
         return EmbeddedCell(
             tenant_id,
             record,
@@ -120,13 +120,14 @@ class EmbeddedCellStore:
             StoreDamaged: if it is gone.
             RetrievalUnavailable: if the whole store is.
         """
-        self._demand_in_place()
-        if tenant_id in self._folder.cells:
-            raise StoreDamaged(
-                f"the store of tenant {tenant_id!r} is gone; nothing was deleted by VecSec; "
-                "put its directory back from a backup",
-                detail=f"{directory} is missing or empty, but on the list of cells",
-            )
+        with self._in_place():
+            if tenant_id not in self._folder.cells:
+                return
+        raise StoreDamaged(
+            f"the store of tenant {tenant_id!r} is gone; nothing was deleted by VecSec; "
+            "put its directory back from a backup",
+            detail=f"{directory} is missing or empty, but on the list of cells",
+        )
 
     def _make(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> None:
         """Have a cell of ChromaDB, whole: one that is half made when a process ends would pass for damaged."""
@@ -206,7 +207,8 @@ class EmbeddedCellStore:
         )
 
     def heartbeat(self) -> None:
-        self._demand_in_place()
+        with self._in_place(), tempfile.TemporaryFile(dir=self._path):
+            """A nameless file that could be made is a path that can be written to."""
 
     def close(self) -> None:
         self._folder.close()
@@ -216,11 +218,11 @@ class EmbeddedCellStore:
             raise ValueError(f"not a tenant id: {tenant_id!r}")
         return self._path / tenant_id
 
-    def _demand_in_place(self) -> None:
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
         try:
             self._folder.demand_in_place()
-            with tempfile.TemporaryFile(dir=self._path):
-                """A nameless file that could be made is a path that can be written to."""
+            yield
         except OSError as error:
             raise RetrievalUnavailable(
                 "the vector store does not answer",

@@ -4,9 +4,15 @@ import fcntl
 import os
 from pathlib import Path
 
+import structlog
+
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_retrieval.stores.store_folder import LOCK_FILE, demand_store
 from vecsec_retrieval.stores.store_identity import ListedCells, read_identity, write_identity
+
+log = structlog.get_logger()
+
+_NAMED_AT_MOST = 20
 
 
 class OwnFolder:
@@ -45,6 +51,9 @@ class OwnFolder:
             ) from error
         self.cells = ListedCells(self._path, identity)
         """The list of the store's cells."""
+        missing = sorted(name for name in identity.cells if not (self._path / name).is_dir())
+        if missing:
+            log.error("cells are gone", count=len(missing), tenant_ids=missing[:_NAMED_AT_MOST])
 
     def demand_in_place(self) -> None:
         """Refuse another folder than the one that was taken: a store that is not mounted any more leaves an empty one.
