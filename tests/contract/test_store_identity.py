@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -332,6 +333,17 @@ def test_a_store_of_another_user_is_refused(path: Path, monkeypatch: pytest.Monk
     line = refusal(path)
     assert f"(uid {owner})" in line
     assert "this service runs as uid 65532; run it as that user, or give all of it to this one (chown -R)" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_store_that_is_mounted_read_only_is_refused(path: Path) -> None:
+    for arguments in (("--bind", path, path), ("-o", "remount,ro,bind", path)):
+        subprocess.run(["mount", *arguments], check=True)
+    try:
+        assert "(Read-only file system); remount its file system for writing" in refusal(path)
+    finally:
+        subprocess.run(["umount", path], check=True)
+    assert is_whole(path, "tenant_a")
 
 
 MOUNTS = """\
