@@ -24,6 +24,7 @@ up: $(SERVICES) ## build the images and start everything in containers (deploy/c
 
 down: ## stop the containers of `make up`; data stays (ARGS=--volumes: also removes it)
 	$(COMPOSE) --profile '*' down $(ARGS)
+	$(if $(filter --volumes -v,$(ARGS)),rm -f deploy/compose/state/new-store.env)
 
 test: $(DEVELOPMENT) ## run the tests (ARGS=tests/unit: some of them)
 	$(BIN)/pytest $(ARGS)

@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import SecretStr
+from pydantic import AwareDatetime, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -139,6 +139,7 @@ def _metadata(found: list[Any]) -> Iterator[Any]:
 _SIZES = frozenset({"CHROMA_MEMORY_LIMIT", "VECSEC_ANSWER_MEMORY_BYTES"})
 """Numbers that are written with a unit."""
 _WORDS: dict[Any, str] = {
+    AwareDatetime: "time",
     AllowedPeers: "peers",
     Path: "path",
     SecretStr: "text",

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import certificates
@@ -22,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 STORAGES = ("remote", "embedded")
 BESIDE_THE_ROWS = 768 << 20
 """Bytes that retrieval takes at most for all but rows: itself, its libraries, the model, calls on their way."""
+TIME_TO_BEGIN = timedelta(days=1)
+"""Images may have to be built before the first start."""
 _FACTORS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -43,6 +46,11 @@ class MountedState(StateDirectory):
     def secrets(self) -> Path:
         """What single containers may read."""
         return self.root / "secrets"
+
+    @property
+    def new_store(self) -> Path:
+        """Retrieval's leave to begin an embedded store, which ends by itself."""
+        return self.root / "new-store.env"
 
     @property
     def tls(self) -> Path:
@@ -79,6 +87,10 @@ def prepare(folder: Path) -> None:
     installation.prepare(state, {})
     state_files.create(state.secrets / "grafana-admin-password", secrets.token_urlsafe(24).encode())
     state_files.replace(state.secrets / "grant.pem", state.grant_key.read_bytes())
+    if settings["VECSEC_STORAGE"] == "embedded":
+        # Made once: a volume that is empty later on has lost its store.
+        until = datetime.now(UTC) + TIME_TO_BEGIN
+        state_files.create(state.new_store, f"VECSEC_NEW_STORE_UNTIL={until:%Y-%m-%dT%H:%MZ}\n".encode())
     for part in (*state.mounted, *(state.tls / service for service in certificates.NAMES)):
         _open(part)
 

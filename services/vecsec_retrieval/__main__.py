@@ -11,11 +11,13 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Not before: gRPC and NumPy read their environment as soon as they are imported.
     from vecsec_chassis.process.starting import check_if_asked
+    from vecsec_chassis.telemetry.stray_lines import turn_into_json
     from vecsec_retrieval.memory.budget import keep_arenas_few
     from vecsec_retrieval.settings import RetrievalSettings
     from vecsec_retrieval.start_checks import start_checks
 
     check_if_asked("retrieval", RetrievalSettings, start_checks)
+    turn_into_json("retrieval")
     keep_arenas_few()
     # Not before: a check need not wait for them, and ChromaDB reads `.env` as soon as it is imported.
     from vecsec_chassis.process.service import run

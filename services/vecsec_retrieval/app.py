@@ -30,6 +30,7 @@ from vecsec_retrieval.settings import RetrievalSettings
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.open_files import demand_enough_files, warn_of_few_files
 from vecsec_retrieval.stores.remote import RemoteCellStore
 from vecsec_retrieval.use_cases import documents
 from vecsec_retrieval.use_cases.documents import DocumentAccess
@@ -132,7 +133,11 @@ def _caches(
 
 def _store(settings: RetrievalSettings) -> CellStore:
     url = settings.chroma_url
-    return EmbeddedCellStore(settings.chroma_path) if url is None else remote_store(settings, url)
+    if url is None:
+        demand_enough_files()
+        warn_of_few_files()
+        return EmbeddedCellStore(settings.chroma_path, may_be_new=settings.store_may_be_new)
+    return remote_store(settings, url)
 
 
 def remote_store(settings: RetrievalSettings, url: str) -> RemoteCellStore:

@@ -1,9 +1,10 @@
 """Settings of the retrieval service."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr
 
 from vecsec_chassis.flag.flag import FlagSettings
 from vecsec_chassis.settings import HealthPort, InnerPeerList, ListeningSettings, MetricsPort, OptionalText, OwnPort
@@ -20,6 +21,10 @@ def _size_or_nothing(value: object) -> object:
     return 0 if value == "0" else _size(value)
 
 
+def _absent_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
 class RetrievalSettings(FlagSettings, ListeningSettings):
     """What the retrieval service can be told."""
 
@@ -31,6 +36,11 @@ class RetrievalSettings(FlagSettings, ListeningSettings):
     """Path or URL of the set of public keys (JWKS) that verify grants; watched."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")
     """Where the tenants' cells are: a directory each, of the embedded store."""
+    new_store_until: Annotated[AwareDatetime | None, BeforeValidator(_absent_if_empty)] = Field(
+        None, alias="VECSEC_NEW_STORE_UNTIL"
+    )
+    """Until this time, such as `2026-01-31T18:00Z`, a store may begin at a `CHROMA_PATH` that holds none. Without it
+    the service refuses to start there: a store that is not mounted looks like that."""
     chroma_url: OptionalText = Field(None, alias="CHROMA_CONNECTION_STRING")
     """A ChromaDB server (`http://host:port` or `https://…`) instead of `CHROMA_PATH`: a database per tenant."""
     chroma_api_key: SecretStr | None = Field(None, alias="CHROMA_API_KEY")
@@ -58,3 +68,8 @@ class RetrievalSettings(FlagSettings, ListeningSettings):
     max_answer_bytes: int = Field(16 * 1024 * 1024, alias="VECSEC_MAX_ANSWER_BYTES", ge=1024, le=256 * 1024 * 1024)
     """Largest answer; a larger one is refused before it is built. A gateway takes four times its own
     VECSEC_MAX_MESSAGE_BYTES (16 MiB unless set)."""
+
+    @property
+    def store_may_be_new(self) -> bool:
+        """Whether, now, a store may begin at `chroma_path`."""
+        return self.new_store_until is not None and datetime.now(UTC) < self.new_store_until

@@ -7,9 +7,10 @@ from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
 from vecsec_chassis.flag.flag import first_flags
 from vecsec_chassis.process.starting import Check
-from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_chassis.tls.watch import demand_usable_certificates
 from vecsec_retrieval.settings import RetrievalSettings
+from vecsec_retrieval.stores.open_files import demand_enough_files
+from vecsec_retrieval.stores.store_folder import demand_store
 
 
 def start_checks(settings: RetrievalSettings) -> Sequence[Check]:
@@ -25,7 +26,8 @@ def start_checks(settings: RetrievalSettings) -> Sequence[Check]:
 
 def _demand_store(settings: RetrievalSettings) -> None:
     if settings.chroma_url is None:
-        demand_writable(settings.chroma_path, "CHROMA_PATH")
+        demand_enough_files()
+        demand_store(settings.chroma_path, may_be_new=settings.store_may_be_new)
         return
     from vecsec_retrieval.app import remote_store  # noqa: PLC0415 (ChromaDB takes a second to import)
 

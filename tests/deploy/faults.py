@@ -80,6 +80,12 @@ def cell_destroyed(site: Site) -> None:
         database.write_bytes(b"\xff" * database.stat().st_size)
 
 
+def cell_gone(site: Site) -> None:
+    """The folder is not there any more."""
+    with _stopped(site) as database:
+        shutil.rmtree(database.parent)
+
+
 @contextmanager
 def _stopped(site: Site) -> Iterator[Path]:
     """The cell's database, while retrieval is stopped."""
@@ -126,6 +132,7 @@ FAULTS: dict[str, Callable[[Site], None]] = {
     "targets-wrong": targets_wrong,
     "cell-damaged": cell_damaged,
     "cell-destroyed": cell_destroyed,
+    "cell-gone": cell_gone,
     "leak-suspected": nothing,
     "panicked": panicked,
     "too-little-memory": nothing,

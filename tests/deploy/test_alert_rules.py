@@ -55,6 +55,7 @@ def counting_meanwhile(per_minute: float, otherwise: float = 0) -> str:
     )
 
 
+OPEN_FILES = {"open": 100, "max": 1_024}
 HEALTHY = {
     **{f'up{{job="vecsec-{service}"}}': steady(1) for service in ("gateway", "retrieval", "policy")},
     **{f'vecsec_feature_flag{{job="vecsec-{service}"}}': steady(1) for service in ("gateway", "retrieval")},
@@ -62,6 +63,7 @@ HEALTHY = {
     "vecsec_vector_store_up": steady(1),
     "vecsec_damaged_cells": steady(0),
     "vecsec_store_free_bytes": steady(10**11),
+    **{f'process_{which}_fds{{job="vecsec-retrieval"}}': steady(count) for which, count in OPEN_FILES.items()},
     "vecsec_untagged_rows_total": steady(0),
     SUCCESSES: counting(600),
     UNAVAILABLE: steady(0),
@@ -137,6 +139,7 @@ CASES = [
     ),
     Case("FlagFileBroken", {f"vecsec_feature_flag_file_errors_total{{{GATEWAY}}}": counting_meanwhile(1)}),
     Case("CellDamaged", {"vecsec_damaged_cells": meanwhile("1", 0)}),
+    Case("OpenFilesLow", {'process_open_fds{job="vecsec-retrieval"}': meanwhile("1000", OPEN_FILES["open"])}),
     Case("StoreDiskLow", {"vecsec_store_free_bytes": meanwhile("1000000", 10**11)}),
     *(Case("ServiceDown", {f'up{{job="vecsec-{each}"}}': meanwhile("0", 1)}) for each in ("policy", "retrieval")),
     Case("ServiceDown", {'up{job="vecsec-policy"}': meanwhile("_", 1)}),

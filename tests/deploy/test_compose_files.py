@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,21 @@ def test_the_step_before_refuses_what_would_go_wrong(tmp_path: Path, settings: d
     complaint = project.prepare()
     assert named in complaint
     assert "Traceback" not in complaint
+
+
+def test_an_embedded_store_may_begin_for_a_day(tmp_path: Path) -> None:
+    project = copied_project(tmp_path)
+    assert project.prepare() == ""
+    assert "VECSEC_NEW_STORE_UNTIL" not in project.config()["services"]["retrieval"]["environment"]
+    project.set(VECSEC_STORAGE="embedded")
+    assert project.prepare() == ""
+    told = project.config()["services"]["retrieval"]["environment"]
+    settings = RetrievalSettings.model_validate({name: value for name, value in told.items() if value is not None})
+    assert settings.store_may_be_new
+    assert settings.new_store_until is not None
+    assert settings.new_store_until - datetime.now(UTC) <= timedelta(days=1)
+    assert project.prepare() == ""
+    assert project.config()["services"]["retrieval"]["environment"] == told, "no later leave without a word"
 
 
 def test_the_step_before_may_be_repeated_and_lets_nobody_in(tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def test_only_documented_objects_come_from_outside(overlay: str) -> None:
     assert all(name in readme for name in FROM_OUTSIDE)
 
 
+def test_an_embedded_store_begins_where_somebody_says_so(overlay: str) -> None:
+    (retrieval,) = (each for each in services(overlay) if each.component == "retrieval")
+    begins = [each for each in retrieval.container["env"] if each["name"] == "VECSEC_NEW_STORE_UNTIL"]
+    if "CHROMA_PATH" not in retrieval.environment:
+        assert begins == []
+        return
+    reference = {"name": "vecsec-new-store", "key": "until", "optional": True}
+    assert [each["valueFrom"] for each in begins] == [{"configMapKeyRef": reference}]
+    assert "create configmap vecsec-new-store --from-literal=until=" in (KUBERNETES / "README.md").read_text()
+
+
 _REFERENCES = (("configMap", "name"), ("secret", "secretName"), ("persistentVolumeClaim", "claimName"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.docker_engine import ROOT, SERVICES, base_image, docker
 from support.issuer import Issuer
+from support.new_store import ANY_TIME
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -85,6 +86,7 @@ def machine(images: dict[str, str], engine: str | None) -> Iterator[Machine]:
                 shutil.copy(path, context / "etc")
         shutil.copytree(ROOT / "services" / "vecsec_policy" / "default_policy", context / "etc" / "policy")
         (context / "etc" / "vecsec.env").write_text("PYTHONPATH=/opt/vecsec/source\n")
+        (context / "etc" / "retrieval.env").write_text(f"VECSEC_NEW_STORE_UNTIL={ANY_TIME.isoformat()}\n")
         (context / "Dockerfile").write_text(_DOCKERFILE.format(base=base_image(host, extra=["systemd"]), **images))
         docker("build", "--tag", "vecsec-systemd:test", name, host=host)
         container = docker("run", "--detach", *_AS_PID_1, "vecsec-systemd:test", host=host)

@@ -1,6 +1,7 @@
 """A tenant's documents out of a running installation, back into it, and out of a damaged cell."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -176,4 +177,30 @@ def test_a_destroyed_database_is_found_put_aside_and_rebuilt_from_an_export(site
     until_it_ends_with(0, site, "tenant_a")
     administrator(site, "tenant", "import", str(folder), "--tenant", "tenant_a")
     assert counts(site)["documents"] == len(ROWS) - 1
+    assert administrator(site, "tenant", "verify").returncode == 0
+
+
+def test_a_cell_whose_folder_is_gone_is_named_and_may_begin_anew(site: Site) -> None:
+    cell, backup = site.state.chroma / "tenant_b", site.folder / "tenant_b"
+    site.units.stop("vecsec-retrieval")
+    shutil.move(cell, backup)
+    verified = administrator(site, "tenant", "verify", check=False)
+    assert (verified.returncode, verified.stdout) == (9, f"tenant_b: {cell} is gone\n")
+    site.units.start("vecsec-retrieval")
+    until_it_ends_with(9, site, "tenant_b")
+    until_it_ends_with(0, site, "tenant_a")
+    checks = {each["check"]: each for each in json.loads(site.run("doctor", "--json", check=False).stdout)["checks"]}
+    assert checks["cell tenant_b"]["detail"] == f"{cell} is gone, but on the store's list of cells"
+    assert "1 of 2 cells can be read (store " in checks["store"]["detail"]
+    shutil.move(backup, cell)
+    until_it_ends_with(0, site, "tenant_b")
+    site.units.stop("vecsec-retrieval")
+    shutil.rmtree(cell)
+    repaired = administrator(site, "tenant", "repair", "--tenant", "tenant_b", check=False)
+    assert repaired.returncode == 9
+    assert "is gone, and off the list of cells now" in repaired.stderr
+    assert administrator(site, "tenant", "repair", "--tenant", "tenant_b", check=False).returncode == 5
+    site.units.start("vecsec-retrieval")
+    until_it_ends_with(0, site, "tenant_b")
+    site.import_rows("tenant_b", ROWS[:3])
     assert administrator(site, "tenant", "verify").returncode == 0

@@ -114,6 +114,24 @@ BAD = [
         settings={"CHROMA_PATH": "/proc/vecsec/cells"},
     ),
     BadInput(
+        *("no store at CHROMA_PATH", RETRIEVAL, nothing, "holds no store", "to begin a new one, set VECSEC_NEW"),
+        settings={"VECSEC_NEW_STORE_UNTIL": "2026-01-31T18:00Z"},
+    ),
+    BadInput(
+        *(
+            "a home for CHROMA_PATH",
+            RETRIEVAL,
+            nothing,
+            "holds other things (audit, chroma",
+            "name a folder of its own",
+        ),
+        settings={"CHROMA_PATH": "{folder}"},
+    ),
+    BadInput(
+        "half an identity", RETRIEVAL, holding("chroma/.vecsec-store.json", '{"for'), "CHROMA_PATH", "from a backup"
+    ),
+    BadInput("a time that is none", RETRIEVAL, nothing, "VECSEC_NEW", SET_RIGHT, {"VECSEC_NEW_STORE_UNTIL": "now"}),
+    BadInput(
         *("an address of ChromaDB that is none", RETRIEVAL, nothing, "CHROMA_CONNECTION_STRING", "write http://"),
         settings={"CHROMA_CONNECTION_STRING": "localhost:8000"},
     ),

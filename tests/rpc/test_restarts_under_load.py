@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 from support.installation import free_ports
+from support.new_store import ANY_TIME
 from support.stack import SEARCH_SECONDS, Stack, document, running_stack
 from support.waiting import until
 
@@ -51,6 +52,7 @@ def retrieval(stack: Stack, port: int) -> AbstractAsyncContextManager[RunningSer
                 "VECSEC_RETRIEVAL_METRICS_PORT": 0,
                 "VECSEC_GRANT_JWKS": str(stack.issuer.grant_jwks_file),
                 "CHROMA_PATH": stack.folder / "restarted",
+                "VECSEC_NEW_STORE_UNTIL": ANY_TIME,
                 "VECSEC_SHUTDOWN_GRACE_SECONDS": 1,
             }
         )

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from unit.retrieval.worlds import permit
 
+from support.new_store import ANY_TIME
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec.type.v1 import document_pb2, query_pb2, value_pb2
@@ -133,6 +134,7 @@ async def running(folder: Path, signer: Signer, **settings: object) -> AsyncIter
             "metrics_port": 0,
             "grant_jwks": str(signer.jwks),
             "chroma_path": folder / "chroma",
+            "new_store_until": ANY_TIME,
             "shutdown_grace_seconds": 5,
             **settings,
         },

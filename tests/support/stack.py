@@ -13,6 +13,7 @@ import yaml
 import vecsec_policy
 from support.certificates import Authority
 from support.issuer import Issuer
+from support.new_store import ANY_TIME
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
@@ -186,6 +187,7 @@ async def running_stack(
                         "VECSEC_RETRIEVAL_METRICS_PORT": 0,
                         "VECSEC_GRANT_JWKS": str(issuer.grant_jwks_file),
                         "CHROMA_PATH": folder / "chroma",
+                        "VECSEC_NEW_STORE_UNTIL": ANY_TIME,
                     }
                     | secured("retrieval")
                     | environment

@@ -2,14 +2,20 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
+from vecsec_cli.checks.store_identity import (
+    DATABASE_FILE,
+    StoreIdentity,
+    UnreadableIdentity,
+    missing_cells,
+    store_identity,
+)
 from vecsec_cli.local.state_directory import StateDirectory
 
-_DATABASE = "chroma.sqlite3"
 _WAIT_SECONDS = 5.0
 
 
@@ -21,22 +27,54 @@ def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[
     if not folder.is_dir():
         yield warn("store", f"{folder} is not there, or is no folder", "`vecsec up` makes it")
         return
-    cells = cells_in(folder)
-    problems = [finding for cell in cells if (finding := _cell(cell)) is not None]
+    try:
+        identity = store_identity(folder)
+    except UnreadableIdentity as error:
+        yield fail("store", str(error), "put the file back from a backup of this store")
+        return
+    missing = missing_cells(folder, identity)
+    cells = [cell for cell in cells_in(folder) if cell.name not in missing]
+    problems = [finding for cell in cells if (finding := _cell(cell, identity)) is not None]
     yield from problems
-    yield ok("store", f"{folder}: {len(cells) - len(problems)} of {len(cells)} cells can be read")
+    yield from (_missing(folder / tenant) for tenant in missing)
+    count = len(cells) + len(missing)
+    yield ok(
+        "store",
+        f"{folder}: {count - len(problems) - len(missing)} of {count} cells can be read "
+        f"({identity or 'without an id until retrieval starts'})",
+    )
 
 
-def _cell(cell: Path) -> CheckResult | None:
+def _missing(cell: Path) -> CheckResult:
+    return fail(
+        f"cell {cell.name}",
+        f"{cell} is gone, but on the store's list of cells",
+        f"put it back from a backup; without one, `vecsec tenant repair --tenant {cell.name}` and import an export",
+    )
+
+
+def _cell(cell: Path, identity: StoreIdentity | None) -> CheckResult | None:
     """What is wrong with a tenant's cell."""
     name = f"cell {cell.name}"
-    database = cell / _DATABASE
+    database = cell / DATABASE_FILE
     if not database.exists():
         return warn(name, f"{database} does not exist", "an import into this tenant makes it; else remove the folder")
-    problem = cell_problem(cell)
+    problem = cell_problem(cell) or _other_store(database, identity)
     if problem is None:
         return None
     return fail(name, problem, f"`vecsec tenant repair --tenant {cell.name}`; other tenants are not affected")
+
+
+def _other_store(database: Path, identity: StoreIdentity | None) -> str | None:
+    """That a cell is of another store than the one it is in; None if it is of this one, or of none yet."""
+    with _reading(database) as connection:
+        try:
+            found = connection.execute("SELECT value FROM vecsec_cell WHERE key = 'store_id'").fetchone()
+        except sqlite3.OperationalError:
+            return None  # of a time before there were marks
+    if identity is None or found is None or found[0] == identity.store_id:
+        return None
+    return f"{database} is of another store ({found[0]})"
 
 
 def cells_in(folder: Path) -> list[Path]:
@@ -46,11 +84,17 @@ def cells_in(folder: Path) -> list[Path]:
 
 def cell_problem(cell: Path) -> str | None:
     """What is wrong with a cell's database, read through; None if nothing."""
-    database = cell / _DATABASE
-    location = f"file:{quote(str(database.absolute()))}?mode=ro"
+    database = cell / DATABASE_FILE
     try:
-        with closing(sqlite3.connect(location, uri=True, timeout=_WAIT_SECONDS)) as connection:
+        with _reading(database) as connection:
             (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         problem = str(error)
     return None if problem == "ok" else f"{database}: {problem}"
+
+
+@contextmanager
+def _reading(database: Path) -> Iterator[sqlite3.Connection]:
+    location = f"file:{quote(str(database.absolute()))}?mode=ro"
+    with closing(sqlite3.connect(location, uri=True, timeout=_WAIT_SECONDS)) as connection:
+        yield connection

@@ -5,13 +5,14 @@ import functools
 import os
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vecsec_cli.demo.demonstration import show_demonstration
 from vecsec_cli.demo.next_steps import print_next_steps
-from vecsec_cli.local import installation, preflight
+from vecsec_cli.local import installation, known_stores, preflight
 from vecsec_cli.local.processes import ServiceProcess, running_processes, until_all_serve
 from vecsec_cli.local.run_file import RunFile
 from vecsec_cli.local.service_settings import (
@@ -21,6 +22,7 @@ from vecsec_cli.local.service_settings import (
     reachable_host,
     service_environment,
     services_of,
+    store_path,
 )
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.options import StateDirectoryOption, state_directory
@@ -57,6 +59,9 @@ def up(
     with preflight.exclusive(state):
         preflight.check_ports(services, bind_address(settings))
         installation.prepare(state, settings)
+        store = store_path(settings, state)
+        if store is not None:
+            known_stores.demand_known(state, settings, store)
         asyncio.run(_run(state, settings, services, demo=demo))
 
 
@@ -82,7 +87,7 @@ async def _run(state: StateDirectory, settings: Mapping[str, str], services: Seq
     grace_seconds = float(settings.get("VECSEC_SHUTDOWN_GRACE_SECONDS") or _DEFAULT_GRACE_SECONDS)
     try:
         async with running_processes(services, environment, host, state.logs, grace_seconds) as running:
-            work = _serve(state, running, demo=demo)
+            work = _serve(state, store_path(settings, state), running, demo=demo)
             await _first_of(work, stop.wait(), *(process.died() for process in running))
             state.run_file.unlink(missing_ok=True)
             console().print("stopping: gateway, retrieval, policy")
@@ -97,11 +102,13 @@ def _stop_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
-async def _serve(state: StateDirectory, running: Sequence[ServiceProcess], *, demo: bool) -> None:
+async def _serve(state: StateDirectory, store: Path | None, running: Sequence[ServiceProcess], *, demo: bool) -> None:
     """Everything that `vecsec up` does while the services run; never ends by itself."""
     out = console()
     with out.status("starting the services …"):
         await until_all_serve(running, lambda process: out.print(str(process)))
+    if store is not None:
+        known_stores.remember(state, store)
     run = RunFile(pid=os.getpid(), services={each.service.name: each.running for each in running})
     run.write(state.run_file)
     if demo:

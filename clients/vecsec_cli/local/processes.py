@@ -31,7 +31,7 @@ _STOP_MARGIN_SECONDS = 5.0
 """How much longer than its own grace time a service may take to stop before it is killed."""
 _SHOWN_LOG_LINES = 10
 _CANNOT_START = 78
-"""The status by which a service says that a setting is wrong; its last line names it."""
+"""The status by which a service says that a setting is wrong; a line names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ class ServiceProcess:
         status = await self.process.wait()
         cause = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         lines = _last_lines(self.log_file, _SHOWN_LOG_LINES)
-        if status == _CANNOT_START and lines:
-            raise CommandFailure(f"cannot start: {lines[-1]}", exit_code=ExitCode.INVALID)
+        reasons = [line for line in lines if line.startswith(f"vecsec {self.service.name}: ")]
+        if status == _CANNOT_START and reasons:
+            raise CommandFailure(f"cannot start: {reasons[-1]}", exit_code=ExitCode.INVALID)
         self._show(lines)
         raise self._failure(cause)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from vecsec_cli.local import known_stores
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import CommandFailure
 
@@ -93,6 +94,11 @@ def reachable_host(settings: Mapping[str, str]) -> str:
     return _LOOPBACK if address in _ANY_ADDRESS else address
 
 
+def store_path(settings: Mapping[str, str], state: StateDirectory) -> Path | None:
+    """Where the embedded store is; None if the rows are on a ChromaDB server."""
+    return None if settings.get("CHROMA_CONNECTION_STRING") else Path(settings.get("CHROMA_PATH") or state.chroma)
+
+
 def service_environment(
     settings: Mapping[str, str], state: StateDirectory, services: Iterable[Service]
 ) -> dict[str, str]:
@@ -106,9 +112,12 @@ def service_environment(
         "VECSEC_POLICY_DIR": state.policy,
         "VECSEC_POLICY_ROLLOUT_FILE": state.rollout_file,
     }
-    if not settings.get("CHROMA_CONNECTION_STRING"):
-        defaults["CHROMA_PATH"] = state.chroma
+    store = store_path(settings, state)
+    if store is not None:
+        defaults["CHROMA_PATH"] = store
     environment = {name: str(path.absolute()) for name, path in defaults.items() if not settings.get(name)}
+    if store is not None and not settings.get(known_stores.NEW_STORE_UNTIL):
+        environment |= known_stores.leave_to_begin(state, store)
     for service in services:
         setting = f"VECSEC_{service.name.upper()}"
         environment[f"{setting}_PORT"] = str(service.port)

@@ -48,6 +48,8 @@ class StateDirectory:
     """One file a service."""
     imports = _Below("imports")
     """Journals of imports, by which a cut-off import goes on."""
+    stores_file = _Below("stores.json")
+    """Paths of embedded stores that were started with, and their ids."""
     run_file = _Below("run.json")
     """Addresses and process ids of a running `vecsec up`."""
     lock_file = _Below("up.lock")

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.checks.store import cells_in
+from vecsec_cli.checks.store_identity import UnreadableIdentity, missing_cells, store_identity
 from vecsec_cli.local.retrieval_module import ModuleFailed, output_of
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.options import JsonOption, StateDirectoryOption, TenantOption, state_directory
@@ -47,8 +48,10 @@ def verify(
         _verify_archive(archive, tenant, as_json=json)
         return
     path = _chroma_path(state_dir)
-    cells = [path / tenant] if tenant else cells_in(path)
-    problems = _problems(cells)
+    missing = _missing_cells(path)
+    cells = [path / tenant] if tenant else sorted({*cells_in(path), *(path / name for name in missing)})
+    problems = _problems([cell for cell in cells if cell.name not in missing])
+    problems |= {cell.name: f"{cell} is gone" for cell in cells if cell.name in missing}
     if json:
         output.print_json({"checked": [cell.name for cell in cells], "problems": problems})
     for name, problem in {} if json else problems.items():
@@ -69,10 +72,11 @@ def repair(tenant: TenantOption, state_dir: StateDirectoryOption = None, json: J
     cell = path / tenant
     with _exclusively(path):
         if cell not in cells_in(path):
-            raise CommandFailure(f"{path} has no cell of tenant {tenant!r}", exit_code=ExitCode.NOT_FOUND)
+            raise _forgotten(path, tenant)
         aside = path / ASIDE / f"{tenant}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         aside.parent.mkdir(mode=0o700, exist_ok=True)
         cell.rename(aside)
+        _unlist(path, tenant)
     output.note(f"put aside as it was: {aside}")
     with writing_archive(aside.with_name(f"{aside.name}.readable"), tenant) as writer:
         archive, lost = _salvage(aside, tenant, writer)
@@ -91,6 +95,33 @@ def _verify_archive(folder: Path, tenant: str | None, *, as_json: bool) -> None:
         raise CommandFailure(f"{folder} is an archive of version 0.1, which has no hashes: it cannot be checked")
     check_archive(archive)
     report(archive, as_json, "as they were written:")
+
+
+def _forgotten(path: Path, tenant: str) -> CommandFailure:
+    """What is said of a cell that is not there. One that should be is taken off the list, so that one may be made."""
+    if not _unlist(path, tenant):
+        return CommandFailure(f"{path} has no cell of tenant {tenant!r}", exit_code=ExitCode.NOT_FOUND)
+    return CommandFailure(
+        f"{path / tenant} is gone, and off the list of cells now: nothing can be read of it",
+        hint=f"start the retrieval service and import an export: vecsec tenant import FOLDER --tenant {tenant}",
+        exit_code=ExitCode.DAMAGED,
+    )
+
+
+def _unlist(path: Path, tenant: str) -> bool:
+    """Take a cell that is not there off the store's list; says whether it was on it."""
+    try:
+        with output_of("vecsec_retrieval.repair.unlist", "--", str(path), tenant) as lines:
+            return bool(json.loads(lines.read())["was_listed"])
+    except ModuleFailed as failure:
+        raise CommandFailure(f"the list of cells cannot be written: {failure}") from failure
+
+
+def _missing_cells(path: Path) -> list[str]:
+    try:
+        return missing_cells(path, store_identity(path))
+    except UnreadableIdentity as error:
+        raise CommandFailure(str(error), hint="put it back from a backup of this store") from error
 
 
 def _problems(cells: Sequence[Path]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import structlog
 
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.settings import DOTENV, Settings, demand_whole_dotenv, load_settings
-from vecsec_chassis.telemetry import logs
+from vecsec_chassis.telemetry import logs, stray_lines
 
 log = structlog.get_logger()
 
@@ -63,4 +63,4 @@ def exit_if_it_cannot_start(service: str) -> Iterator[None]:
 def _report_error(service: str, error: ConfigurationError) -> None:
     reason = " ".join(str(error).split())
     log.error("cannot start", reason=reason)
-    sys.stderr.write(f"vecsec {service}: {reason}\n")
+    stray_lines.write_for_people(f"vecsec {service}: {reason}")

@@ -1,10 +1,13 @@
 """Places on the disk that a setting names."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 from vecsec_chassis.domain.errors import ConfigurationError
+
+_FOR_WRITING = "remount its file system for writing"
 
 
 def demand_writable(folder: Path, setting: str) -> None:
@@ -18,9 +21,9 @@ def demand_writable(folder: Path, setting: str) -> None:
         with tempfile.TemporaryFile(dir=there):
             """A nameless file that could be made is a place that can be written to."""
     except OSError as error:
+        remedy = _FOR_WRITING if error.errno == errno.EROFS else "give it to the user of this service"
         raise ConfigurationError(
-            f"{setting}: {folder} cannot be written to ({error.strerror}); "
-            "give it to the user of this service, or name another"
+            f"{setting}: {folder} cannot be written to ({error.strerror}); {remedy}, or name another"
         ) from error
 
 

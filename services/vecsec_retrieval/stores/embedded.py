@@ -1,6 +1,5 @@
 """The embedded store: a directory per tenant, each with a Chroma of its own, inside this process."""
 
-import fcntl
 import functools
 import json
 import os
@@ -18,21 +17,22 @@ os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
-from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
-from vecsec_chassis.process.writable_folders import demand_writable, sync_folder
+from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.model.rows import StoredRow
+from vecsec_retrieval.stores.causes import RETRY_SECONDS
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
+from vecsec_retrieval.stores.error_translation import damaged, embedded_errors
 from vecsec_retrieval.stores.moments import Moments
+from vecsec_retrieval.stores.open_files import FILES_OF_A_WRITE, FILES_OF_CHROMA, FileRoom
+from vecsec_retrieval.stores.own_folder import OwnFolder
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
+from vecsec_retrieval.stores.store_folder import CELL_MARK
 from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
-_MARK = ".vecsec"
-"""A cell's directory holds this file, so that it is known for one even if its database is gone. It says how that was
-left: inode, size and times, which change with whatever is done to it."""
 ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
 _BYTES_WRITTEN_PER_BYTE = 4
@@ -47,11 +47,11 @@ class EmbeddedCellStore:
     kind = "embedded"
     has_other_writers = False
 
-    def __init__(self, path: Path) -> None:
-        """Take the path for this process alone.
+    def __init__(self, path: Path, *, may_be_new: bool = True) -> None:
+        """Take the path for this process alone; `may_be_new` says whether a store may begin where none is.
 
         Raises:
-            ConfigurationError: if the path cannot be written to or another process uses it.
+            ConfigurationError: if there is no store, it cannot be used, or another process uses it.
         """
         self._path = path.absolute()
         # Made once: to make them takes as long as to open a cell.
@@ -61,21 +61,8 @@ class EmbeddedCellStore:
         self._damaged: dict[Path, tuple[_Identity, str]] = {}
         """Files that were found damaged, and how."""
         self._moments = Moments()
-        demand_writable(path, "CHROMA_PATH")
-        try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = os.open(self._path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
-            ) from error
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock_file)
-            raise ConfigurationError(
-                f"CHROMA_PATH: {path} is in use by another retrieval service; stop that one, or name another folder"
-            ) from error
+        self._files = FileRoom()
+        self._folder = OwnFolder(path, may_be_new=may_be_new)
 
     @property
     def location(self) -> str:
@@ -87,6 +74,7 @@ class EmbeddedCellStore:
         open_chroma = functools.partial(self._open_chroma, directory, tenant_id, translated)
         with translated():
             if not _holds_cell(directory, tenant_id):
+                self._demand_none_listed(directory, tenant_id)
                 if not create:
                     return None
                 self._require_room(0)
@@ -96,6 +84,8 @@ class EmbeddedCellStore:
             record = Record(directory / DATABASE_FILE)
             try:
                 self._prepare(record, directory, tenant_id)
+                # Not before it is whole: what a crash leaves in between is put on the list when it is opened again.
+                self._folder.cells.add(tenant_id)
             except BaseException:
                 record.close()
                 raise
@@ -113,7 +103,7 @@ class EmbeddedCellStore:
     def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
         """Around what is done with a cell: a file that is not what was written is remembered."""
         try:
-            with embedded_errors(tenant_id, self._disk_is_full):
+            with embedded_errors(tenant_id, self._disk_is_full, database):
                 yield
         except StoreDamaged as error:
             is_certain = isinstance(error.__cause__, TornRow) or type(error.__cause__) is sqlite3.DatabaseError
@@ -126,6 +116,22 @@ class EmbeddedCellStore:
         identity, detail = self._damaged.get(database, (None, ""))
         if identity == _identity(database):
             raise damaged(tenant_id, detail)
+
+    def _demand_none_listed(self, directory: Path, tenant_id: str) -> None:
+        """Refuse to take a cell that is gone for one that never was.
+
+        Raises:
+            StoreDamaged: if it is gone.
+            RetrievalUnavailable: if the whole store is.
+        """
+        with self._in_place():
+            if tenant_id not in self._folder.cells:
+                return
+        raise StoreDamaged(
+            f"the store of tenant {tenant_id!r} is gone; nothing was deleted by VecSec; "
+            "put its directory back from a backup",
+            detail=f"{directory} is missing or empty, but on the list of cells",
+        )
 
     def _make(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> None:
         """Have a cell of ChromaDB, whole: one that is half made when a process ends would pass for damaged."""
@@ -142,7 +148,7 @@ class EmbeddedCellStore:
         with closing(Record(directory / DATABASE_FILE)) as record:
             if record.format >= FORMAT:
                 return
-            (directory / _MARK).touch(mode=0o600)
+            (directory / CELL_MARK).touch(mode=0o600)
             waiting = len(record.rows_without_embedding())
             if not waiting:
                 record.mark(tenant_id)
@@ -164,6 +170,20 @@ class EmbeddedCellStore:
                 "restore its directory from a backup of its own",
                 detail=f"{record.database} says that it is of tenant {record.tenant_id!r}",
             )
+        self._take_in(record, tenant_id)
+
+    def _take_in(self, record: Record, tenant_id: str) -> None:
+        """Have a cell of this store. One without mark is of the time before there were any."""
+        store_id = self._folder.cells.store_id
+        if record.store_id is None:
+            record.note_store(store_id)
+            self._left[record.database] = _identity(record.database)
+        elif record.store_id != store_id:
+            raise StoreDamaged(
+                f"the store of tenant {tenant_id!r} is a cell of another store; nothing was deleted; "
+                "put its own directory back from a backup",
+                detail=f"{record.database} is of store {record.store_id}, this store is {store_id}",
+            )
 
     def _require_sound(self, record: Record) -> None:
         """Have the log's structure looked at, unless the file is as VecSec left it."""
@@ -175,14 +195,14 @@ class EmbeddedCellStore:
     def _leave(self, record: Record) -> None:
         """Have the next process know, too, that the file is sound: to look through 100,000 rows takes half a second."""
         identity = self._left[record.database] = _identity(record.database)
-        mark = record.database.with_name(_MARK)
+        mark = record.database.with_name(CELL_MARK)
         with suppress(OSError):  # then it is looked through
-            aside = mark.with_name(f"{_MARK}.new")
+            aside = mark.with_name(f"{CELL_MARK}.new")
             aside.write_text(json.dumps({"database": identity}))
             aside.replace(mark)
 
     def _open_chroma(self, directory: Path, tenant_id: str, translated: ErrorTranslation) -> ChromaCell:
-        with translated():
+        with translated(), self._files.promised(FILES_OF_CHROMA):
             # Not through PersistentClient: its cache keeps a client whose start failed, and hands it out again.
             system = System(self._settings.model_copy(update={"persist_directory": str(directory)}))
             api = system.instance(RustBindingsAPI)
@@ -198,8 +218,22 @@ class EmbeddedCellStore:
         )
 
     def heartbeat(self) -> None:
+        with self._in_place(), tempfile.TemporaryFile(dir=self._path):
+            """A nameless file that could be made is a path that can be written to."""
+
+    def close(self) -> None:
+        self._folder.close()
+
+    def _directory(self, tenant_id: str) -> Path:
+        if not is_tenant_id(tenant_id):
+            raise ValueError(f"not a tenant id: {tenant_id!r}")
+        return self._path / tenant_id
+
+    @contextmanager
+    def _in_place(self) -> Iterator[None]:
         try:
-            self._probe()
+            self._folder.demand_in_place()
+            yield
         except OSError as error:
             raise RetrievalUnavailable(
                 "the vector store does not answer",
@@ -207,27 +241,20 @@ class EmbeddedCellStore:
                 retry_after=RETRY_SECONDS,
             ) from error
 
-    def close(self) -> None:
-        os.close(self._lock_file)
-
-    def _directory(self, tenant_id: str) -> Path:
-        if not is_tenant_id(tenant_id):
-            raise ValueError(f"not a tenant id: {tenant_id!r}")
-        return self._path / tenant_id
-
-    def _probe(self) -> None:
-        with tempfile.TemporaryFile(dir=self._path):
-            """A nameless file that could be made is a path that can be written to."""
-
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self._path).free
 
     def _disk_is_full(self) -> bool:
-        return self._free_bytes() < ROOM_IN_RESERVE
+        try:
+            return self._free_bytes() < ROOM_IN_RESERVE
+        except OSError:
+            return False  # it is gone, which is not for want of room
 
     def _require_room_for(self, rows: Sequence[StoredRow]) -> None:
         size = sum(len(row.text) + (0 if row.embedding is None else row.embedding.nbytes) for row in rows)
         self._require_room(size * _BYTES_WRITTEN_PER_BYTE)
+        with self._files.promised(FILES_OF_A_WRITE):
+            """They are there."""
 
     def _require_room(self, wanted: int) -> None:
         free = self._free_bytes()
@@ -249,7 +276,7 @@ def _identity(file: Path) -> _Identity:
 def _left_by_another(database: Path) -> _Identity | None:
     """How the last process that closed the cell left its file; None if that is not known."""
     try:
-        return tuple(json.loads(database.with_name(_MARK).read_text())["database"])
+        return tuple(json.loads(database.with_name(CELL_MARK).read_text())["database"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 from chromadb.errors import (
@@ -16,9 +17,8 @@ from chromadb.errors import (
 )
 
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged, VecSecError
+from vecsec_retrieval.stores.causes import RETRY_SECONDS, cause_of
 from vecsec_retrieval.stores.record import TornRow
-
-RETRY_SECONDS = 1.0
 
 _DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
 _TOO_MUCH_AT_ONCE = ("too many sql variables",)
@@ -29,26 +29,26 @@ _BUSY = (
     "database is locked",
     "(code: 14)",
     "unable to open database file",
-    "too many open files",
 )
 
 
 @contextmanager
-def embedded_errors(tenant_id: str, disk_is_full: Callable[[], bool]) -> Iterator[None]:
-    """Around calls into the embedded store of one tenant.
+def embedded_errors(tenant_id: str, disk_is_full: Callable[[], bool], database: Path | None = None) -> Iterator[None]:
+    """Around calls into the embedded store of one tenant, whose file this is.
 
-    A panic of its Rust core arrives as a BaseException of a class that cannot be imported; it means damage, too.
+    A panic of its Rust core arrives as a BaseException of a class that cannot be imported; it means damage, too,
+    unless it names something that the system refused.
     """
     try:
         yield
     except (NotFoundError, InvalidArgumentError):
         raise  # the first is handled by the caller, the second is a fault of ours
     except (ChromaError, OSError, sqlite3.Error, TornRow) as error:
-        raise _embedded_error(tenant_id, error, disk_is_full) from error
+        raise _embedded_error(tenant_id, error, disk_is_full, database) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise _embedded_error(tenant_id, error, disk_is_full) from error
+        raise _embedded_error(tenant_id, error, disk_is_full, database) from error
 
 
 @contextmanager
@@ -85,13 +85,17 @@ def damaged(tenant_id: str, detail: str) -> StoreDamaged:
     )
 
 
-def _embedded_error(tenant_id: str, error: BaseException, disk_is_full: Callable[[], bool]) -> VecSecError:
+def _embedded_error(
+    tenant_id: str, error: BaseException, disk_is_full: Callable[[], bool], database: Path | None
+) -> VecSecError:
     text = str(error).lower()
     detail = f"{type(error).__name__}: {error}"
     if any(mark in text for mark in _DISK_IS_FULL) or disk_is_full():
         return LimitExceeded("there is no room left on the disk of the vector store", detail=detail)
     if any(mark in text for mark in _TOO_MUCH_AT_ONCE):
         return LimitExceeded("this asks too much of the vector store at once; narrow it down", detail=detail)
+    if (cause := cause_of(error, database)) is not None:
+        return cause
     if any(mark in text for mark in _BUSY):
         return _unavailable(detail)
     return damaged(tenant_id, detail)

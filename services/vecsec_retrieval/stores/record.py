@@ -174,6 +174,16 @@ class Record:
         found = self._connection.execute("SELECT value FROM vecsec_cell WHERE key = 'tenant_id'").fetchone()
         return None if found is None else str(found[0])
 
+    @property
+    def store_id(self) -> str | None:
+        """Of which store this cell is; None where it bears no mark of one."""
+        found = self._connection.execute("SELECT value FROM vecsec_cell WHERE key = 'store_id'").fetchone()
+        return None if found is None else str(found[0])
+
+    def note_store(self, store_id: str) -> None:
+        """Say of which store this cell is."""
+        self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('store_id', ?)", (store_id,))
+
     def mark(self, tenant_id: str) -> None:
         """Say that the log is all there is: the cell is one of the present format, and this tenant's."""
         with self._transaction():

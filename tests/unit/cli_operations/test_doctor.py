@@ -73,6 +73,38 @@ def test_a_damaged_cell_is_named_and_the_others_are_read(state: StateDirectory) 
     assert "1 of 3 cells" in findings["store"].detail
 
 
+def identified(state: StateDirectory, store_id: str, *cells: str) -> None:
+    told = {"format": 1, "store_id": store_id, "cells": cells}
+    (state.chroma / ".vecsec-store.json").write_text(json.dumps(told))
+
+
+def bear(database: Path, store_id: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE vecsec_cell (key TEXT PRIMARY KEY, value)")
+        connection.execute("INSERT INTO vecsec_cell VALUES ('store_id', ?)", (store_id,))
+
+
+def test_a_cell_that_is_gone_or_another_stores_is_named(state: StateDirectory) -> None:
+    for tenant_id, store_id in (("tenant_a", "mine"), ("tenant_b", "another")):
+        bear(make_cell(state, tenant_id), store_id)
+    (state.chroma / "tenant_d").mkdir()
+    identified(state, "mine", "tenant_a", "tenant_b", "tenant_c", "tenant_d")
+    findings = by_name(check_store(state, {}))
+    assert set(findings) == {"cell tenant_b", "cell tenant_c", "cell tenant_d", "store"}
+    assert "is of another store (another)" in findings["cell tenant_b"].detail
+    for name in ("cell tenant_c", "cell tenant_d"):
+        assert findings[name].state is CheckState.FAIL
+        assert "is gone, but on the store's list of cells" in findings[name].detail
+        assert f"vecsec tenant repair --tenant {name.split()[1]}" in findings[name].remedy
+    assert findings["store"].detail.endswith("1 of 4 cells can be read (store mine, format 1)")
+
+
+def test_an_identity_that_is_damaged_is_named(state: StateDirectory) -> None:
+    (state.chroma / ".vecsec-store.json").write_text("{")
+    (finding,) = check_store(state, {})
+    assert (finding.state, finding.remedy) == (CheckState.FAIL, "put the file back from a backup of this store")
+
+
 def test_services_that_do_not_answer_fail_the_command(vecsec: Command, tmp_path: Path) -> None:
     names = ("GATEWAY", "RETRIEVAL", "POLICY")
     ports = {f"VECSEC_{name}_{kind}": "9" for name in names for kind in ("PORT", "METRICS_PORT")}

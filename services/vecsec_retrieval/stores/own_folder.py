@@ -1,0 +1,69 @@
+"""The folder of an embedded store while a process has it for itself."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import structlog
+
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_retrieval.stores.store_folder import LOCK_FILE, demand_store
+from vecsec_retrieval.stores.store_identity import ListedCells, read_identity, write_identity
+
+log = structlog.get_logger()
+
+_NAMED_AT_MOST = 20
+
+
+class OwnFolder:
+    """Held for one process at a time, and a store with an identity."""
+
+    def __init__(self, path: Path, *, may_be_new: bool) -> None:
+        """Take the path; `may_be_new` says whether a store may begin where none is.
+
+        Raises:
+            ConfigurationError: if there is no store, it cannot be used, or another process uses it.
+        """
+        self._path = path.absolute()
+        wanted = demand_store(path, may_be_new=may_be_new)
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self._path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            identity = read_identity(self._path)
+            if identity is None:
+                identity = wanted
+                write_identity(self._path, identity)
+        except BlockingIOError as error:
+            self.close()
+            raise ConfigurationError(
+                f"CHROMA_PATH: {path} is in use by another retrieval service; stop that one, or name another folder"
+            ) from error
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(
+                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); make room there, or name another folder"
+            ) from error
+        self.cells = ListedCells(self._path, identity)
+        """The list of the store's cells."""
+        missing = sorted(name for name in identity.cells if not (self._path / name).is_dir())
+        if missing:
+            log.error("cells are gone", count=len(missing), tenant_ids=missing[:_NAMED_AT_MOST])
+
+    def demand_in_place(self) -> None:
+        """Refuse another folder than the one that was taken: a store that is not mounted any more leaves an empty one.
+
+        Raises:
+            OSError: if it is another, or none.
+        """
+        if not os.path.samestat(os.fstat(self._lock), (self._path / LOCK_FILE).stat()):
+            raise FileNotFoundError(0, "it is another folder than when the service started; mount the store again")
+
+    def close(self) -> None:
+        """Leave it to others."""
+        os.close(self._lock)

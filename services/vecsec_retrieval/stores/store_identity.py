@@ -1,0 +1,111 @@
+"""How an embedded store knows itself: a file at its root with its id, its format, and the cells that it has.
+
+Each cell bears the id as well. So it is seen if a cell's folder is gone, if one is another store's, and if there is no
+store where one should be. The file is replaced in one synced step.
+"""
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.process.writable_folders import sync_folder
+
+IDENTITY_FILE = ".vecsec-store.json"
+STORE_FORMAT = 1
+_NEW = f"{IDENTITY_FILE}.new"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """What the file says."""
+
+    store_id: str
+    cells: frozenset[str]
+    """Tenants whose cell was made, or taken into the store."""
+
+
+def new_identity(cells: Iterable[str] = (), store_id: str | None = None) -> StoreIdentity:
+    """That of a store which has none yet, with these cells."""
+    return StoreIdentity(store_id or secrets.token_hex(16), frozenset(cells))
+
+
+def read_identity(folder: Path) -> StoreIdentity | None:
+    """The identity of the store in the folder; None if it has none.
+
+    Raises:
+        ConfigurationError: if it cannot be read, or is of a newer format.
+    """
+    file = folder / IDENTITY_FILE
+    try:
+        fields = json.loads(file.read_bytes())
+        found, store_id, cells = int(fields["format"]), str(fields["store_id"]), frozenset(map(str, fields["cells"]))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"CHROMA_PATH: {file} cannot be read ({error.strerror}); {_GIVE}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"CHROMA_PATH: {file} is damaged; put it back from a backup of this store") from error
+    if found > STORE_FORMAT:
+        raise ConfigurationError(
+            f"CHROMA_PATH: the store at {folder} was written by a newer version of VecSec "
+            f"(format {found}, known is {STORE_FORMAT}); start that one"
+        )
+    return StoreIdentity(store_id, cells)
+
+
+_GIVE = "give it to the user of this service"
+
+
+def write_identity(folder: Path, identity: StoreIdentity) -> None:
+    """Have this identity on the disk, or the one before.
+
+    Raises:
+        OSError: if it cannot be written; then it is the one before.
+    """
+    fields = {"format": STORE_FORMAT, "store_id": identity.store_id, "cells": sorted(identity.cells)}
+    new = folder / _NEW
+    with new.open("w", encoding="ascii") as file:
+        new.chmod(0o600)
+        if os.geteuid() == 0:  # an operator's command, perhaps: the service must be able to read it
+            owner = folder.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        json.dump(fields, file, indent=0)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / IDENTITY_FILE)
+    sync_folder(folder)
+
+
+class ListedCells:
+    """The list of a store's cells, while the store is open. Usable from several threads."""
+
+    def __init__(self, folder: Path, identity: StoreIdentity) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._turn = threading.Lock()
+
+    @property
+    def store_id(self) -> str:
+        """The id of the store."""
+        return self._identity.store_id
+
+    def __contains__(self, tenant_id: str) -> bool:
+        return tenant_id in self._identity.cells
+
+    def add(self, tenant_id: str) -> None:
+        """Have the tenant's cell on the list, on the disk too. Before this, nothing of the cell is acknowledged.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        with self._turn:
+            if tenant_id not in self._identity.cells:
+                longer = replace(self._identity, cells=self._identity.cells | {tenant_id})
+                write_identity(self._folder, longer)
+                self._identity = longer
