@@ -11,8 +11,6 @@ import struct
 from dataclasses import dataclass
 
 SUFFIX = ".rows"
-MAKING_PREFIX = ".making-rows-"
-"""Of the names of files that are being written."""
 FORMAT = 1
 MAGIC = b"VecSecRw"
 ENDING = struct.Struct("<8sqI")

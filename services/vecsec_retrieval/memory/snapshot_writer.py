@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.memory.exact_scan import ScanRows
-from vecsec_retrieval.memory.snapshot_format import ENDING, FORMAT, MAGIC, MAKING_PREFIX, SnapshotSource
+from vecsec_retrieval.memory.snapshot_format import ENDING, FORMAT, MAGIC, SnapshotSource
+from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT
 
 _ALIGNMENT = 64
 _BYTES_COPIED_AT_ONCE = 1024 * 1024
@@ -51,7 +52,7 @@ class SnapshotWriter:
         self._rows = 0
         dimensions = source.dimensions
         # A name of its own: one that was given up may still be written in its thread.
-        descriptor, aside = tempfile.mkstemp(prefix=MAKING_PREFIX, dir=path.parent)
+        descriptor, aside = tempfile.mkstemp(prefix=UNFINISHED_SNAPSHOT, dir=path.parent)
         self._aside = Path(aside)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._exact = _Section(self._file.fileno(), 0)

@@ -41,6 +41,10 @@ class Change:
     """With its embedding; None if it was deleted."""
 
 
+UNFINISHED_SNAPSHOT = ".making-rows-"
+"""How the names of snapshots begin that are being written, or were when a process ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotName:
     """What a cell's log says of a collection's snapshot."""

@@ -21,6 +21,7 @@ from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, St
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.model.rows import StoredRow
+from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT
 from vecsec_retrieval.stores.causes import RETRY_SECONDS
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
@@ -188,6 +189,9 @@ class EmbeddedCellStore:
     def _require_sound(self, record: Record) -> None:
         """Have the log's structure looked at, unless the file is as VecSec left it."""
         database = record.database
+        if database not in self._left:  # the first time: what was being written has nobody who goes on
+            for unfinished in database.parent.glob(f"{UNFINISHED_SNAPSHOT}*"):
+                unfinished.unlink(missing_ok=True)
         if _identity(database) not in {self._left.get(database), _left_by_another(database)}:
             record.check()
         self._left[database] = _identity(database)

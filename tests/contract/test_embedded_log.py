@@ -1,0 +1,137 @@
+"""What an embedded cell's log keeps for snapshots, and how a cell is met by the next process."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from contract.test_embedded import fill, opened
+
+from vecsec_chassis.domain.errors import StoreDamaged
+from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, SnapshotName
+from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
+from vecsec_retrieval.stores.record import DATABASE_FILE, Record
+
+
+def name_at(cell: EmbeddedCell, position: int) -> SnapshotName:
+    return SnapshotName(f"{cell.log.collection_key('documents')}-{position}.rows", 1, position)
+
+
+def forgotten(cell: EmbeddedCell) -> int:
+    with closing(Record(cell.log.snapshot_folder / DATABASE_FILE)) as record:
+        return record.forget_replaced(1_000)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddedCellStore:
+    return EmbeddedCellStore(tmp_path / "chroma")
+
+
+def test_threat_27_a_deletion_is_not_forgotten_while_the_snapshot_has_the_row(store: EmbeddedCellStore) -> None:
+    fill(store, "tenant_a", 10)
+    with closing(store), closing(opened(store, "tenant_a")) as cell:
+        before = cell.log.position()
+        assert cell.log.name_snapshot("documents", name_at(cell, before))
+        cell.delete("documents", ["1", "2"])
+        cell.delete("documents", ["3"])  # the last entry of a log stays in any case
+        forgotten(cell)
+        assert {change.document_id for change in cell.log.changes("documents", after=before, limit=10)} == {
+            "1",
+            "2",
+            "3",
+        }
+        assert cell.log.name_snapshot("documents", name_at(cell, cell.log.position()))
+        forgotten(cell)
+        assert {change.document_id for change in cell.log.changes("documents", after=0, limit=20)} == {
+            "0",
+            *map(str, range(4, 10)),
+            "3",
+        }
+
+
+@pytest.mark.parametrize("is_torn_before", [False, True])
+def test_threat_27_a_late_snapshot_is_not_named_where_the_log_has_forgotten_deletions_since(
+    store: EmbeddedCellStore, *, is_torn_before: bool
+) -> None:
+    """Its rows would be there again."""
+    fill(store, "tenant_a", 10)
+    with closing(store), closing(opened(store, "tenant_a")) as cell:
+        late = name_at(cell, cell.log.position())
+        cell.delete("documents", ["1"])
+        cell.delete("documents", ["2"])
+        newer = name_at(cell, cell.log.position())
+        assert cell.log.name_snapshot("documents", newer)
+        assert forgotten(cell)
+        if is_torn_before:
+            assert cell.log.name_snapshot("documents", None)
+        assert not cell.log.name_snapshot("documents", late)
+        assert cell.log.snapshot("documents") == (None if is_torn_before else newer)
+        assert cell.log.name_snapshot("documents", newer)
+
+
+def test_a_snapshot_of_a_time_that_is_not_yet_or_that_is_not_what_was_written_is_none(store: EmbeddedCellStore) -> None:
+    """As where a file of the log was put back from a backup."""
+    fill(store, "tenant_a", 10)
+    with closing(store), closing(opened(store, "tenant_a")) as cell:
+        name = name_at(cell, cell.log.position())
+        cell.log.name_snapshot("documents", name)
+        for change in ("position = position + 1", "checksum = 2", "file_name = 'x'"):
+            with closing(sqlite3.connect(cell.log.snapshot_folder / DATABASE_FILE, isolation_level=None)) as database:
+                assert cell.log.snapshot("documents") == name
+                database.execute(f"UPDATE vecsec_snapshot SET {change}")
+                assert cell.log.snapshot("documents") is None
+            cell.log.name_snapshot("documents", None)
+            cell.log.name_snapshot("documents", name)
+        cell.log.name_snapshot("documents", name_at(cell, cell.log.position() + 1))
+        assert cell.log.snapshot("documents") is None
+
+
+def test_a_cell_that_was_closed_is_not_looked_through_again_by_the_next_process(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, "tenant_a", 10)
+        fill(store, "tenant_b", 10)
+    file = tmp_path / "tenant_b" / DATABASE_FILE
+    file.write_bytes(file.read_bytes())  # nothing else, but who knows
+    with closing(EmbeddedCellStore(tmp_path)) as store, patch.object(Record, "check", autospec=True) as check:
+        for tenant_id in ("tenant_a", "tenant_b"):
+            opened(store, tenant_id).close()
+            opened(store, tenant_id).close()
+        assert [call.args[0].database.parent.name for call in check.call_args_list] == ["tenant_b"]
+
+
+@pytest.mark.parametrize("mark", ["", "{}", "[]", '{"database": 1}', '{"database": [1, 2]}', "\x00"])
+def test_a_mark_that_says_nothing_has_the_cell_looked_through(tmp_path: Path, mark: str) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, "tenant_a", 10)
+    (tmp_path / "tenant_a" / ".vecsec").write_text(mark)
+    with closing(EmbeddedCellStore(tmp_path)) as store, patch.object(Record, "check", autospec=True) as check:
+        opened(store, "tenant_a").close()
+        assert check.called
+
+
+def test_a_changed_log_is_looked_through_whatever_the_mark_says(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, "tenant_a", 500)
+    file = tmp_path / "tenant_a" / DATABASE_FILE
+    content = bytearray(file.read_bytes())
+    with closing(sqlite3.connect(file)) as database:
+        [root] = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'embeddings_queue'").fetchone()
+    content[(root - 1) * 4096 : (root - 1) * 4096 + 20] = bytes(20)
+    file.write_bytes(content)
+    with closing(EmbeddedCellStore(tmp_path)) as store, pytest.raises(StoreDamaged):
+        opened(store, "tenant_a")
+
+
+def test_snapshots_that_were_being_written_when_a_process_ended_are_removed(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, "tenant_a", 10)
+    unfinished = tmp_path / "tenant_a" / f"{UNFINISHED_SNAPSHOT}x"
+    unfinished.write_bytes(b"half of it")
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        opened(store, "tenant_a").close()
+        assert not unfinished.exists()
+        unfinished.write_bytes(b"being written by this process")
+        opened(store, "tenant_a").close()
+        assert unfinished.exists()
