@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document
+from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.repair import unlist
 from vecsec_retrieval.stores import store_folder, store_identity
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
@@ -64,7 +65,7 @@ def is_whole(path: Path, *tenant_ids: str) -> bool:
     with closing(again(path)) as store:
         for tenant_id in tenant_ids:
             with closing(opened(store, tenant_id, create=False)) as cell:
-                assert len(cell.head("documents", 10)) == ROWS
+                assert len(cell.find_ids("documents", RowCondition())) == ROWS
     return set(tenant_ids) <= set(identity_of(path)["cells"])
 
 
@@ -138,7 +139,7 @@ def test_a_cell_that_is_gone_is_an_error_of_its_tenant_alone(path: Path, is_empt
                 store.open("tenant_a", create=create)
             assert "on the list of cells" in str(raised.value.detail)
         with closing(opened(store, "tenant_b", create=False)) as cell:
-            assert len(cell.head("documents", 10)) == ROWS
+            assert len(cell.find_ids("documents", RowCondition())) == ROWS
         assert store.open("tenant_c", create=False) is None
         fill(store, "tenant_c")
     shutil.copytree(path.parent / "backup", path / "tenant_a", dirs_exist_ok=True)

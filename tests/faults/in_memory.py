@@ -6,6 +6,7 @@ import numpy as np
 from faults.plan import info
 from opentelemetry.metrics import NoOpMeter
 
+from vecsec_retrieval.memory import snapshot_writer
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.memory.loading import index_change
 from vecsec_retrieval.memory.snapshot_rows import TornSnapshot
@@ -17,6 +18,7 @@ from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.visibility.tagging import from_stored
 
 _CHANGES_AT_ONCE = 500
+snapshot_writer._BYTES_LEFT_FREE = 0  # the devices of the power cuts are small
 
 
 def save(cell: EmbeddedCell, collection_id: str) -> None:
