@@ -39,8 +39,8 @@ _LATER_ROWS_SHARE = 8
 _CHANGES_SAVED_AT_CLOSE = 100
 """Fewer are read from the log as soon as a snapshot is."""
 _TRY_AGAIN_SECONDS = 60.0
-_MAPPED_FROM_BYTES = 4 * 1024 * 1024
-"""Smaller snapshots are read: it takes a millisecond, and pages of the kernel's would hold little of each."""
+_MAPPED_FROM_BYTES = 32 * 1024 * 1024
+"""Smaller snapshots are read, which takes some ms: searches of them never wait for the disk, and need no thread."""
 _MAPPED_FROM_SHARE = 64
 """Unless that is more than so small a part of all memory."""
 _LOAD_PATIENCE_SECONDS = 1.0

@@ -67,6 +67,11 @@ class IndexMoment:
         """How many rows are the snapshot's."""
         return 0 if self.base is None else len(self.base)
 
+    @property
+    def may_wait_for_disk(self) -> bool:
+        """Whether rows lie in a file, of which the kernel may have to read what is asked for."""
+        return self.base is not None and self.base.is_mapped
+
     def mask(self, visible: Visible) -> Mask:
         """The living rows whose label is visible; labels beyond the array are not."""
         return living_visible(self.label_codes, self.alive, visible)

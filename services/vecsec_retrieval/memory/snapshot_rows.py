@@ -53,8 +53,8 @@ class SnapshotRows:
         self._path = path
         self.is_torn = False
         """Whether it was found out that a row is not what was written."""
-        data, self._is_mapped = _contents(path, mapped_from_bytes)
-        self._bytes = 0 if self._is_mapped else len(data)
+        data, self.is_mapped = _contents(path, mapped_from_bytes)
+        self._bytes = 0 if self.is_mapped else len(data)
         try:
             self._read(data, source, checksum)
         except (ValueError, TypeError, KeyError, struct.error) as error:
@@ -68,7 +68,7 @@ class SnapshotRows:
         parts = {}
         for name, (start, end, section_checksum) in table["sections"].items():
             parts[name] = data[start:end]
-            is_checked = not (self._is_mapped and name in _LAZILY_CHECKED)
+            is_checked = not (self.is_mapped and name in _LAZILY_CHECKED)
             if is_checked and zlib.crc32(parts[name]) != section_checksum:
                 raise TornSnapshot(self._path, f"its {name} are not what was written")
         self.labels = LabelTable(Label.from_json(text) for text in table["labels"])
@@ -80,7 +80,7 @@ class SnapshotRows:
         self.key_set_codes = np.frombuffer(parts["key_set_codes"], dtype=np.int32)
         self._exact = np.frombuffer(parts["exact"], dtype=np.float32).reshape(rows, dimensions)
         self._exact_sums = np.frombuffer(parts["exact_sums"], dtype=np.uint32)
-        self._is_whole = np.full(rows, not self._is_mapped)
+        self._is_whole = np.full(rows, not self.is_mapped)
         self.scanned = ScanRows(
             self._exact,
             QuantisedRows(
@@ -88,7 +88,7 @@ class SnapshotRows:
                 np.frombuffer(parts["scales"], dtype=np.float32),
                 np.frombuffer(parts["errors"], dtype=np.float32),
             ),
-            self._require_whole if self._is_mapped else None,
+            self._require_whole if self.is_mapped else None,
         )
         self._ids, self._id_ends = parts["ids"], _ends(parts["id_lengths"])
         self._metadata, self._metadata_ends = parts["metadata"], _ends(parts["metadata_lengths"])

@@ -140,19 +140,19 @@ class MemoryReader:
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
         moment, mask = await self._visible_rows(visibility)
         rows = (self._index.row(document_id) for document_id in document_ids)
-        return [moment.document(row) for row in rows if row is not None and mask[row]]
+        return await self._documents(moment, [row for row in rows if row is not None and mask[row]])
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         moment, visible = await self._visible_labels(visibility)
         if not self._answers.is_on:
-            return _answer(moment, await self._found(moment, visible, order), STRATEGY)
+            return await self._answer(moment, await self._found(moment, visible, order), STRATEGY)
         key = AnswerKey.of(self._index.state, visibility, order)
         remembered = self._answers.find(key)
         if remembered is not None and _are_visible(moment, visible, remembered):
-            return _answer(moment, remembered, REMEMBERED)
+            return await self._answer(moment, remembered, REMEMBERED)
         found = await self._found(moment, visible, order)
         self._answers.keep(key, found)
-        return _answer(moment, found, STRATEGY)
+        return await self._answer(moment, found, STRATEGY)
 
     async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
         with Timed("mask"):
@@ -161,9 +161,20 @@ class MemoryReader:
         scan = _scan(moment, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
         with Timed("scan"):
-            is_short = len(mask) <= inline_rows and order.k <= _INLINE_K
+            is_short = len(mask) <= inline_rows and order.k <= _INLINE_K and not moment.may_wait_for_disk
             rows = scan() if is_short else await self._threads.run("scan", scan)
         return CachedAnswer(rows, filtered_rows)
+
+    async def _answer(self, moment: IndexMoment, found: CachedAnswer, strategy: str) -> SearchAnswer:
+        documents = await self._documents(moment, [row for row, _ in found.rows])
+        scores = (score for _, score in found.rows)
+        results = [ScoredDocument(each, score) for each, score in zip(documents, scores, strict=True)]
+        return SearchAnswer(results, strategy, found.filtered_rows)
+
+    async def _documents(self, moment: IndexMoment, rows: Sequence[int]) -> list[Document]:
+        if moment.may_wait_for_disk:
+            return await self._threads.run("read_rows", lambda: [moment.document(row) for row in rows])
+        return [moment.document(row) for row in rows]
 
     async def _visible_rows(self, visibility: Visibility) -> tuple[IndexMoment, Mask]:
         """The index as it is on return, and which of its rows are visible."""
@@ -176,11 +187,6 @@ class MemoryReader:
         with Timed("mask"):
             visible = await visibility.in_table(self._index.labels)
             return self._index.moment(), visible
-
-
-def _answer(moment: IndexMoment, found: CachedAnswer, strategy: str) -> SearchAnswer:
-    results = [ScoredDocument(moment.document(row), score) for row, score in found.rows]
-    return SearchAnswer(results, strategy, found.filtered_rows)
 
 
 def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer) -> bool:
