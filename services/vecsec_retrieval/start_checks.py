@@ -7,9 +7,9 @@ from vecsec_chassis.auth.keys import key_source
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
 from vecsec_chassis.flag.flag import first_flags
 from vecsec_chassis.process.starting import Check
-from vecsec_chassis.process.writable_folders import demand_writable
 from vecsec_chassis.tls.watch import demand_usable_certificates
 from vecsec_retrieval.settings import RetrievalSettings
+from vecsec_retrieval.stores.disk import demand_usable
 
 
 def start_checks(settings: RetrievalSettings) -> Sequence[Check]:
@@ -25,7 +25,7 @@ def start_checks(settings: RetrievalSettings) -> Sequence[Check]:
 
 def _demand_store(settings: RetrievalSettings) -> None:
     if settings.chroma_url is None:
-        demand_writable(settings.chroma_path, "CHROMA_PATH")
+        demand_usable(settings.chroma_path)
         return
     from vecsec_retrieval.app import remote_store  # noqa: PLC0415 (ChromaDB takes a second to import)
 

@@ -114,6 +114,7 @@ class FakeCellStore:
         self.has_other_writers = has_other_writers
         self.before: BeforeCall = lambda _operation: None
         self.cells: dict[str, FakeCell] = {}
+        self.refuses: str | None = None
 
     def open(self, tenant_id: str, *, create: bool) -> FakeCell | None:
         self.before("open")
@@ -128,6 +129,9 @@ class FakeCellStore:
 
     def heartbeat(self) -> None:
         self.before("heartbeat")
+
+    def refusal(self) -> str | None:
+        return self.refuses
 
     def close(self) -> None:
         """Nothing is shared."""

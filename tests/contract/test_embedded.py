@@ -21,7 +21,7 @@ from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, Retr
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores import embedded, error_translation
+from vecsec_retrieval.stores import disk, error_translation
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.record import DATABASE_FILE
@@ -272,14 +272,14 @@ def test_a_panic_of_the_store_is_damage() -> None:
 
     with (
         pytest.raises(StoreDamaged, match="damaged"),
-        error_translation.embedded_errors("tenant_a", lambda: False),
+        error_translation.embedded_errors("tenant_a", lambda: None),
     ):
         raise PanicException("index out of bounds")
 
 
 def test_what_is_no_error_of_the_store_passes_its_door() -> None:
     for kind in (KeyboardInterrupt, TypeError):
-        with pytest.raises(kind), error_translation.embedded_errors("tenant_a", lambda: False):
+        with pytest.raises(kind), error_translation.embedded_errors("tenant_a", lambda: None):
             raise kind
 
 
@@ -294,12 +294,12 @@ def test_what_is_no_error_of_the_store_passes_its_door() -> None:
     ],
 )
 def test_what_chroma_says_becomes_a_typed_error(text: str, expected: type[Exception]) -> None:
-    with pytest.raises(expected), error_translation.embedded_errors("tenant_a", lambda: False):
+    with pytest.raises(expected), error_translation.embedded_errors("tenant_a", lambda: None):
         raise OSError(text)
 
 
 def test_a_failure_with_a_full_disk_is_about_the_disk() -> None:
-    with pytest.raises(LimitExceeded), error_translation.embedded_errors("tenant_a", lambda: True):
+    with pytest.raises(LimitExceeded), error_translation.embedded_errors("tenant_a", lambda: "full"):
         raise OSError("Failed to apply logs to the metadata segment")
 
 
@@ -308,7 +308,7 @@ def test_a_write_that_leaves_too_little_room_is_refused_before_chroma_meets_it(
 ) -> None:
     fill(store, "tenant_a")
     with closing(opened(store, "tenant_a")) as cell:
-        monkeypatch.setattr(embedded, "ROOM_IN_RESERVE", 2**62)
+        monkeypatch.setattr(disk, "ROOM_IN_RESERVE", 2**62)
         label = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"}))
         row = to_stored(Document("new", "text", label, {}, np.ones(INFO.dimensions, dtype=np.float32)))
         with pytest.raises(LimitExceeded, match="no room left on the disk"):
@@ -368,3 +368,38 @@ def test_looking_among_ids_of_which_one_is_gone_damages_nothing(tmp_path: Path) 
             cell.delete("documents", ["d2"])
             assert among("d0", "d2") <= {"d0"}
             assert among("d0", "d1") == {"d0", "d1"}
+
+
+def test_rows_that_stand_in_the_log_alone_are_found_by_label_and_metadata(store: EmbeddedCellStore, path: Path) -> None:
+    """So ChromaDB leaves them that ended, or met a full disk, between the log and its tables."""
+    fill(store, "tenant_a")
+    with closing(sqlite3.connect(path / "tenant_a" / DATABASE_FILE, isolation_level=None)) as database:
+        reached = "(SELECT seq_id FROM embeddings_queue WHERE id = '0')"
+        database.execute(f"UPDATE max_seq_id SET seq_id = {reached} WHERE seq_id < 1000")
+        database.execute("DELETE FROM embedding_metadata WHERE id > 1")
+        database.execute("DELETE FROM embeddings WHERE id > 1")
+    keys = frozenset({label_key(Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"})))})
+    with closing(opened(store, "tenant_a")) as cell:
+        assert sorted(cell.find_ids("documents", RowCondition(keys))) == ["0", "1", "2"]
+        assert len(cell.find_ids("documents", RowCondition(keys), 2)) == 2
+        assert cell.find_ids("documents", RowCondition(frozenset({"0" * 32}))) == []
+        cell.delete("documents", ["1"])
+        assert sorted(cell.find_ids("documents", RowCondition(keys))) == ["0", "2"]
+
+
+def test_what_is_read_leaves_no_trace(store: EmbeddedCellStore, path: Path) -> None:
+    fill(store, "tenant_a", MORE_THAN_A_BATCH)
+    keys = frozenset({label_key(Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"})))})
+
+    def state() -> dict[str, tuple[int, ...]]:
+        files = [path, *path.rglob("*")]
+        return {str(file): (file.stat().st_mtime_ns, file.stat().st_ctime_ns, file.stat().st_size) for file in files}
+
+    before = state()
+    with closing(opened(store, "tenant_a")) as cell:
+        assert len(cell.find_ids("documents", RowCondition(keys))) == MORE_THAN_A_BATCH
+        assert cell.nearest("documents", np.ones(INFO.dimensions, dtype=np.float32), 5, RowCondition(keys))
+        assert cell.head("documents", 10)
+        assert cell.get("documents", ["1"], with_embeddings=True)
+        assert cell.collections() == [INFO]
+    assert state() == before

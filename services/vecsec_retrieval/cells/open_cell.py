@@ -12,6 +12,7 @@ from vecsec_retrieval.cells.open_collection import LoadRules, OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
+from vecsec_retrieval.model.store import WritesRefused
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -129,7 +130,11 @@ class OpenCell:
         def begin() -> None:
             nonlocal is_begun
             is_begun = True
-            work()
+            try:
+                work()
+            except WritesRefused:
+                is_begun = False  # what is in memory is as true as before
+                raise
 
         def complete() -> None:
             nonlocal is_complete

@@ -5,8 +5,7 @@ import functools
 import os
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias
@@ -19,9 +18,9 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
-from vecsec_chassis.process.writable_folders import demand_writable
-from vecsec_retrieval.model.rows import StoredRow
+from vecsec_retrieval.model.store import WritesRefused
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.disk import StoreDisk, demand_usable, lock_file
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import RETRY_SECONDS, damaged, embedded_errors
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
@@ -30,10 +29,6 @@ from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
 _MARK = ".vecsec"
 """A cell's directory holds this file, so that it is known for one even if its database is gone."""
-ROOM_IN_RESERVE = 64 * 1024 * 1024
-"""Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
-_BYTES_WRITTEN_PER_BYTE = 4
-"""A row is written to a log, and to tables with indexes over its text."""
 _COPIES_OF_A_TAKE_OVER = 3
 """A cell is copied, and its embeddings, which are most of it, are written to the copy's log."""
 
@@ -48,7 +43,8 @@ class EmbeddedCellStore:
         """Take the path for this process alone.
 
         Raises:
-            ConfigurationError: if the path cannot be written to or another process uses it.
+            ConfigurationError: if another process uses it, or if it cannot be written to. A full disk is no reason, nor
+                is one that is read-only and holds a store: the rows can be read.
         """
         self._path = path.absolute()
         # Made once: to make them takes as long as to open a cell.
@@ -57,14 +53,9 @@ class EmbeddedCellStore:
         """How this process left the files of cells that were looked through."""
         self._damaged: dict[Path, tuple[_Identity, str]] = {}
         """Files that were found damaged, and how."""
-        demand_writable(path, "CHROMA_PATH")
-        try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = os.open(self._path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
-            ) from error
+        demand_usable(path)
+        self._lock_file = lock_file(self._path)
+        self._disk = StoreDisk(self._path)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -85,7 +76,7 @@ class EmbeddedCellStore:
             if not _holds_cell(directory, tenant_id):
                 if not create:
                     return None
-                self._require_room(0)
+                self._disk.require_room()
                 self._make(directory, tenant_id, translated)
             self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
             self._bring_to_format(directory, tenant_id)
@@ -101,6 +92,7 @@ class EmbeddedCellStore:
             open_chroma,
             NoVectorIndex(record, directory),
             translated,
+            disk=self._disk,
             on_close=lambda: self._note(record),
         )
 
@@ -108,7 +100,7 @@ class EmbeddedCellStore:
     def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
         """Around what is done with a cell: a file that is not what was written is remembered."""
         try:
-            with embedded_errors(tenant_id, self._disk_is_full):
+            with embedded_errors(tenant_id, self._disk.likely_cause):
                 yield
         except StoreDamaged as error:
             is_certain = isinstance(error.__cause__, TornRow) or type(error.__cause__) is sqlite3.DatabaseError
@@ -142,7 +134,14 @@ class EmbeddedCellStore:
             if not waiting:
                 record.mark(tenant_id)
                 return
-        self._require_room(_COPIES_OF_A_TAKE_OVER * sum(file.stat().st_size for file in directory.rglob("*")))
+        try:
+            self._disk.require_room(_COPIES_OF_A_TAKE_OVER * sum(file.stat().st_size for file in directory.rglob("*")))
+        except WritesRefused as refused:
+            raise LimitExceeded(
+                f"the store of tenant {tenant_id!r} is of version 0.1 and has to be copied before it is read; "
+                "the disk of the vector store has no room for that, or is read-only",
+                detail=refused.detail,
+            ) from refused
         take_over(directory, tenant_id, waiting)
 
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
@@ -181,13 +180,15 @@ class EmbeddedCellStore:
             chroma_tenant=DEFAULT_TENANT,
             database=DEFAULT_DATABASE,
             translated=translated,
-            before_write=self._require_room_for,
             on_close=system.stop,
         )
 
     def heartbeat(self) -> None:
+        self.refusal()
+
+    def refusal(self) -> str | None:
         try:
-            self._probe()
+            return self._disk.refusal()
         except OSError as error:
             raise RetrievalUnavailable(
                 "the vector store does not answer",
@@ -202,28 +203,6 @@ class EmbeddedCellStore:
         if not is_tenant_id(tenant_id):
             raise ValueError(f"not a tenant id: {tenant_id!r}")
         return self._path / tenant_id
-
-    def _probe(self) -> None:
-        with tempfile.TemporaryFile(dir=self._path):
-            """A nameless file that could be made is a path that can be written to."""
-
-    def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._path).free
-
-    def _disk_is_full(self) -> bool:
-        return self._free_bytes() < ROOM_IN_RESERVE
-
-    def _require_room_for(self, rows: Sequence[StoredRow]) -> None:
-        size = sum(len(row.text) + (0 if row.embedding is None else row.embedding.nbytes) for row in rows)
-        self._require_room(size * _BYTES_WRITTEN_PER_BYTE)
-
-    def _require_room(self, wanted: int) -> None:
-        free = self._free_bytes()
-        if free < wanted + ROOM_IN_RESERVE:
-            raise LimitExceeded(
-                "there is no room left on the disk of the vector store",
-                detail=f"{free:,} bytes free at {self._path}, {wanted + ROOM_IN_RESERVE:,} wanted",
-            )
 
 
 _Identity: TypeAlias = tuple[int, ...]

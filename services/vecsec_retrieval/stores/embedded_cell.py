@@ -1,7 +1,6 @@
-"""One tenant's directory of the embedded store: written through ChromaDB, read from its log.
+"""One tenant's directory of the embedded store: written through ChromaDB, read from its log and its tables without it.
 
-What lies under a label or fits a filter is looked up in ChromaDB's tables, as in a server. Vectors are compared
-exactly, one by one: there is no vector index.
+Vectors are compared exactly, one by one: there is no vector index.
 """
 
 import heapq
@@ -18,6 +17,8 @@ from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.disk import StoreDisk
+from vecsec_retrieval.stores.metadata_tables import find_ids
 from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
@@ -40,6 +41,7 @@ class EmbeddedCell:
         no_vector_index: NoVectorIndex,
         translated: ErrorTranslation,
         *,
+        disk: StoreDisk,
         on_close: Callable[[], None],
     ) -> None:
         """Take over an open record; ChromaDB is opened when it is first needed. `on_close` is called at the end."""
@@ -50,6 +52,7 @@ class EmbeddedCell:
         self._no_vector_index = no_vector_index
         self._chroma: ChromaCell | None = None
         self._translated = translated
+        self._disk = disk
         self._collections: dict[str, RecordedCollection] = {}
         self._replaced_entries: int | None = None
         self._turn = threading.RLock()
@@ -71,6 +74,7 @@ class EmbeddedCell:
 
     def create_collection(self, info: CollectionInfo) -> CollectionInfo:
         with self._turn:
+            self._require(self._disk.require_room)
             made = self._awake().create_collection(info)
             with self._translated():
                 self._no_vector_index.lay_out()
@@ -78,12 +82,14 @@ class EmbeddedCell:
 
     def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> None:
         with self._turn:
+            self._require(lambda: self._disk.require_room_for(rows))
             replaced = self._entries_of(collection_id, [row.document_id for row in rows])
             self._awake().upsert(collection_id, [sealed(row) for row in rows])
             self._forget(replaced)
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> None:
         with self._turn:
+            self._require(self._disk.require_room_to_delete)
             deleted = self._entries_of(collection_id, document_ids)
             self._awake().delete(collection_id, document_ids)
             self._forget(2 * deleted)
@@ -101,11 +107,8 @@ class EmbeddedCell:
             return list(record.rows(positions, with_embeddings=True).values())
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
-        if condition.label_keys is None and condition.metadata is None:
-            with self._reading() as record:
-                return list(record.positions(self._topic(collection_id)))[:limit]
-        with self._turn:
-            return self._awake().find_ids(collection_id, condition, limit)
+        with self._reading() as record:
+            return find_ids(record, self._topic(collection_id), condition, limit)
 
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         ids = condition.document_ids
@@ -146,6 +149,10 @@ class EmbeddedCell:
                 self._no_vector_index.lay_out()
             self._chroma = self._open_chroma()
         return self._chroma
+
+    def _require(self, room: Callable[[], None]) -> None:
+        with self._translated():
+            room()
 
     def _topic(self, collection_id: str) -> str:
         found = self._find(collection_id)
