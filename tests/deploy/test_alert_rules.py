@@ -62,6 +62,7 @@ HEALTHY = {
     "vecsec_vector_store_up": steady(1),
     "vecsec_damaged_cells": steady(0),
     "vecsec_store_free_bytes": steady(10**11),
+    "vecsec_vector_store_writable": steady(1),
     "vecsec_untagged_rows_total": steady(0),
     SUCCESSES: counting(600),
     UNAVAILABLE: steady(0),
@@ -138,6 +139,14 @@ CASES = [
     Case("FlagFileBroken", {f"vecsec_feature_flag_file_errors_total{{{GATEWAY}}}": counting_meanwhile(1)}),
     Case("CellDamaged", {"vecsec_damaged_cells": meanwhile("1", 0)}),
     Case("StoreDiskLow", {"vecsec_store_free_bytes": meanwhile("1000000", 10**11)}),
+    Case(
+        "StoreDiskFilling",
+        {
+            "vecsec_store_free_bytes": f"{10**11}x{CAUSE_MINUTE - 1} {10**11}-{5 * 10**8}x119 {4 * 10**10}x{MINUTES - 180}"
+        },
+        resolved_minute=MINUTES,
+    ),
+    Case("StoreWritesRefused", {"vecsec_vector_store_writable": meanwhile("0", 1)}),
     *(Case("ServiceDown", {f'up{{job="vecsec-{each}"}}': meanwhile("0", 1)}) for each in ("policy", "retrieval")),
     Case("ServiceDown", {'up{job="vecsec-policy"}': meanwhile("_", 1)}),
     Case("CrossTenantViolation", {VIOLATIONS % "cross_tenant_violation": counting_meanwhile(1)}),

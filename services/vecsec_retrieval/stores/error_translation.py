@@ -24,7 +24,7 @@ _DISK_REFUSES = (
     *("(code: 13)", "disk is full", "no space left", "disk quota exceeded"),
     *("(code: 8)", "readonly database", "read-only file system"),
 )
-_REFUSED = "there is no room left on the disk of the vector store, or it is read-only: nothing is stored until there is"
+_REFUSED = "the disk of the vector store has no room left, or is read-only: nothing is stored until that is mended"
 _TOO_MUCH_AT_ONCE = ("too many sql variables",)
 _UNAUTHENTICATED_STATUSES = frozenset({401, 403})
 _BUSY = (
