@@ -141,9 +141,7 @@ CASES = [
     Case("StoreDiskLow", {"vecsec_store_free_bytes": meanwhile("1000000", 10**11)}),
     Case(
         "StoreDiskFilling",
-        {
-            "vecsec_store_free_bytes": f"{10**11}x{CAUSE_MINUTE - 1} {10**11}-{5 * 10**8}x119 {4 * 10**10}x{MINUTES - 180}"
-        },
+        {"vecsec_store_free_bytes": f"{10**11}x{CAUSE_MINUTE - 1} {10**11}-{5 * 10**8}x119 {4 * 10**10}x{MINUTES}"},
         resolved_minute=MINUTES,
     ),
     Case("StoreWritesRefused", {"vecsec_vector_store_writable": meanwhile("0", 1)}),
