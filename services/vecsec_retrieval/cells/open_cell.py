@@ -24,6 +24,10 @@ _BYTES_AT_REST = 64 * 1024
 _FRESH_SECONDS = 1.0
 
 
+def _nothing() -> None:
+    """There is nothing to be ended."""
+
+
 class CellState(Enum):
     """From the moment a cell is open until it is no more; a later state is never left for an earlier one."""
 
@@ -47,6 +51,8 @@ class OpenCell:
         self.leases = 0
         self.state = CellState.NEW
         self.closed = asyncio.Event()
+        self.end_opening: Callable[[], None] = _nothing
+        """Lets others be opened, if it still keeps them waiting."""
         self._threads = threads
         self._metrics = metrics
         self._load_rules = load_rules

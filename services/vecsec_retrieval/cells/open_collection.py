@@ -15,7 +15,7 @@ from weakref import ref
 import structlog
 
 from vecsec_chassis.background import detached
-from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.memory.loading import IndexChange, IndexLoad
@@ -397,7 +397,7 @@ class OpenCollection:
             # collection that is being compacted does not leave memory, and who goes on writing could keep it so.
             if compacted.is_worth_compacting and not is_second:
                 self._begin_compacting(compacted, is_second=True)
-        except RetrievalUnavailable:
+        except (LimitExceeded, RetrievalUnavailable):
             log.info("too busy to compact, the next write tries again", tenant_id=self._cell.tenant_id)
         finally:
             self._end(asyncio.current_task())
