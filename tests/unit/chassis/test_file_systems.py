@@ -1,12 +1,9 @@
 """A folder on another machine's disk is known for one."""
 
-import ctypes
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support.network_mount import mounted_without_server
 
 from vecsec_chassis.process import file_systems
 from vecsec_chassis.process.file_systems import file_system_of, network_file_system
@@ -85,24 +82,3 @@ def test_a_link_into_a_mounted_one_is_followed(tmp_path: Path) -> None:
         assert network_file_system(mounted / "store") == "fuse.sshfs"
         assert network_file_system(link / "store") == "fuse.sshfs"
         assert network_file_system(tmp_path) is None
-
-
-@contextmanager
-def mounted_without_server(folder: Path) -> Iterator[None]:
-    """The kernel knows it for a mount by sshfs, and that nobody serves it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        descriptor = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    except OSError as error:
-        pytest.skip(f"no file system can be mounted here: {error.strerror}")
-    options = f"fd={descriptor},rootmode=40000,user_id=0,group_id=0".encode()
-    failed = libc.mount(b"host:/", os.fsencode(folder), b"fuse.sshfs", 0, options)
-    reason = os.strerror(ctypes.get_errno())
-    os.close(descriptor)
-    if failed:
-        pytest.skip(f"no file system can be mounted here: {reason}")
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            libc.umount2(os.fsencode(folder), 2)
