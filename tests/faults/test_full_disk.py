@@ -1,5 +1,7 @@
 """A disk that is full, or became read-only, costs writes alone: reads go on, hot, cold and after a restart."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from faults.small_disk import SmallDisk, small_disk
 from faults.writer import opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.installation import running_installation
 from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from support.waiting import until
@@ -18,6 +21,11 @@ from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, filter_pb2
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded
 from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_cli.checks import services
+from vecsec_cli.checks.finding import CheckState
+from vecsec_cli.checks.store import check_store
+from vecsec_cli.local.state_directory import StateDirectory
+from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_retrieval.cells.heartbeat import WRITES
 from vecsec_retrieval.model.filters import Range
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
@@ -105,8 +113,8 @@ async def serves(stack: Stack, name: str = "") -> bool:
     return answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-async def tells(stack: Stack) -> None:
-    """Health, metric: it serves, and takes no writes."""
+async def tells(stack: Stack, chroma: Path) -> None:
+    """Health, metrics and doctor: it serves, and takes no writes."""
 
     async def is_told() -> bool:
         return not await serves(stack, WRITES) and stack.metrics(stack.retrieval_service)[WRITABLE] == 0
@@ -114,6 +122,12 @@ async def tells(stack: Stack) -> None:
     await until(is_told)
     assert await serves(stack)
     assert stack.metrics(stack.retrieval_service)[STORE_UP] == 1
+    found = await asyncio.to_thread(services._health, "retrieval", f"localhost:{stack.retrieval_service.port}", None)
+    assert found.state is CheckState.FAIL
+    assert "serves, but stores nothing: the disk of its store has no room for writes, or is read-only" in found.detail
+    [found, *_] = check_store(StateDirectory(stack.folder), {"CHROMA_PATH": str(chroma)})
+    assert (found.check, found.state) == ("store's disk", CheckState.FAIL)
+    assert "nothing can be stored, searches go on" in found.detail
     gateway = stack.metrics(stack.gateway_service)
     assert not [name for name, value in gateway.items() if name.startswith("vecsec_mock_fallback_total") and value]
     assert gateway["vecsec_circuits_open"] == 0
@@ -144,14 +158,14 @@ async def test_a_full_disk_costs_writes_alone(tmp_path: Path, capsys: pytest.Cap
             disk.fill()
             await is_not_written(stack, "no room left on the disk")
             await is_read(stack, "tenant_a")
-            await tells(stack)
+            await tells(stack, disk.folder / "chroma")
             assert stack.metrics(stack.retrieval_service)[HOT] == hot, "what was refused was not begun"
         async with running(tmp_path, disk) as stack:
             for tenant_id in TENANTS:
                 await is_read(stack, tenant_id)
             await is_not_written(stack, "no room left on the disk")
             await is_read(stack, "tenant_b")
-            await tells(stack)
+            await tells(stack, disk.folder / "chroma")
             disk.give_back()
             await writes_again(stack)
             await is_read(stack, "tenant_b")
@@ -171,12 +185,12 @@ async def test_a_disk_that_becomes_read_only_costs_writes_alone(tmp_path: Path) 
             await is_not_written(stack, "is read-only")
             for tenant_id in TENANTS:
                 await is_read(stack, tenant_id)
-            await tells(stack)
+            await tells(stack, disk.folder / "chroma")
         async with running(tmp_path, disk) as stack:
             for tenant_id in TENANTS:
                 await is_read(stack, tenant_id)
             await is_not_written(stack, "is read-only")
-            await tells(stack)
+            await tells(stack, disk.folder / "chroma")
 
 
 async def test_a_store_that_is_mounted_for_reading_is_read_until_it_is_mounted_otherwise(tmp_path: Path) -> None:
@@ -188,7 +202,7 @@ async def test_a_store_that_is_mounted_for_reading_is_read_until_it_is_mounted_o
             for tenant_id in TENANTS:
                 await is_read(stack, tenant_id)
             await is_not_written(stack, "is read-only")
-            await tells(stack)
+            await tells(stack, disk.folder / "chroma")
             disk.remount("rw")
             await writes_again(stack)
 
@@ -200,6 +214,27 @@ def test_a_read_only_path_without_a_store_ends_the_start_in_one_line(tmp_path: P
             with pytest.raises(ConfigurationError, match=r"^CHROMA_PATH: .*Read-only file system") as raised:
                 start(disk.folder / "chroma")
             assert "\n" not in str(raised.value)
+
+
+def test_an_installation_that_has_all_it_keeps_on_a_full_disk_is_read_after_a_restart(tmp_path: Path) -> None:
+    rows = [{"id": f"d{each}", "text": "a passage", "sensitivity": "PUBLIC", "topics": ["rag"]} for each in range(ROWS)]
+    more = ("import", "-", "--tenant", "tenant_a")
+    line = json.dumps({**rows[0], "id": "more"})
+    with small_disk(tmp_path / "disk") as disk:
+        with running_installation(disk.folder / "installation") as installation:
+            installation.import_rows("tenant_a", rows)
+            disk.fill(20 * 2**20)
+        with running_installation(disk.folder / "installation") as installation:
+            token = installation.token("tenant_a", "admin", "SECRET")
+            found = installation.search(token, "tenant_a", "a passage", 50, "--fallback", "none")
+            assert len(found["results"]) == ROWS
+            refused = installation.run(*more, token=token, check=False, stdin=line)
+            assert refused.returncode == ExitCode.LIMIT
+            assert "make room on that disk, or mount it for writing" in refused.stderr
+            told = json.loads(installation.run("doctor", "--json", check=False).stdout)["checks"]
+            assert {each["check"] for each in told if each["state"] == "fail"} == {"disk", "store's disk", "retrieval"}
+            disk.give_back()
+            installation.run(*more, token=token, stdin=line)
 
 
 @pytest.mark.parametrize("free", [0, 200_000, 1_000_000, 3_000_000, 4_000_000])
