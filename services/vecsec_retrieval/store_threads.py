@@ -9,12 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from vecsec_chassis.calls import time_remaining
-from vecsec_chassis.domain.errors import DeadlineExceeded, LimitExceeded
+from vecsec_chassis.domain.errors import DeadlineExceeded, LimitExceeded, RetrievalUnavailable, VecSecError
 
 Answer = TypeVar("Answer")
 
 _MOST_WAITING = 1_000
 _RETRY_SECONDS = 1.0
+_STUCK_SECONDS = 5.0
 _PATIENCE_SHARE = 0.5
 """Of the time that a call has left, it waits for a thread."""
 
@@ -27,6 +28,8 @@ class StoreThreads:
         self._workers = workers
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="store")
         self._record_duration = record_duration
+        self._ended_at = time.monotonic()
+        """When the work of a call was last done, on the monotonic clock."""
         self.waiting = 0
         """How many calls wait for a thread or are in one."""
         self._waiting_lock = threading.Lock()
@@ -36,7 +39,8 @@ class StoreThreads:
 
         Raises:
             DeadlineExceeded: if the caller's deadline has passed already.
-            LimitExceeded: if too much work is waiting, so that it would not begin in good time.
+            LimitExceeded: if so much work is waiting that it would not begin in good time.
+            RetrievalUnavailable: if that is because none of it gets done.
         """
         future = self._submit(operation, work)
         waiting = asyncio.wrap_future(future)
@@ -67,13 +71,14 @@ class StoreThreads:
 
     async def _begun(self, future: "Future[Answer]", waiting: "asyncio.Future[Answer]", seconds: float) -> None:
         """Wait for so long at most for others to come first."""
+        since = time.monotonic()
         try:
             done, _ = await asyncio.wait([waiting], timeout=seconds)
         except asyncio.CancelledError:
             waiting.cancel()
             raise
         if not done and future.cancel():
-            raise busy(f"no thread of the store's within {seconds:.2f} s")
+            raise busy_or_stuck(f"no thread of the store's within {seconds:.2f} s", is_moving=self._ended_at > since)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has."""
@@ -84,13 +89,15 @@ class StoreThreads:
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the answer was ready", detail=f"before {operation}")
         if self.waiting >= _MOST_WAITING:
-            raise busy(f"{self.waiting} calls wait already")
+            is_moving = time.monotonic() - self._ended_at < _STUCK_SECONDS
+            raise busy_or_stuck(f"{self.waiting} calls wait already", is_moving=is_moving)
 
         def timed() -> Answer:
             started = time.perf_counter()
             try:
                 return work()
             finally:
+                self._ended_at = time.monotonic()
                 self._record_duration(operation, time.perf_counter() - started)
 
         with self._waiting_lock:
@@ -104,6 +111,12 @@ class StoreThreads:
             self.waiting -= 1
 
 
-def busy(detail: str) -> LimitExceeded:
-    """What a call is told that came at a moment when there is too much to do: nothing has failed."""
-    return LimitExceeded("the vector store is busy; try again in a moment", detail=detail, retry_after=_RETRY_SECONDS)
+def busy_or_stuck(detail: str, *, is_moving: bool) -> VecSecError:
+    """What a call is told that would wait for too long. While others get done meanwhile, nothing has failed."""
+    if is_moving:
+        return LimitExceeded(
+            "the vector store is busy; try again in a moment", detail=detail, retry_after=_RETRY_SECONDS
+        )
+    return RetrievalUnavailable(
+        "the vector store does not answer", detail=f"{detail}, and nothing got done", retry_after=_RETRY_SECONDS
+    )

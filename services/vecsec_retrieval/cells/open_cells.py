@@ -168,8 +168,11 @@ class OpenCells:
         try:
             # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
             is_open = await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create)))
-        except BaseException:
+        except StoreDamaged:
             turn.end()
+            raise
+        except BaseException:
+            turn.give_up()
             raise
         cell = self._open.get(tenant_id)
         if create or cell is None:

@@ -11,7 +11,7 @@ from support.waiting import until, until_all_wait
 from unit.retrieval.worlds import World, collection_of, seed, world
 
 from vecsec_chassis.calls import Call, enter
-from vecsec_chassis.domain.errors import LimitExceeded
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable
 from vecsec_retrieval.cells import opening_turns
 
 TENANTS = [f"tenant_{number:03}" for number in range(60)]
@@ -24,6 +24,7 @@ class Door:
         self._store = store
         self._lock = threading.Lock()
         self.inside = self.most = self.opened = 0
+        self.seconds = 0.001
         self.is_free = threading.Event()
         self.is_free.set()
         self._open, store.open = store.open, self.open  # type: ignore[method-assign]
@@ -35,7 +36,7 @@ class Door:
             self.most = max(self.most, self.inside)
         try:
             assert self.is_free.wait(60)
-            time.sleep(0.001)
+            time.sleep(self.seconds)
             return self._open(tenant_id, create=create)
         finally:
             with self._lock:
@@ -77,15 +78,33 @@ async def test_a_storm_of_first_searches_is_answered_a_few_at_a_time(here: World
     assert len(here.cells._open) == len(TENANTS)
 
 
-async def test_who_would_wait_too_long_is_told_to_come_again(here: World, door: Door) -> None:
+async def test_who_would_wait_too_long_is_told_to_come_again(
+    here: World, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening_turns, "_LONGEST_SECONDS", 600.0)
+    door.seconds = 0.05
+    others = [asyncio.create_task(read(here, tenant_id)) for tenant_id in TENANTS[:50]]
+    await until(lambda: door.opened > opening_turns._AT_ONCE)
+    late = asyncio.create_task(read(here, TENANTS[55], seconds=0.3))
+    with pytest.raises(LimitExceeded, match="busy; try again in a moment") as raised:
+        await late
+    assert raised.value.retry_after == 1.0
+    await asyncio.gather(*others)
+    assert door.opened == 50, "it was not even begun"
+    await read(here, TENANTS[55])
+
+
+async def test_where_nothing_is_brought_in_the_store_is_not_busy_but_out_of_reach(
+    here: World, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening_turns, "_LONGEST_SECONDS", 600.0)
     door.is_free.clear()
     first = [asyncio.create_task(read(here, tenant_id)) for tenant_id in TENANTS[:4]]
     await until(lambda: door.inside == opening_turns._AT_ONCE)
     late = asyncio.create_task(read(here, TENANTS[10], seconds=0.2))
-    with pytest.raises(LimitExceeded, match="busy; try again in a moment") as raised:
+    with pytest.raises(RetrievalUnavailable, match="does not answer") as raised:
         await late
     assert raised.value.retry_after == 1.0
-    assert door.opened == opening_turns._AT_ONCE, "it was not even begun"
     door.is_free.set()
     await asyncio.gather(*first)
     await read(here, TENANTS[10])

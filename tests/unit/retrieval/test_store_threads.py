@@ -10,7 +10,7 @@ import pytest
 from support.waiting import until_all_wait
 
 from vecsec_chassis.calls import Call, enter
-from vecsec_chassis.domain.errors import DeadlineExceeded, LimitExceeded
+from vecsec_chassis.domain.errors import DeadlineExceeded, LimitExceeded, RetrievalUnavailable
 from vecsec_retrieval import store_threads
 from vecsec_retrieval.store_threads import StoreThreads
 
@@ -116,19 +116,30 @@ async def test_the_queue_is_bounded(threads: StoreThreads, monkeypatch: pytest.M
 
 
 async def test_who_waits_too_long_for_a_thread_is_told_so_before_the_deadline(threads: StoreThreads) -> None:
-    gate, begun = Gate(), list[str]()
-
-    async def wait_for_a_turn() -> None:
-        enter(Call(method="/x/Y", request_id="1", deadline=time.monotonic() + 0.2))
-        await threads.run("wait", lambda: begun.append("it"))
-
-    first = asyncio.create_task(threads.run("wait", gate))
-    await gate.wait_until_begun()
+    begun = list[str]()
+    others = [asyncio.create_task(threads.run("short", lambda: time.sleep(0.05))) for _ in range(40)]
+    await until_all_wait()
     with pytest.raises(LimitExceeded, match="busy; try again in a moment") as raised:
-        await asyncio.create_task(wait_for_a_turn())
+        await asyncio.create_task(wait_for_a_thread(threads, begun))
     assert raised.value.retry_after
-    gate.open.set()
-    await first
+    await asyncio.gather(*others)
     await threads.run("again", lambda: None)
     assert begun == []
     assert threads.waiting == 0
+
+
+async def test_where_nothing_gets_done_the_store_is_not_busy_but_out_of_reach(threads: StoreThreads) -> None:
+    gate, begun = Gate(), list[str]()
+    first = asyncio.create_task(threads.run("wait", gate))
+    await gate.wait_until_begun()
+    with pytest.raises(RetrievalUnavailable, match="does not answer") as raised:
+        await asyncio.create_task(wait_for_a_thread(threads, begun))
+    assert raised.value.retry_after
+    gate.open.set()
+    await first
+    assert begun == []
+
+
+async def wait_for_a_thread(threads: StoreThreads, begun: list[str]) -> None:
+    enter(Call(method="/x/Y", request_id="1", deadline=time.monotonic() + 1.0))
+    await threads.run("wait", lambda: begun.append("it"))
