@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromadb.errors import InternalError
 from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
@@ -24,7 +25,7 @@ from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores import disk, error_translation
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.record import DATABASE_FILE, TornRow
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
@@ -296,6 +297,22 @@ def test_what_is_no_error_of_the_store_passes_its_door() -> None:
 def test_what_chroma_says_becomes_a_typed_error(text: str, expected: type[Exception]) -> None:
     with pytest.raises(expected), error_translation.embedded_errors("tenant_a", lambda: None):
         raise OSError(text)
+
+
+@pytest.mark.parametrize("kind", [sqlite3.DatabaseError, TornRow])
+def test_damage_is_damage_on_a_full_disk_too(kind: type[Exception]) -> None:
+    with pytest.raises(StoreDamaged), error_translation.embedded_errors("tenant_a", lambda: "full"):
+        raise kind("database disk image is malformed")
+
+
+@pytest.mark.parametrize(
+    "said", ["(code: 13) database or disk is full", "(code: 8) attempt to write a readonly database"]
+)
+def test_a_server_whose_disk_is_full_can_still_be_read(said: str) -> None:
+    with pytest.raises(LimitExceeded, match="no room left, or is read-only"), error_translation.remote_errors():
+        raise InternalError(f"error returned from database: {said}")
+    with pytest.raises(RetrievalUnavailable), error_translation.remote_errors():
+        raise InternalError("error returned from database: (code: 5) database is locked")
 
 
 def test_a_failure_with_a_full_disk_is_about_the_disk() -> None:

@@ -23,7 +23,9 @@ UNAVAILABLE, TIMEOUTS, NOT_TRIED = (
 )
 SUCCESSES = 'vecsec_vector_retrieval_success_total{operation="search"}'
 VIOLATIONS = 'vecsec_rlsa_violations_total{violation_type="%s"}'
-ANSWERED, UNANSWERED = (f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE"))
+ANSWERED, UNANSWERED, REFUSED = (
+    f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED")
+)
 FAST, SLOW, ALL = (f'vecsec_request_duration_seconds_bucket{{{SEARCH},le="{bound}"}}' for bound in ("3", "5", "+Inf"))
 COUNT = f"vecsec_request_duration_seconds_count{{{SEARCH}}}"
 
@@ -126,6 +128,7 @@ CASES = [
         also=AVAILABILITY,
         resolved_minute=MINUTES,
     ),
+    Case("StoreBusy", {REFUSED: counting_meanwhile(30), ANSWERED: counting_meanwhile(570, 600)}),
     Case(
         "RealRetrievalOff",
         {f'vecsec_feature_flag{{job="vecsec-{each}"}}': meanwhile("0", 1) for each in ("gateway", "retrieval")}
