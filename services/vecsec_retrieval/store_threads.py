@@ -15,7 +15,8 @@ Answer = TypeVar("Answer")
 
 _MOST_WAITING = 1_000
 _RETRY_SECONDS = 1.0
-_STUCK_SECONDS = 5.0
+STUCK_SECONDS = 5.0
+"""A store in which nothing has got done for so long does not answer."""
 _PATIENCE_SHARE = 0.5
 """Of the time that a call has left, it waits for a thread."""
 
@@ -71,14 +72,13 @@ class StoreThreads:
 
     async def _begun(self, future: "Future[Answer]", waiting: "asyncio.Future[Answer]", seconds: float) -> None:
         """Wait for so long at most for others to come first."""
-        since = time.monotonic()
         try:
             done, _ = await asyncio.wait([waiting], timeout=seconds)
         except asyncio.CancelledError:
             waiting.cancel()
             raise
         if not done and future.cancel():
-            raise busy_or_stuck(f"no thread of the store's within {seconds:.2f} s", is_moving=self._ended_at > since)
+            raise busy_or_stuck(f"no thread of the store's within {seconds:.2f} s", moved_at=self._ended_at)
 
     def close(self) -> None:
         """Drop what has not begun and wait for what has."""
@@ -89,8 +89,7 @@ class StoreThreads:
         if remaining is not None and remaining <= 0:
             raise DeadlineExceeded("the deadline passed before the answer was ready", detail=f"before {operation}")
         if self.waiting >= _MOST_WAITING:
-            is_moving = time.monotonic() - self._ended_at < _STUCK_SECONDS
-            raise busy_or_stuck(f"{self.waiting} calls wait already", is_moving=is_moving)
+            raise busy_or_stuck(f"{self.waiting} calls wait already", moved_at=self._ended_at)
 
         def timed() -> Answer:
             started = time.perf_counter()
@@ -111,9 +110,10 @@ class StoreThreads:
             self.waiting -= 1
 
 
-def busy_or_stuck(detail: str, *, is_moving: bool) -> VecSecError:
-    """What a call is told that would wait for too long. While others get done meanwhile, nothing has failed."""
-    if is_moving:
+def busy_or_stuck(detail: str, *, moved_at: float) -> VecSecError:
+    """What a call is told that would wait for too long: nothing has failed while others get done, of which the last one
+    did at `moved_at`, on the monotonic clock."""
+    if time.monotonic() - moved_at < STUCK_SECONDS:
         return LimitExceeded(
             "the vector store is busy; try again in a moment", detail=detail, retry_after=_RETRY_SECONDS
         )

@@ -14,9 +14,9 @@ from vecsec_retrieval.store_threads import busy_or_stuck
 
 _AT_ONCE = 4
 """Two are loaded at a time; meanwhile others are opened."""
-_LONGEST_SECONDS = 0.25
+_LONGEST_SECONDS = 1.0
 """So long a turn lasts: large collections are searched in the store for longer, and others do not wait for that."""
-_PATIENCE_SHARE = 0.6
+_PATIENCE_SHARE = 0.4
 """Of the time that a call has left, it waits for its turn."""
 _PATIENCE_SECONDS = 5.0
 """So long it waits if it has no deadline."""
@@ -60,7 +60,6 @@ class OpeningTurns:
             LimitExceeded: with advice when to come again, if it did not come in time.
             RetrievalUnavailable: if that is because nothing is brought in any more.
         """
-        since = time.monotonic()
         remaining = time_remaining()
         patience = _PATIENCE_SECONDS if remaining is None else remaining * _PATIENCE_SHARE
         try:
@@ -68,7 +67,7 @@ class OpeningTurns:
                 await self._free.acquire()
         except TimeoutError as error:
             detail = f"no turn to open a cell within {patience:.2f} s"
-            raise busy_or_stuck(detail, is_moving=self._ended_at > since) from error
+            raise busy_or_stuck(detail, moved_at=self._ended_at) from error
         return OpeningTurn(self._free.release, self._note_end)
 
     def _note_end(self) -> None:

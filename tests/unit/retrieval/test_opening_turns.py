@@ -12,6 +12,7 @@ from unit.retrieval.worlds import World, collection_of, seed, world
 
 from vecsec_chassis.calls import Call, enter
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable
+from vecsec_retrieval import store_threads
 from vecsec_retrieval.cells import opening_turns
 
 TENANTS = [f"tenant_{number:03}" for number in range(60)]
@@ -98,6 +99,7 @@ async def test_where_nothing_is_brought_in_the_store_is_not_busy_but_out_of_reac
     here: World, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening_turns, "_LONGEST_SECONDS", 600.0)
+    monkeypatch.setattr(store_threads, "STUCK_SECONDS", 0.0)
     door.is_free.clear()
     first = [asyncio.create_task(read(here, tenant_id)) for tenant_id in TENANTS[:4]]
     await until(lambda: door.inside == opening_turns._AT_ONCE)

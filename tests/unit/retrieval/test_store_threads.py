@@ -128,7 +128,10 @@ async def test_who_waits_too_long_for_a_thread_is_told_so_before_the_deadline(th
     assert threads.waiting == 0
 
 
-async def test_where_nothing_gets_done_the_store_is_not_busy_but_out_of_reach(threads: StoreThreads) -> None:
+async def test_where_nothing_gets_done_the_store_is_not_busy_but_out_of_reach(
+    threads: StoreThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_threads, "STUCK_SECONDS", 0.2)
     gate, begun = Gate(), list[str]()
     first = asyncio.create_task(threads.run("wait", gate))
     await gate.wait_until_begun()
