@@ -14,7 +14,7 @@ from vecsec_retrieval.model.store import WritesRefused
 
 LOCK_FILE = ".lock"
 ROOM_IN_RESERVE = 64 * 1024 * 1024
-"""Bytes that a write must leave free: what ChromaDB begins on a full disk, it ends when it is next written to."""
+"""Bytes that a write must leave free. ChromaDB, once it has met a full disk, may wait for its own lock for ever."""
 _ROOM_TO_DELETE = 16 * 1024 * 1024
 """A deletion may use of the reserve what is above this."""
 _BYTES_WRITTEN_PER_BYTE = 4
