@@ -35,6 +35,7 @@ from vecsec_policy.use_cases.explain_access import AccessExplainer
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
 from vecsec_policy.use_cases.violation_reports import ViolationReports
+from vecsec_policy.violations.index_place import index_folder
 from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
 
 log = structlog.get_logger()
@@ -54,7 +55,8 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         watched = _reloadable_parts(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
-        index = stack.enter_context(running_violation_index(audit_file, metrics))
+        folder = stack.enter_context(index_folder(settings.audit_file, settings.violation_index_dir))
+        index = stack.enter_context(running_violation_index(audit_file, folder, metrics))
         deciding = _deciding_parts(settings, telemetry, metrics, watched, index)
         observe_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
         service = await stack.enter_async_context(

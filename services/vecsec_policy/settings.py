@@ -46,6 +46,9 @@ class PolicySettings(ListeningSettings):
     """A file of the audit log that would grow beyond this is rotated."""
     audit_files_kept: int | None = Field(None, alias="VECSEC_AUDIT_FILES_KEPT", ge=1)
     """How many rotated files are kept; all, if it is not set."""
+    violation_index_dir: OptionalPath = Field(None, alias="VECSEC_VIOLATION_INDEX_DIR")
+    """The folder of the index of violations, on a disk of this machine; unset, that of the audit log. What is in it is
+    made from the log, and again where it is not there."""
     audit_on_failure: AuditFailure = Field(AuditFailure.COUNT, alias="VECSEC_AUDIT_ON_FAILURE")
     """While the audit log cannot be written: `count` goes on, tells, and keeps 100,000 records to write later;
     `refuse` decides nothing (`AUDIT_UNAVAILABLE`, health NOT_SERVING) until it can."""

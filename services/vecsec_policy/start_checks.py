@@ -9,10 +9,11 @@ from vecsec_policy.audit.log import demand_appendable
 from vecsec_policy.reload.grant_signing import grant_signer
 from vecsec_policy.reload.reloading import first_rollout, first_snapshot
 from vecsec_policy.settings import PolicySettings
+from vecsec_policy.violations.index_place import demand_local_index
 
 
 def start_checks(settings: PolicySettings) -> Sequence[Check]:
-    """Certificates, issuers with their keys, the grant key, the rules, the rollout, and the audit log's place."""
+    """Certificates, issuers with their keys, the grant key, rules, rollout, places of the audit log and its index."""
     return (
         lambda: demand_usable_certificates(settings.certificate_files()),
         lambda: TokenVerifier(load_trusted_issuers(settings.issuers_file)),
@@ -20,4 +21,5 @@ def start_checks(settings: PolicySettings) -> Sequence[Check]:
         lambda: first_snapshot(settings.policy_dir),
         lambda: None if settings.rollout_file is None else first_rollout(settings.rollout_file),
         lambda: demand_appendable(settings.audit_file),
+        lambda: demand_local_index(settings.violation_index_dir),
     )

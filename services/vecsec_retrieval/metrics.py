@@ -15,6 +15,10 @@ class RetrievalMetrics:
         self.store_up = meter.create_gauge(
             "vecsec_vector_store_up", description="Whether the vector store answers (1) or not (0)."
         )
+        self.store_writable = meter.create_gauge(
+            "vecsec_vector_store_writable",
+            description="Whether it takes writes (1), or its disk is full or read-only (0). A server is not asked.",
+        )
         self.open_cells = meter.create_gauge("vecsec_open_cells", description="Tenants' cells that are held open.")
         self.awake_cells = meter.create_gauge(
             "vecsec_awake_cells", description="Open cells for which ChromaDB is open; the others need it only to write."

@@ -1,6 +1,7 @@
 """All sections of the benchmark, in the order in which they are measured: a module and a line each."""
 
 from bench import (
+    cold_storm,
     curves,
     floor,
     import_rate,
@@ -25,6 +26,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("by-visible-share", curves.by_share),
     Section("visible-shares", visible_shares.measure),
     Section("many-tenants", many_tenants.measure),
+    Section("cold-storm", cold_storm.measure),
     Section("import", import_rate.measure),
     Section("policy", policy.measure),
     Section("reload", reload.measure),

@@ -192,6 +192,7 @@ class FakeCellStore:
         self.before: BeforeCall = lambda _operation: None
         self.cells: dict[str, FakeCell] = {}
         self.folder = tempfile.TemporaryDirectory(prefix="vecsec-fake-")
+        self.refuses: str | None = None
 
     def open(self, tenant_id: str, *, create: bool) -> FakeCell | None:
         self.before("open")
@@ -210,6 +211,9 @@ class FakeCellStore:
 
     def heartbeat(self) -> None:
         self.before("heartbeat")
+
+    def refusal(self) -> str | None:
+        return self.refuses
 
     def close(self) -> None:
         """Nothing is shared."""

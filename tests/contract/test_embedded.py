@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromadb.errors import InternalError
 from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores import embedded, error_translation
+from vecsec_retrieval.stores import disk, error_translation
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.record import DATABASE_FILE, TornRow
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
@@ -272,14 +273,14 @@ def test_a_panic_of_the_store_is_damage() -> None:
 
     with (
         pytest.raises(StoreDamaged, match="damaged"),
-        error_translation.embedded_errors("tenant_a", lambda: False),
+        error_translation.embedded_errors("tenant_a", lambda: None),
     ):
         raise PanicException("index out of bounds")
 
 
 def test_what_is_no_error_of_the_store_passes_its_door() -> None:
     for kind in (KeyboardInterrupt, TypeError):
-        with pytest.raises(kind), error_translation.embedded_errors("tenant_a", lambda: False):
+        with pytest.raises(kind), error_translation.embedded_errors("tenant_a", lambda: None):
             raise kind
 
 
@@ -294,12 +295,28 @@ def test_what_is_no_error_of_the_store_passes_its_door() -> None:
     ],
 )
 def test_what_chroma_says_becomes_a_typed_error(text: str, expected: type[Exception]) -> None:
-    with pytest.raises(expected), error_translation.embedded_errors("tenant_a", lambda: False):
+    with pytest.raises(expected), error_translation.embedded_errors("tenant_a", lambda: None):
         raise OSError(text)
 
 
+@pytest.mark.parametrize("kind", [sqlite3.DatabaseError, TornRow])
+def test_damage_is_damage_on_a_full_disk_too(kind: type[Exception]) -> None:
+    with pytest.raises(StoreDamaged), error_translation.embedded_errors("tenant_a", lambda: "full"):
+        raise kind("database disk image is malformed")
+
+
+@pytest.mark.parametrize(
+    "said", ["(code: 13) database or disk is full", "(code: 8) attempt to write a readonly database"]
+)
+def test_a_server_whose_disk_is_full_can_still_be_read(said: str) -> None:
+    with pytest.raises(LimitExceeded, match="no room left, or is read-only"), error_translation.remote_errors():
+        raise InternalError(f"error returned from database: {said}")
+    with pytest.raises(RetrievalUnavailable), error_translation.remote_errors():
+        raise InternalError("error returned from database: (code: 5) database is locked")
+
+
 def test_a_failure_with_a_full_disk_is_about_the_disk() -> None:
-    with pytest.raises(LimitExceeded), error_translation.embedded_errors("tenant_a", lambda: True):
+    with pytest.raises(LimitExceeded), error_translation.embedded_errors("tenant_a", lambda: "full"):
         raise OSError("Failed to apply logs to the metadata segment")
 
 
@@ -308,7 +325,7 @@ def test_a_write_that_leaves_too_little_room_is_refused_before_chroma_meets_it(
 ) -> None:
     fill(store, "tenant_a")
     with closing(opened(store, "tenant_a")) as cell:
-        monkeypatch.setattr(embedded, "ROOM_IN_RESERVE", 2**62)
+        monkeypatch.setattr(disk, "ROOM_IN_RESERVE", 2**62)
         label = Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"}))
         row = to_stored(Document("new", "text", label, {}, np.ones(INFO.dimensions, dtype=np.float32)))
         with pytest.raises(LimitExceeded, match="no room left on the disk"):
@@ -368,3 +385,38 @@ def test_looking_among_ids_of_which_one_is_gone_damages_nothing(tmp_path: Path) 
             cell.delete("documents", ["d2"])
             assert among("d0", "d2") <= {"d0"}
             assert among("d0", "d1") == {"d0", "d1"}
+
+
+def test_rows_that_stand_in_the_log_alone_are_found_by_label_and_metadata(store: EmbeddedCellStore, path: Path) -> None:
+    """So ChromaDB leaves them that ended, or met a full disk, between the log and its tables."""
+    fill(store, "tenant_a")
+    with closing(sqlite3.connect(path / "tenant_a" / DATABASE_FILE, isolation_level=None)) as database:
+        reached = "(SELECT seq_id FROM embeddings_queue WHERE id = '0')"
+        database.execute(f"UPDATE max_seq_id SET seq_id = {reached} WHERE seq_id < 1000")
+        database.execute("DELETE FROM embedding_metadata WHERE id > 1")
+        database.execute("DELETE FROM embeddings WHERE id > 1")
+    keys = frozenset({label_key(Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"})))})
+    with closing(opened(store, "tenant_a")) as cell:
+        assert sorted(cell.find_ids("documents", RowCondition(keys))) == ["0", "1", "2"]
+        assert len(cell.find_ids("documents", RowCondition(keys), 2)) == 2
+        assert cell.find_ids("documents", RowCondition(frozenset({"0" * 32}))) == []
+        cell.delete("documents", ["1"])
+        assert sorted(cell.find_ids("documents", RowCondition(keys))) == ["0", "2"]
+
+
+def test_what_is_read_leaves_no_trace(store: EmbeddedCellStore, path: Path) -> None:
+    fill(store, "tenant_a", MORE_THAN_A_BATCH)
+    keys = frozenset({label_key(Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"})))})
+
+    def state() -> dict[str, tuple[int, ...]]:
+        files = [path, *path.rglob("*")]
+        return {str(file): (file.stat().st_mtime_ns, file.stat().st_ctime_ns, file.stat().st_size) for file in files}
+
+    before = state()
+    with closing(opened(store, "tenant_a")) as cell:
+        assert len(cell.find_ids("documents", RowCondition(keys))) == MORE_THAN_A_BATCH
+        assert cell.nearest("documents", np.ones(INFO.dimensions, dtype=np.float32), 5, RowCondition(keys))
+        assert cell.log.changes("documents", after=0, limit=10)
+        assert cell.get("documents", ["1"], with_embeddings=True)
+        assert cell.collections() == [INFO]
+    assert state() == before

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_chassis.process.file_systems import file_system_of
 from vecsec_retrieval.model.rows import CollectionInfo, Document
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.repair import unlist
 from vecsec_retrieval.stores import store_folder, store_identity
 from vecsec_retrieval.stores.embedded import EmbeddedCellStore
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.mounts import Mount, innermost, parse
 from vecsec_retrieval.stores.record import DATABASE_FILE
 from vecsec_retrieval.stores.store_identity import IDENTITY_FILE
 from vecsec_retrieval.visibility.tagging import to_stored
@@ -337,13 +337,18 @@ def test_a_store_of_another_user_is_refused(path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
-def test_a_store_that_is_mounted_read_only_is_refused(path: Path) -> None:
-    for arguments in (("--bind", path, path), ("-o", "remount,ro,bind", path)):
-        subprocess.run(["mount", *arguments], check=True)
+def test_a_store_that_is_mounted_read_only_is_read_and_a_folder_without_one_is_refused(path: Path) -> None:
+    empty = path.with_name("empty")
+    empty.mkdir()
+    for folder in (path, empty):
+        for arguments in (("--bind", folder, folder), ("-o", "remount,ro,bind", folder)):
+            subprocess.run(["mount", *arguments], check=True)
     try:
-        assert "(Read-only file system); remount its file system for writing" in refusal(path)
+        assert "(Read-only file system); remount its file system for writing" in refusal(empty)
+        assert is_whole(path, "tenant_a")
     finally:
-        subprocess.run(["umount", path], check=True)
+        for folder in (path, empty):
+            subprocess.run(["umount", folder], check=True)
     assert is_whole(path, "tenant_a")
 
 
@@ -370,17 +375,17 @@ MOUNTS = """\
         ("/mnt/over", "fuse.sshfs", True),
         ("/mnt/data/local/chroma", "xfs", False),
         ("/mnt/twice", "ext4", False),
-        ("/mnt/host/c", "9p", True),
+        ("/mnt/host/c", "9p", False),
         ("/mnt/disk/chroma", "fuse.ntfs-3g", False),
     ],
 )
 def test_a_network_file_system_is_no_place_for_a_store(
-    path: str, kind: str, is_network: bool, monkeypatch: pytest.MonkeyPatch
+    path: str, kind: str, is_network: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    mount = innermost(parse(MOUNTS), Path(path))
-    assert mount is not None
-    assert mount.kind == kind
-    monkeypatch.setattr(store_folder, "mount_of", lambda _: Mount(mount.point, kind))
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    monkeypatch.setattr("vecsec_chassis.process.file_systems._MOUNTS", mounts)
+    assert file_system_of(Path(path), MOUNTS) == kind
     with pytest.raises(ConfigurationError) as raised:
         store_folder.demand_store(Path(path), may_be_new=False)
     assert ("network file system" in str(raised.value)) == is_network

@@ -23,7 +23,9 @@ UNAVAILABLE, TIMEOUTS, NOT_TRIED = (
 )
 SUCCESSES = 'vecsec_vector_retrieval_success_total{operation="search"}'
 VIOLATIONS = 'vecsec_rlsa_violations_total{violation_type="%s"}'
-ANSWERED, UNANSWERED = (f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE"))
+ANSWERED, UNANSWERED, REFUSED = (
+    f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED")
+)
 FAST, SLOW, ALL = (f'vecsec_request_duration_seconds_bucket{{{SEARCH},le="{bound}"}}' for bound in ("3", "5", "+Inf"))
 COUNT = f"vecsec_request_duration_seconds_count{{{SEARCH}}}"
 
@@ -64,6 +66,7 @@ HEALTHY = {
     "vecsec_damaged_cells": steady(0),
     "vecsec_store_free_bytes": steady(10**11),
     **{f'process_{which}_fds{{job="vecsec-retrieval"}}': steady(count) for which, count in OPEN_FILES.items()},
+    "vecsec_vector_store_writable": steady(1),
     "vecsec_untagged_rows_total": steady(0),
     SUCCESSES: counting(600),
     UNAVAILABLE: steady(0),
@@ -127,6 +130,7 @@ CASES = [
         also=AVAILABILITY,
         resolved_minute=MINUTES,
     ),
+    Case("StoreBusy", {REFUSED: counting_meanwhile(30), ANSWERED: counting_meanwhile(570, 600)}),
     Case(
         "RealRetrievalOff",
         {f'vecsec_feature_flag{{job="vecsec-{each}"}}': meanwhile("0", 1) for each in ("gateway", "retrieval")}
@@ -141,6 +145,12 @@ CASES = [
     Case("CellDamaged", {"vecsec_damaged_cells": meanwhile("1", 0)}),
     Case("OpenFilesLow", {'process_open_fds{job="vecsec-retrieval"}': meanwhile("1000", OPEN_FILES["open"])}),
     Case("StoreDiskLow", {"vecsec_store_free_bytes": meanwhile("1000000", 10**11)}),
+    Case(
+        "StoreDiskFilling",
+        {"vecsec_store_free_bytes": f"{10**11}x{CAUSE_MINUTE - 1} {10**11}-{5 * 10**8}x119 {4 * 10**10}x{MINUTES}"},
+        resolved_minute=MINUTES,
+    ),
+    Case("StoreWritesRefused", {"vecsec_vector_store_writable": meanwhile("0", 1)}),
     *(Case("ServiceDown", {f'up{{job="vecsec-{each}"}}': meanwhile("0", 1)}) for each in ("policy", "retrieval")),
     Case("ServiceDown", {'up{job="vecsec-policy"}': meanwhile("_", 1)}),
     Case("CrossTenantViolation", {VIOLATIONS % "cross_tenant_violation": counting_meanwhile(1)}),

@@ -102,6 +102,15 @@ def test_addresses_name_services_and_their_ports(overlay: str) -> None:
             assert environment["CHROMA_CONNECTION_STRING"].removeprefix("http://") in known
 
 
+def test_the_index_of_violations_is_on_a_volume_of_the_pods_own(overlay: str) -> None:
+    [policy] = [each for each in workloads(overlay) if each.component == "policy"]
+    settings = PolicySettings.model_validate(policy.environment)
+    volume_of = {Path(mount): policy.volumes[volume] for volume, mount in policy.mounts.items()}
+    assert settings.violation_index_dir is not None
+    assert "emptyDir" in volume_of[settings.violation_index_dir]
+    assert settings.violation_index_dir != settings.audit_file.parent
+
+
 def test_files_that_settings_name_are_mounted_as_folders(overlay: str) -> None:
     config_maps = {each["metadata"]["name"]: each for each in of_kind(overlay, "ConfigMap")}
     for workload in workloads(overlay):

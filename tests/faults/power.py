@@ -13,10 +13,10 @@ _NOTHING_BY_ITSELF = "loop,commit=3600"
 """The journal of the file system is written when somebody syncs, not every five seconds."""
 
 
-def make_device(file: Path) -> None:
+def make_device(file: Path, *options: str) -> None:
     with file.open("wb") as device:
         device.truncate(BYTES)
-    _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", str(file))
+    _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", *options, str(file))
 
 
 @contextmanager

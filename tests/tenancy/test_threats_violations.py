@@ -122,3 +122,11 @@ async def test_counts_and_lists_survive_a_restart_and_the_log_stays_whole(tmp_pa
     calls = [decision.call.value for decision in read_decisions(stack.audit_file) if decision.action == "configure"]
     assert calls == ["list", "count", "list"]
     assert verify_log(stack.audit_file).findings == []
+
+
+async def test_the_index_may_lie_elsewhere_than_the_log_which_it_is_made_from(tmp_path: Path) -> None:
+    async with running_stack(tmp_path) as stack:
+        await trespass(stack, "tenant_a", "tenant_b", "alice")
+    async with running_stack(tmp_path, VECSEC_VIOLATION_INDEX_DIR=tmp_path / "index") as stack:
+        assert await stack.violations("tenant_a") == {"denied": 1, "cross_tenant_violation": 1}
+        assert [file.name for file in (tmp_path / "index").glob("*.sqlite")] == ["policy.violations.sqlite"]

@@ -60,7 +60,7 @@ def _disk(state: StateDirectory) -> CheckResult:
     free = shutil.disk_usage(state.root).free
     detail = f"{free / (1 << 30):,.1f} GiB free"
     if free < preflight.SMALLEST_FREE_BYTES:
-        return fail("disk", detail, "free some room: the services cannot store anything")
+        return fail("disk", f"{detail}: nothing can be stored, searches go on", "free some room; no restart is needed")
     if free < _COMFORTABLE_BYTES:
         return warn("disk", detail, "free some room before the next import")
     return ok("disk", detail)

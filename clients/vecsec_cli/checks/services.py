@@ -17,6 +17,8 @@ from vecsec_client.wire.error_details import from_rpc_error
 
 CELLS = "vecsec.retrieval.cells"
 """The health service's name for the cells: NOT_SERVING while one is damaged."""
+WRITES = "vecsec.retrieval.writes"
+"""Its name for the store's writes: NOT_SERVING while its disk has no room for any or is read-only."""
 POLICY_RELOAD = "vecsec.policy.reload"
 """The health service's name for changed policy files: NOT_SERVING while some cannot be taken."""
 
@@ -52,6 +54,7 @@ def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None
         try:
             status = _status(stub, "")
             cells = _status(stub, CELLS) if name == "retrieval" else _SERVING
+            writes = _status(stub, WRITES) if name == "retrieval" else _SERVING
             reload = _status(stub, POLICY_RELOAD) if name == "policy" else _SERVING
         except VecSecError as error:
             return fail(name, f"no answer at {address}: {error.code.name}", _START)
@@ -59,6 +62,12 @@ def _health(name: str, address: str, credentials: grpc.ChannelCredentials | None
         return fail(name, f"{address} answers, but does not serve", f"see its log, {name}.log")
     if cells == _NOT_SERVING:
         return fail(name, f"{address} serves, but at least one cell is damaged", "the store's lines here say which")
+    if writes == _NOT_SERVING:
+        return fail(
+            name,
+            f"{address} serves, but stores nothing: the disk of its store has no room for writes, or is read-only",
+            "free some room, or mount it for writing; no restart is needed",
+        )
     if reload == _NOT_SERVING:
         return warn(
             name, f"{address} serves, but changed files are not in force", f"what is wrong stands in {name}.log"

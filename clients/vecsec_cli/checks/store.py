@@ -1,6 +1,10 @@
-"""The embedded vector store: each tenant's cell on its own. Of a ChromaDB server the services tell: see `start`."""
+"""The embedded vector store: its disk, and each tenant's cell on its own. Of a ChromaDB server the services tell: see
+`start`."""
 
+import errno
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,16 +21,21 @@ from vecsec_cli.checks.store_identity import (
 from vecsec_cli.local.state_directory import StateDirectory
 
 _WAIT_SECONDS = 5.0
+_RESERVE_BYTES = 64 << 20
+"""With less, retrieval stores nothing."""
+_COMFORTABLE_BYTES = 1 << 30
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
-    """Read each cell's database through, so that a damaged one is named."""
+    """See whether there is room for writes, and read each cell's database through, so that a damaged one is named."""
     if settings.get("CHROMA_CONNECTION_STRING"):
         return
     folder = Path(settings.get("CHROMA_PATH") or state.chroma)
     if not folder.is_dir():
         yield warn("store", f"{folder} is not there, or is no folder", "`vecsec up` makes it")
         return
+    yield _disk(folder)
     try:
         identity = store_identity(folder)
     except UnreadableIdentity as error:
@@ -50,6 +59,26 @@ def _missing(cell: Path) -> CheckResult:
         f"cell {cell.name}",
         f"{cell} is gone, but on the store's list of cells",
         f"put it back from a backup; without one, `vecsec tenant repair --tenant {cell.name}` and import an export",
+    )
+
+
+def _disk(folder: Path) -> CheckResult:
+    """Room for writes; who may write there is told by `start`."""
+    name, remedy = "store's disk", "free some room; no restart is needed"
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / (1 << 30):,.1f} GiB free at {folder}"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            """A nameless file that could be made is a path that can be written to."""
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return fail(name, f"{folder} is read-only: nothing can be stored, searches go on", "mount it for writing")
+        if error.errno in _NO_ROOM:
+            return fail(name, f"{detail}, {error.strerror}: nothing can be stored, searches go on", remedy)
+    if free < _RESERVE_BYTES:
+        return fail(name, f"{detail}: nothing can be stored, searches go on", remedy)
+    return (
+        warn(name, detail, "free some room before the next import") if free < _COMFORTABLE_BYTES else ok(name, detail)
     )
 
 

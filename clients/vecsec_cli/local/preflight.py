@@ -23,7 +23,7 @@ SMALLEST_SQLITE = (3, 35, 0)
 """ChromaDB needs its RETURNING clause."""
 SMALLEST_PYTHON = (3, 11)
 SMALLEST_FREE_BYTES = 64 << 20
-"""Room to start in: keys, logs, empty stores."""
+"""Room to begin in: keys, logs, empty stores. What is there already is read on a full disk, too."""
 
 SERVICE_MODULES = ("vecsec_policy", "vecsec_retrieval", "vecsec_gateway")
 _OF_A_SERVICE = re.compile(r"""extra == ['"](chassis|gateway|policy|retrieval|services)['"]""")
@@ -83,7 +83,7 @@ def make_private_folder(folder: Path) -> None:
     """Make the state directory, readable by its owner only, and see that it can be written to.
 
     Raises:
-        CommandFailure: if that is not so, or the disk is full.
+        CommandFailure: if that is not so, or the disk is too full for a new one.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -91,14 +91,14 @@ def make_private_folder(folder: Path) -> None:
             probe.write(bytes(1 << 16))
             probe.flush()
             os.fsync(probe.fileno())
-        free = shutil.disk_usage(folder).free
+        is_new, free = not any(folder.iterdir()), shutil.disk_usage(folder).free
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise _disk_is_full(folder) from error
         raise CommandFailure(
             f"cannot write to the state directory {folder}: {error.strerror}", hint="choose another with --state-dir"
         ) from error
-    if free < SMALLEST_FREE_BYTES:
+    if is_new and free < SMALLEST_FREE_BYTES:
         raise _disk_is_full(folder, f": {free >> 20} MiB free, {SMALLEST_FREE_BYTES >> 20} MiB needed")
 
 

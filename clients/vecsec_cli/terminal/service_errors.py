@@ -33,8 +33,8 @@ _HINT_OF_REASON = {
     "AUDIT_UNAVAILABLE": "make room on the disk of VECSEC_AUDIT_FILE; the policy service then goes on by itself",
     "SHUTTING_DOWN": "try again in a moment",
 }
-_DISK_IS_FULL = "no room left on the disk"
-_FREE_THE_DISK = "make room on that disk; until then nothing can be imported, however little it is"
+_DISK_TAKES_NO_WRITES = "the disk of the vector store"
+_FREE_THE_DISK = "make room on that disk, or mount it for writing; until then nothing can be imported, however little"
 _HINT_OF_STATUS = {
     StatusCode.UNAUTHENTICATED: f"get a token: {MINT_TOKEN}",
     StatusCode.UNAVAILABLE: "start the services with `vecsec up`, or name a gateway with --gateway or VECSEC_GATEWAY",
@@ -49,7 +49,7 @@ def exit_code_of(error: VecSecError) -> ExitCode:
 
 def hint_for(error: VecSecError) -> str:
     """What to do about a failed call; empty where the message says it all."""
-    if error.reason == "LIMIT_EXCEEDED" and _DISK_IS_FULL in error.message:
+    if error.reason == "LIMIT_EXCEEDED" and _DISK_TAKES_NO_WRITES in error.message:
         return _FREE_THE_DISK
     hint = _HINT_OF_REASON.get(error.reason) or _HINT_OF_STATUS.get(error.code, "")
     if exit_code_of(error) is ExitCode.INTERNAL and error.request_id:

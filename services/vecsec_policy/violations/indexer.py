@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -30,11 +31,12 @@ Answer = TypeVar("Answer")
 class ViolationIndexing:
     """An index of the violations in an audit log that follows the log."""
 
-    def __init__(self, audit_file: AuditFile, metrics: PolicyMetrics) -> None:
+    def __init__(self, audit_file: AuditFile, folder: Path, metrics: PolicyMetrics) -> None:
+        """`folder` is where the index lies."""
         self.audit_file = audit_file
         """The log that it follows."""
         self._metrics = metrics
-        self._index_path = audit_file.path.with_name(f"{audit_file.path.stem}.violations.sqlite")
+        self._index_path = folder / f"{audit_file.path.stem}.violations.sqlite"
         self._news = threading.Event()
         self._closing = False
         self._is_damaged = False
@@ -118,8 +120,8 @@ def _not_ready(detail: str) -> PolicyUnavailable:
 
 
 @contextlib.contextmanager
-def running_violation_index(audit_file: AuditFile, metrics: PolicyMetrics) -> Iterator[ViolationIndexing]:
-    """An index with its thread, until the block ends."""
-    indexing = ViolationIndexing(audit_file, metrics)
+def running_violation_index(audit_file: AuditFile, folder: Path, metrics: PolicyMetrics) -> Iterator[ViolationIndexing]:
+    """An index in this folder, with its thread, until the block ends."""
+    indexing = ViolationIndexing(audit_file, folder, metrics)
     with running_in_thread(indexing.follow_until_closed, indexing.close, "violation-index"):
         yield indexing

@@ -12,7 +12,7 @@ from vecsec_retrieval.cells.open_collection import LoadRules, OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
-from vecsec_retrieval.model.store import RowPage, RowsWanted
+from vecsec_retrieval.model.store import RowPage, RowsWanted, WritesRefused
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -22,6 +22,10 @@ _BYTES_AWAKE = 7 * 1024 * 1024
 _BYTES_AT_REST = 64 * 1024
 """What an open cell takes beside its rows while Chroma is not open for it."""
 _FRESH_SECONDS = 1.0
+
+
+def _nothing() -> None:
+    """There is nothing to be ended."""
 
 
 class CellState(Enum):
@@ -47,6 +51,8 @@ class OpenCell:
         self.leases = 0
         self.state = CellState.NEW
         self.closed = asyncio.Event()
+        self.end_opening: Callable[[], None] = _nothing
+        """Lets others be opened, if it still keeps them waiting."""
         self._threads = threads
         self._metrics = metrics
         self._load_rules = load_rules
@@ -143,7 +149,11 @@ class OpenCell:
         def begin() -> None:
             nonlocal is_begun, position
             is_begun = True
-            position = work()
+            try:
+                position = work()
+            except WritesRefused:
+                is_begun = False  # what is in memory is as true as before
+                raise
 
         def complete() -> None:
             nonlocal is_complete

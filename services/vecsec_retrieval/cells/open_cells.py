@@ -14,6 +14,7 @@ from vecsec_chassis.background import detached
 from vecsec_chassis.domain.errors import StoreDamaged, VecSecError
 from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_collection import LoadRules
+from vecsec_retrieval.cells.opening_turns import OpeningTurns
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.memory.budget import MemoryBudget, give_back_memory
 from vecsec_retrieval.metrics import RetrievalMetrics
@@ -59,6 +60,7 @@ class OpenCells:
         """By tenant; those that were not used for longest first."""
         self._awake: set[OpenCell] = set()
         """Those of the open ones for which Chroma is open."""
+        self._opening_turns = OpeningTurns()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unsettled: set[OpenCell] = set()
@@ -88,12 +90,12 @@ class OpenCells:
 
         Raises:
             StoreDamaged: if it cannot be opened.
+            LimitExceeded: if so many others are to be opened that it would take too long.
         """
         while True:
             cell = self._open.get(tenant_id)
             if cell is None:
-                # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
-                if not await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create))):
+                if not await self._opened(tenant_id, create=create):
                     return None
             elif cell.state is CellState.RETIRED:
                 await cell.closed.wait()
@@ -107,6 +109,7 @@ class OpenCells:
         if isinstance(error, StoreDamaged):
             cell.retire()
             self._note_damage(cell.tenant_id, error)
+        cell.end_opening()
         cell.leases -= 1
         if create or cell.state is not CellState.OPEN:
             self._enforce_budget(cell)
@@ -154,6 +157,26 @@ class OpenCells:
             self._note_damage(tenant_id, error)
             cell.retire()
             self._enforce_budget(cell)
+
+    async def _opened(self, tenant_id: str, *, create: bool) -> bool:
+        """Open the cell in its turn, which a reader has until it has its first answer; whether there is one."""
+        turn = await self._opening_turns.take()
+        try:
+            # A task of its own: a call that is cancelled meanwhile must not lose a cell that is half open.
+            is_open = await asyncio.shield(self._begin(self._open_cell(tenant_id, create=create)))
+        except StoreDamaged:
+            turn.end()
+            raise
+        except BaseException:
+            turn.give_up()
+            raise
+        cell = self._open.get(tenant_id)
+        if create or cell is None:
+            turn.end()
+        else:
+            cell.end_opening()
+            cell.end_opening = turn.end
+        return is_open
 
     async def _open_cell(self, tenant_id: str, *, create: bool) -> bool:
         async with self._cell_lock(tenant_id):

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 import structlog
 
 from vecsec_chassis.background import detached
-from vecsec_chassis.domain.errors import RetrievalUnavailable, VecSecError
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.memory.loading import IndexLoad
@@ -391,7 +391,7 @@ class OpenCollection:
         except OSError as error:
             self._warn_of_no_room(error)
             self._changes_until_next_try = 2 * index.changed_rows
-        except RetrievalUnavailable as error:
+        except (LimitExceeded, RetrievalUnavailable) as error:
             log.info("no snapshot this time", tenant_id=self._cell.tenant_id, reason=error.detail or error.message)
         finally:
             self._end(asyncio.current_task())

@@ -12,9 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_chassis.domain.errors import InvalidRequest, LimitExceeded
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
+
+
+class WritesRefused(LimitExceeded):
+    """The store takes no writes at present, and this one was not begun: no room on its disk, or that is read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Cell(Protocol):
     """One tenant's part of the store; a collection of one cell means nothing in another.
 
     Every method raises StoreDamaged if the cell cannot be read, RetrievalUnavailable if the store does not answer and
-    LimitExceeded if there is no room.
+    LimitExceeded if there is no room: WritesRefused if that was seen before anything was written.
     """
 
     @property
@@ -213,6 +217,10 @@ class CellStore(Protocol):
 
     def heartbeat(self) -> None:
         """Return if the store answers; raise RetrievalUnavailable otherwise."""
+        ...
+
+    def refusal(self) -> str | None:
+        """Why it takes no writes at present, though it can be read; None if it does, as far as is known here."""
         ...
 
     def close(self) -> None:

@@ -50,16 +50,14 @@ class ChromaCell:
         chroma_tenant: str,
         database: str,
         translated: ErrorTranslation,
-        before_write: Callable[[Sequence[StoredRow]], None],
         on_close: Callable[[], None],
     ) -> None:
-        """Take over `api`; `before_write` may refuse rows, `on_close` lets go of what is behind the API."""
+        """Take over `api`; `on_close` lets go of what is behind it."""
         self._api = api
         self._tenant_id = tenant_id
         self._chroma_tenant = chroma_tenant
         self._database = database
         self._translated = translated
-        self._before_write = before_write
         self._on_close = on_close
         self._handles: dict[str, Collection] = {}
         self._handles_lock = threading.Lock()
@@ -108,7 +106,6 @@ class ChromaCell:
         return None
 
     def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
-        self._before_write(rows)
         embeddings: Matrix = np.stack([_embedding(row) for row in rows])
         # None removes a key in an upsert; the type stubs do not know.
         metadatas = cast("list[Metadata]", [dict(row.metadata) for row in rows])

@@ -5,8 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -20,24 +19,20 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.process.writable_folders import sync_folder
-from vecsec_retrieval.model.rows import StoredRow
-from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT
+from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, WritesRefused
 from vecsec_retrieval.stores.causes import RETRY_SECONDS
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.disk import StoreDisk
 from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
 from vecsec_retrieval.stores.error_translation import damaged, embedded_errors
 from vecsec_retrieval.stores.moments import Moments
-from vecsec_retrieval.stores.open_files import FILES_OF_A_WRITE, FILES_OF_CHROMA, FileRoom
+from vecsec_retrieval.stores.open_files import FILES_OF_CHROMA, FileRoom
 from vecsec_retrieval.stores.own_folder import OwnFolder
 from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
 from vecsec_retrieval.stores.store_folder import CELL_MARK
 from vecsec_retrieval.stores.take_over import take_over
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
 
-ROOM_IN_RESERVE = 64 * 1024 * 1024
-"""Bytes that a write must leave free. Chroma, once it has met a full disk, waits for its own lock for ever."""
-_BYTES_WRITTEN_PER_BYTE = 4
-"""A row is written to a log, and to tables with indexes over its text."""
 _COPIES_OF_A_TAKE_OVER = 3
 """A cell is copied, and its embeddings, which are most of it, are written to the copy's log."""
 
@@ -52,7 +47,8 @@ class EmbeddedCellStore:
         """Take the path for this process alone; `may_be_new` says whether a store may begin where none is.
 
         Raises:
-            ConfigurationError: if there is no store, it cannot be used, or another process uses it.
+            ConfigurationError: if there is no store, it cannot be used, or another process uses it. A full disk is no
+                reason, nor is one that is read-only and holds a store: the rows can be read.
         """
         self._path = path.absolute()
         # Made once: to make them takes as long as to open a cell.
@@ -64,6 +60,7 @@ class EmbeddedCellStore:
         self._moments = Moments()
         self._files = FileRoom()
         self._folder = OwnFolder(path, may_be_new=may_be_new)
+        self._disk = StoreDisk(self._path)
 
     @property
     def location(self) -> str:
@@ -78,7 +75,7 @@ class EmbeddedCellStore:
                 self._demand_none_listed(directory, tenant_id)
                 if not create:
                     return None
-                self._require_room(0)
+                self._disk.require_room()
                 self._make(directory, tenant_id, translated)
             self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
             self._bring_to_format(directory, tenant_id)
@@ -86,7 +83,7 @@ class EmbeddedCellStore:
             try:
                 self._prepare(record, directory, tenant_id)
                 # Not before it is whole: what a crash leaves in between is put on the list when it is opened again.
-                self._folder.cells.add(tenant_id)
+                self._folder.cells.add(tenant_id, if_possible=self._disk.likely_cause() is not None)
             except BaseException:
                 record.close()
                 raise
@@ -97,6 +94,8 @@ class EmbeddedCellStore:
             NoVectorIndex(record, directory),
             translated,
             moments=self._moments,
+            disk=self._disk,
+            files=self._files,
             on_close=lambda: self._leave(record),
         )
 
@@ -104,7 +103,7 @@ class EmbeddedCellStore:
     def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
         """Around what is done with a cell: a file that is not what was written is remembered."""
         try:
-            with embedded_errors(tenant_id, self._disk_is_full, database):
+            with embedded_errors(tenant_id, self._disk.likely_cause, database):
                 yield
         except StoreDamaged as error:
             is_certain = isinstance(error.__cause__, TornRow) or type(error.__cause__) is sqlite3.DatabaseError
@@ -154,7 +153,14 @@ class EmbeddedCellStore:
             if not waiting:
                 record.mark(tenant_id)
                 return
-        self._require_room(_COPIES_OF_A_TAKE_OVER * sum(file.stat().st_size for file in directory.rglob("*")))
+        try:
+            self._disk.require_room(_COPIES_OF_A_TAKE_OVER * sum(file.stat().st_size for file in directory.rglob("*")))
+        except WritesRefused as refused:
+            raise LimitExceeded(
+                f"the store of tenant {tenant_id!r} is of version 0.1 and has to be copied before it is read; "
+                "the disk of the vector store has no room for that, or is read-only",
+                detail=refused.detail,
+            ) from refused
         take_over(directory, tenant_id, waiting)
 
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
@@ -177,8 +183,9 @@ class EmbeddedCellStore:
         """Have a cell of this store. One without mark is of the time before there were any."""
         store_id = self._folder.cells.store_id
         if record.store_id is None:
-            record.note_store(store_id)
-            self._left[record.database] = _identity(record.database)
+            if self._folder.cells.is_on_disk and self._disk.likely_cause() is None:
+                record.note_store(store_id)
+                self._left[record.database] = _identity(record.database)
         elif record.store_id != store_id:
             raise StoreDamaged(
                 f"the store of tenant {tenant_id!r} is a cell of another store; nothing was deleted; "
@@ -199,6 +206,8 @@ class EmbeddedCellStore:
     def _leave(self, record: Record) -> None:
         """Have the next process know, too, that the file is sound: to look through 100,000 rows takes half a second."""
         identity = self._left[record.database] = _identity(record.database)
+        if identity == _left_by_another(record.database):
+            return  # it was only read
         mark = record.database.with_name(CELL_MARK)
         with suppress(OSError):  # then it is looked through
             aside = mark.with_name(f"{CELL_MARK}.new")
@@ -217,13 +226,15 @@ class EmbeddedCellStore:
             chroma_tenant=DEFAULT_TENANT,
             database=DEFAULT_DATABASE,
             translated=translated,
-            before_write=self._require_room_for,
             on_close=system.stop,
         )
 
     def heartbeat(self) -> None:
-        with self._in_place(), tempfile.TemporaryFile(dir=self._path):
-            """A nameless file that could be made is a path that can be written to."""
+        self.refusal()
+
+    def refusal(self) -> str | None:
+        with self._in_place():
+            return self._disk.refusal()
 
     def close(self) -> None:
         self._folder.close()
@@ -244,29 +255,6 @@ class EmbeddedCellStore:
                 detail=f"CHROMA_PATH={self._path}: {error.strerror}",
                 retry_after=RETRY_SECONDS,
             ) from error
-
-    def _free_bytes(self) -> int:
-        return shutil.disk_usage(self._path).free
-
-    def _disk_is_full(self) -> bool:
-        try:
-            return self._free_bytes() < ROOM_IN_RESERVE
-        except OSError:
-            return False  # it is gone, which is not for want of room
-
-    def _require_room_for(self, rows: Sequence[StoredRow]) -> None:
-        size = sum(len(row.text) + (0 if row.embedding is None else row.embedding.nbytes) for row in rows)
-        self._require_room(size * _BYTES_WRITTEN_PER_BYTE)
-        with self._files.promised(FILES_OF_A_WRITE):
-            """They are there."""
-
-    def _require_room(self, wanted: int) -> None:
-        free = self._free_bytes()
-        if free < wanted + ROOM_IN_RESERVE:
-            raise LimitExceeded(
-                "there is no room left on the disk of the vector store",
-                detail=f"{free:,} bytes free at {self._path}, {wanted + ROOM_IN_RESERVE:,} wanted",
-            )
 
 
 _Identity: TypeAlias = tuple[int, ...]

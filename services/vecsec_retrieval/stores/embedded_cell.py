@@ -1,7 +1,6 @@
-"""One tenant's directory of the embedded store: written through ChromaDB, read from its log.
+"""One tenant's directory of the embedded store: written through ChromaDB, read from its log and its tables without it.
 
-What lies under a label or fits a filter is looked up in ChromaDB's tables, as in a server. Vectors are compared
-exactly, one by one: there is no vector index.
+Vectors are compared exactly, one by one: there is no vector index.
 """
 
 import heapq
@@ -19,7 +18,10 @@ from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Ve
 from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
 from vecsec_retrieval.stores.change_log import EmbeddedChangeLog
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
+from vecsec_retrieval.stores.disk import StoreDisk
+from vecsec_retrieval.stores.metadata_tables import find_ids
 from vecsec_retrieval.stores.moments import Moments
+from vecsec_retrieval.stores.open_files import FILES_OF_A_WRITE, FileRoom
 from vecsec_retrieval.stores.past_rows import rows_at
 from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
 from vecsec_retrieval.stores.vector_index import NoVectorIndex
@@ -44,6 +46,8 @@ class EmbeddedCell:
         translated: ErrorTranslation,
         *,
         moments: Moments,
+        disk: StoreDisk,
+        files: FileRoom,
         on_close: Callable[[], None],
     ) -> None:
         """Take over an open record; ChromaDB is opened when it is first needed. `on_close` is called at the end."""
@@ -55,6 +59,8 @@ class EmbeddedCell:
         self._chroma: ChromaCell | None = None
         self._translated = translated
         self._moments = moments
+        self._disk = disk
+        self._files = files
         self._collections: dict[str, RecordedCollection] = {}
         self._replaced_entries: int | None = None
         self._turn = threading.RLock()
@@ -80,6 +86,7 @@ class EmbeddedCell:
 
     def create_collection(self, info: CollectionInfo) -> CollectionInfo:
         with self._turn:
+            self._require(self._disk.require_room)
             made = self._awake().create_collection(info)
             with self._translated():
                 self._no_vector_index.lay_out()
@@ -87,6 +94,7 @@ class EmbeddedCell:
 
     def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
         with self._turn:
+            self._require(lambda: self._disk.require_room_for(rows))
             replaced = self._entries_of(collection_id, [row.document_id for row in rows])
             self._awake().upsert(collection_id, [sealed(row) for row in rows])
             self._forget(replaced)
@@ -94,6 +102,7 @@ class EmbeddedCell:
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         with self._turn:
+            self._require(self._disk.require_room_to_delete)
             deleted = self._entries_of(collection_id, document_ids)
             self._awake().delete(collection_id, document_ids)
             self._forget(2 * deleted)
@@ -116,11 +125,8 @@ class EmbeddedCell:
             return rows_at(record, topic, position, wanted)
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
-        if condition.label_keys is None and condition.metadata is None:
-            with self._reading() as record:
-                return list(record.positions(self._topic(collection_id)))[:limit]
-        with self._turn:
-            return self._awake().find_ids(collection_id, condition, limit)
+        with self._reading() as record:
+            return find_ids(record, self._topic(collection_id), condition, limit)
 
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         ids = condition.document_ids
@@ -161,6 +167,12 @@ class EmbeddedCell:
                 self._no_vector_index.lay_out()
             self._chroma = self._open_chroma()
         return self._chroma
+
+    def _require(self, room: Callable[[], None]) -> None:
+        with self._translated():
+            room()
+            with self._files.promised(FILES_OF_A_WRITE):
+                """They are there."""
 
     def _topic(self, collection_id: str) -> str:
         found = self._find(collection_id)

@@ -20,7 +20,11 @@ from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, St
 from vecsec_retrieval.stores.causes import RETRY_SECONDS, cause_of
 from vecsec_retrieval.stores.record import TornRow
 
-_DISK_IS_FULL = ("(code: 13)", "disk is full", "no space left")
+_DISK_REFUSES = (
+    *("(code: 13)", "disk is full", "no space left", "disk quota exceeded"),
+    *("(code: 8)", "readonly database", "read-only file system"),
+)
+_REFUSED = "the disk of the vector store has no room left, or is read-only: nothing is stored until that is mended"
 _TOO_MUCH_AT_ONCE = ("too many sql variables",)
 _UNAUTHENTICATED_STATUSES = frozenset({401, 403})
 _BUSY = (
@@ -33,8 +37,9 @@ _BUSY = (
 
 
 @contextmanager
-def embedded_errors(tenant_id: str, disk_is_full: Callable[[], bool], database: Path | None = None) -> Iterator[None]:
-    """Around calls into the embedded store of one tenant, whose file this is.
+def embedded_errors(tenant_id: str, refusal: Callable[[], str | None], database: Path | None = None) -> Iterator[None]:
+    """Around calls into the embedded store of one tenant, whose file this is; `refusal` says why its disk takes no
+    writes, if it does not.
 
     A panic of its Rust core arrives as a BaseException of a class that cannot be imported; it means damage, too,
     unless it names something that the system refused.
@@ -44,11 +49,11 @@ def embedded_errors(tenant_id: str, disk_is_full: Callable[[], bool], database: 
     except (NotFoundError, InvalidArgumentError):
         raise  # the first is handled by the caller, the second is a fault of ours
     except (ChromaError, OSError, sqlite3.Error, TornRow) as error:
-        raise _embedded_error(tenant_id, error, disk_is_full, database) from error
+        raise _embedded_error(tenant_id, error, refusal, database) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise _embedded_error(tenant_id, error, disk_is_full, database) from error
+        raise _embedded_error(tenant_id, error, refusal, database) from error
 
 
 @contextmanager
@@ -64,7 +69,11 @@ def remote_errors() -> Iterator[None]:
         ) from error
     except (AuthorizationError, ChromaAuthError) as error:
         raise _key_refused(error) from error
-    except (ChromaError, httpx.HTTPError, httpx.InvalidURL) as error:
+    except ChromaError as error:
+        if any(mark in str(error).lower() for mark in _DISK_REFUSES):
+            raise LimitExceeded(_REFUSED, detail=str(error)) from error  # the server can still be read
+        raise _unavailable(f"{type(error).__name__}: {error}; start the server, or correct its address") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unavailable(f"{type(error).__name__}: {error}; start the server, or correct its address") from error
     except Exception as error:
         # The client raises bare exceptions for answers that are not Chroma's own, such as a proxy's 502.
@@ -86,12 +95,15 @@ def damaged(tenant_id: str, detail: str) -> StoreDamaged:
 
 
 def _embedded_error(
-    tenant_id: str, error: BaseException, disk_is_full: Callable[[], bool], database: Path | None
+    tenant_id: str, error: BaseException, refusal: Callable[[], str | None], database: Path | None
 ) -> VecSecError:
     text = str(error).lower()
     detail = f"{type(error).__name__}: {error}"
-    if any(mark in text for mark in _DISK_IS_FULL) or disk_is_full():
-        return LimitExceeded("there is no room left on the disk of the vector store", detail=detail)
+    if isinstance(error, TornRow) or type(error) is sqlite3.DatabaseError:
+        return damaged(tenant_id, detail)  # whatever the disk is like
+    refused = refusal()
+    if refused is not None or any(mark in text for mark in _DISK_REFUSES):
+        return LimitExceeded(refused or _REFUSED, detail=detail)
     if any(mark in text for mark in _TOO_MUCH_AT_ONCE):
         return LimitExceeded("this asks too much of the vector store at once; narrow it down", detail=detail)
     if (cause := cause_of(error, database)) is not None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import structlog
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_retrieval.stores.store_folder import LOCK_FILE, demand_store
-from vecsec_retrieval.stores.store_identity import ListedCells, read_identity, write_identity
+from vecsec_retrieval.stores.disk import LOCK_FILE, is_refusal, lock_file
+from vecsec_retrieval.stores.store_folder import demand_store
+from vecsec_retrieval.stores.store_identity import ListedCells, StoreIdentity, read_identity, write_identity
 
 log = structlog.get_logger()
 
@@ -26,19 +27,14 @@ class OwnFolder:
         """
         self._path = path.absolute()
         wanted = demand_store(path, may_be_new=may_be_new)
-        try:
-            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self._path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); give it to the user of this service"
-            ) from error
+        self._lock = lock_file(self._path)
+        is_on_disk = True
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             identity = read_identity(self._path)
             if identity is None:
                 identity = wanted
-                write_identity(self._path, identity)
+                is_on_disk = self._written(identity)
         except BlockingIOError as error:
             self.close()
             raise ConfigurationError(
@@ -49,11 +45,22 @@ class OwnFolder:
             raise ConfigurationError(
                 f"CHROMA_PATH: {path} cannot be written to ({error.strerror}); make room there, or name another folder"
             ) from error
-        self.cells = ListedCells(self._path, identity)
+        self.cells = ListedCells(self._path, identity, is_on_disk=is_on_disk)
         """The list of the store's cells."""
         missing = sorted(name for name in identity.cells if not (self._path / name).is_dir())
         if missing:
             log.error("cells are gone", count=len(missing), tenant_ids=missing[:_NAMED_AT_MOST])
+
+    def _written(self, identity: StoreIdentity) -> bool:
+        """Write the identity; a store that has none yet, on a disk that takes no writes, is read without."""
+        try:
+            write_identity(self._path, identity)
+        except OSError as error:
+            if not identity.cells or not is_refusal(error):
+                raise
+            log.warning("the store's id and list of cells cannot be written yet", reason=error.strerror)
+            return False
+        return True
 
     def demand_in_place(self) -> None:
         """Refuse another folder than the one that was taken: a store that is not mounted any more leaves an empty one.

@@ -21,7 +21,7 @@ def rows_at(record: Record, topic: str, position: int, wanted: RowsWanted) -> Ro
     Raises:
         TornRow: if one of them does not agree with its checksum.
     """
-    found = record.ask(_AT, topic, wanted.after_id, position, _IDS_AT_ONCE)
+    found = record.ask(_AT, (topic, wanted.after_id, position, _IDS_AT_ONCE))
     living = [
         (document_id, entry)
         for document_id, entry, operation, label_key in found

@@ -9,6 +9,7 @@ ChromaDB carries a SQLite of its own, which knows nothing of the locks of Python
 `Record` while ChromaDB is open keeps the two apart (see `EmbeddedCell`).
 """
 
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -140,12 +141,17 @@ class Record:
     def __init__(self, database: Path) -> None:
         """Open the file, which is there."""
         self.database = database
-        location = f"file:{quote(str(database.absolute()))}?mode=rw"
+        self._open()
+
+    def _open(self) -> None:
+        location = f"file:{quote(str(self.database.absolute()))}?mode=rw"
+        self._is_read_only = not os.access(self.database, os.W_OK)
         self._connection = sqlite3.connect(
             location, uri=True, check_same_thread=False, isolation_level=None, timeout=_BUSY_SECONDS
         )
         try:
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA temp_store = MEMORY")  # on a full disk, too, what is there is read
         except sqlite3.Error:
             self._connection.close()
             raise
@@ -343,8 +349,8 @@ class Record:
                 ).rowcount
         return entries
 
-    def ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a question to the log gives."""
+    def ask(self, question: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """The rows that answer a question of ours."""
         return self._connection.execute(question, values).fetchall()
 
     def _one(self, question: str, *values: object) -> tuple[Any, ...]:
@@ -353,13 +359,17 @@ class Record:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._is_read_only:  # the disk was, when it was opened
+            self._connection.close()
+            self._open()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # a full disk ends it
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
 
 def sealed(row: StoredRow) -> StoredRow:

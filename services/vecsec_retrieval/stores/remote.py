@@ -1,7 +1,6 @@
 """The remote store: a Chroma server, with a database per tenant."""
 
 import logging
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,7 +10,6 @@ from chromadb.errors import ChromaError, NotFoundError
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable
 from vecsec_chassis.domain.identifiers import is_tenant_id
-from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.error_translation import remote_errors
 
@@ -76,7 +74,6 @@ class RemoteCellStore:
             chroma_tenant=self._chroma_tenant,
             database=database,
             translated=remote_errors,
-            before_write=_accept_rows,
             on_close=_keep_client_open,
         )
 
@@ -91,6 +88,9 @@ class RemoteCellStore:
             raise
         except (LimitExceeded, NotFoundError, TypeError):
             """It answers, if only in words of another version; what it refuses is told to those whom it concerns."""
+
+    def refusal(self) -> str | None:
+        return None  # the server itself knows how much room it has
 
     def close(self) -> None:
         self._system.stop()
@@ -133,10 +133,6 @@ def client_settings(url: str, api_key: str | None) -> tuple[str, Settings]:
         chroma_server_headers={"x-chroma-token": api_key} if api_key else {},
     )
     return f"{parts.scheme}://{host}:{port}", settings
-
-
-def _accept_rows(_rows: Sequence[StoredRow]) -> None:
-    """The server itself knows how much room it has."""
 
 
 def _keep_client_open() -> None:

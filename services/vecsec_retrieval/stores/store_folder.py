@@ -15,11 +15,10 @@ from urllib.parse import quote
 
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.identifiers import is_tenant_id
-from vecsec_chassis.process.writable_folders import demand_writable
-from vecsec_retrieval.stores.mounts import mount_of
+from vecsec_chassis.process.file_systems import network_file_system
+from vecsec_retrieval.stores.disk import LOCK_FILE, demand_usable
 from vecsec_retrieval.stores.store_identity import IDENTITY_FILE, StoreIdentity, new_identity, read_identity
 
-LOCK_FILE = ".lock"
 _DATABASE = "chroma.sqlite3"
 """As `record.DATABASE_FILE`, whose module waits for ChromaDB."""
 CELL_MARK = ".vecsec"
@@ -30,8 +29,6 @@ _OURS = (LOCK_FILE, IDENTITY_FILE, ".aside", ".making-", ".taking-over-")
 """How names begin that a store may hold beside its cells."""
 _OF_THE_FILE_SYSTEM = frozenset({"lost+found"})
 _NAMED_AT_MOST = 3
-_NETWORK = ("nfs", "cifs", "smb", "9p", "ncp", "afs", "coda", "ceph", "lustre", "glusterfs", "orangefs")
-_NETWORK_FUSE = ("sshfs", "s3", "gcs", "goofys", "rclone", "gluster", "ceph", "blob", "juicefs", "smb", "nfs")
 _TIME_TO_BEGIN = timedelta(hours=2)
 
 
@@ -55,7 +52,7 @@ def demand_store(folder: Path, *, may_be_new: bool) -> StoreIdentity:
     """
     _refuse_network(folder)
     _refuse_others_property(folder)
-    demand_writable(folder, "CHROMA_PATH")
+    demand_usable(folder)
     try:
         identity = read_identity(folder)
         return identity or _decide(folder, _found(folder), may_be_new=may_be_new)
@@ -122,18 +119,11 @@ def _begin() -> str:
 
 
 def _refuse_network(folder: Path) -> None:
-    mount = mount_of(folder)
-    if mount is None:
-        return
-    kind = mount.kind.lower()
-    is_network = kind.startswith(_NETWORK) or (
-        kind.startswith("fuse.") and any(name in kind.removeprefix("fuse.") for name in _NETWORK_FUSE)
-    )
-    if is_network:
+    kind = network_file_system(folder)
+    if kind is not None:
         raise ConfigurationError(
-            f"CHROMA_PATH: {folder} is on a network file system ({mount.kind}, mounted at {mount.point}), whose locks "
-            "a store cannot rely on; name a folder on a disk of this machine, or use a ChromaDB server "
-            "(CHROMA_CONNECTION_STRING)"
+            f"CHROMA_PATH: {folder} is on a network file system ({kind}), whose locks a store cannot rely on; name a "
+            "folder on a disk of this machine, or use a ChromaDB server (CHROMA_CONNECTION_STRING)"
         )
 
 

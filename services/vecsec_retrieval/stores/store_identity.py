@@ -85,9 +85,12 @@ def write_identity(folder: Path, identity: StoreIdentity) -> None:
 class ListedCells:
     """The list of a store's cells, while the store is open. Usable from several threads."""
 
-    def __init__(self, folder: Path, identity: StoreIdentity) -> None:
+    def __init__(self, folder: Path, identity: StoreIdentity, *, is_on_disk: bool) -> None:
+        """`is_on_disk` says whether the identity is written already."""
         self._folder = folder
         self._identity = identity
+        self.is_on_disk = is_on_disk
+        """Whether the next process will find the same id."""
         self._turn = threading.Lock()
 
     @property
@@ -98,14 +101,22 @@ class ListedCells:
     def __contains__(self, tenant_id: str) -> bool:
         return tenant_id in self._identity.cells
 
-    def add(self, tenant_id: str) -> None:
+    def add(self, tenant_id: str, *, if_possible: bool = False) -> None:
         """Have the tenant's cell on the list, on the disk too. Before this, nothing of the cell is acknowledged.
 
+        Where the disk takes no writes, nothing can be acknowledged either; then a cell is read all the same.
+
         Raises:
-            OSError: if it cannot be written.
+            OSError: if it cannot be written, and must be.
         """
         with self._turn:
-            if tenant_id not in self._identity.cells:
-                longer = replace(self._identity, cells=self._identity.cells | {tenant_id})
+            if tenant_id in self._identity.cells and self.is_on_disk:
+                return
+            longer = replace(self._identity, cells=self._identity.cells | {tenant_id})
+            try:
                 write_identity(self._folder, longer)
-                self._identity = longer
+            except OSError:
+                if not if_possible:
+                    raise
+                return
+            self._identity, self.is_on_disk = longer, True

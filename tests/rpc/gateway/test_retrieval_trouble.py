@@ -112,6 +112,22 @@ async def test_a_limit_that_soon_passes_is_waited_out(gateway: GatewayWithPeers)
     assert time.monotonic() - started >= 0.2
 
 
+async def test_a_busy_store_is_no_failure(gateway: GatewayWithPeers) -> None:
+    """Nothing is made up, although that is allowed, and however often it is busy, the circuit stays closed."""
+    gateway.retrieval.scripts["SearchDocuments"] = refusing(LimitExceeded("busy; try again", retry_after=0.01))
+    for _ in range(20):
+        refused = await refusal(search(gateway))
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED")
+        assert refused.retry_seconds == 0.01
+    assert gateway.retrieval.calls["SearchDocuments"] > 20, "and tried again"
+    seen = metrics(gateway)
+    assert seen["vecsec_circuits_open"] == 0
+    failed = ("vecsec_mock_fallback_total", "vecsec_vector_retrieval_failures_total")
+    assert not [name for name in seen if name.startswith(failed) and seen[name]]
+    del gateway.retrieval.scripts["SearchDocuments"]
+    assert ids(await search(gateway)) == ["first", "second"]
+
+
 async def test_the_deadline_bounds_the_retries_and_leaves_room_for_the_mock(gateway: GatewayWithPeers) -> None:
     gateway.retrieval.scripts["SearchDocuments"] = hang
     answer = await search(gateway, timeout=4)

@@ -14,6 +14,7 @@ from vecsec.type.v1 import error_reason_pb2
 from vecsec_cli.local.run_file import RunFile, RunningProcess
 from vecsec_cli.terminal import service_errors
 from vecsec_cli.terminal.exit_codes import ExitCode
+from vecsec_retrieval.stores import disk, error_translation
 
 SEARCH = ("search", "x", "--tenant", "tenant_a")
 
@@ -123,8 +124,8 @@ def test_exit_codes_are_in_the_help_and_never_change(vecsec: Command) -> None:
     ]
 
 
-def test_who_has_a_full_disk_is_not_told_to_send_less(vecsec: Command, gateway: FakeGateway) -> None:
-    message = "there is no room left on the disk of the vector store"
+@pytest.mark.parametrize("message", [disk._NO_ROOM, disk._READ_ONLY, error_translation._REFUSED])
+def test_who_has_a_full_disk_is_not_told_to_send_less(vecsec: Command, gateway: FakeGateway, message: str) -> None:
     gateway.failures.append(Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, message, "LIMIT_EXCEEDED"))
     told = vecsec(*SEARCH, exit_code=ExitCode.LIMIT)
     assert "make room" in told.stderr

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.cli_command import Command
@@ -103,6 +105,22 @@ def test_an_identity_that_is_damaged_is_named(state: StateDirectory) -> None:
     (state.chroma / ".vecsec-store.json").write_text("{")
     (finding,) = check_store(state, {})
     assert (finding.state, finding.remedy) == (CheckState.FAIL, "put the file back from a backup of this store")
+
+
+@pytest.mark.parametrize(
+    ("free", "found", "detail"),
+    [
+        (8 << 20, CheckState.FAIL, "0.0 GiB free at {}: nothing can be stored, searches go on"),
+        (512 << 20, CheckState.WARN, "0.5 GiB free at {}"),
+        (8 << 30, CheckState.OK, "8.0 GiB free at {}"),
+    ],
+)
+def test_a_full_disk_of_the_store_is_told(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch, free: int, found: CheckState, detail: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
+    finding = by_name(check_store(state, {}))["store's disk"]
+    assert (finding.state, finding.detail) == (found, detail.format(state.chroma))
 
 
 def test_services_that_do_not_answer_fail_the_command(vecsec: Command, tmp_path: Path) -> None:

@@ -78,6 +78,12 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         preflight.make_private_folder(tmp_path)
 
 
+def test_on_a_full_disk_what_is_there_already_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "chroma").mkdir()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=3 << 20))
+    preflight.make_private_folder(tmp_path)
+
+
 def test_missing_services_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "vecsec_retrieval" else object())
     with pytest.raises(CommandFailure, match=r"not installed \(missing: vecsec_retrieval") as refusal:

@@ -102,7 +102,10 @@ def start(tmp_path: Path, packaged: PolicySnapshot, metrics: PolicyMetrics) -> S
     def running(**settings: object) -> Iterator[Service]:
         log = LogSettings(tmp_path / "audit" / "policy.jsonl", "replica-1", **settings)  # type: ignore[arg-type]
         now = [NOON]
-        with running_audit_file(log, metrics) as audit_file, running_violation_index(audit_file, metrics) as index:
+        with (
+            running_audit_file(log, metrics) as audit_file,
+            running_violation_index(audit_file, log.path.parent, metrics) as index,
+        ):
             in_force = PolicyInForce(PolicyAssignment(packaged))
             gate = EntryGate(in_force, metrics, audit_file.append, clock=lambda: now[0])
             yield Service(audit_file, ViolationReports(gate, index), now)
@@ -285,7 +288,7 @@ def test_an_index_that_is_closed_just_as_it_looks_for_news_ends(
     tmp_path: Path, metrics: PolicyMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running_audit_file(LogSettings(tmp_path / "policy.jsonl"), metrics) as audit_file:
-        indexing, news = ViolationIndexing(audit_file, metrics), HeldBeforeItIsCleared()
+        indexing, news = ViolationIndexing(audit_file, tmp_path, metrics), HeldBeforeItIsCleared()
         monkeypatch.setattr(indexing, "_news", news)
         thread = threading.Thread(target=indexing.follow_until_closed, daemon=True)
         thread.start()

@@ -11,7 +11,7 @@ from unit.retrieval.worlds import metrics
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_chassis.rpc.server import Health
 from vecsec_retrieval.cells import heartbeat
-from vecsec_retrieval.cells.heartbeat import CELLS, StoreHeartbeat
+from vecsec_retrieval.cells.heartbeat import CELLS, WRITES, StoreHeartbeat
 
 
 class NotedHealth(Health):
@@ -36,11 +36,26 @@ async def test_changes_are_logged_once_and_health_follows() -> None:
         for broken in (False, False, True, True, False):
             store.before = fail if broken else lambda _operation: None
             await beating.beat(health)
-            assert health.said == {None: not broken, CELLS: True}
+            assert health.said == {None: not broken, CELLS: True, WRITES: not broken}
     assert [line["event"] for line in lines] == ["Vector store connection lost", "Vector store connection restored"]
     damaged.add("tenant_a")
     await beating.beat(health)
-    assert health.said == {None: True, CELLS: False}
+    assert health.said == {None: True, CELLS: False, WRITES: True}
+
+
+async def test_a_store_that_takes_no_writes_serves_and_says_so_once() -> None:
+    store, health = FakeCellStore(), NotedHealth()
+    beating = StoreHeartbeat(store, set, metrics())
+    with capture_logs() as lines:
+        for refusal in (None, "full", "full", "read-only", None):
+            store.refuses = refusal
+            await beating.beat(health)
+            assert health.said == {None: True, CELLS: True, WRITES: refusal is None}
+    assert [(line["event"], line.get("reason")) for line in lines] == [
+        ("Vector store takes no writes", "full"),
+        ("Vector store takes no writes", "read-only"),
+        ("Vector store takes writes again", None),
+    ]
 
 
 async def test_a_store_that_does_not_answer_in_time_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

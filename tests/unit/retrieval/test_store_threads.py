@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -9,7 +10,7 @@ import pytest
 from support.waiting import until_all_wait
 
 from vecsec_chassis.calls import Call, enter
-from vecsec_chassis.domain.errors import DeadlineExceeded, RetrievalUnavailable
+from vecsec_chassis.domain.errors import DeadlineExceeded, LimitExceeded, RetrievalUnavailable
 from vecsec_retrieval import store_threads
 from vecsec_retrieval.store_threads import StoreThreads
 
@@ -106,9 +107,42 @@ async def test_the_queue_is_bounded(threads: StoreThreads, monkeypatch: pytest.M
     gate = Gate()
     tasks = [asyncio.create_task(threads.run("wait", gate)) for _ in range(2)]
     await gate.wait_until_begun()
-    with pytest.raises(RetrievalUnavailable) as raised:
+    with pytest.raises(LimitExceeded, match="busy") as raised:
         await threads.run("too much", lambda: None)
     assert raised.value.retry_after
     gate.open.set()
     await asyncio.gather(*tasks)
     await threads.run("again", lambda: None)
+
+
+async def test_who_waits_too_long_for_a_thread_is_told_so_before_the_deadline(threads: StoreThreads) -> None:
+    begun = list[str]()
+    others = [asyncio.create_task(threads.run("short", lambda: time.sleep(0.05))) for _ in range(40)]
+    await until_all_wait()
+    with pytest.raises(LimitExceeded, match="busy; try again in a moment") as raised:
+        await asyncio.create_task(wait_for_a_thread(threads, begun))
+    assert raised.value.retry_after
+    await asyncio.gather(*others)
+    await threads.run("again", lambda: None)
+    assert begun == []
+    assert threads.waiting == 0
+
+
+async def test_where_nothing_gets_done_the_store_is_not_busy_but_out_of_reach(
+    threads: StoreThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_threads, "STUCK_SECONDS", 0.2)
+    gate, begun = Gate(), list[str]()
+    first = asyncio.create_task(threads.run("wait", gate))
+    await gate.wait_until_begun()
+    with pytest.raises(RetrievalUnavailable, match="does not answer") as raised:
+        await asyncio.create_task(wait_for_a_thread(threads, begun))
+    assert raised.value.retry_after
+    gate.open.set()
+    await first
+    assert begun == []
+
+
+async def wait_for_a_thread(threads: StoreThreads, begun: list[str]) -> None:
+    enter(Call(method="/x/Y", request_id="1", deadline=time.monotonic() + 1.0))
+    await threads.run("wait", lambda: begun.append("it"))
