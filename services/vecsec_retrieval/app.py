@@ -29,8 +29,8 @@ from vecsec_retrieval.search.memory_reader import AnswerCache
 from vecsec_retrieval.settings import RetrievalSettings
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.stores.chroma_models import PREFIX, ChromaModel
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.open_files import demand_enough_files, warn_of_few_files
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
+from vecsec_retrieval.stores.folder.open_files import demand_enough_files, warn_of_few_files
 from vecsec_retrieval.stores.remote import RemoteCellStore
 from vecsec_retrieval.use_cases import documents
 from vecsec_retrieval.use_cases.documents import DocumentAccess

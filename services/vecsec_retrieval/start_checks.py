@@ -9,8 +9,8 @@ from vecsec_chassis.flag.flag import first_flags
 from vecsec_chassis.process.starting import Check
 from vecsec_chassis.tls.watch import demand_usable_certificates
 from vecsec_retrieval.settings import RetrievalSettings
-from vecsec_retrieval.stores.open_files import demand_enough_files
-from vecsec_retrieval.stores.store_folder import demand_store
+from vecsec_retrieval.stores.folder.open_files import demand_enough_files
+from vecsec_retrieval.stores.folder.store_folder import demand_store
 
 
 def start_checks(settings: RetrievalSettings) -> Sequence[Check]:

@@ -13,7 +13,7 @@ from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.store import CellStore
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 from vecsec_retrieval.stores.remote import RemoteCellStore
 
 

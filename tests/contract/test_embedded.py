@@ -22,10 +22,12 @@ from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, Retr
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores import disk, error_translation
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import DATABASE_FILE, TornRow
+from vecsec_retrieval.stores import error_translation
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.checked_rows import TornRow
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
+from vecsec_retrieval.stores.folder import disk
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 INFO = CollectionInfo("documents", "external", 16)
@@ -121,7 +123,7 @@ def test_acknowledged_writes_survive_kill_9(path: Path) -> None:
         import numpy as np
         from vecsec_chassis.domain.labels import Label, Sensitivity
         from vecsec_retrieval.model.rows import CollectionInfo, Document
-        from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+        from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
         from vecsec_retrieval.visibility.tagging import to_stored
 
         cell = EmbeddedCellStore(Path(sys.argv[1])).open("tenant_a", create=True)

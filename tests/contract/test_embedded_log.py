@@ -10,9 +10,9 @@ from contract.test_embedded import fill, opened
 
 from vecsec_chassis.domain.errors import StoreDamaged
 from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, SnapshotName
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import DATABASE_FILE, Record
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, Record
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 
 
 def name_at(cell: EmbeddedCell, position: int) -> SnapshotName:

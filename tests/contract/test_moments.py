@@ -12,9 +12,9 @@ from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowsWanted
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.moments import KEPT_SECONDS, MOST_OF_A_TENANT, Moments
-from vecsec_retrieval.stores.record import DATABASE_FILE, Record
+from vecsec_retrieval.stores.embedded.moments import KEPT_SECONDS, MOST_OF_A_TENANT, Moments
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, Record
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 ROWS_BEFORE_FORGETTING = 20
@@ -99,8 +99,8 @@ def test_what_was_replaced_is_kept_while_a_moment_is_held_and_forgotten_after(
 ) -> None:
     """Also where the cell was closed in between, as one at rest is."""
     now = 0.0
-    monkeypatch.setattr("vecsec_retrieval.stores.embedded.Moments", lambda: Moments(lambda: now))
-    monkeypatch.setattr("vecsec_retrieval.stores.embedded_cell._FORGET_ABOVE", ROWS_BEFORE_FORGETTING)
+    monkeypatch.setattr("vecsec_retrieval.stores.embedded.store.Moments", lambda: Moments(lambda: now))
+    monkeypatch.setattr("vecsec_retrieval.stores.embedded.cell._FORGET_ABOVE", ROWS_BEFORE_FORGETTING)
 
     def replace(times: int) -> None:
         for number in range(times):

@@ -28,7 +28,7 @@ from vecsec_retrieval.model.store import CellStore, RowCondition
 from vecsec_retrieval.search.memory_reader import STRATEGY
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 from vecsec_retrieval.visibility.tagging import to_stored
 
 TENANT = "tenant_a"

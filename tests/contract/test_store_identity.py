@@ -19,11 +19,11 @@ from vecsec_chassis.process.file_systems import file_system_of
 from vecsec_retrieval.model.rows import CollectionInfo, Document
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.repair import unlist
-from vecsec_retrieval.stores import store_folder, store_identity
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import DATABASE_FILE
-from vecsec_retrieval.stores.store_identity import IDENTITY_FILE
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
+from vecsec_retrieval.stores.folder import store_folder, store_identity
+from vecsec_retrieval.stores.folder.store_identity import IDENTITY_FILE
 from vecsec_retrieval.visibility.tagging import to_stored
 
 ROWS = 3

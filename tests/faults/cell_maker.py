@@ -5,7 +5,7 @@ from pathlib import Path
 
 from faults.writer import opened, say
 
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 
 
 def main(arguments: list[str]) -> None:

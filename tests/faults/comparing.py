@@ -10,7 +10,7 @@ from faults.plan import State, info
 
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
 from vecsec_retrieval.visibility.tagging import LABEL_KEY
 
 ROWS_A_CALL = 1_000

@@ -13,7 +13,7 @@ from faults.examiner import OTHER
 from faults.extent import MANY
 from faults.plan import State
 
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE
 from vecsec_retrieval.visibility.tagging import LABEL_KEY
 
 FLIPPED_BYTES = 20

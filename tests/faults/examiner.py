@@ -26,7 +26,7 @@ from faults.writer import do, opened, say
 from vecsec_chassis.domain.errors import StoreDamaged
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import Document
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 from vecsec_retrieval.visibility.tagging import to_stored
 
 DAMAGED, OTHER = "tenant_a", "tenant_b"

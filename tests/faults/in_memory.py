@@ -14,7 +14,7 @@ from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.rows import StoredRow
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
 from vecsec_retrieval.visibility.tagging import from_stored
 
 _CHANGES_AT_ONCE = 500

@@ -25,15 +25,15 @@ from support.waiting import wait_until
 
 from vecsec_chassis.domain.errors import StoreDamaged
 from vecsec_retrieval.model.rows import StoredRow, Vector
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEED, OPERATIONS = 11, 26
 FRACTION = "m.fraction"
-TAKE_OVER = "vecsec_retrieval.stores.take_over"
+TAKE_OVER = "vecsec_retrieval.stores.embedded.take_over"
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_a_take_over_that_was_stopped_goes_on(path: Path, state: State, note: No
 OPEN = """
 import sys
 from pathlib import Path
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 EmbeddedCellStore(Path(sys.argv[1])).open(sys.argv[2], create=False)
 """
 

@@ -30,9 +30,9 @@ from vecsec_retrieval.cells.heartbeat import WRITES
 from vecsec_retrieval.model.filters import Range
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores.disk import StoreDisk, demand_usable
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
+from vecsec_retrieval.stores.folder.disk import StoreDisk, demand_usable
 from vecsec_retrieval.visibility.tagging import to_stored
 
 pytestmark = [pytest.mark.slow, pytest.mark.loop, pytest.mark.timeout(900)]

@@ -12,7 +12,7 @@ from faults.conftest import Note
 from faults.extent import KILLS, KILLS_A_CELL
 from faults.writer import ONCE
 
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -12,8 +12,8 @@ from faults.conftest import Note
 from faults.extent import MANY
 from support.waiting import PATIENCE_SECONDS
 
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.store_identity import IDENTITY_FILE
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
+from vecsec_retrieval.stores.folder.store_identity import IDENTITY_FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

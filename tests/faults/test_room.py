@@ -10,7 +10,7 @@ from faults.writer import opened
 
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

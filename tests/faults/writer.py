@@ -21,9 +21,9 @@ from faults.in_memory import save
 from faults.plan import Operation, Plan, info
 
 from vecsec_retrieval.model.rows import StoredRow
-from vecsec_retrieval.stores.embedded import EmbeddedCellStore
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
-from vecsec_retrieval.stores.record import Record
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.record import Record
+from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 
 ONCE = "--once"
 """Look, do one operation more, open the cell again, look again, and end."""

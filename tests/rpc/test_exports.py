@@ -17,7 +17,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
 from vecsec.type.v1 import document_pb2, value_pb2
 from vecsec_retrieval.repair import salvage
-from vecsec_retrieval.stores.moments import Moments
+from vecsec_retrieval.stores.embedded.moments import Moments
 
 ROWS = 300
 """In one batch: all of them are of one version whenever one looks."""

@@ -15,7 +15,7 @@ from support.waiting import until
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import query_pb2
-from vecsec_retrieval.stores.record import SUM_KEY
+from vecsec_retrieval.stores.embedded.checked_rows import SUM_KEY
 
 
 async def test_threat_01_forbidden_rows_never_crowd_out_permitted_ones(stack: Stack) -> None:

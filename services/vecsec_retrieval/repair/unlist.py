@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_retrieval.stores.store_identity import read_identity, write_identity
+from vecsec_retrieval.stores.folder.store_identity import read_identity, write_identity
 
 EXIT_FAILED = 1
 

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
+from vecsec_retrieval.stores.embedded.checked_rows import TornRow
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, FORMAT, Record
 
 _ROWS_AT_ONCE = 500
 

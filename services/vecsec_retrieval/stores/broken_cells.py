@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from vecsec_retrieval.model.rows import MetadataValue, StoredRow
 from vecsec_retrieval.stores.chroma_collections import MODEL_KEY
-from vecsec_retrieval.stores.record import CHECK_LOG, DATABASE_FILE, DELETE, TOPIC, TornRow, read_row
+from vecsec_retrieval.stores.embedded.checked_rows import TornRow, read_row
+from vecsec_retrieval.stores.embedded.record import CHECK_LOG, DATABASE_FILE, DELETE, TOPIC
 
 _DOCUMENT_KEY = "chroma:document"
 _MOST_UNREADABLE = 100_000

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
-from vecsec_retrieval.stores import open_files
-from vecsec_retrieval.stores.record import TornRow
+from vecsec_retrieval.stores.embedded.checked_rows import TornRow
+from vecsec_retrieval.stores.folder import open_files
 
 RETRY_SECONDS = 1.0
 

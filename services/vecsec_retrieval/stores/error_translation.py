@@ -18,7 +18,7 @@ from chromadb.errors import (
 
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged, VecSecError
 from vecsec_retrieval.stores.causes import RETRY_SECONDS, cause_of
-from vecsec_retrieval.stores.record import TornRow
+from vecsec_retrieval.stores.embedded.checked_rows import TornRow
 
 _DISK_REFUSES = (
     *("(code: 13)", "disk is full", "no space left", "disk quota exceeded"),

@@ -15,7 +15,7 @@ from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 from chromadb.errors import ChromaError, NotFoundError
 
-from vecsec_retrieval.stores.record import DATABASE_FILE
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE
 from vecsec_retrieval.stores.remote import TimedFastAPI, client_settings
 
 _ROWS_A_PAGE = 500

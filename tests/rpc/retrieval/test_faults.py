@@ -18,7 +18,7 @@ from vecsec.type.v1 import query_pb2
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_retrieval.handlers import SERVICE_NAME
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
-from vecsec_retrieval.stores.embedded import DATABASE_FILE, EmbeddedCellStore
+from vecsec_retrieval.stores.embedded.store import DATABASE_FILE, EmbeddedCellStore
 
 HELD_UP_SECONDS = 60
 STORE_CALLS = "vecsec_store_calls_waiting"

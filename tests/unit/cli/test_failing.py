@@ -14,7 +14,8 @@ from vecsec.type.v1 import error_reason_pb2
 from vecsec_cli.local.run_file import RunFile, RunningProcess
 from vecsec_cli.terminal import service_errors
 from vecsec_cli.terminal.exit_codes import ExitCode
-from vecsec_retrieval.stores import disk, error_translation
+from vecsec_retrieval.stores import error_translation
+from vecsec_retrieval.stores.folder import disk
 
 SEARCH = ("search", "x", "--tenant", "tenant_a")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.model.store import Change, SnapshotName
-from vecsec_retrieval.stores.record import TOPIC, Record
+from vecsec_retrieval.stores.embedded.record import TOPIC, Record
 
 
 class EmbeddedChangeLog:
@@ -50,12 +50,13 @@ class EmbeddedChangeLog:
 
     def snapshot(self, collection_id: str) -> SnapshotName | None:
         with self._reading() as record:
-            return record.snapshot(self._topic(collection_id))
+            return record.snapshots.find(self._topic(collection_id), record.position())
 
     def name_snapshot(self, collection_id: str, name: SnapshotName | None) -> bool:
         with self._reading() as record:
-            is_named = record.name_snapshot(self._topic(collection_id), name)
-            found = record.snapshot(self._topic(collection_id))
+            with record.transaction():
+                is_named = record.snapshots.put(self._topic(collection_id), name)
+            found = record.snapshots.find(self._topic(collection_id), record.position())
         for file in self._folder.glob(f"{self.collection_key(collection_id)}-*"):
             if found is None or file.name != found.file_name:
                 with suppress(FileNotFoundError):

@@ -14,7 +14,7 @@ import orjson
 from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
 from vecsec_retrieval.model.rows import MetadataValue
 from vecsec_retrieval.model.store import RowCondition
-from vecsec_retrieval.stores.record import DELETE, TOPIC, Record
+from vecsec_retrieval.stores.embedded.record import DELETE, TOPIC, Record
 from vecsec_retrieval.visibility.tagging import LABEL_KEY, METADATA_PREFIX, caller_metadata
 
 _MOST_VALUES = 10_000

@@ -7,9 +7,9 @@ from pathlib import Path
 import structlog
 
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_retrieval.stores.disk import LOCK_FILE, is_refusal, lock_file
-from vecsec_retrieval.stores.store_folder import demand_store
-from vecsec_retrieval.stores.store_identity import ListedCells, StoreIdentity, read_identity, write_identity
+from vecsec_retrieval.stores.folder.disk import LOCK_FILE, is_refusal, lock_file
+from vecsec_retrieval.stores.folder.store_folder import demand_store
+from vecsec_retrieval.stores.folder.store_identity import ListedCells, StoreIdentity, read_identity, write_identity
 
 log = structlog.get_logger()
 

@@ -16,15 +16,16 @@ from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
-from vecsec_retrieval.stores.change_log import EmbeddedChangeLog
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
-from vecsec_retrieval.stores.disk import StoreDisk
-from vecsec_retrieval.stores.metadata_tables import find_ids
-from vecsec_retrieval.stores.moments import Moments
-from vecsec_retrieval.stores.open_files import FILES_OF_A_WRITE, FileRoom
-from vecsec_retrieval.stores.past_rows import rows_at
-from vecsec_retrieval.stores.record import Record, RecordedCollection, sealed
-from vecsec_retrieval.stores.vector_index import NoVectorIndex
+from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog
+from vecsec_retrieval.stores.embedded.checked_rows import sealed
+from vecsec_retrieval.stores.embedded.metadata_tables import find_ids
+from vecsec_retrieval.stores.embedded.moments import Moments
+from vecsec_retrieval.stores.embedded.past_rows import rows_at
+from vecsec_retrieval.stores.embedded.record import Record, RecordedCollection
+from vecsec_retrieval.stores.embedded.vector_index import NoVectorIndex
+from vecsec_retrieval.stores.folder.disk import StoreDisk
+from vecsec_retrieval.stores.folder.open_files import FILES_OF_A_WRITE, FileRoom
 
 log = structlog.get_logger()
 

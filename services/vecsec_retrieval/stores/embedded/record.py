@@ -14,18 +14,19 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, StoredRow, Vector
-from vecsec_retrieval.model.store import Change, SnapshotName
+from vecsec_retrieval.model.rows import CollectionInfo, Matrix, StoredRow
+from vecsec_retrieval.model.store import Change
 from vecsec_retrieval.stores.chroma_collections import DIMENSIONS_KEY, MODEL_KEY
+from vecsec_retrieval.stores.embedded.checked_rows import HALF, NUMBERS, TornRow, read_row
+from vecsec_retrieval.stores.embedded.snapshot_names import CHECK_SNAPSHOTS, SnapshotNames
 
 DATABASE_FILE = "chroma.sqlite3"
 FORMAT = 2
@@ -33,37 +34,10 @@ FORMAT = 2
 
 CHECK_LOG = "PRAGMA integrity_check(embeddings_queue)"
 """Gives "ok", or what is wrong with the structure of the log and its indexes."""
-_CHECK_SNAPSHOTS = "PRAGMA integrity_check(vecsec_snapshot)"
-SUM_KEY = "vs_sum"
-"""The reserved metadata key of a row's checksum."""
-
-_DOCUMENT_KEY = "chroma:document"
 TOPIC = "persistent://default/default/"
 """The log's name of a collection is this and its id."""
 DELETE = 3
 """The log's word for it."""
-_ENCODING = "FLOAT32"
-_NUMBERS = np.dtype("<f4")
-_HALF = 2**32 - 1
-_SNAPSHOTS = "vecsec_snapshot"
-_MAKE_SNAPSHOTS = """
-    CREATE TABLE IF NOT EXISTS vecsec_snapshot
-    (
-        topic TEXT PRIMARY KEY, file_name TEXT, checksum INTEGER, position INTEGER, seal INTEGER,
-        forgotten INTEGER NOT NULL DEFAULT 0
-    )
-"""
-"""Of a collection, the snapshot that fits, if there is one, with a checksum over what is said of it, and the last
-deletion that the log has forgotten."""
-_NAME_SNAPSHOT = """
-    INSERT INTO vecsec_snapshot VALUES (:topic, :file_name, :checksum, :position, :seal, 0)
-    ON CONFLICT (topic) DO UPDATE SET file_name = :file_name, checksum = :checksum, position = :position, seal = :seal
-    WHERE :position IS NULL OR :position >= max(coalesce(position, 0), forgotten)
-"""
-_NOTE_FORGOTTEN = """
-    INSERT INTO vecsec_snapshot (topic, forgotten) VALUES (?, ?)
-    ON CONFLICT (topic) DO UPDATE SET forgotten = max(forgotten, excluded.forgotten)
-"""
 _KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
 _AHEAD_OF_EVERY_LOG = 2**62
 """A segment that is said to hold the log up to here is never given anything of it."""
@@ -120,10 +94,6 @@ _REPLACED = """
 """Each with the position up to which deletions may be forgotten: a snapshot before them has the row."""
 
 Value = TypeVar("Value")
-
-
-class TornRow(Exception):
-    """What the log holds is not what was written to it; the message names the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +162,7 @@ class Record:
 
     def mark(self, tenant_id: str) -> None:
         """Say that the log is all there is: the cell is one of the present format, and this tenant's."""
-        with self._transaction():
+        with self.transaction():
             self.keep_log()
             self._connection.execute("CREATE INDEX IF NOT EXISTS vecsec_log ON embeddings_queue (topic, id, operation)")
             self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
@@ -205,7 +175,7 @@ class Record:
 
     def say_indexes_hold_everything(self) -> None:
         """Have ChromaDB believe that these indexes lack nothing of the log."""
-        with self._transaction():
+        with self.transaction():
             values = [(segment_id, _AHEAD_OF_EVERY_LOG) for segment_id, _ in self.vector_segments()]
             self._connection.executemany(_HOLDS_EVERYTHING, values)
 
@@ -216,7 +186,7 @@ class Record:
         Raises:
             TornRow: if it is not sound, in SQLite's words or ours.
         """
-        for question in (CHECK_LOG, _CHECK_SNAPSHOTS) if self._one(_IS_THERE, _SNAPSHOTS)[0] else (CHECK_LOG,):
+        for question in (CHECK_LOG, CHECK_SNAPSHOTS) if self.snapshots.are_kept else (CHECK_LOG,):
             (found,) = self._one(question)
             if found != "ok":
                 raise TornRow(f"the log is not sound: {' '.join(str(found).split())}")
@@ -261,28 +231,10 @@ class Record:
         found = self._connection.execute(_LIVING, (topic,))
         return np.fromiter((position for position, operation in found if operation != DELETE), dtype=np.int64)
 
-    def snapshot(self, topic: str) -> SnapshotName | None:
-        """The collection's snapshot that fits the log."""
-        if not self._one(_IS_THERE, _SNAPSHOTS)[0]:
-            return None
-        question = "SELECT file_name, checksum, position, seal FROM vecsec_snapshot WHERE topic = ?"
-        found = self._connection.execute(question, (topic,)).fetchone()
-        if found is None or found[0] is None:
-            return None
-        file_name, checksum, position, seal = found
-        # Where it is not what was written, or of a time that is not yet, there is none: it is made again.
-        is_right = seal == _seal(topic, (file_name, checksum, position)) and position <= self.position()
-        return SnapshotName(file_name, checksum, position) if is_right else None
-
-    def name_snapshot(self, topic: str, name: SnapshotName | None) -> bool:
-        """From now on this is the one that fits; None: none does. False if it is older than one that does, or than what
-        the log has forgotten since."""
-        values = dict.fromkeys(("file_name", "checksum", "position", "seal"))
-        if name is not None:
-            values = {**asdict(name), "seal": _seal(topic, astuple(name))}
-        with self._transaction():
-            self._connection.execute(_MAKE_SNAPSHOTS)
-            return self._connection.execute(_NAME_SNAPSHOT, {"topic": topic, **values}).rowcount > 0
+    @property
+    def snapshots(self) -> SnapshotNames:
+        """Which snapshots fit the log."""
+        return SnapshotNames(self._connection)
 
     def positions(self, topic: str, document_ids: Sequence[str] | None = None) -> dict[str, int]:
         """Where in the log each living row stands, by its id: of these ids, or of all."""
@@ -316,10 +268,10 @@ class Record:
         for page in _pages(positions):
             found += self._connection.execute(_filled(_VECTORS, page), page).fetchall()
         for _, document_id, vector, checksum in found:
-            if checksum is not None and checksum & _HALF != zlib.crc32(vector):
+            if checksum is not None and checksum & HALF != zlib.crc32(vector):
                 raise TornRow(f"row {document_id!r}: its embedding does not agree with its checksum")
         numbers = b"".join(vector for _, _, vector, _ in found)
-        vectors = np.frombuffer(numbers, dtype=_NUMBERS).reshape(len(found), -1) if found else np.empty((0, 0))
+        vectors = np.frombuffer(numbers, dtype=NUMBERS).reshape(len(found), -1) if found else np.empty((0, 0))
         return [position for position, *_ in found], vectors.astype(np.float32, copy=False)
 
     def entries(self) -> int:
@@ -334,14 +286,14 @@ class Record:
         """Drop from the log what was replaced or deleted, of at most so many ids; how many entries that were."""
         last = self.position()
         entries = 0
-        with self._transaction():
-            self._connection.execute(_MAKE_SNAPSHOTS)
+        with self.transaction():
+            self.snapshots.make()
             replaced = self._connection.execute(_REPLACED, (DELETE, last, most)).fetchall()
             for topic, document_id, position, operation, forgettable in replaced:
                 # The last entry stays whatever it is: ChromaDB counts on from it.
                 is_forgotten = operation == DELETE and position != last and position <= forgettable
                 if is_forgotten:
-                    self._connection.execute(_NOTE_FORGOTTEN, (topic, position))
+                    self.snapshots.note_forgotten(topic, position)
                 below = position + 1 if is_forgotten else position
                 entries += self._connection.execute(
                     "DELETE FROM embeddings_queue WHERE topic = ? AND id = ? AND seq_id < ?",
@@ -358,7 +310,7 @@ class Record:
         return found
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         if self._is_read_only:  # the disk was, when it was opened
             self._connection.close()
             self._open()
@@ -370,46 +322,6 @@ class Record:
             if self._connection.in_transaction:  # a full disk ends it
                 self._connection.execute("ROLLBACK")
             raise
-
-
-def sealed(row: StoredRow) -> StoredRow:
-    """The row with its checksum among its metadata."""
-    assert row.embedding is not None, f"row {row.document_id!r} has no embedding"
-    vector = row.embedding.astype(_NUMBERS, copy=False).tobytes()
-    kept = {key: value for key, value in row.metadata.items() if value is not None}
-    return replace(row, metadata={**row.metadata, SUM_KEY: _sum(row.document_id, row.text, kept, vector)})
-
-
-def read_row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
-    """The row of a log entry's fields.
-
-    Raises:
-        TornRow: if it does not agree with its checksum, or cannot be read.
-    """
-    if encoding != _ENCODING or len(vector) % _NUMBERS.itemsize:
-        raise TornRow(f"row {document_id!r}: its embedding cannot be read")
-    try:
-        metadata = {key: value for key, value in orjson.loads(metadata_json).items() if value is not None}
-    except (orjson.JSONDecodeError, AttributeError) as error:
-        raise TornRow(f"row {document_id!r}: its metadata cannot be read") from error
-    text, checksum = metadata.pop(_DOCUMENT_KEY, ""), metadata.pop(SUM_KEY, None)
-    if checksum is not None and checksum != _sum(document_id, text, metadata, vector):
-        raise TornRow(f"row {document_id!r} does not agree with its checksum")
-    return StoredRow(document_id, text, metadata, _vector(vector) if with_embeddings else None)
-
-
-def _sum(document_id: str, text: str, metadata: Mapping[str, MetadataValue | None], vector: bytes) -> int:
-    """Of all that the row consists of, in 63 bits; the lower half is of its embedding. It finds damage, not intent."""
-    words = orjson.dumps([document_id, text, metadata], option=orjson.OPT_SORT_KEYS)
-    return (zlib.crc32(words) & _HALF >> 1) << 32 | zlib.crc32(vector)
-
-
-def _seal(topic: str, values: Iterable[object]) -> int:
-    return zlib.crc32(orjson.dumps([topic, *values]))
-
-
-def _vector(numbers: bytes) -> Vector:
-    return np.frombuffer(numbers, dtype=_NUMBERS).astype(np.float32, copy=False)
 
 
 def _pages(values: Sequence[Value]) -> Iterator[Sequence[Value]]:

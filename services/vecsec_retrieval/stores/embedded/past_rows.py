@@ -5,7 +5,7 @@ Entries of the log never change. Those that were replaced since can be read as l
 """
 
 from vecsec_retrieval.model.store import RowPage, RowsWanted
-from vecsec_retrieval.stores.record import DELETE, Record
+from vecsec_retrieval.stores.embedded.record import DELETE, Record
 
 _AT = """
     SELECT id, max(seq_id), operation, json_extract(metadata, '$.vs_label') FROM embeddings_queue

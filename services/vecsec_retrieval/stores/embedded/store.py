@@ -22,16 +22,17 @@ from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, WritesRefused
 from vecsec_retrieval.stores.causes import RETRY_SECONDS
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
-from vecsec_retrieval.stores.disk import StoreDisk
-from vecsec_retrieval.stores.embedded_cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.checked_rows import TornRow
+from vecsec_retrieval.stores.embedded.moments import Moments
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, FORMAT, Record
+from vecsec_retrieval.stores.embedded.take_over import take_over
+from vecsec_retrieval.stores.embedded.vector_index import NoVectorIndex
 from vecsec_retrieval.stores.error_translation import damaged, embedded_errors
-from vecsec_retrieval.stores.moments import Moments
-from vecsec_retrieval.stores.open_files import FILES_OF_CHROMA, FileRoom
-from vecsec_retrieval.stores.own_folder import OwnFolder
-from vecsec_retrieval.stores.record import DATABASE_FILE, FORMAT, Record, TornRow
-from vecsec_retrieval.stores.store_folder import CELL_MARK
-from vecsec_retrieval.stores.take_over import take_over
-from vecsec_retrieval.stores.vector_index import NoVectorIndex
+from vecsec_retrieval.stores.folder.disk import StoreDisk
+from vecsec_retrieval.stores.folder.open_files import FILES_OF_CHROMA, FileRoom
+from vecsec_retrieval.stores.folder.own_folder import OwnFolder
+from vecsec_retrieval.stores.folder.store_folder import CELL_MARK
 
 _COPIES_OF_A_TAKE_OVER = 3
 """A cell is copied, and its embeddings, which are most of it, are written to the copy's log."""

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.process.file_systems import network_file_system
-from vecsec_retrieval.stores.disk import LOCK_FILE, demand_usable
-from vecsec_retrieval.stores.store_identity import IDENTITY_FILE, StoreIdentity, new_identity, read_identity
+from vecsec_retrieval.stores.folder.disk import LOCK_FILE, demand_usable
+from vecsec_retrieval.stores.folder.store_identity import IDENTITY_FILE, StoreIdentity, new_identity, read_identity
 
 _DATABASE = "chroma.sqlite3"
 """As `record.DATABASE_FILE`, whose module waits for ChromaDB."""

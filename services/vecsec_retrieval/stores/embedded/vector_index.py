@@ -17,7 +17,7 @@ from chromadb.api.models.Collection import Collection
 from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import Settings, System
 
-from vecsec_retrieval.stores.record import Record
+from vecsec_retrieval.stores.embedded.record import Record
 
 _FEWEST_ROWS_SYNCED = 2
 

@@ -2,8 +2,8 @@
 
 Embeddings are moved from ChromaDB's index files into the log. ChromaDB reads those files in native code, which dies of
 torn ones, and rewrites them in place while it is written to, which tears them if it is stopped. So it is done to a
-copy, in a process of its own (`python -m vecsec_retrieval.stores.take_over DIRECTORY`), and then the copy's database
-takes the place of the cell's in one step. Until then the cell is as it was.
+copy, in a process of its own (`python -m vecsec_retrieval.stores.embedded.take_over DIRECTORY`), and then the copy's
+database takes the place of the cell's in one step. Until then the cell is as it was.
 """
 
 import shutil
@@ -20,8 +20,8 @@ from chromadb.api.rust import RustBindingsAPI
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 
 from vecsec_chassis.process.writable_folders import sync_folder
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, Record
 from vecsec_retrieval.stores.error_translation import damaged
-from vecsec_retrieval.stores.record import DATABASE_FILE, Record
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ def take_over(directory: Path, tenant_id: str, rows: int) -> None:
 
 def _move(directory: Path, tenant_id: str) -> None:
     """Move the embeddings of this cell into its log, in a process of its own."""
-    command = [sys.executable, "-P", "-m", "vecsec_retrieval.stores.take_over", str(directory)]
+    command = [sys.executable, "-P", "-m", "vecsec_retrieval.stores.embedded.take_over", str(directory)]
     with (
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(  # noqa: S603 (this interpreter, and a folder of our own)
