@@ -3,6 +3,7 @@
 from bench import (
     cold_storm,
     curves,
+    first_answers,
     floor,
     import_rate,
     load,
@@ -26,6 +27,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("by-visible-share", curves.by_share),
     Section("visible-shares", visible_shares.measure),
     Section("many-tenants", many_tenants.measure),
+    Section("first-answers", first_answers.measure),
     Section("cold-storm", cold_storm.measure),
     Section("import", import_rate.measure),
     Section("policy", policy.measure),
