@@ -160,7 +160,7 @@ class Run:
             start = self.history.now()
             async with self.here.cells.lease(TENANT) as cell:
                 assert cell is not None
-                reader = await (await _collection(cell)).reader_after_quick_load()
+                reader = await (await _collection(cell)).reader_after_load()
                 answer = await reader.search(SearchOrder(query, K), eyes(up_to(clearance)))
             self.judge(answer, query, clearance, start, self.history.now())
             await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 import structlog
 
 from vecsec_chassis.background import detached
+from vecsec_chassis.calls import time_remaining
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
@@ -43,9 +44,10 @@ _MAPPED_FROM_BYTES = 32 * 1024 * 1024
 """Smaller snapshots are read, which takes some ms: searches of them never wait for the disk, and need no thread."""
 _MAPPED_FROM_SHARE = 64
 """Unless that is more than so small a part of all memory."""
-_LOAD_PATIENCE_SECONDS = 1.0
-"""So long a searcher waits for a snapshot to be opened, which takes some ms, unless the machine is very busy: then to
-ask the store would take longer yet."""
+_LOAD_PATIENCE_SECONDS = 5.0
+_LOAD_PATIENCE_SHARE = 0.5
+"""So long a search waits for the collection to be in memory, and such a share of the time that it has left: to open a
+snapshot takes some ms, and to ask the store for the nearest rows about as long as to make one."""
 log = structlog.get_logger()
 
 
@@ -96,8 +98,6 @@ class Loading:
     """The collection is being taken into memory."""
 
     task: "asyncio.Task[None]"
-    takes_longer: "asyncio.Future[None]"
-    """Done once whoever set off the load need not wait for it."""
     load: IndexLoad | None = None
     """What is told of writes; None before it has begun, for what is written until then will be read."""
 
@@ -205,27 +205,23 @@ class OpenCollection:
         self.start_loading()
         return self._reader_now()
 
-    async def reader_after_quick_load(self) -> CollectionReader:
-        """As `reader`, but whoever sets off a load waits for it until the collection proves to be large: a small one is
-        in memory before the store would have answered."""
-        loading = self.start_loading()
-        if loading is not None:
-            ends_the_wait = [loading.task, loading.takes_longer]
-            await asyncio.wait(ends_the_wait, timeout=_LOAD_PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    async def reader_after_load(self) -> CollectionReader:
+        """As `reader`, but a load that goes on is waited for, unless it takes too long."""
+        self.start_loading()
+        if isinstance(self._state, Loading):
+            remaining = time_remaining()
+            patience = _LOAD_PATIENCE_SECONDS if remaining is None else remaining * _LOAD_PATIENCE_SHARE
+            await asyncio.wait([self._state.task], timeout=patience)
         # Not set off again, where it failed.
         return self._reader_now()
 
-    def start_loading(self) -> Loading | None:
-        """Begin to take the collection into memory, unless it is there, on its way or must not be; the load, if so."""
+    def start_loading(self) -> None:
+        """Begin to take the collection into memory, unless it is there, on its way or must not be."""
         if isinstance(self._state, TooLarge) and time.monotonic() > self._state.until:
             self._changes_until_next_try = 0
             self._become(InStore())
-        if not isinstance(self._state, InStore) or self._snapshots is None:
-            return None
-        takes_longer = asyncio.get_running_loop().create_future()
-        loading = Loading(detached(self._load(self._snapshots)), takes_longer)
-        self._become(loading)
-        return loading
+        if isinstance(self._state, InStore) and self._snapshots is not None:
+            self._become(Loading(detached(self._load(self._snapshots))))
 
     def begin_empty(self) -> None:
         """The collection was just made: its index is complete at once."""
@@ -315,7 +311,6 @@ class OpenCollection:
                 threads=self._threads,
                 metrics=self._metrics,
                 builds=self._load_rules.builds,
-                on_large=self._let_readers_go_on,
             )
             self._become(replace(self._state, load=load))
             index = await load.run(self._is_worth_saving, self._load_rules.limit_bytes)
@@ -331,10 +326,6 @@ class OpenCollection:
             self._load_rules.observer.loaded(self._cell.tenant_id)
         finally:
             self._end(asyncio.current_task())
-
-    def _let_readers_go_on(self) -> None:
-        if isinstance(self._state, Loading) and not self._state.takes_longer.done():
-            self._state.takes_longer.set_result(None)
 
     def _become(self, state: State) -> None:
         follows = isinstance(state, MOVES[type(self._state)])

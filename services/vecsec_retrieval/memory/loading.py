@@ -19,7 +19,7 @@ from vecsec_retrieval.visibility.tagging import from_stored
 log = structlog.get_logger()
 
 _FIRST_CHANGES = 1_000
-"""Read together with the snapshot. More make a collection a large one, which searchers do not wait for."""
+"""Read together with the snapshot."""
 _CHANGES_A_PAGE = 500
 _BYTES_A_PAGE = 8 * 1024 * 1024
 
@@ -41,10 +41,8 @@ class IndexLoad:
         threads: StoreThreads,
         metrics: RetrievalMetrics,
         builds: asyncio.Semaphore,
-        on_large: Callable[[], None],
     ) -> None:
-        """`on_large` is called as soon as the collection proves to take longer; of those that are read from the log as
-        a whole, no more go on than `builds` has room for."""
+        """Of the collections that are read from the log as a whole, no more go on than `builds` has room for."""
         self._builds = builds
         self._log = change_log
         self._tenant_id = tenant_id
@@ -52,7 +50,6 @@ class IndexLoad:
         self._snapshots = snapshots
         self._threads = threads
         self._metrics = metrics
-        self._on_large = on_large
         self._changes: list[IndexChange] = []
         self._is_given_up = threading.Event()
 
@@ -75,7 +72,6 @@ class IndexLoad:
         index, is_complete = await self._threads.run("load_snapshot", self._begin)
         may_make_snapshot = True
         while not is_complete or index.approximate_bytes > limit_bytes:
-            self._on_large()
             if may_make_snapshot and (is_worth_a_snapshot(index) or is_complete):
                 index, may_make_snapshot = await self._of_log(index), False
             elif index.approximate_bytes > limit_bytes:

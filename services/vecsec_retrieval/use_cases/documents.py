@@ -146,7 +146,7 @@ class DocumentAccess:
 
         Whether it does is asked only where the answer depends on it: in large collections that takes a store long.
         """
-        reader = await collection.reader_after_quick_load()
+        reader = await collection.reader_after_load()
         try:
             if order.metadata is not None:
                 refuse_unknown_keys(order.metadata, await reader.metadata_keys(visibility))

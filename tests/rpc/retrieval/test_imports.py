@@ -61,7 +61,7 @@ async def test_an_import_that_is_cut_off_is_taken_up_again(tmp_path: Path, signe
 async def test_acknowledged_documents_are_there_after_a_restart_and_become_hot(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SHARE", 0)
     async with running(tmp_path, signer) as first:
         await first.load(*(document(f"d{number}", f"passage {number}", PUBLIC) for number in range(200)))
         expected = await first.search(query=query_pb2.Query(text="passage 7"))

@@ -19,6 +19,7 @@ from unit.retrieval.worlds import (
     collection_of,
     document,
     eyes,
+    label,
     permit,
     seed,
     world,
@@ -89,40 +90,51 @@ async def write(cell: OpenCell, collection: OpenCollection, changed: list[Docume
 async def test_whoever_comes_first_waits_for_a_small_collection(store: FakeCellStore, recorder: Recorder) -> None:
     seed(store, TENANT, rows=999)
     async with world(store) as here, here.cells.lease(TENANT) as cell:
-        reader = await (await collection_of(cell)).reader_after_quick_load()
+        reader = await (await collection_of(cell)).reader_after_load()
         assert isinstance(reader, MemoryReader)
         assert await reader.count(eyes(permit())) == 999
     assert not {"living", "rows_at"} & set(recorder.operations)  # what was read first is all
 
 
-async def test_nobody_waits_until_a_large_collection_is_in_memory(
+async def test_all_who_search_wait_for_a_load_that_goes_on_but_not_for_ever(
     store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 600)
     seed(store, TENANT, rows=2_001)
     recorder.held = {"living"}
     async with world(store) as here, here.cells.lease(TENANT) as cell:
         collection = await collection_of(cell)
-        assert not isinstance(await collection.reader_after_quick_load(), MemoryReader)
+        monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 0)
+        assert not isinstance(await collection.reader_after_load(), MemoryReader)
+        monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 60)
+        searches = [asyncio.create_task(collection.reader_after_load()) for _ in range(2)]
+        await until_all_wait()
         assert collection.is_loading
+        assert not any(search.done() for search in searches)
         recorder.go.set()
-        await collection.loaded()
+        assert all(isinstance(reader, MemoryReader) for reader in await asyncio.gather(*searches))
         assert collection.rows_in_memory == 2_001
 
 
-async def test_nobody_waits_where_others_load_first(
-    store: FakeCellStore, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+async def test_no_more_than_two_are_read_from_the_log_as_a_whole_and_others_need_not_wait_for_that(
+    store: FakeCellStore, recorder: Recorder
 ) -> None:
-    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._LOAD_PATIENCE_SECONDS", 600)
-    seed(store, TENANT, "tenant_b", "tenant_c")
-    recorder.held = {"changes"}
-    async with world(store) as here:
-        for first in ("tenant_b", "tenant_c"):
+    large = ["tenant_b", "tenant_c", "tenant_d"]
+    for tenant_id in large:
+        stored = store.open(tenant_id, create=True)
+        assert stored is not None
+        stored.create_collection(INFO)
+        rows = [document(str(number), of=label(tenant_id=tenant_id)) for number in range(2_001)]
+        stored.upsert("documents", [to_stored(row) for row in rows])
+    seed(store, TENANT)
+    recorder.held = {"living"}
+    async with world(store, workers=8) as here:
+        for first in large:
             async with here.cells.lease(first) as cell:
                 (await collection_of(cell)).start_loading()
-        await until(lambda: recorder.operations.count("changes") == 2)
+        await until(lambda: recorder.operations.count("living") == 2)
         async with here.cells.lease(TENANT) as cell:
-            assert not isinstance(await (await collection_of(cell)).reader_after_quick_load(), MemoryReader)
+            assert isinstance(await (await collection_of(cell)).reader_after_load(), MemoryReader)
+        assert recorder.operations.count("living") == 2
         recorder.go.set()
 
 
@@ -132,7 +144,7 @@ async def test_a_load_that_failed_is_not_set_off_again_by_the_same_search(
     seed(store, TENANT)
     recorder.failures["changes"] = RetrievalUnavailable("gone")
     async with world(store) as here, here.cells.lease(TENANT) as cell:
-        assert not isinstance(await (await collection_of(cell)).reader_after_quick_load(), MemoryReader)
+        assert not isinstance(await (await collection_of(cell)).reader_after_load(), MemoryReader)
         assert recorder.operations.count("changes") == 1
 
 
@@ -301,7 +313,7 @@ async def test_of_a_tenants_collections_the_largest_leaves_memory(
         for collection in both:
             collection.start_loading()
             await collection.loaded()
-        assert sorted(collection.rows_in_memory for collection in both) == [0, 250]
+        await until(lambda: sorted(collection.rows_in_memory for collection in both) == [0, 250])
         assert lent.bytes_at_rest <= 900_000
 
 

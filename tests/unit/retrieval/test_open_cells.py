@@ -97,7 +97,7 @@ async def read_and_written(cells: OpenCells) -> list[weakref.ref[object]]:
     """What a cell that was used holds in memory."""
     async with cells.lease(TENANT, create=True) as cell:
         collection = await collection_of(cell)
-        await collection.reader_after_quick_load()
+        await collection.reader_after_load()
         await collection.loaded()
         reader = collection.reader()
         assert isinstance(reader, MemoryReader)

@@ -61,7 +61,7 @@ async def read(here: World, tenant_id: str, seconds: float | None = None) -> Non
     enter(Call(method="/x/Y", request_id="1", deadline=None if seconds is None else time.monotonic() + seconds))
     async with here.cells.lease(tenant_id) as cell:
         collection = await collection_of(cell)
-        await collection.reader_after_quick_load()
+        await collection.reader_after_load()
 
 
 async def test_a_storm_of_first_searches_is_answered_a_few_at_a_time(here: World, door: Door) -> None:

@@ -41,7 +41,7 @@ async def search(here: World, tenant_id: str) -> SearchAnswer:
         collection = await cell.collection("documents")
         assert collection is not None
         await collection.loaded()
-        reader = await collection.reader_after_quick_load()
+        reader = await collection.reader_after_load()
         return await reader.search(SearchOrder(direction(np.ones(DIMENSIONS, dtype=np.float32)), 3), eyes(permit()))
 
 
