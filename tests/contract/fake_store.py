@@ -29,6 +29,11 @@ class FakeLog:
     """Each with its collection."""
     names: dict[str, SnapshotName] = field(default_factory=dict)
 
+    is_looked_through = True
+
+    def look_through(self, *, after: int, count: int) -> int | None:
+        return None
+
     def position(self) -> int:
         return len(self.entries)
 

@@ -7,6 +7,8 @@ from unittest.mock import patch
 
 import pytest
 from contract.test_embedded import fill, opened
+from support.waiting import until
+from unit.retrieval.worlds import TENANT, collection_of, eyes, permit, world
 
 from vecsec_chassis.domain.errors import StoreDamaged
 from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, SnapshotName
@@ -135,3 +137,53 @@ def test_snapshots_that_were_being_written_when_a_process_ended_are_removed(tmp_
         unfinished.write_bytes(b"being written by this process")
         opened(store, "tenant_a").close()
         assert unfinished.exists()
+
+
+def tear_a_row(cell: Path) -> None:
+    with closing(sqlite3.connect(cell / DATABASE_FILE, isolation_level=None)) as database:
+        database.execute("UPDATE embeddings_queue SET metadata = replace(metadata, 'text', 'tent') WHERE id = '7'")
+
+
+async def test_threat_27_a_torn_row_is_damage_though_a_snapshot_answers(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, TENANT, 300)
+        async with world(store) as here, here.cells.lease(TENANT) as cell:
+            collection = await collection_of(cell)
+            collection.start_loading()
+            await collection.loaded()
+        assert list((tmp_path / TENANT).glob("*.rows"))
+    tear_a_row(tmp_path / TENANT)
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        async with world(store) as here:
+            async with here.cells.lease(TENANT) as cell:
+                reader = await (await collection_of(cell)).reader_after_load()
+                assert await reader.count(eyes(permit())) == 300
+            await until(lambda: TENANT in here.cells.damaged)
+            with pytest.raises(StoreDamaged):
+                async with here.cells.lease(TENANT):
+                    pass
+
+
+async def test_rows_that_were_looked_at_are_not_again_by_the_next_process(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, TENANT, 300)
+        with closing(opened(store, TENANT)) as cell:
+            assert cell.log.is_looked_through, "they are ours"
+    file = tmp_path / TENANT / DATABASE_FILE
+    file.write_bytes(file.read_bytes())  # nothing else, but who knows
+    for is_looked_through in (False, True):
+        with closing(EmbeddedCellStore(tmp_path)) as store, closing(opened(store, TENANT)) as cell:
+            assert cell.log.is_looked_through is is_looked_through
+            position: int | None = 0
+            while position is not None:
+                position = cell.log.look_through(after=position, count=100)
+            assert cell.log.is_looked_through
+
+
+def test_a_torn_row_that_was_replaced_harms_nobody(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, TENANT, 300)
+        tear_a_row(tmp_path / TENANT)
+        fill(store, TENANT, 300)
+        with closing(opened(store, TENANT)) as cell:
+            assert cell.log.look_through(after=0, count=1_000) is not None

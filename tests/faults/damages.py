@@ -38,12 +38,6 @@ _TREES = (
 
 ANOTHER_LABEL = "a label in ChromaDB's tables is another"
 MISSING_ROWS = "rows are missing in ChromaDB's tables"
-UNNOTICED = {
-    ANOTHER_LABEL: "what lies under a label is looked up in ChromaDB's tables, which nothing compares with the log",
-    MISSING_ROWS: "what lies under a label is looked up in ChromaDB's tables, which nothing compares with the log",
-}
-"""Damage that leads to poorer answers, and why."""
-
 Damage = Callable[[Path, State], None]
 """Done to the folder of a cell that holds this."""
 

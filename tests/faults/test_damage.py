@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from faults.children import child
 from faults.conftest import Note
-from faults.damages import DAMAGES, UNNOTICED
+from faults.damages import DAMAGES
 from faults.examiner import DAMAGED, prepare, state_of
 from faults.plan import State
 
@@ -30,10 +30,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(reason=UNNOTICED[name], strict=True)] if name in UNNOTICED else [])
-        for name in DAMAGES
-    ],
+    list(DAMAGES),
 )
 def test_a_damaged_file_is_an_error_of_its_tenant_and_no_poorer_answer(
     tmp_path: Path, whole: Path, state: State, note: Note, name: str

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -11,7 +12,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from vecsec_chassis.background import detached
-from vecsec_chassis.domain.errors import StoreDamaged, VecSecError
+from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged, VecSecError
 from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_collection import LoadRules
 from vecsec_retrieval.cells.opening_turns import OpeningTurns
@@ -28,6 +29,10 @@ Result = TypeVar("Result")
 
 _BUILDS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
+_ROWS_LOOKED_AT = 100
+"""At a time: 5 ms."""
+_LOOK_PAUSE_SECONDS = 0.01
+_LOOK_AGAIN_SECONDS = 1.0
 _BUDGET_DELAY_SECONDS = 0.05
 
 
@@ -135,13 +140,14 @@ class OpenCells:
 
     def loaded(self, tenant_id: str) -> None:
         """A collection was read as a whole."""
-        if tenant_id in self._damaged:
+        cell = self._open.get(tenant_id)
+        if cell is None:
+            return
+        if tenant_id in self._damaged and cell.state is not CellState.RETIRED:
             self._damaged.discard(tenant_id)
             self._metrics.damaged_cells.set(len(self._damaged))
             log.info("cell is readable again", tenant_id=tenant_id)
-        cell = self._open.get(tenant_id)
-        if cell is not None:
-            self._enforce_budget(cell)
+        self._enforce_budget(cell)
 
     def saved(self, tenant_id: str) -> None:
         """A snapshot took the place of what was in memory, or that was tried."""
@@ -190,10 +196,32 @@ class OpenCells:
             if cell is None:
                 return False
             resting = RestingCell(cell, lambda: self._reopened(tenant_id))
-            self._open[tenant_id] = OpenCell(
+            opened = self._open[tenant_id] = OpenCell(
                 resting, threads=self._threads, metrics=self._metrics, load_rules=self._load_rules
             )
+            if cell.log is not None and not cell.log.is_looked_through:
+                self._begin(self._look_through(opened))
             return True
+
+    async def _look_through(self, cell: OpenCell) -> None:
+        """Look at all rows of a cell that may have been changed since it was closed: searches in a snapshot would go on
+        while what they are derived from is torn. A little at a time, for others have more urgent work."""
+        log_of_cell, position = cell.cell.log, 0
+        assert log_of_cell is not None
+        while cell.state is not CellState.CLOSING:
+            look = partial(log_of_cell.look_through, after=position, count=_ROWS_LOOKED_AT)
+            try:
+                reached = await self._threads.run("look_through", look)
+            except StoreDamaged as error:
+                self.load_failed(cell.tenant_id, error)
+                return
+            except (LimitExceeded, RetrievalUnavailable):
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # there is too much else to do
+                continue
+            if reached is None:
+                return
+            position = reached
+            await asyncio.sleep(_LOOK_PAUSE_SECONDS)
 
     def _enforce_budget_soon(self, cell: OpenCell) -> None:
         """Not before a reader has its answer, and once for all that read in this time: they change next to nothing."""

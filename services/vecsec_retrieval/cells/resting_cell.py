@@ -147,6 +147,15 @@ class _RestingLog:
         with self._awake() as log:
             return log.snapshot_folder
 
+    @property
+    def is_looked_through(self) -> bool:
+        with self._awake() as log:
+            return log.is_looked_through
+
+    def look_through(self, *, after: int, count: int) -> int | None:
+        with self._awake() as log:
+            return log.look_through(after=after, count=count)
+
     def position(self) -> int:
         with self._awake() as log:
             return log.position()

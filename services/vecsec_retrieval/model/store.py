@@ -71,6 +71,18 @@ class ChangeLog(Protocol):
         """Where snapshots lie."""
         ...
 
+    @property
+    def is_looked_through(self) -> bool:
+        """Whether all rows were looked at since somebody else may have changed them: snapshots hide what is torn."""
+        ...
+
+    def look_through(self, *, after: int, count: int) -> int | None:
+        """Look at so many entries after this position; where they end, None if there are no more.
+
+        Raises StoreDamaged if a row is not what was written.
+        """
+        ...
+
     def position(self) -> int:
         """Of the last write."""
         ...

@@ -1,35 +1,39 @@
-"""One tenant's directory of the embedded store: written through ChromaDB, read from its log and its tables without it.
+"""One tenant's directory of the embedded store: written through ChromaDB, read from its log without it.
 
-Vectors are compared exactly, one by one: there is no vector index.
+What is read here is what is not in memory yet, so that nothing is kept for it: vectors are compared, and labels and
+filters looked at, row by row.
 """
 
 import heapq
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import numpy as np
 import structlog
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.model.embeddings import direction, normalised
+from vecsec_retrieval.model.filters import predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
-from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog
+from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog, WholeRows
 from vecsec_retrieval.stores.embedded.checked_rows import sealed
-from vecsec_retrieval.stores.embedded.metadata_tables import find_ids
 from vecsec_retrieval.stores.embedded.moments import Moments
 from vecsec_retrieval.stores.embedded.past_rows import rows_at
 from vecsec_retrieval.stores.embedded.record import Record, RecordedCollection
 from vecsec_retrieval.stores.embedded.vector_index import NoVectorIndex
 from vecsec_retrieval.stores.folder.disk import StoreDisk
 from vecsec_retrieval.stores.folder.open_files import FILES_OF_A_WRITE, FileRoom
+from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata
 
 log = structlog.get_logger()
 
 _VECTORS_A_PAGE = 2_000
+_ROWS_A_PAGE = 500
 _FORGET_ABOVE = 1_000
 """So many replaced entries may lie in the log, or half as many as there are rows, until some are dropped."""
 _FORGOTTEN_AT_ONCE = 1_000
@@ -49,9 +53,12 @@ class EmbeddedCell:
         moments: Moments,
         disk: StoreDisk,
         files: FileRoom,
-        on_close: Callable[[], None],
+        has_whole_rows: bool,
+        on_close: Callable[[bool], None],
     ) -> None:
-        """Take over an open record; ChromaDB is opened when it is first needed. `on_close` is called at the end."""
+        """Take over an open record, whose rows are known to be whole, or have to be looked at; ChromaDB is opened when
+        it is first needed. `on_close` is called at the end, and told whether they are known to be whole by then."""
+        self._whole_rows = WholeRows(has_whole_rows)
         self._on_close = on_close
         self._tenant_id = tenant_id
         self._record = record
@@ -74,7 +81,7 @@ class EmbeddedCell:
 
     @property
     def log(self) -> EmbeddedChangeLog:
-        return EmbeddedChangeLog(self._record.database.parent, self._reading, self._topic)
+        return EmbeddedChangeLog(self._record.database.parent, self._reading, self._topic, self._whole_rows)
 
     def collections(self) -> list[CollectionInfo]:
         with self._reading() as record:
@@ -127,7 +134,18 @@ class EmbeddedCell:
 
     def find_ids(self, collection_id: str, condition: RowCondition, limit: int | None = None) -> list[str]:
         with self._reading() as record:
-            return find_ids(record, self._topic(collection_id), condition, limit)
+            positions = record.positions(self._topic(collection_id))
+        if condition.label_keys is None and condition.metadata is None:
+            return list(positions)[:limit]
+        # Not in ChromaDB's tables, which nothing compares with the log: each row is read, and checked.
+        found: list[str] = []
+        for page in _pages(positions.values(), _ROWS_A_PAGE):
+            if limit is not None and len(found) >= limit:
+                break
+            with self._reading() as record:
+                rows = record.rows(page, with_embeddings=False)
+            found += [row.document_id for row in rows.values() if _matches(row, condition)]
+        return found[:limit]
 
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         ids = condition.document_ids
@@ -155,7 +173,7 @@ class EmbeddedCell:
                     self._no_vector_index.remove()
             finally:
                 self._record.close()
-            self._on_close()
+            self._on_close(self._whole_rows.are_known)
 
     @contextmanager
     def _reading(self) -> Iterator[Record]:
@@ -205,3 +223,15 @@ class EmbeddedCell:
                 self._replaced_entries = self._replaced_entries - forgotten if forgotten else 0
         except sqlite3.Error as error:
             log.warning("replaced rows keep their room for now", tenant_id=self._tenant_id, detail=str(error))
+
+
+def _matches(row: StoredRow, condition: RowCondition) -> bool:
+    lies = condition.label_keys is None or row.metadata.get(LABEL_KEY) in condition.label_keys
+    return lies and (condition.metadata is None or predicate(condition.metadata)(caller_metadata(row.metadata)))
+
+
+def _pages(values: Iterable[int], count: int) -> Iterator[list[int]]:
+    """So many at a time."""
+    rest = iter(values)
+    while page := list(islice(rest, count)):
+        yield page

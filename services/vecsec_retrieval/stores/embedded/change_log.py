@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,44 @@ from vecsec_retrieval.model.store import Change, SnapshotName
 from vecsec_retrieval.stores.embedded.record import TOPIC, Record
 
 
+@dataclass
+class WholeRows:
+    """What is known of a cell's rows."""
+
+    are_known: bool
+    """Whether all were looked at since the file was changed by anybody else."""
+
+
 class EmbeddedChangeLog:
     """See `vecsec_retrieval.model.store.ChangeLog`."""
 
     def __init__(
-        self, folder: Path, reading: Callable[[], AbstractContextManager[Record]], topic: Callable[[str], str]
+        self,
+        folder: Path,
+        reading: Callable[[], AbstractContextManager[Record]],
+        topic: Callable[[str], str],
+        whole_rows: WholeRows,
     ) -> None:
         """`reading` gives the cell's record while nobody else uses it, and `topic` its name of a collection."""
         self._folder = folder
         self._reading = reading
         self._topic = topic
+        self._whole_rows = whole_rows
 
     @property
     def snapshot_folder(self) -> Path:
         return self._folder
+
+    @property
+    def is_looked_through(self) -> bool:
+        return self._whole_rows.are_known
+
+    def look_through(self, *, after: int, count: int) -> int | None:
+        with self._reading() as record:
+            reached = record.check_rows(after, count)
+        if reached is None:
+            self._whole_rows.are_known = True
+        return reached
 
     def position(self) -> int:
         with self._reading() as record:

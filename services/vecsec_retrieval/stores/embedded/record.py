@@ -61,6 +61,10 @@ _CHANGES = """
     SELECT seq_id, operation, id, vector, encoding, metadata FROM embeddings_queue NOT INDEXED
     WHERE topic = ? AND seq_id > ? ORDER BY seq_id LIMIT ?
 """
+_ENTRIES = """
+    SELECT seq_id, topic, operation, id, vector, encoding, metadata FROM embeddings_queue
+    WHERE seq_id > ? ORDER BY seq_id LIMIT ?
+"""
 _LIVING = "SELECT max(seq_id), operation FROM embeddings_queue WHERE topic = ? GROUP BY id ORDER BY id"
 _ROWS = "SELECT seq_id, id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id IN ({})"
 _VECTORS = """
@@ -194,6 +198,23 @@ class Record:
         for (topic,) in self._connection.execute(_TOPICS).fetchall():
             if topic not in known and self._one(_OUR_ROWS, topic)[0]:  # another program's rows bear no checksum
                 raise TornRow(f"there are rows of a collection that is not: {topic}")
+
+    def check_rows(self, after: int, count: int) -> int | None:
+        """Look at so many entries after this position, but for those that were replaced; where they end, None if there
+        are no more.
+
+        Raises:
+            TornRow: if one of them does not agree with its checksum.
+        """
+        position = None
+        for position, topic, operation, document_id, *fields in self._connection.execute(_ENTRIES, (after, count)):
+            try:
+                if operation != DELETE:
+                    read_row(document_id, *fields, with_embeddings=False)
+            except TornRow:
+                if self.positions(topic, [document_id]).get(document_id, position) == position:
+                    raise
+        return position
 
     def collections(self) -> list[RecordedCollection]:
         """The collections that VecSec made, by name."""

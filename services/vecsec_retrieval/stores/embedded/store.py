@@ -56,6 +56,8 @@ class EmbeddedCellStore:
         self._settings = Settings(anonymized_telemetry=False, is_persistent=True)
         self._left: dict[Path, _Identity] = {}
         """How this process left the files of cells that were looked through."""
+        self._whole: dict[Path, _Identity] = {}
+        """And of those whose rows were all looked at."""
         self._damaged: dict[Path, tuple[_Identity, str]] = {}
         """Files that were found damaged, and how."""
         self._moments = Moments()
@@ -78,6 +80,8 @@ class EmbeddedCellStore:
                     return None
                 self._disk.require_room()
                 self._make(directory, tenant_id, translated)
+                self._whole[directory / DATABASE_FILE] = _identity(directory / DATABASE_FILE)
+            has_whole_rows = self._has_whole_rows(directory / DATABASE_FILE)  # before anything is noted there
             self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
             self._bring_to_format(directory, tenant_id)
             record = Record(directory / DATABASE_FILE)
@@ -97,7 +101,8 @@ class EmbeddedCellStore:
             moments=self._moments,
             disk=self._disk,
             files=self._files,
-            on_close=lambda: self._leave(record),
+            has_whole_rows=has_whole_rows,
+            on_close=lambda is_whole: self._leave(record, is_whole=is_whole),
         )
 
     @contextmanager
@@ -204,11 +209,15 @@ class EmbeddedCellStore:
             record.check()
         self._left[database] = _identity(database)
 
-    def _leave(self, record: Record) -> None:
-        """Have the next process know, too, that the file is sound: to look through 100,000 rows takes half a second."""
+    def _has_whole_rows(self, database: Path) -> bool:
+        return _identity(database) in {self._whole.get(database), _left_by_another(database)}
+
+    def _leave(self, record: Record, *, is_whole: bool) -> None:
+        """Have the next process know, too, that the file is sound: to look through 100,000 rows takes seconds."""
         identity = self._left[record.database] = _identity(record.database)
-        if identity == _left_by_another(record.database):
-            return  # it was only read
+        if not is_whole or identity == _left_by_another(record.database):
+            return  # not all was looked at, or it was only read
+        self._whole[record.database] = identity
         mark = record.database.with_name(CELL_MARK)
         with suppress(OSError):  # then it is looked through
             aside = mark.with_name(f"{CELL_MARK}.new")
