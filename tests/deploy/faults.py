@@ -10,9 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from support.site import Site
+from support.waiting import wait_until
 
 TENANT = "tenant_a"
 KEPT_FREE_BYTES = 8 << 20
+_DAMAGED = 9
+"""The command line's exit status for it."""
 
 
 def retrieval_killed(site: Site) -> None:
@@ -68,10 +71,13 @@ def commit_policy(site: Site, message: str) -> None:
 
 
 def cell_damaged(site: Site) -> None:
-    """A row of the log is not what was written; the others are."""
+    """A row of the log is not what was written; the others are. It is found out soon after the first search."""
     with _stopped(site) as database, closing(sqlite3.connect(database, isolation_level=None)) as connection:
         torn = "UPDATE embeddings_queue SET vector = zeroblob(length(vector)) WHERE id = 'd7'"
         assert connection.execute(torn).rowcount == 1
+    token = site.token(TENANT, "admin", "SECRET")
+    search = ("search", "x", "--tenant", TENANT, "--fallback", "none")
+    wait_until(lambda: site.run(*search, token=token, check=False).returncode == _DAMAGED)
 
 
 def cell_destroyed(site: Site) -> None:
