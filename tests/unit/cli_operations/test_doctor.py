@@ -92,7 +92,7 @@ def test_a_cell_that_is_gone_or_another_stores_is_named(state: StateDirectory) -
     (state.chroma / "tenant_d").mkdir()
     identified(state, "mine", "tenant_a", "tenant_b", "tenant_c", "tenant_d")
     findings = by_name(check_store(state, {}))
-    assert set(findings) == {"cell tenant_b", "cell tenant_c", "cell tenant_d", "store"}
+    assert set(findings) == {"cell tenant_b", "cell tenant_c", "cell tenant_d", "store", "store's disk"}
     assert "is of another store (another)" in findings["cell tenant_b"].detail
     for name in ("cell tenant_c", "cell tenant_d"):
         assert findings[name].state is CheckState.FAIL
@@ -103,7 +103,7 @@ def test_a_cell_that_is_gone_or_another_stores_is_named(state: StateDirectory) -
 
 def test_an_identity_that_is_damaged_is_named(state: StateDirectory) -> None:
     (state.chroma / ".vecsec-store.json").write_text("{")
-    (finding,) = check_store(state, {})
+    finding = by_name(check_store(state, {}))["store"]
     assert (finding.state, finding.remedy) == (CheckState.FAIL, "put the file back from a backup of this store")
 
 
