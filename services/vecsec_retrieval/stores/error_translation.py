@@ -102,11 +102,13 @@ def _embedded_error(
     if isinstance(error, TornRow) or type(error) is sqlite3.DatabaseError:
         return damaged(tenant_id, detail)  # whatever the disk is like
     refused = refusal()
-    if refused is not None or any(mark in text for mark in _DISK_REFUSES):
+    is_there = database is None or database.exists()  # SQLite calls a file "readonly" that was moved away
+    if refused is not None or (is_there and any(mark in text for mark in _DISK_REFUSES)):
         return LimitExceeded(refused or _REFUSED, detail=detail)
     if any(mark in text for mark in _TOO_MUCH_AT_ONCE):
         return LimitExceeded("this asks too much of the vector store at once; narrow it down", detail=detail)
-    if (cause := cause_of(error, database)) is not None:
+    cause = cause_of(error, database)
+    if cause is not None:
         return cause
     if any(mark in text for mark in _BUSY):
         return _unavailable(detail)
