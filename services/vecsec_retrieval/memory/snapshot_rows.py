@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_chassis.domain.labels import Label
@@ -127,7 +126,7 @@ class SnapshotRows:
     def encoded_text(self, row: int) -> bytes:
         """The same as it is in the file."""
         text = bytes(self._texts[self._text_ends[row] : self._text_ends[row + 1]])
-        if zlib.crc32(text) != self._text_sums[row]:
+        if self.is_mapped and zlib.crc32(text) != self._text_sums[row]:
             self._refuse(row)
         return text
 
@@ -172,9 +171,10 @@ def _contents(path: Path, mapped_from_bytes: int) -> tuple[memoryview, bool]:
         return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)), True
 
 
-def _ends(lengths: memoryview) -> NDArray[np.int64]:
-    """Where each value begins, and where the last one ends."""
+def _ends(lengths: memoryview) -> memoryview:
+    """Where each value begins, and where the last one ends: as whole numbers of Python's, which one by one are read
+    faster than NumPy's."""
     found = np.frombuffer(lengths, dtype=np.int32)
     ends = np.zeros(len(found) + 1, dtype=np.int64)
     np.cumsum(found, out=ends[1:])
-    return ends
+    return ends.data
