@@ -192,8 +192,8 @@ def export_documents(
     """A page of all documents that the caller may read, with their embeddings, as they were at one moment.
 
     For callers who may configure the tenant. Go on with the page's `moment` and `next_page_token` until the latter is
-    empty. A moment is held for two minutes after its last page, while the service runs: `InvalidArgument` of the field
-    "moment" says that it is no more; then begin anew.
+    empty. A moment is held for two minutes after its last page, an hour at most, while the service runs:
+    `InvalidArgument` of the field "moment" says that it is no more; then begin anew.
 
     Args:
         tenant: the tenant whose documents are wanted.

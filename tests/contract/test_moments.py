@@ -12,7 +12,7 @@ from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowsWanted
-from vecsec_retrieval.stores.embedded.moments import KEPT_SECONDS, MOST_OF_A_TENANT, Moments
+from vecsec_retrieval.stores.embedded.moments import KEPT_SECONDS, LONGEST_SECONDS, MOST_OF_A_TENANT, Moments
 from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, Record
 from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
@@ -130,6 +130,20 @@ def test_what_was_replaced_is_kept_while_a_moment_is_held_and_forgotten_after(
         assert list(whole(opened, opened.hold_moment())) == ["a"]
         opened.close()
         assert entries() < 10
+
+
+def test_threat_27_who_goes_on_reading_holds_a_moment_for_an_hour_and_no_longer() -> None:
+    """Rows that are deleted or labelled anew would stay readable, and the log would grow for ever."""
+    now = 0.0
+    moments = Moments(lambda: now)
+    moment = moments.hold("tenant_a", 7)
+    while now + KEPT_SECONDS <= LONGEST_SECONDS:
+        now += KEPT_SECONDS
+        assert moments.position("tenant_a", moment) == 7
+    now += KEPT_SECONDS
+    with pytest.raises(InvalidRequest):
+        moments.position("tenant_a", moment)
+    assert not moments.are_held("tenant_a")
 
 
 def test_a_moment_is_one_tenants_and_the_oldest_of_many_goes() -> None:

@@ -181,7 +181,7 @@ class Cell(Protocol):
 
     def hold_moment(self) -> str:
         """Hold the cell's state of this moment for `rows_at`; its name, empty if the store cannot. It is held for two
-        minutes after it was last read, in this process alone."""
+        minutes after it was last read, an hour at most, in this process alone."""
         ...
 
     def rows_at(self, moment: str, collection_id: str, wanted: RowsWanted) -> RowPage:

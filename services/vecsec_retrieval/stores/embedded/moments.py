@@ -14,6 +14,9 @@ from vecsec_retrieval.model.store import moment_not_held
 
 KEPT_SECONDS = 120.0
 """So long a moment is held after it was last read."""
+LONGEST_SECONDS = 3_600.0
+"""Longer it is never held, however often it is read: what was deleted, or labelled anew, would stay readable, and the
+log never become shorter. An export of a million rows takes some minutes."""
 MOST_OF_A_TENANT = 16
 """Beyond these the one that was read longest ago goes."""
 
@@ -21,6 +24,7 @@ MOST_OF_A_TENANT = 16
 @dataclass(slots=True)
 class _Moment:
     position: int
+    begun_at: float
     read_at: float
 
 
@@ -40,7 +44,8 @@ class Moments:
             held = self._held(tenant_id)
             while len(held) >= MOST_OF_A_TENANT:
                 del held[min(held, key=lambda each: held[each].read_at)]
-            held[name] = _Moment(position, self._clock())
+            now = self._clock()
+            held[name] = _Moment(position, now, now)
             self._of_tenant[tenant_id] = held
         return name
 
@@ -64,8 +69,12 @@ class Moments:
 
     def _held(self, tenant_id: str) -> dict[str, _Moment]:
         """Those that are held still; the others are let go of."""
-        oldest = self._clock() - KEPT_SECONDS
-        held = {name: moment for name, moment in self._of_tenant.pop(tenant_id, {}).items() if moment.read_at >= oldest}
+        now = self._clock()
+        held = {
+            name: moment
+            for name, moment in self._of_tenant.pop(tenant_id, {}).items()
+            if moment.read_at >= now - KEPT_SECONDS and moment.begun_at >= now - LONGEST_SECONDS
+        }
         if held:
             self._of_tenant[tenant_id] = held
         return held

@@ -402,7 +402,7 @@ class ExportDocumentsRequest(_message.Message):
     """The signed grant to read."""
     moment: _builtins.str
     """The moment that the answer before named; empty begins, with the state that the tenant has then. A moment is kept for
-    two minutes after its last page.
+    two minutes after its last page, and for an hour at most.
     """
     page_token: _builtins.str
     """Where to go on: the next_page_token of the answer before; empty begins."""
