@@ -82,6 +82,7 @@ def test_on_a_full_disk_what_is_there_already_is_started(tmp_path: Path, monkeyp
     (tmp_path / "chroma").mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=3 << 20))
     preflight.make_private_folder(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_missing_services_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,7 @@ async def test_a_turn_ends_though_its_reader_takes_long(here: World) -> None:
 
     long = [asyncio.create_task(read_long(tenant_id)) for tenant_id in TENANTS[:8]]
     await read(here, TENANTS[20])
+    assert not any(task.done() for task in long), "it did not wait for them"
     readers_are_done.set()
     await asyncio.gather(*long)
 
