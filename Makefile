@@ -8,7 +8,7 @@ COMPOSE := docker compose --file deploy/compose/compose.yaml
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test test-newest lint format protos docs lock bench bench-quick clean
+.PHONY: help run up down test test-newest fuzz lint format protos docs lock bench bench-quick clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
@@ -31,6 +31,9 @@ test: $(DEVELOPMENT) ## run the tests (ARGS=tests/unit: some of them)
 
 test-newest: $(DEVELOPMENT) ## run them with the newest versions that pyproject.toml allows, and say which differ (ARGS as above)
 	$(BIN)/python deploy/development/newest.py $(ARGS)
+
+fuzz: $(DEVELOPMENT) ## let random policies, callers and labels look for walls that disagree (ARGS="--minutes 30")
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
 
 lint: $(DEVELOPMENT) ## check style, types, layers and contracts
 	$(BIN)/ruff check .

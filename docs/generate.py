@@ -21,7 +21,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from vecsec_chassis.settings import ServiceSettings
-from vecsec_chassis.tls.allowed_peers import ANY_PEER, GATEWAY_ONLY, AllowedPeers
+from vecsec_chassis.tls.allowed_peers import (
+    ANY_PEER,
+    GATEWAY_AND_REPORTS,
+    GATEWAY_AND_SHARDS,
+    GATEWAY_ONLY,
+    AllowedPeers,
+)
 from vecsec_cli.local.service_settings import service_environment, services_of
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.main import app
@@ -53,10 +59,19 @@ INSTRUMENTS = {
 
 _OBSERVED_LABELS = {
     "vecsec_cache_requests": ["cache", "result"],
+    "vecsec_calls_shed": ["reason"],
     "vecsec_certificate_expiry": ["certificate"],
+    "vecsec_grants_refused_for_time": ["cause"],
+    "vecsec_issuer_keys": ["issuer"],
+    "vecsec_issuer_keys_age": ["issuer"],
+    "vecsec_memberships": ["kind"],
     "vecsec_policy_info": ["stage", "version"],
     "vecsec_policy_loaded_timestamp": ["stage"],
     "vecsec_policy_reload_failing": ["part"],
+    "vecsec_shard_circuit_open": ["shard"],
+    "vecsec_shard_serving": ["shard"],
+    "vecsec_store_not_believed": ["shard"],
+    "vecsec_tenants_near_limit": ["limit"],
 }
 """Of metrics whose labels stand only where they are observed; `tests/e2e/test_metrics_reference.py` compares."""
 
@@ -158,7 +173,8 @@ def _default(field: FieldInfo) -> str:
     if value is None or value == {}:
         return ""
     if isinstance(value, AllowedPeers):
-        return next(f"`{text}`" for text in (ANY_PEER, GATEWAY_ONLY) if AllowedPeers.parse(text) == value)
+        known = (ANY_PEER, GATEWAY_ONLY, GATEWAY_AND_REPORTS, GATEWAY_AND_SHARDS)
+        return next(f"`{text}`" for text in known if AllowedPeers.parse(text) == value)
     if isinstance(value, float):
         return f"`{value:g}`"
     if field.alias in _BYTES:
@@ -210,8 +226,8 @@ def command_line() -> str:
 _CLI = """# Command line
 
 `vecsec COMMAND --help` says the same. The exit status of all commands: [exit codes](exit-codes.md). Where an option can
-be set by an environment variable, that is named with it; the option goes first. `audit`, `panic` and `policy` need
-`vecsec[services]`.
+be set by an environment variable, that is named with it; the option goes first. `audit`, `issuers`, `panic`, `policy`
+and `token inspect` need `vecsec[services]`.
 """
 
 

@@ -69,7 +69,7 @@ class TestE2EValidation:
         """Whatever a caller of one tenant tries against the other is refused, and no byte of its data comes back."""
         attempts = [
             ("search", "sentinel of tenant_b", "--tenant", "tenant_b", "--k", "10", "--json"),
-            ("search", "sentinel of tenant_b", "--tenant", "tenant_b", "--k", "10", "--json", "--fallback", "mock"),
+            ("search", "sentinel of tenant_b", "--tenant", "tenant_b", "--k", "10", "--json", "--allow-mock"),
             ("get", "tenant_b-0", "shared-1", "--tenant", "tenant_b", "--json"),
             ("delete", "tenant_b-0", "--tenant", "tenant_b", "--yes", "--json"),
             ("collections", "--tenant", "tenant_b", "--json"),

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli.commands import doctor, documents, explain, search, up, violations
+from vecsec_cli.commands import deleting, doctor, documents, explain, listing, relabelling, search, up, violations
 from vecsec_cli.commands import flag as flags
 from vecsec_cli.commands import token as tokens
 from vecsec_cli.importing.command import import_documents
@@ -43,7 +43,10 @@ app.command("up")(up.up)
 app.command("import")(import_documents)
 app.command("search")(search.search)
 app.command("get")(documents.get)
-app.command("delete")(documents.delete)
+app.command("list")(listing.list_documents)
+app.command("count")(listing.count)
+app.command("relabel")(relabelling.relabel)
+app.command("delete")(deleting.delete)
 app.command("collections")(documents.collections)
 app.command("explain")(explain.explain)
 app.command("violations")(violations.violations)

@@ -41,6 +41,19 @@ AttributesOption = Annotated[
     list[str] | None,
     typer.Option("--attribute", help="A further attribute of the row's label, as key=value; may be repeated."),
 ]
+ReadersOption = Annotated[
+    list[str] | None,
+    typer.Option("--reader", metavar="user:SUBJECT|group:NAME", help="Who alone may read the row; may be repeated."),
+]
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        help="A condition on the metadata: key=value, or key>=n, key>n, key<=n, key<n for numbers. "
+        'Repeated conditions must all hold. A value in quotes ("3") is a text.',
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 CollectionOption = Annotated[
     str, typer.Option("--collection", help='The collection. Default: "documents".', show_default=False)
 ]

@@ -17,9 +17,18 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import access_pb2, query_pb2
 from vecsec_client import results
 from vecsec_client.connection import CallDefaults
+from vecsec_client.errors import VecSecError
 from vecsec_client.filters import MetadataFilter
 from vecsec_client.several import Several, Texts, several
-from vecsec_client.values import Action, AttributeValue, Fallback, Sensitivity, ViolationType
+from vecsec_client.values import (
+    Action,
+    ActionWord,
+    AttributeValue,
+    Sensitivity,
+    SensitivityWord,
+    ViolationType,
+    ViolationWord,
+)
 from vecsec_client.wire import answers
 from vecsec_client.wire.filters import filter_to_proto
 from vecsec_client.wire.values import action_number, fill, label_to_proto, naming, word
@@ -41,6 +50,18 @@ class Exchange(Generic[ResponseT, ResultT]):
     timeout: float | None
     """Seconds for the call with all its retries; None means the client's own."""
 
+    def result_of(self, response: ResponseT, request_id: str) -> ResultT:
+        """What the answer says.
+
+        Raises:
+            VecSecError: if that is nothing the caller wants; it names the request.
+        """
+        try:
+            return self.read(response)
+        except VecSecError as error:
+            error.request_id = error.request_id or request_id
+            raise
+
 
 def describe(method: Callable[..., object], call: Callable[..., Exchange[ResponseT, ResultT]]) -> None:
     """Let a client's method bear the call's name, words and signature, with `self` and the result in their places."""
@@ -52,6 +73,12 @@ def describe(method: Callable[..., object], call: Callable[..., Exchange[Respons
     vars(method).update(__signature__=signature.replace(parameters=parameters, return_annotation=result))
 
 
+def take_signature(method: Callable[..., object], like: Callable[..., object], result: object) -> None:
+    """Let a method that hands its arguments on to another show that one's signature, with its own result."""
+    signature = inspect.signature(like)
+    vars(method).update(__signature__=signature.replace(return_annotation=result), __module__=like.__module__)
+
+
 def search(
     defaults: CallDefaults,
     query: str | Sequence[float],
@@ -60,7 +87,7 @@ def search(
     k: int = 10,
     collection: str = "",
     filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
-    fallback: Fallback | str = Fallback.MOCK,
+    allow_mock: bool | None = None,
     include_embeddings: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.SearchDocumentsResponse, results.SearchAnswer]:
@@ -72,15 +99,22 @@ def search(
         k: how many documents to find, 1 to 1,000.
         collection: the collection to search; empty means "documents".
         filter: a condition on the documents' metadata.
-        fallback: what to do when real retrieval is off or out of reach; look at the answer's `provenance`.
+        allow_mock: whether made-up rows are an answer when real retrieval is off or out of reach; the answer says so
+            (`is_real`, `provenance`, `mock_reason`). None leaves it to the client, which takes none unless it was made
+            with `allow_mock=True`.
         include_embeddings: whether to return embeddings; only for roles that may configure.
         timeout: seconds for the call with all its retries.
+
+    Raises:
+        RealRetrievalUnavailable: if there is nothing real and made-up rows are not allowed; its `mock_reason` says why.
+        VecSecError: in the subclass for the kind of failure.
     """
+    mock_allowed = defaults.mock_allowed(allow_mock)
     request = gateway_pb2.SearchDocumentsRequest(
-        include_embeddings=include_embeddings,
-        fallback=gateway_pb2.Fallback.Value(f"FALLBACK_{word(Fallback, fallback, 'fallback').name}"),
+        fallback=gateway_pb2.FALLBACK_MOCK if mock_allowed else gateway_pb2.FALLBACK_NONE,
     )
     fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection, k=k)
+    fill(request, include_embeddings=include_embeddings)
     if isinstance(query, str):
         with naming("query.text"):
             request.query.text = query
@@ -89,7 +123,8 @@ def search(
             request.query.vector.CopyFrom(query_pb2.Vector(values=[float(value) for value in query]))
     if filter is not None:
         request.filter.CopyFrom(filter_to_proto(filter))
-    return Exchange("SearchDocuments", request, answers.search_answer, timeout)
+    read = answers.search_answer if mock_allowed else answers.real_search_answer
+    return Exchange("SearchDocuments", request, read, timeout)
 
 
 def get_documents(
@@ -98,30 +133,54 @@ def get_documents(
     *,
     tenant: str | None = None,
     collection: str = "",
+    filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
     include_embeddings: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.GetDocumentsResponse, results.DocumentsAnswer]:
-    """Read up to 1,000 documents by id; those that do not exist or may not be read are left out alike."""
-    request = gateway_pb2.GetDocumentsRequest(include_embeddings=include_embeddings)
+    """Read up to 1,000 documents by id; those that do not exist or may not be read are left out alike, and so are those
+    that the filter does not hold for."""
+    request = gateway_pb2.GetDocumentsRequest()
     fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
+    fill(request, include_embeddings=include_embeddings)
     with naming("document_ids"):
         request.document_ids.extend(several(document_ids))
+    if filter is not None:
+        request.filter.CopyFrom(filter_to_proto(filter))
     return Exchange("GetDocuments", request, answers.documents_answer, timeout)
 
 
 def delete_documents(
     defaults: CallDefaults,
-    document_ids: Texts,
+    document_ids: Texts = (),
     *,
     tenant: str | None = None,
     collection: str = "",
+    filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
+    whole_collection: bool = False,
+    dry_run: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.DeleteDocumentsResponse, results.DeleteResult]:
-    """Delete up to 1,000 documents by id; those that do not exist or may not be deleted are left out alike."""
+    """Delete documents; those that do not exist or may not be deleted are left out alike. They go in one step for who
+    reads meanwhile, however many they are.
+
+    Args:
+        document_ids: the documents, at most 1,000; or none, and one of the next two.
+        tenant: the tenant that owns them; the caller's own.
+        collection: their collection; empty means "documents".
+        filter: delete what this holds for, of what the caller may read and delete.
+        whole_collection: delete all that the caller may delete. Where nothing is left, the collection is gone, too, and
+            an import makes another one of its name.
+        dry_run: delete nothing; the result says how many documents it would be.
+        timeout: seconds for the call with all its retries.
+    """
     request = gateway_pb2.DeleteDocumentsRequest()
     fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
+    fill(request, whole_collection=whole_collection, dry_run=dry_run)
     with naming("document_ids"):
-        request.document_ids.extend(several(document_ids))
+        # Where an older service does not look: it would delete.
+        (request.dry_run_ids if dry_run else request.document_ids).extend(several(document_ids))
+    if filter is not None:
+        request.filter.CopyFrom(filter_to_proto(filter))
     return Exchange("DeleteDocuments", request, answers.delete_result, timeout)
 
 
@@ -167,18 +226,54 @@ def list_document_ids(
     *,
     tenant: str | None = None,
     collection: str = "",
+    filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
     page_size: int = 0,
     page_token: str = "",
+    include_count: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.ListDocumentIdsResponse, results.DocumentIdPage]:
     """A page of the ids of a collection's documents that the caller may read, in ascending order.
 
     Go on with the page's `next_page_token` until it is empty. At most 1,000 ids a page; 0 leaves it to the service.
+    With `include_count`, the page says how many documents there are altogether; with a filter it says so in any case.
+
+    Raises:
+        VecSecError: of the status UNIMPLEMENTED, if the gateway is too old to count, or to look at a filter.
     """
     request = gateway_pb2.ListDocumentIdsRequest()
-    tenant_id = defaults.tenant_of(tenant)
-    fill(request, tenant_id=tenant_id, collection_id=collection, page_size=page_size, page_token=page_token)
-    return Exchange("ListDocumentIds", request, answers.document_id_page, timeout)
+    fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection)
+    fill(request, page_size=page_size, page_token=page_token)
+    # With each filter: a gateway that does not know of either counts nothing, and would list all.
+    fill(request, include_count=include_count or filter is not None)
+    if filter is not None:
+        request.filter.CopyFrom(filter_to_proto(filter))
+    read = answers.counted_id_page if request.include_count else answers.document_id_page
+    return Exchange("ListDocumentIds", request, read, timeout)
+
+
+def count_documents(
+    defaults: CallDefaults,
+    *,
+    tenant: str | None = None,
+    collection: str = "",
+    filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
+    timeout: float | None = None,
+) -> Exchange[gateway_pb2.ListDocumentIdsResponse, int]:
+    """How many documents of a collection the caller may read, of those that the filter holds for.
+
+    Raises:
+        VecSecError: of the status UNIMPLEMENTED, if the gateway is too old to count.
+    """
+    page = list_document_ids(
+        defaults,
+        tenant=tenant,
+        collection=collection,
+        filter=filter,
+        page_size=1,
+        include_count=True,
+        timeout=timeout,
+    )
+    return Exchange(page.method, page.request, answers.document_count, timeout)
 
 
 def export_documents(
@@ -209,10 +304,11 @@ def export_documents(
 def explain_access(
     defaults: CallDefaults,
     *,
-    sensitivity: Sensitivity | str,
+    sensitivity: Sensitivity | SensitivityWord,
     topics: Texts,
-    action: Action | str = Action.READ,
+    action: Action | ActionWord = Action.READ,
     attributes: Mapping[str, AttributeValue | Sequence[str]] | None = None,
+    readers: Texts | None = None,
     tenant: str | None = None,
     label_tenant: str | None = None,
     timeout: float | None = None,
@@ -224,6 +320,7 @@ def explain_access(
         topics: what the row is about.
         action: what would be done with it.
         attributes: further attributes of its label.
+        readers: who alone may read it, such as "user:alice" or "group:finance".
         tenant: the tenant whose row it would be.
         label_tenant: the tenant that the row itself is tagged with, if that is another one.
         timeout: seconds for the call with all its retries.
@@ -234,6 +331,7 @@ def explain_access(
         sensitivity=sensitivity,
         topics=topics,
         attributes=attributes or {},
+        readers=readers,
     )
     request = gateway_pb2.ExplainAccessRequest(action=action_number(action), label=label)
     return Exchange("ExplainAccess", fill(request, tenant_id=tenant_id), answers.explanation, timeout)
@@ -248,10 +346,18 @@ def policy_status(
     return Exchange("GetPolicyStatus", request, answers.policy_status, timeout)
 
 
+def tenant_usage(
+    defaults: CallDefaults, *, tenant: str | None = None, timeout: float | None = None
+) -> Exchange[gateway_pb2.GetTenantUsageResponse, results.TenantUsage]:
+    """What a tenant uses of what it may; for callers who may configure the tenant."""
+    request = fill(gateway_pb2.GetTenantUsageRequest(), tenant_id=defaults.tenant_of(tenant))
+    return Exchange("GetTenantUsage", request, answers.tenant_usage, timeout)
+
+
 def count_violations(
     defaults: CallDefaults,
     *,
-    types: Several[ViolationType | str] = (),
+    types: Several[ViolationType | ViolationWord] = (),
     start: datetime | None = None,
     end: datetime | None = None,
     tenant: str | None = None,
@@ -275,7 +381,7 @@ def count_violations(
 def list_violations(
     defaults: CallDefaults,
     *,
-    types: Several[ViolationType | str] = (),
+    types: Several[ViolationType | ViolationWord] = (),
     start: datetime | None = None,
     end: datetime | None = None,
     page_size: int = 0,
@@ -297,26 +403,59 @@ def list_violations(
         tenant: the tenant whose callers are meant.
         timeout: seconds for the call with all its retries.
     """
-    request = gateway_pb2.ListViolationsRequest(newest_first=newest_first)
+    request = fill(gateway_pb2.ListViolationsRequest(), newest_first=newest_first)
     _fill_violations(request, defaults.tenant_of(tenant), types, start, end)
     fill(request, page_size=page_size, page_token=page_token)
     return Exchange("ListViolations", request, answers.violation_page, timeout)
 
 
+def list_foreign_access(
+    defaults: CallDefaults,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    page_size: int = 0,
+    page_token: str = "",
+    newest_first: bool = False,
+    tenant: str | None = None,
+    timeout: float | None = None,
+) -> Exchange[gateway_pb2.ListForeignAccessResponse, results.ForeignAccessPage]:
+    """List what callers of other tenants did in a tenant; for its own callers who may configure it.
+
+    Args:
+        start: list from then on; a time without a zone is this machine's.
+        end: list what was before then.
+        page_size: how many at most, up to 1,000; 0 leaves it to the service.
+        page_token: of the page before, to go on behind it, with the same other arguments. To follow what happens,
+            ask again and again with the last token.
+        newest_first: begin with the newest; such a listing cannot be followed.
+        tenant: the caller's own tenant.
+        timeout: seconds for the call with all its retries.
+    """
+    request = fill(gateway_pb2.ListForeignAccessRequest(), newest_first=newest_first)
+    fill(request, tenant_id=defaults.tenant_of(tenant), page_size=page_size, page_token=page_token)
+    _fill_times(request, start, end)
+    return Exchange("ListForeignAccess", request, answers.foreign_access_page, timeout)
+
+
 def _fill_violations(
     request: ViolationsRequestT,
     tenant_id: str,
-    types: Several[ViolationType | str],
+    types: Several[ViolationType | ViolationWord],
     start: datetime | None,
     end: datetime | None,
 ) -> None:
     """Say which violations are meant."""
     fill(request, tenant_id=tenant_id)
     with naming("violation_types"):
-        several(types)
-    for violation in types:
+        wanted = list(several(types))
+    for violation in wanted:
         name = word(ViolationType, violation, "violation_types").value.upper()
         request.violation_types.append(access_pb2.ViolationType.Value(f"VIOLATION_TYPE_{name}"))
+    _fill_times(request, start, end)
+
+
+def _fill_times(request: Message, start: datetime | None, end: datetime | None) -> None:
     for name, moment in (("start_time", start), ("end_time", end)):
         if moment is not None:
             with naming(name):

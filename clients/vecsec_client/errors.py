@@ -7,6 +7,7 @@ from typing import ClassVar
 from grpc import StatusCode
 
 from vecsec_client.results import RejectedDocument
+from vecsec_client.values import MockReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,11 @@ class FieldViolation:
 
 
 class VecSecError(Exception):
-    """A call failed. Catch the subclasses for the kinds that differ in what to do."""
+    """A call failed. Catch the subclasses for the kinds that differ in what to do.
+
+    Nothing else comes out of a client's calls, but for what the caller's own functions raise: token providers, and
+    iterables of documents.
+    """
 
     status: ClassVar[StatusCode] = StatusCode.UNKNOWN
 
@@ -45,6 +50,9 @@ class VecSecError(Exception):
         """Seconds after which the service advises another try; None where it gives no advice."""
         self.request_id = request_id
         """The id under which the services' logs have this call; empty if nothing was sent."""
+
+    def __str__(self) -> str:
+        return f"{self.message} (request {self.request_id})" if self.request_id else self.message
 
     @property
     def is_unexplained(self) -> bool:
@@ -85,6 +93,36 @@ class Unavailable(VecSecError):
     """A service cannot be reached, or real retrieval is off and no mock was wanted; a later try may work."""
 
     status = StatusCode.UNAVAILABLE
+
+
+class RealRetrievalUnavailable(Unavailable):
+    """Nothing real can be had, and made-up rows were not asked for; `mock_reason` says why.
+
+    A search with `allow_mock=True` gets made-up rows instead, labelled as such. Other calls are never made up.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        mock_reason: MockReason = MockReason.UNSPECIFIED,
+        code: StatusCode | None = None,
+        reason: str = "",
+        violations: Sequence[FieldViolation] = (),
+        retry_after: float | None = None,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(
+            message,
+            code=code,
+            reason=reason,
+            violations=violations,
+            retry_after=retry_after,
+            request_id=request_id,
+        )
+        self.mock_reason = mock_reason
+        """`FLAG_OFF`: an operator has switched real retrieval off for the tenant; until it is on again no try helps.
+        `RETRIEVAL_FAILED`: it did not answer. `CIRCUIT_OPEN`: it failed a moment ago and was not asked."""
 
 
 class ConnectionBroke(Unavailable):
@@ -128,5 +166,6 @@ class DocumentsRejected(VecSecError):
         first = rejected[0]
         message = f"document {first.index} ({first.document_id!r}): {first.field}: {first.reason}"
         super().__init__(message, code=code)
+        self.args = (tuple(rejected),)  # what copies, as between processes, are made of
         self.rejected = tuple(rejected)
         """The documents of one batch that were refused, in the caller's order."""

@@ -67,11 +67,14 @@ def in_(key: str, values: Several[Scalar] | Iterator[Scalar]) -> In:
     """The key has one of these values.
 
     Raises:
-        InvalidArgument: if `values` is one text.
+        InvalidArgument: if `values` is one text, or no list.
     """
     if isinstance(values, str):  # the letters of which `tuple` would make
         raise InvalidArgument.of("values", f"must be a list, not the one text {values[:80]!r}; see equals()")
-    return In(key, tuple(values))
+    try:
+        return In(key, tuple(values))
+    except TypeError as error:
+        raise InvalidArgument.of("values", f"must be a list, not {values!r:.80}; see equals()") from error
 
 
 def between(key: str, low: float, high: float) -> Range:

@@ -3,9 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
 from vecsec_client.several import Texts
-from vecsec_client.values import Action, AttributeValue, MockReason, Provenance, Scalar, Sensitivity, SimilarityMetric
+from vecsec_client.shapes import Rows, Table, Value
+from vecsec_client.values import (
+    Action,
+    AttributeValue,
+    MockReason,
+    Provenance,
+    Scalar,
+    Sensitivity,
+    SensitivityWord,
+    SimilarityMetric,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +26,14 @@ class DocumentInput:
     document_id: str
     """Unique within its tenant and collection; a document with the same id is replaced."""
     text: str
-    sensitivity: Sensitivity | str | None = None
+    sensitivity: Sensitivity | SensitivityWord | None = None
     """Not above the writer's effective clearance. A document without one is rejected."""
     topics: Texts = ()
     """At least one; all within the writer's topic scope."""
     attributes: Mapping[str, AttributeValue | Sequence[str]] = field(default_factory=dict)
     """Further attributes of the label that the policy's schema declares."""
+    readers: Texts | None = None
+    """Who alone may read it, such as "user:alice" or "group:finance"; None for all whom the other rules let through."""
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
     """The caller's own, for filters."""
     embedding: Sequence[float] = ()
@@ -28,7 +41,7 @@ class DocumentInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Value):
     """A stored passage, as a reader gets it."""
 
     document_id: str
@@ -41,6 +54,8 @@ class Document:
     metadata: Mapping[str, Scalar]
     embedding: tuple[float, ...]
     """Empty unless asked for, which only a role that may configure can."""
+    readers: tuple[str, ...] | None = None
+    """Who alone may read it; None for all whom the other rules let through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +69,10 @@ class ScoredDocument(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchAnswer:
+class SearchAnswer(Table[ScoredDocument], Value):
     """The nearest documents that the caller may read."""
+
+    ROWS: ClassVar[str] = "results"
 
     results: tuple[ScoredDocument, ...]
     """Nearest first; fewer than asked for only if the caller may read no more."""
@@ -78,25 +95,38 @@ class SearchAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentsAnswer:
+class DocumentsAnswer(Table[Document], Value):
     """The documents that exist and that the caller may read, in the order of the request."""
+
+    ROWS: ClassVar[str] = "documents"
 
     documents: tuple[Document, ...]
     policy_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteResult:
+class DeleteResult(Value):
     """What was deleted."""
 
     deleted_count: int
-    """A call that had to be tried again counts what its last try deleted."""
+    """Of a dry run, how many it would be. A call that had to be tried again counts what its last try deleted."""
     policy_version: str = ""
     """The content hash of the policy that planned the deletion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collection:
+class RelabelResult(Value):
+    """What was relabelled."""
+
+    relabelled_count: int
+    """How many documents have another label now, or would have after a dry run. A call that had to be tried again
+    counts what its last try changed."""
+    policy_version: str = ""
+    """The content hash of the policy that allowed the new labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection(Value):
     """A tenant's collection, as far as the caller may read it."""
 
     collection_id: str
@@ -109,7 +139,7 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelCount:
+class LabelCount(Value):
     """One label of a collection, and how many documents bear it."""
 
     collection_id: str
@@ -120,11 +150,15 @@ class LabelCount:
     attributes: Mapping[str, AttributeValue]
     document_count: int
     """At least one."""
+    readers: tuple[str, ...] | None = None
+    """Who alone may read them; None for all whom the other rules let through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelPage:
+class LabelPage(Table[LabelCount], Value):
     """Some of a tenant's labels."""
+
+    ROWS: ClassVar[str] = "labels"
 
     labels: tuple[LabelCount, ...]
     next_page_token: str
@@ -134,19 +168,25 @@ class LabelPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentIdPage:
+class DocumentIdPage(Rows[str], Value):
     """Some of a collection's document ids."""
+
+    ROWS: ClassVar[str] = "document_ids"
 
     document_ids: tuple[str, ...]
     next_page_token: str
     """Where to go on; empty if this was the last page."""
     policy_version: str = ""
     """The content hash of the policy that planned the listing."""
+    document_count: int | None = None
+    """How many documents there are altogether; None if it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportPage:
+class ExportPage(Table[Document], Value):
     """Some of all documents of a tenant that the caller may read, all of one collection."""
+
+    ROWS: ClassVar[str] = "documents"
 
     documents: tuple[Document, ...]
     """With their embeddings."""
@@ -162,7 +202,7 @@ class ExportPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeterminingRule:
+class DeterminingRule(Value):
     """One rule that decided."""
 
     rule_id: str
@@ -172,7 +212,7 @@ class DeterminingRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecidingValue:
+class DecidingValue(Value):
     """One attribute that decided."""
 
     attribute: str
@@ -181,7 +221,7 @@ class DecidingValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Value):
     """One thing that could be otherwise."""
 
     attribute: str
@@ -191,7 +231,39 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class ReadingRole(Value):
+    """Callers of a role who could read a row."""
+
+    role: str
+    least_clearance: Sensitivity | None
+    """How far they have to be cleared, at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedReader(Value):
+    """Somebody whom a row names as a reader."""
+
+    name: str
+    """As the row names them, such as `group:finance`."""
+    people: tuple[str, ...]
+    """The people of a group by `memberships.yaml`, some of them if they are many; tokens may say that there are others.
+    Empty for callers of another tenant."""
+    people_count: int
+    """How many there are by `memberships.yaml`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleReaders(Value):
+    """Who could read a row, of those in its tenant: whoever has one of the roles and, if it names readers, is one."""
+
+    roles: tuple[ReadingRole, ...]
+    is_limited: bool
+    """Whether the row names its readers."""
+    named_readers: tuple[NamedReader, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Value):
     """Whether the caller may touch a row with a given label."""
 
     allowed: bool
@@ -206,10 +278,12 @@ class Explanation:
     """What would have allowed it, the smallest change first; each remedy is one change or two to be made together."""
     tried_changes: int = 0
     """How many changes, alone and in pairs, the policy service tried; 0 for what is allowed."""
+    possible_readers: PossibleReaders | None = None
+    """Who could read the row; None unless it was asked about reading by a caller who may configure the tenant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViolationCounts:
+class ViolationCounts(Value):
     """A tenant's counts, from the audit log of the replica of the policy service that answered."""
 
     counts: Mapping[str, int]
@@ -225,7 +299,7 @@ class ViolationCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
+class Violation(Value):
     """A violation by one call; several rows of a call that broke the same kind of rule are one violation."""
 
     violation_type: str
@@ -250,8 +324,10 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViolationPage:
+class ViolationPage(Table[Violation], Value):
     """Some of a tenant's violations, from the audit log of the replica of the policy service that answered."""
+
+    ROWS: ClassVar[str] = "violations"
 
     violations: tuple[Violation, ...]
     next_page_token: str
@@ -265,7 +341,51 @@ class ViolationPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedDocument:
+class ForeignAccess(Value):
+    """What a caller of another tenant was let do in this one, or did."""
+
+    kind: str
+    """`grant` (was given one), `use` (calls that read, stored or deleted), or a question about the tenant: `explain`,
+    `count`, `list`, `status`."""
+    time: datetime
+    """UTC; of a use, when the last of its calls was."""
+    caller_tenant_id: str
+    """The caller's own tenant."""
+    subject: str
+    role: str
+    action: Action | None
+    """What the caller was allowed to do; None only if this version of the SDK does not know it."""
+    call_count: int
+    """How many calls; 0 for a grant."""
+    row_count: int
+    """How many rows, or ids of rows, these calls gave, stored or deleted."""
+    incident_id: str
+    """Of the audit record."""
+    policy_version: str
+    """The content hash of the policy that allowed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignAccessPage(Table[ForeignAccess], Value):
+    """What callers of other tenants did, from the audit log of the replica of the policy service that answered."""
+
+    ROWS: ClassVar[str] = "accesses"
+
+    accesses: tuple[ForeignAccess, ...]
+    next_page_token: str
+    """Goes on behind these, also behind the last one: asking again with it shows what came since."""
+    has_more: bool
+    """Whether there are more already."""
+    since: datetime
+    """When the oldest record of the audit log was written (UTC): nothing is known from before."""
+    replica_id: str
+    """Whose audit log was read."""
+    policy_version: str
+    """By which the caller might ask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedDocument(Value):
     """A document that the services, or the checks before sending, refused; it was not stored."""
 
     index: int
@@ -277,7 +397,7 @@ class RejectedDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportProgress:
+class ImportProgress(Value):
     """How far an import is, told after each batch that is settled: durable, or rejected."""
 
     settled_count: int
@@ -291,7 +411,19 @@ class ImportProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowDisagreements:
+class ImportSummary(Value):
+    """What an import did, all of it."""
+
+    stored_count: int
+    """How many documents are stored and durable."""
+    rejected_count: int
+    """How many were refused."""
+    rejected: tuple[RejectedDocument, ...]
+    """Those that were refused, the first 1,000 of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowDisagreements(Value):
     """How often a candidate policy in the shadow would have decided otherwise."""
 
     entries_gained: int
@@ -305,7 +437,7 @@ class ShadowDisagreements:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyStatus:
+class PolicyStatus(Value):
     """Which policy decides over a tenant's rows, by the word of the replica that answered."""
 
     policy_version: str
@@ -321,3 +453,25 @@ class PolicyStatus:
     disagreements: ShadowDisagreements
     is_reload_failing: bool
     """Whether changed files are not in force because something is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantUsage(Value):
+    """What a tenant uses of what it may. Rates and calls are those of the gateway that answered."""
+
+    rows: int
+    """That are stored."""
+    bytes: int | None
+    """On the disk; None where the store is on another machine."""
+    searches_per_second: float
+    """In the last ten seconds; dear calls count as several."""
+    concurrent_calls: int
+    import_rows_per_second: float
+    """In the last ten seconds."""
+    refused_count: int
+    """Calls that were refused for a limit in the last ten seconds."""
+    limits: Mapping[str, float]
+    """What it may, by the names of the fields above, and `caller_units_per_second` for the dear calls of one caller."""
+    gateway_replicas: int
+    """By how many the limits of rates and calls are divided at each gateway."""
+    policy_version: str

@@ -47,11 +47,11 @@ def is_transient(error: BaseException) -> bool:
 
     A flag that an operator has switched off is not waited for, and a limit only if the service says for how long.
     """
-    if not isinstance(error, VecSecError):
+    if not isinstance(error, VecSecError) or error.reason == _REAL_RETRIEVAL_OFF:
         return False
     if error.retry_after is not None:
         return error.code in {StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED}
-    return error.code is StatusCode.UNAVAILABLE and error.reason != _REAL_RETRIEVAL_OFF
+    return error.code is StatusCode.UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)

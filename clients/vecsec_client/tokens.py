@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from vecsec_client.errors import Unauthenticated
 
@@ -13,6 +13,8 @@ TokenProvider: TypeAlias = Callable[[], str]
 
 AsyncTokenProvider: TypeAlias = Callable[[], str | Awaitable[str]]
 """Returns a token, or an awaitable of one."""
+
+ProviderT = TypeVar("ProviderT", TokenProvider, AsyncTokenProvider)
 
 
 def static_token(token: str) -> TokenProvider:
@@ -54,6 +56,26 @@ def token_from_file(path: Path | str) -> TokenProvider:
     return provide
 
 
+def nobodys_token() -> str:
+    """The provider of a client that has no token of its own, only its views have."""
+    raise Unauthenticated("no token: this client was made without one; call through client.with_token(...)")
+
+
+def provider_of(token: str | ProviderT) -> ProviderT:
+    """What gives this token.
+
+    Raises:
+        TypeError: for what is neither a text nor a function, such as the None of a request that bore no token. Whoever
+            has no token must never be taken for somebody else who has one.
+    """
+    given: object = token  # whatever the type says
+    if isinstance(given, str):
+        return static_token(given)
+    if not callable(given):
+        raise TypeError(f"token: must be a text, or a function that returns one, not {type(given).__name__}")
+    return given
+
+
 async def provided(provider: AsyncTokenProvider) -> str:
     """What the provider gives, waited for if need be."""
     token = provider()
@@ -66,6 +88,7 @@ def bearer_metadata(token: str, request_id: str) -> tuple[tuple[str, str], ...]:
     Raises:
         Unauthenticated: if the token is empty or could not stand in a header; the message does not repeat it.
     """
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise Unauthenticated("no token: the token is empty, or holds blanks, control or non-ASCII characters")
+    given: object = token  # whatever the provider's type says
+    if not isinstance(given, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise Unauthenticated("no token: the token is empty, no text, or holds blanks, control or non-ASCII characters")
     return (("authorization", f"Bearer {token}"), ("x-request-id", request_id))

@@ -2,6 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
+from typing import Literal
 
 Scalar = str | int | float | bool
 """A metadata value."""
@@ -19,6 +20,10 @@ class Sensitivity(StrEnum):
     SECRET = "SECRET"  # noqa: S105 (a level, not a password)
 
 
+SensitivityWord = Literal["PUBLIC", "INTERNAL", "CONFIDENTIAL", "SECRET"]
+"""A sensitivity as a text; a type checker finds misspelt ones."""
+
+
 class Action(StrEnum):
     """What a caller wants to do with rows."""
 
@@ -26,6 +31,10 @@ class Action(StrEnum):
     WRITE = "write"
     DELETE = "delete"
     CONFIGURE = "configure"
+
+
+ActionWord = Literal["read", "write", "delete", "configure"]
+"""An action as a text."""
 
 
 class Provenance(StrEnum):
@@ -45,15 +54,6 @@ class MockReason(StrEnum):
     CIRCUIT_OPEN = "MOCK_REASON_CIRCUIT_OPEN"
 
 
-class Fallback(StrEnum):
-    """What to do when real retrieval is off or out of reach."""
-
-    MOCK = "mock"
-    """Answer with made-up rows, labelled as such."""
-    NONE = "none"
-    """Fail with `Unavailable`."""
-
-
 class SimilarityMetric(StrEnum):
     """What a score means."""
 
@@ -71,3 +71,14 @@ class ViolationType(StrEnum):
     ROLE_CLEARANCE = "role_clearance_violation"
     TOPIC = "topic_violation"
     PLAN_CHECK_DIVERGENCE = "plan_check_divergence"
+
+
+ViolationWord = Literal[
+    "cross_tenant_violation",
+    "document_tenant_violation",
+    "clearance_violation",
+    "role_clearance_violation",
+    "topic_violation",
+    "plan_check_divergence",
+]
+"""A kind of violation as a text."""

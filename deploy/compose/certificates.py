@@ -18,6 +18,8 @@ from vecsec_cli.local import state_files
 
 NAMES = {"gateway": "vecsec-agent", "policy": "policy", "retrieval": "retrieval"}
 """What services are called in the network, by what they are."""
+_FURTHER_NAMES = {"retrieval": ["retrieval-1"]}
+"""Of further shards."""
 _AUTHORITY_LIFE, _SERVICE_LIFE, _RENEWAL = timedelta(days=3650), timedelta(days=365), timedelta(days=30)
 
 
@@ -42,14 +44,18 @@ def ensure(folder: Path) -> None:
     assert isinstance(key, ec.EllipticCurvePrivateKey), "we made it"
     authority = _Authority(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
     for service, name in NAMES.items():
-        if not _holds_for_a_while(folder / service / "tls.crt"):
-            _write_pair(folder / service, service, name, authority)
+        names = [name, *_FURTHER_NAMES.get(service, [])]
+        if not _holds_for_a_while(folder / service / "tls.crt", names):
+            _write_pair(folder / service, service, names, authority)
 
 
-def _holds_for_a_while(file: Path) -> bool:
+def _holds_for_a_while(file: Path, names: list[str]) -> bool:
     if not file.exists():
         return False
-    return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc - _RENEWAL > datetime.now(UTC)
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    has_all = set(names) <= set(named.get_values_for_type(x509.DNSName))
+    return has_all and certificate.not_valid_after_utc - _RENEWAL > datetime.now(UTC)
 
 
 def _write_authority(key_file: Path, certificate_file: Path) -> None:
@@ -65,18 +71,18 @@ def _write_authority(key_file: Path, certificate_file: Path) -> None:
     state_files.replace(key_file, _pem(key), mode=0o600)
 
 
-def _write_pair(folder: Path, service: str, name: str, authority: _Authority) -> None:
+def _write_pair(folder: Path, service: str, names: list[str], authority: _Authority) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
-    names: list[x509.GeneralName] = [
+    said: list[x509.GeneralName] = [
         x509.UniformResourceIdentifier(f"spiffe://vecsec/{service}"),
-        x509.DNSName(name),
+        *(x509.DNSName(name) for name in names),
         x509.DNSName("localhost"),
         x509.IPAddress(ip_address("127.0.0.1")),
     ]
     certificate = (
         _builder(x509.Name([]), key.public_key(), _SERVICE_LIFE)
         .issuer_name(authority.certificate.subject)
-        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        .add_extension(x509.SubjectAlternativeName(said), critical=True)
         .sign(authority.key, SHA256())
     )
     state_files.replace(folder / "ca.crt", authority.certificate.public_bytes(Encoding.PEM))

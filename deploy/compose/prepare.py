@@ -20,7 +20,7 @@ from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import CommandFailure
 
 HERE = Path(__file__).resolve().parent
-STORAGES = ("remote", "embedded")
+STORAGES = ("remote", "embedded", "shards")
 BESIDE_THE_ROWS = 768 << 20
 """Bytes that retrieval takes at most for all but rows: itself, its libraries, the model, calls on their way."""
 TIME_TO_BEGIN = timedelta(days=1)
@@ -87,7 +87,7 @@ def prepare(folder: Path) -> None:
     installation.prepare(state, {})
     state_files.create(state.secrets / "grafana-admin-password", secrets.token_urlsafe(24).encode())
     state_files.replace(state.secrets / "grant.pem", state.grant_key.read_bytes())
-    if settings["VECSEC_STORAGE"] == "embedded":
+    if settings["VECSEC_STORAGE"] != "remote":
         # Made once: a volume that is empty later on has lost its store.
         until = datetime.now(UTC) + TIME_TO_BEGIN
         state_files.create(state.new_store, f"VECSEC_NEW_STORE_UNTIL={until:%Y-%m-%dT%H:%MZ}\n".encode())

@@ -16,6 +16,9 @@ from uv import find_uv_bin
 _ROOT = Path(__file__).parents[2]
 _LOCK = Path(__file__).parent / "requirements-development.txt"
 _ENVIRONMENT = _ROOT / ".venv-newest"
+_OURS = frozenset(
+    {"langchain-vecsec", "llama-index-vector-stores-vecsec", "mcp-server-vecsec", "vecsec", "vecsec-haystack"}
+)
 
 
 def locked(lock: str) -> dict[str, str]:
@@ -33,15 +36,18 @@ def differences(pinned: dict[str, str], newest: dict[str, str]) -> list[tuple[st
 
 
 def _install() -> dict[str, str]:
-    """Make the environment anew, with the interpreter that runs this; what is in it, but for VecSec itself."""
+    """Make the environment anew, with the interpreter that runs this; what is in it, but for what is ours."""
     uv = find_uv_bin()
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_ENVIRONMENT)], check=True)  # noqa: S603
     command = [uv, "pip", "install", "--quiet", "--upgrade", "--python", str(_ENVIRONMENT)]
-    command += ["--group", "build", "--editable", ".[services,dev]"]
+    # NLTK, which LlamaIndex brings, reads no file that has a second name.
+    command += ["--link-mode", "copy", "--group", "build", "--editable", ".[services,dev]"]
+    for name in sorted(_OURS - {"vecsec"}):
+        command += ["--editable", f"./clients/{name}"]
     subprocess.run(command, check=True, cwd=_ROOT)  # noqa: S603
     (packages,) = _ENVIRONMENT.glob("lib/python*/site-packages")
     found = {canonicalize_name(each.name): each.version for each in distributions(path=[str(packages)])}
-    return {name: version for name, version in found.items() if name != "vecsec"}
+    return {name: version for name, version in found.items() if name not in _OURS}
 
 
 def main() -> int:

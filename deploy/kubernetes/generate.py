@@ -12,6 +12,11 @@ _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _POLICY = _ROOT / "services" / "vecsec_policy" / "default_policy"
 _RULES = _ROOT / "deploy" / "monitoring" / "rules"
+_COMPONENTS = _HERE / "components"
+SHARDS = 3
+"""As many as components/shards/retrieval.yaml has replicas."""
+PLACEMENT_EPOCH = 1
+"""Grows whenever SHARDS or pins change."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -29,7 +34,8 @@ def generated() -> Mapping[Path, str]:
     """The generated files, by path."""
     return {
         _HERE / "base" / "generated" / "policy-files.yaml": _manifest(_policy_files(), _POLICY),
-        _HERE / "components" / "monitoring" / "generated" / "prometheus-rules.yaml": _manifest(_rules(), _RULES),
+        _COMPONENTS / "monitoring" / "generated" / "prometheus-rules.yaml": _manifest(_rules(), _RULES),
+        _COMPONENTS / "shards" / "generated" / "placement.yaml": _manifest(_placement(), _HERE / "generate.py"),
     }
 
 
@@ -51,6 +57,19 @@ def _rules() -> dict[str, object]:
         "kind": "PrometheusRule",
         "metadata": {"name": "vecsec", "namespace": "vecsec"},
         "spec": {"groups": groups},
+    }
+
+
+def _placement() -> dict[str, object]:
+    """Which pod is which shard; an overlay that pins tenants puts its own ConfigMap of this name in its place."""
+    names = [f"vecsec-retrieval-{number}" for number in range(SHARDS)]
+    shards = [{"name": name, "address": f"dns:///{name}.vecsec-retrieval.vecsec.svc:50052"} for name in names]
+    placement = {"epoch": PLACEMENT_EPOCH, "shards": shards, "pinned": {}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "vecsec-placement", "namespace": "vecsec"},
+        "data": {"placement.yaml": yaml.safe_dump(placement, sort_keys=False)},
     }
 
 

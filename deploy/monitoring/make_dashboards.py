@@ -79,6 +79,16 @@ OVERVIEW = Dashboard(
         ),
         (
             Panel(
+                "What callers get",
+                "reqps",
+                {
+                    "{{outcome}} {{reason}}": per_second(
+                        "vecsec_call_outcomes_total", "outcome, reason", 'job="vecsec-gateway"'
+                    )
+                },
+                "Mock: made-up rows. Refused: theirs to mend. Unavailable and failed: ours.",
+            ),
+            Panel(
                 "Calls to the gateway",
                 "reqps",
                 {"{{method}} {{code}}": per_second("vecsec_requests_total", "method, code", 'job="vecsec-gateway"')},
@@ -206,6 +216,16 @@ POLICY = Dashboard(
                     "records lost a second": per_second("vecsec_audit_records_lost_total"),
                 },
             ),
+            Panel(
+                "Audit log's disk",
+                "bytes",
+                {
+                    "audit log: {{instance}}": "vecsec_audit_bytes",
+                    "free: {{instance}}": "vecsec_audit_free_bytes",
+                    "waiting: {{instance}}": "vecsec_audit_waiting_bytes",
+                },
+                "Full in `vecsec_audit_hours_until_full` hours, at the pace of the last one.",
+            ),
         ),
         (
             Panel(
@@ -271,6 +291,16 @@ CAPACITY = Dashboard(
             ),
             Panel("Calls to ChromaDB, waiting or at work", "short", {"calls": "vecsec_store_calls_waiting"}),
         ),
+        (
+            Panel(
+                "Calls turned away",
+                "reqps",
+                {"{{job}}, {{reason}}": per_second("vecsec_calls_shed_total", "job, reason")},
+                "queue: too many wait; no_time: their deadline is too near; tenant: it has its share.",
+            ),
+            Panel("Calls served at once at most", "short", {"{{job}}": "sum by (job) (vecsec_admission_limit)"}),
+            Panel("Calls that wait for their turn", "short", {"{{job}}": "sum by (job) (vecsec_calls_waiting)"}),
+        ),
         tuple(
             Panel(f"Caches of {service}: share of look-ups that hit", "percentunit", {"{{cache}}": hit_rate(service)})
             for service in ("gateway", "retrieval", "policy")
@@ -278,7 +308,56 @@ CAPACITY = Dashboard(
     ),
 )
 
-DASHBOARDS = (OVERVIEW, RETRIEVAL, POLICY, CAPACITY)
+SHARDS = Dashboard(
+    "shards",
+    "VecSec: shards",
+    (
+        (
+            Panel(
+                "Shards that serve",
+                "bool_yes_no",
+                {
+                    "{{shard}}": "min by (namespace, shard) (vecsec_shard_serving)",
+                    "not believed: {{shard}}": "max by (namespace, shard) (vecsec_store_not_believed)",
+                    "left alone: {{shard}}": "max by (namespace, shard) (vecsec_shard_circuit_open)",
+                },
+                "As the gateways see them; without a placement there is one, without a name.",
+            ),
+            Panel(
+                "Tenants of each shard",
+                "short",
+                {
+                    "{{instance}}": "vecsec_shard_tenants",
+                    "placed elsewhere: {{instance}}": "vecsec_shard_displaced_tenants",
+                },
+            ),
+            Panel(
+                "What keeps new tenants waiting",
+                "short",
+                {
+                    "words missing: {{instance}}": "vecsec_shard_words_missing",
+                    "epoch of {{job}} {{instance}}": "vecsec_placement_epoch",
+                },
+                "No tenant begins while a shard has not said what it holds, or services go by different placements.",
+            ),
+        ),
+        (
+            Panel(
+                "Searches of each shard",
+                "reqps",
+                {"{{instance}}": per_second("vecsec_search_strategy_total", "instance")},
+            ),
+            Panel(
+                "Memory of open cells of each shard",
+                "bytes",
+                {"{{instance}}": "vecsec_index_bytes", "available: {{instance}}": "vecsec_index_available_bytes"},
+            ),
+            Panel("Room on the disk of each shard", "bytes", {"{{instance}}": "vecsec_store_free_bytes"}),
+        ),
+    ),
+)
+
+DASHBOARDS = (OVERVIEW, RETRIEVAL, POLICY, CAPACITY, SHARDS)
 
 
 def as_grafana(dashboard: Dashboard) -> dict[str, Any]:

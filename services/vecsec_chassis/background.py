@@ -45,12 +45,14 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, work: Work, name: str) -> None:
-        """Begin work that has nothing of the call that sets it off, such as its request id."""
+    def begin(self, work: Work, name: str) -> "asyncio.Task[None]":
+        """Begin work that has nothing of the call that sets it off, such as its request id. Who waits for it after all
+        shields it."""
         task = asyncio.create_task(work, name=name, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(_tell_of_failure)
+        return task
 
     async def close(self) -> None:
         """End all of it now."""

@@ -3,13 +3,18 @@
 import random
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from opentelemetry.trace import Span
 
 from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import InvalidToken
+
+Receive: TypeAlias = Callable[[Awaitable[bytes]], Awaitable[bytes]]
+"""Waits for a request."""
 
 
 @dataclass(slots=True)
@@ -21,12 +26,25 @@ class Call:
     request_id: str
     deadline: float | None
     """On the monotonic clock, in seconds; None if the caller set none."""
+    queued_seconds: float = 0.0
+    """How long it waited here for its turn."""
+    receive: Receive | None = None
+    """How to wait for its request, so that it keeps no place from others meanwhile; None where it has none yet."""
     identity: Identity | None = None
     token: str = ""
+    peers: tuple[str, ...] = ()
+    """The machines on the caller's way here, by the first name in their certificates; the last one proved it to us.
+    Empty without TLS."""
+    store_id: str = ""
+    """Which vector store the caller means; empty if it does not say."""
     span: Span | None = None
     """What is recorded of the call; None if nothing is."""
     is_traced: bool = False
     """Whether it is part of a trace, recorded here or elsewhere, which goes on to our peers."""
+    reason: str = ""
+    """Why it ends as it does: of an error its reason, of made-up rows why they are; empty for an answer."""
+    is_mock: bool = False
+    """Whether its answer is made up."""
 
 
 _current: ContextVar[Call | None] = ContextVar("vecsec_call", default=None)
@@ -61,6 +79,12 @@ def current_identity() -> Identity:
     return identity
 
 
+def current_tenant() -> str:
+    """The caller's own tenant; empty where no token says it."""
+    call = _current.get()
+    return "" if call is None or call.identity is None else call.identity.tenant_id
+
+
 def current_token() -> str:
     """The caller's own verified token, to be passed on to the policy service."""
     current_identity()
@@ -71,6 +95,18 @@ def current_request_id() -> str:
     """The id under which logs, traces and audit records have this call; empty outside of a call."""
     call = _current.get()
     return call.request_id if call is not None else ""
+
+
+def current_peers() -> tuple[str, ...]:
+    """The machines on the caller's way here; empty outside of a call."""
+    call = _current.get()
+    return call.peers if call is not None else ()
+
+
+def current_store_id() -> str:
+    """Which vector store the caller means; empty if it does not say, and outside of a call."""
+    call = _current.get()
+    return call.store_id if call is not None else ""
 
 
 def current_span() -> Span | None:
@@ -87,12 +123,25 @@ def is_traced() -> bool:
     return call is not None and call.is_traced
 
 
+def queued_seconds() -> float:
+    """How long the call waited in this service for its turn; 0.0 outside of a call."""
+    call = _current.get()
+    return 0.0 if call is None else call.queued_seconds
+
+
 def time_remaining() -> float | None:
     """Seconds until the caller's deadline (may be negative); None if there is none."""
     call = _current.get()
     if call is None or call.deadline is None:
         return None
     return call.deadline - time.monotonic()
+
+
+def note_mock(reason: str) -> None:
+    """The current call is answered with made-up rows, for this reason; nothing outside of a call."""
+    call = _current.get()
+    if call is not None:
+        call.is_mock, call.reason = True, reason
 
 
 _generator = random.Random(secrets.randbits(256))  # noqa: S311 (no secret)

@@ -96,6 +96,8 @@ class ServiceSettings(BaseSettings):
     max_connection_seconds: float = Field(300.0, alias="VECSEC_MAX_CONNECTION_SECONDS", ge=1, le=86400)
     """After how long clients are asked to connect anew, so that new replicas get their share; calls in flight go
     on."""
+    max_connections: int = Field(2_000, alias="VECSEC_MAX_CONNECTIONS", ge=16, le=1_000_000)
+    """How many connections a service has at once, before anybody shows a token; further ones are closed."""
     otlp_endpoint: OptionalText = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where traces go (OTLP over gRPC); none are recorded without it. They say, too, how long token, grant, mask and
     scan took."""

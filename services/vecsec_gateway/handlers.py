@@ -13,32 +13,50 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import document_pb2
+from vecsec.type.v1 import document_pb2, filter_pb2
 from vecsec_chassis.calls import current_request_id, current_token, time_remaining
 from vecsec_chassis.domain.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc.wire import (
     action_from_proto,
-    attributes_from_proto,
     label_from_proto,
     label_to_proto,
+    new_attributes,
     sensitivity_from_proto,
+    tenant_limits_to_proto,
 )
+from vecsec_gateway.limits import cost
+from vecsec_gateway.limits.gatekeeper import Gatekeeper
 from vecsec_gateway.peers.call import Deadline
 from vecsec_gateway.peers.contract import Answer, Batch, CallContext, CircuitOpen, MockReason, PolicyTimedOut
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
 from vecsec_gateway.use_cases.documents import DocumentAccess
 from vecsec_gateway.use_cases.import_documents import ImportDocuments
+from vecsec_gateway.use_cases.relabel_documents import RelabelDocuments
 from vecsec_gateway.use_cases.search_documents import SearchDocuments
+from vecsec_gateway.use_cases.tenant_usage import UsageReader
 
 Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+
+_HasFilter: TypeAlias = (
+    gateway_pb2.SearchDocumentsRequest
+    | gateway_pb2.GetDocumentsRequest
+    | gateway_pb2.ListDocumentIdsRequest
+    | gateway_pb2.DeleteDocumentsRequest
+    | gateway_pb2.RelabelDocumentsRequest
+)
 
 _RETRY_AFTER_SECONDS = 1.0
 """Advice to callers where a peer is out of reach and has given none."""
 _NO_TIME_SECONDS = 0.01
 """Timers run out a little early; with less than this left, a call's time is over."""
+_TURN_SHARE, _LONGEST_TURN_SECONDS = 0.25, 1.0
+"""So much of its time a call waits for its turn among the dear ones of its tenant; what is left is for the answer."""
+_FIRST_BATCH_SECONDS = 10.0
+_ROWS_AT_ONCE = 200
+"""A millisecond."""
 _NUMBER_OF_MOCK_REASON = {
     None: gateway_pb2.MOCK_REASON_UNSPECIFIED,
     MockReason.FLAG_OFF: gateway_pb2.MOCK_REASON_FLAG_OFF,
@@ -53,47 +71,70 @@ class UseCases:
 
     search: SearchDocuments
     documents: DocumentAccess
+    relabel: RelabelDocuments
     store: ImportDocuments
     policy: PolicyClient
+    usage: UsageReader
 
 
 class GatewayHandlers(GatewayServiceServicer):
     """The gateway service. Identity, request id and deadline come from the chassis' interceptors."""
 
-    def __init__(self, use_cases: UseCases, default_deadline_seconds: float, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self,
+        use_cases: UseCases,
+        metrics: GatewayMetrics,
+        gate: Gatekeeper,
+        *,
+        default_deadline_seconds: float,
+        mock_by_default: bool,
+    ) -> None:
+        """`mock_by_default`: whether searches that do not say so themselves may be answered with made-up rows."""
         self._use_cases = use_cases
-        self._metrics = metrics
+        self.metrics = metrics
+        self.gate = gate
         self._default_deadline_seconds = default_deadline_seconds
+        self._mock_allowed = {
+            gateway_pb2.FALLBACK_UNSPECIFIED: mock_by_default,
+            gateway_pb2.FALLBACK_MOCK: True,
+            gateway_pb2.FALLBACK_NONE: False,
+        }
 
     async def SearchDocuments(  # noqa: N802
         self, request: gateway_pb2.SearchDocumentsRequest, _context: Context
     ) -> gateway_pb2.SearchDocumentsResponse:
         """Find the nearest documents among those the caller may read."""
-        mock_allowed = request.fallback != gateway_pb2.FALLBACK_NONE
+        mock_allowed = self._mock_allowed.get(request.fallback, False)
         search = retrieval_pb2.SearchDocumentsRequest(
             collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
             query=request.query,
-            filter=request.filter if request.HasField("filter") else None,
+            filter=filter_of(request),
             k=request.k,
             include_embeddings=request.include_embeddings,
         )
-        async with self._call_with_deadline("search") as caller:
+        filter_bytes = request.filter.ByteSize() if request.HasField("filter") else 0
+        units = cost.search_cost(request.k, filter_bytes, embeddings=request.include_embeddings)
+        async with self._call_with_deadline(units, "search") as caller:
             answer = await self._use_cases.search(caller, request.tenant_id, search, mock_allowed=mock_allowed)
-        return search_response(answer, current_request_id())
+        return await search_response(answer, current_request_id())
 
     async def ImportDocuments(  # noqa: N802
         self, requests: AsyncIterator[gateway_pb2.ImportDocumentsRequest], _context: Context
     ) -> AsyncIterator[gateway_pb2.ImportDocumentsResponse]:
         """Store documents batch by batch. The caller's deadline, if any, is for the whole stream."""
+        first = await _first_of(requests)  # before, it is no call that others would have to wait for
+        if first is None:
+            return
 
         async def batches() -> AsyncIterator[Batch]:
+            yield await asyncio.to_thread(batch_of, first)
             async for request in requests:
                 # In a thread: a thousand labels take 20 ms.
                 yield await asyncio.to_thread(batch_of, request)
 
         remaining = time_remaining()
         deadline = None if remaining is None else Deadline.after(remaining)
-        with _retry_advice(self._metrics):
+        with self._let_in(cost.PLAIN), _retry_advice(self.metrics):
             async with aclosing(self._use_cases.store(current_token(), batches(), deadline)) as acknowledgements:
                 async for acknowledgement, policy_version in acknowledgements:
                     yield gateway_pb2.ImportDocumentsResponse(
@@ -111,8 +152,10 @@ class GatewayHandlers(GatewayServiceServicer):
             collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
             document_ids=request.document_ids,
             include_embeddings=request.include_embeddings,
+            filter=filter_of(request),
         )
-        async with self._call_with_deadline("get") as caller:
+        units = cost.lookup_cost(len(request.document_ids), embeddings=request.include_embeddings)
+        async with self._call_with_deadline(units, "get") as caller:
             answer = await self._use_cases.documents.get(caller, request.tenant_id, lookup)
         return gateway_pb2.GetDocumentsResponse(
             documents=[row.document for row in answer.rows], policy_version=answer.policy_version
@@ -121,19 +164,42 @@ class GatewayHandlers(GatewayServiceServicer):
     async def DeleteDocuments(  # noqa: N802
         self, request: gateway_pb2.DeleteDocumentsRequest, _context: Context
     ) -> gateway_pb2.DeleteDocumentsResponse:
-        """Delete documents by id."""
+        """Delete documents by id, by a filter, or all of a collection."""
         deletion = retrieval_pb2.DeleteDocumentsRequest(
-            collection_id=request.collection_id or DEFAULT_COLLECTION_ID, document_ids=request.document_ids
+            collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
+            document_ids=request.document_ids,
+            filter=filter_of(request),
+            whole_collection=request.whole_collection,
+            dry_run=request.dry_run,
+            dry_run_ids=request.dry_run_ids,
         )
-        async with self._call_with_deadline("delete") as caller:
+        ids = len(request.document_ids) + len(request.dry_run_ids)
+        units = cost.lookup_cost(ids) if ids else cost.SELECTION
+        async with self._call_with_deadline(units, "delete") as caller:
             plan, deleted_count = await self._use_cases.documents.delete(caller, request.tenant_id, deletion)
         return gateway_pb2.DeleteDocumentsResponse(deleted_count=deleted_count, policy_version=plan.policy_version)
+
+    async def RelabelDocuments(  # noqa: N802
+        self, request: gateway_pb2.RelabelDocumentsRequest, _context: Context
+    ) -> gateway_pb2.RelabelDocumentsResponse:
+        """Change the labels of documents."""
+        wanted = retrieval_pb2.RelabelDocumentsRequest(
+            collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
+            document_ids=request.document_ids,
+            filter=filter_of(request),
+            whole_collection=request.whole_collection,
+            change=request.change,
+            dry_run=request.dry_run,
+        )
+        async with self._call_with_deadline(cost.SELECTION, "relabel") as caller:
+            policy_version, count = await self._use_cases.relabel(caller, request.tenant_id, wanted)
+        return gateway_pb2.RelabelDocumentsResponse(relabelled_count=count, policy_version=policy_version)
 
     async def ListCollections(  # noqa: N802
         self, request: gateway_pb2.ListCollectionsRequest, _context: Context
     ) -> gateway_pb2.ListCollectionsResponse:
         """List a tenant's collections."""
-        async with self._call_with_deadline("list") as caller:
+        async with self._call_with_deadline(cost.COLLECTIONS, "list") as caller:
             plan, collections = await self._use_cases.documents.list_collections(caller, request.tenant_id)
         return gateway_pb2.ListCollectionsResponse(collections=collections, policy_version=plan.policy_version)
 
@@ -142,7 +208,7 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ListLabelsResponse:
         """List a page of a tenant's labels."""
         wanted = retrieval_pb2.ListLabelsRequest(page_size=request.page_size, page_token=request.page_token)
-        async with self._call_with_deadline("list") as caller:
+        async with self._call_with_deadline(cost.listing_cost(request.page_size), "list") as caller:
             plan, page = await self._use_cases.documents.list_labels(caller, request.tenant_id, wanted)
         return gateway_pb2.ListLabelsResponse(
             labels=page.labels, next_page_token=page.next_page_token, policy_version=plan.policy_version
@@ -156,11 +222,17 @@ class GatewayHandlers(GatewayServiceServicer):
             collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
             page_size=request.page_size,
             page_token=request.page_token,
+            filter=filter_of(request),
+            include_count=request.include_count,
         )
-        async with self._call_with_deadline("list") as caller:
+        units = cost.listing_cost(request.page_size, request.filter.ByteSize(), count=request.include_count)
+        async with self._call_with_deadline(units, "list") as caller:
             plan, page = await self._use_cases.documents.list_document_ids(caller, request.tenant_id, wanted)
         return gateway_pb2.ListDocumentIdsResponse(
-            document_ids=page.document_ids, next_page_token=page.next_page_token, policy_version=plan.policy_version
+            document_ids=page.document_ids,
+            next_page_token=page.next_page_token,
+            policy_version=plan.policy_version,
+            document_count=page.document_count if page.HasField("document_count") else None,
         )
 
     async def ExportDocuments(  # noqa: N802
@@ -168,8 +240,10 @@ class GatewayHandlers(GatewayServiceServicer):
     ) -> gateway_pb2.ExportDocumentsResponse:
         """Read a page of all documents that the caller may read, as they were at one moment."""
         wanted = retrieval_pb2.ExportDocumentsRequest(moment=request.moment, page_token=request.page_token)
-        async with self._call_with_deadline("export") as caller:
+        async with self._call_with_deadline(cost.EXPORT_PAGE, "export") as caller:
             page, answer = await self._use_cases.documents.export(caller, request.tenant_id, wanted)
+        if not page.next_page_token:
+            self.metrics.export_finished()
         return gateway_pb2.ExportDocumentsResponse(
             moment=page.moment,
             collection_id=page.collection_id,
@@ -183,7 +257,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.RereadTenantRequest, _context: Context
     ) -> gateway_pb2.RereadTenantResponse:
         """Have a tenant's documents read from the store anew."""
-        async with self._call_with_deadline("reread") as caller:
+        async with self._call_with_deadline(cost.REREAD, "reread") as caller:
             policy_version = await self._use_cases.documents.reread(caller, request.tenant_id)
         return gateway_pb2.RereadTenantResponse(policy_version=policy_version)
 
@@ -191,8 +265,8 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.ExplainAccessRequest, _context: Context
     ) -> gateway_pb2.ExplainAccessResponse:
         """Pass the policy service's explanation on."""
-        action, label = action_from_proto(request.action), label_from_proto(request.label)
-        async with self._call_with_deadline() as caller:
+        async with self._call_with_deadline(cost.explain_cost(request.ByteSize())) as caller:
+            action, label = action_from_proto(request.action), label_from_proto(request.label)
             explanation = await self._use_cases.policy.explain(caller, request.tenant_id, action, label)
         return gateway_pb2.ExplainAccessResponse(explanation=explanation)
 
@@ -206,7 +280,7 @@ class GatewayHandlers(GatewayServiceServicer):
             start_time=request.start_time if request.HasField("start_time") else None,
             end_time=request.end_time if request.HasField("end_time") else None,
         )
-        async with self._call_with_deadline() as caller:
+        async with self._call_with_deadline(cost.VIOLATIONS) as caller:
             counts = await self._use_cases.policy.count_violations(caller, question)
         return gateway_pb2.CountViolationsResponse(counts=counts)
 
@@ -214,7 +288,7 @@ class GatewayHandlers(GatewayServiceServicer):
         self, request: gateway_pb2.GetPolicyStatusRequest, _context: Context
     ) -> gateway_pb2.GetPolicyStatusResponse:
         """Pass on what the policy service says of its policies."""
-        async with self._call_with_deadline() as caller:
+        async with self._call_with_deadline(cost.STATUS) as caller:
             status = await self._use_cases.policy.status(caller, request.tenant_id)
         return gateway_pb2.GetPolicyStatusResponse(status=status)
 
@@ -231,44 +305,116 @@ class GatewayHandlers(GatewayServiceServicer):
             page_token=request.page_token,
             newest_first=request.newest_first,
         )
-        async with self._call_with_deadline() as caller:
+        async with self._call_with_deadline(cost.VIOLATIONS) as caller:
             listing = await self._use_cases.policy.list_violations(caller, question)
         return gateway_pb2.ListViolationsResponse(listing=listing)
 
-    def _call_with_deadline(self, operation: str = "") -> "_CallWithDeadline":
-        """The caller of a unary call, which its own deadline bounds or the default one; the chassis reports what is
-        late. `operation` is what retrieval is asked for, if it is."""
+    async def ListForeignAccess(  # noqa: N802
+        self, request: gateway_pb2.ListForeignAccessRequest, _context: Context
+    ) -> gateway_pb2.ListForeignAccessResponse:
+        """Pass the policy service's listing on."""
+        question = policy_pb2.ListForeignAccessRequest(
+            tenant_id=request.tenant_id,
+            start_time=request.start_time if request.HasField("start_time") else None,
+            end_time=request.end_time if request.HasField("end_time") else None,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            newest_first=request.newest_first,
+        )
+        async with self._call_with_deadline(cost.VIOLATIONS) as caller:
+            listing = await self._use_cases.policy.list_foreign_access(caller, question)
+        return gateway_pb2.ListForeignAccessResponse(listing=listing)
+
+    async def GetTenantUsage(  # noqa: N802
+        self, request: gateway_pb2.GetTenantUsageRequest, _context: Context
+    ) -> gateway_pb2.GetTenantUsageResponse:
+        """Say what a tenant uses of what it may."""
+        async with self._call_with_deadline(cost.PLAIN, "size") as caller:
+            usage = await self._use_cases.usage.read(caller, request.tenant_id)
+        return gateway_pb2.GetTenantUsageResponse(
+            limits=tenant_limits_to_proto(usage.limits),
+            rows=usage.stored.rows,
+            bytes=usage.stored.bytes if usage.stored.HasField("bytes") else None,
+            searches_per_second=usage.now.searches_per_second,
+            concurrent_calls=usage.now.concurrent_calls,
+            import_rows_per_second=usage.stored.import_rows_per_second,
+            refused_count=usage.now.refused_count,
+            gateway_replicas=self.gate.replicas,
+            policy_version=usage.policy_version,
+        )
+
+    @contextmanager
+    def _let_in(self, units: float) -> Iterator[None]:
+        """A call for as long as it takes, if it is let in."""
+        ticket = self.gate.enter(units)
+        try:
+            yield
+        finally:
+            self.gate.leave(ticket)
+
+    def _call_with_deadline(self, units: float, operation: str = "") -> "_CallWithDeadline":
+        """The caller of a unary call that costs so many units, which its own deadline bounds or the default one; the
+        chassis reports what is late. `operation` is what retrieval is asked for, if it is."""
         remaining = time_remaining()
         seconds = self._default_deadline_seconds if remaining is None else remaining
-        return _CallWithDeadline(current_token(), seconds, operation, self._metrics)
+        return _CallWithDeadline(CallContext(current_token(), Deadline.after(seconds)), operation, self, units)
 
 
 class _CallWithDeadline:
-    """A caller for as long as a unary call may take; written out, for context managers made of generators cost 20 µs a
-    call."""
+    """A caller for as long as a unary call may take, if it is let in; written out, for context managers made of
+    generators cost 20 µs a call."""
 
-    __slots__ = ("_caller", "_metrics", "_operation", "_timeout")
+    __slots__ = ("_caller", "_handlers", "_operation", "_ticket", "_timeout", "_units")
 
-    def __init__(self, token: str, seconds: float, operation: str, metrics: GatewayMetrics) -> None:
+    def __init__(self, caller: CallContext, operation: str, handlers: GatewayHandlers, units: float) -> None:
         self._operation = operation
-        self._metrics = metrics
-        self._caller = CallContext(token, Deadline.after(seconds))
-        self._timeout = asyncio.timeout(seconds)
+        self._handlers = handlers
+        self._caller = caller
+        self._units = units
+        self._timeout = asyncio.timeout(caller.deadline.remaining())
 
     async def __aenter__(self) -> CallContext:
+        gate = self._handlers.gate
+        self._ticket = gate.enter(self._units)
         await self._timeout.__aenter__()
+        try:
+            share = max(self._caller.deadline.remaining(), 0.0) * _TURN_SHARE
+            await gate.turn(self._ticket, min(share, _LONGEST_TURN_SECONDS))
+        except BaseException as error:
+            gate.leave(self._ticket)
+            await self._timeout.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self._caller
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._handlers.gate.end_turn(self._ticket)
+        self._handlers.gate.leave(self._ticket, error)
         _add_retry_advice(error)
         if isinstance(error, CircuitOpen):
-            self._metrics.retrieval_skipped(self._operation)
+            self._handlers.metrics.retrieval_skipped(self._operation)
         await self._timeout.__aexit__(kind, error, traceback)
         if isinstance(error, PolicyTimedOut) and self._caller.deadline.remaining() < _NO_TIME_SECONDS:
             # The policy service is not to blame for a call that had no time for it.
             raise DeadlineExceeded("the deadline passed before the answer was ready", detail=error.detail) from error
+
+
+async def _first_of(
+    requests: AsyncIterator[gateway_pb2.ImportDocumentsRequest],
+) -> gateway_pb2.ImportDocumentsRequest | None:
+    """The first message of an import; None if it ends without one.
+
+    Raises:
+        DeadlineExceeded: if none comes soon.
+    """
+    try:
+        async with asyncio.timeout(_FIRST_BATCH_SECONDS):
+            return await anext(requests, None)
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"the import sent nothing for {_FIRST_BATCH_SECONDS:.0f} seconds; open it when there is a batch"
+        ) from error
 
 
 @contextmanager
@@ -289,11 +435,16 @@ def _add_retry_advice(error: BaseException | None) -> None:
         error.retry_after = _RETRY_AFTER_SECONDS
 
 
+def filter_of(request: _HasFilter) -> filter_pb2.MetadataFilter | None:
+    """A request's condition on metadata, if it has one."""
+    return request.filter if request.HasField("filter") else None
+
+
 def batch_of(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
     """The batch; takes 20 ms for a thousand labels.
 
     Raises:
-        InvalidRequest: if an attribute of a label is of a kind that rules cannot use.
+        InvalidRequest: if an attribute of a label is of a kind that rules cannot use, or a reader is nobody.
     """
     places: dict[Label, int] = {}
     label_of = [
@@ -302,7 +453,7 @@ def batch_of(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
                 tenant_id=request.tenant_id,
                 sensitivity=sensitivity_from_proto(document.sensitivity),
                 topics=frozenset(document.topics),
-                attributes=attributes_from_proto(document.attributes, f"documents[{position}].attributes"),
+                attributes=new_attributes(document, f"documents[{position}]"),
             ),
             len(places),
         )
@@ -320,7 +471,8 @@ def batch_of(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
     )
 
 
-def search_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
+async def search_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
+    """The answer; while a long one is made, others get their turn."""
     is_real = answer.mock_reason is None
     provenance = document_pb2.PROVENANCE_REAL if is_real else document_pb2.PROVENANCE_MOCK
     response = gateway_pb2.SearchDocumentsResponse(
@@ -331,8 +483,10 @@ def search_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocume
         request_id=request_id,
         strategy=answer.strategy,
     )
-    for row in answer.rows:
+    for number, row in enumerate(answer.rows, 1):
         # Filled in where it stands: a message that is put into another one is copied, and once is enough.
         result = response.results.add(score=row.score, provenance=provenance)
         result.document.CopyFrom(row.document)
+        if number % _ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
     return response

@@ -1,12 +1,14 @@
 """What the gateway can be told."""
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from vecsec_chassis.flag.flag import FlagSettings
+from vecsec_chassis.placement.placement_settings import PlacementSettings
 from vecsec_chassis.settings import HealthPort, ListeningSettings, MetricsPort, OptionalPath, OwnPort, PeerList
 from vecsec_chassis.tls.allowed_peers import ANY_PEER, AllowedPeers
 from vecsec_chassis.tls.certificates import CERTIFICATE_SETTING, CertificateFiles
@@ -14,7 +16,14 @@ from vecsec_chassis.tls.certificates import CERTIFICATE_SETTING, CertificateFile
 _CLIENT_CA_SETTING = "VECSEC_GATEWAY_CLIENT_CA_FILE"
 
 
-class GatewaySettings(FlagSettings, ListeningSettings):
+class DefaultFallback(StrEnum):
+    """What a search gets that does not say what it wants when real retrieval is off or out of reach."""
+
+    MOCK = "mock"
+    NONE = "none"
+
+
+class GatewaySettings(FlagSettings, PlacementSettings, ListeningSettings):
     """Settings of the gateway."""
 
     port: OwnPort = Field(50051, alias="VECSEC_GATEWAY_PORT")
@@ -25,13 +34,17 @@ class GatewaySettings(FlagSettings, ListeningSettings):
     client_ca_file: OptionalPath = Field(None, alias=_CLIENT_CA_SETTING)
     """The authority (PEM) of the callers' certificates; unset, callers need none: their token says who they are."""
     issuers_file: Path = Field(alias="VECSEC_ISSUERS_FILE")
-    """Trusted issuers of tokens: name, audience, JWKS by path or URL, algorithms."""
+    """Trusted issuers of tokens, where their keys are, how claims are read, for whom they may speak; YAML or JSON,
+    taken live."""
     policy_address: str = Field("localhost:50053", alias="VECSEC_POLICY_ADDRESS", min_length=1)
     """Where the policy service is, in gRPC's naming syntax; all addresses of a `dns:///name:port` share the load."""
     retrieval_address: str = Field("localhost:50052", alias="VECSEC_RETRIEVAL_ADDRESS", min_length=1)
     """Where the retrieval service is, in gRPC's naming syntax; all addresses of a `dns:///name:port` share the
-    load."""
+    load. Not looked at where there is a placement, which has the addresses."""
 
+    default_fallback: DefaultFallback = Field(DefaultFallback.MOCK, alias="VECSEC_DEFAULT_FALLBACK")
+    """What searches get that say no `fallback` of their own when real retrieval is off or out of reach: made-up rows
+    that say so (`mock`), or `UNAVAILABLE` (`none`). The SDK, and so `vecsec`, always say which."""
     default_deadline_seconds: float = Field(10.0, alias="VECSEC_DEFAULT_DEADLINE_SECONDS", gt=0, le=3600)
     """How long a unary call may take whose caller set no deadline."""
     policy_timeout_seconds: float = Field(2.0, alias="VECSEC_POLICY_TIMEOUT_SECONDS", gt=0, le=3600)
@@ -48,7 +61,10 @@ class GatewaySettings(FlagSettings, ListeningSettings):
     circuit_threshold: int = Field(5, alias="VECSEC_CIRCUIT_THRESHOLD", ge=1, le=1000)
     """After how many failures in a row of a tenant's calls, such as may pass, retrieval is left alone."""
     circuit_open_seconds: float = Field(5.0, alias="VECSEC_CIRCUIT_OPEN_SECONDS", gt=0, le=3600)
-    """For how long retrieval is left alone then."""
+    """For how long retrieval is left alone then; once its health says that it serves again, no longer."""
+    replicas: int = Field(1, alias="VECSEC_GATEWAY_REPLICAS", ge=1, le=1000)
+    """How many gateways share what tenants may do a second and at the same time: each lets through so large a part.
+    With 1, each of several lets through all of it."""
     probe_seconds: float = Field(2.0, alias="VECSEC_PEER_PROBE_SECONDS", gt=0, le=3600)
     """How often the peers are asked for their health."""
 

@@ -8,7 +8,9 @@ from functools import partial
 import structlog
 
 from vecsec.policy.v1 import policy_service_pb2_grpc
-from vecsec_chassis.auth.tokens import TokenVerifier, load_trusted_issuers
+from vecsec_chassis.auth.grants import GrantVerifier
+from vecsec_chassis.auth.keys import key_source
+from vecsec_chassis.auth.watched_issuers import ISSUERS, WatchedIssuers
 from vecsec_chassis.background import running_in_background
 from vecsec_chassis.process.common_parts import running_common_parts
 from vecsec_chassis.rpc import wire
@@ -18,11 +20,12 @@ from vecsec_chassis.telemetry.metrics import CacheUse, observe_caches
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_policy.audit.health import running_audit_health
 from vecsec_policy.audit.writer import running_audit_file
-from vecsec_policy.handlers import SERVICE_NAME, PolicyHandlers
+from vecsec_policy.handlers import SERVICE_NAME, WITHOUT_TOKEN, PolicyHandlers
 from vecsec_policy.in_force.metrics import engine_caches, observe_versions
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_policy.metrics import PolicyMetrics
 from vecsec_policy.reload.grant_signing import RotatingSigner
+from vecsec_policy.reload.known_grant_keys import KnownGrantKeys, known_keys_file
 from vecsec_policy.reload.orphaned_attributes import OrphanGuard
 from vecsec_policy.reload.recent_plans import RecentPlans
 from vecsec_policy.reload.reloading import PolicyReload, WatchedPolicy, WatchedRollout, watch_files
@@ -32,8 +35,10 @@ from vecsec_policy.shadow.counts import ShadowCounts
 from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.decisions import EntryGate, RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer
+from vecsec_policy.use_cases.foreign_access import LATE_SECONDS, ForeignAccessReports, UseRecorder
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
+from vecsec_policy.use_cases.tenant_limits import LimitsReader
 from vecsec_policy.use_cases.violation_reports import ViolationReports
 from vecsec_policy.violations.index_place import index_folder
 from vecsec_policy.violations.indexer import ViolationIndexing, running_violation_index
@@ -48,17 +53,17 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
     Raises:
         ConfigurationError: if settings, keys, policy files or the audit file are not usable.
     """
-    verifier = TokenVerifier(load_trusted_issuers(settings.issuers_file))
     async with AsyncExitStack() as stack:
         telemetry, certificates = await stack.enter_async_context(running_common_parts("policy", settings))
+        issuers = WatchedIssuers(settings.issuers_file, telemetry.meter)
         metrics = PolicyMetrics(telemetry.meter)
-        watched = _reloadable_parts(settings, telemetry, metrics)
         # Before the server, so released after it: what is decided while it drains is recorded too.
         audit_file = stack.enter_context(running_audit_file(settings.audit_log, metrics))
+        watched = _reloadable_parts(settings, telemetry, metrics)  # keeps keys beside the log, which is locked now
         folder = stack.enter_context(index_folder(settings.audit_file, settings.violation_index_dir))
         index = stack.enter_context(running_violation_index(audit_file, folder, metrics))
         deciding = _deciding_parts(settings, telemetry, metrics, watched, index)
-        observe_caches(telemetry.meter, deciding.caches | {"tokens": lambda: verifier.lookups})
+        observe_caches(telemetry.meter, deciding.caches | {"tokens": lambda: issuers.verifier.lookups})
         service = await stack.enter_async_context(
             running_server(
                 service_name=SERVICE_NAME,
@@ -66,7 +71,8 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
                 settings=settings,
                 certificates=certificates,
                 telemetry=telemetry,
-                token_verifier=verifier,
+                token_verifier=issuers.verifier,
+                without_token=WITHOUT_TOKEN,
                 carries_calls=True,
             )
         )
@@ -76,9 +82,12 @@ async def running_policy(settings: PolicySettings) -> AsyncIterator[RunningServi
         await stack.enter_async_context(running_in_background(deciding.shadow.run(), "let the candidate decide too"))
         watching = ClockWatch(telemetry.meter).run(on_jump=deciding.planner.forget)
         await stack.enter_async_context(running_in_background(watching, "watch the clock"))
+        await stack.enter_async_context(issuers.watching(partial(service.health.set_serving, name=ISSUERS)))
         await service.health.set_serving(True)
         refuses = settings.audit_on_failure is AuditFailure.REFUSE
-        await stack.enter_async_context(running_audit_health(audit_file, service.health, refuses=refuses))
+        await stack.enter_async_context(
+            running_audit_health(audit_file, service.health, service.offer_lanes, refuses=refuses)
+        )
         yield service
 
 
@@ -99,7 +108,9 @@ def _reloadable_parts(settings: PolicySettings, telemetry: Telemetry, metrics: P
     policy = WatchedPolicy(settings.policy_dir, report, recent)
     reload = PolicyReload(policy, WatchedRollout(settings.rollout_file, report, recent), guard)
     observe_versions(telemetry.meter, reload.in_force)
-    return _ReloadableParts(report, guard, recent, reload, RotatingSigner(settings.grant_key_file, report))
+    shared = None if settings.grant_jwks is None else key_source(settings.grant_jwks, "VECSEC_GRANT_JWKS")
+    keys = KnownGrantKeys(known_keys_file(settings.audit_file), shared)
+    return _ReloadableParts(report, guard, recent, reload, RotatingSigner(settings.grant_key_file, report, keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +140,14 @@ def _deciding_parts(
     )
     checker = RowChecker(gate, metrics, shadow)
     handlers = PolicyHandlers(
-        planner,
-        checker,
-        AccessExplainer(gate),
-        ViolationReports(gate, index),
-        StatusReader(gate, shadow_counts, lambda: watched.report.is_failing),
+        planner=planner,
+        checker=checker,
+        explainer=AccessExplainer(gate),
+        reports=ViolationReports(gate, index),
+        status=StatusReader(gate, shadow_counts, lambda: watched.report.is_failing),
+        foreign_access=ForeignAccessReports(gate, index),
+        uses=UseRecorder(GrantVerifier(signer.keys, accepted_late_seconds=LATE_SECONDS), audit_file, metrics),
+        limits=LimitsReader(gate),
     )
     signer.on_change(planner.forget)
     watched.guard.carried = checker.attributes
@@ -159,4 +173,5 @@ def _log_policy(settings: PolicySettings, policy: PolicySnapshot) -> None:
         rules=len(policy.engine.rules),
         roles=len(policy.roles),
         tenants=len(policy.tenants),
+        members=len(policy.memberships.of_people),
     )

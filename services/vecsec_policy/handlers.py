@@ -12,16 +12,23 @@ from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.interceptors import Context
+from vecsec_policy.audit.foreign_use import ReportedUse
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
 from vecsec_policy.use_cases.decisions import RowChecker
 from vecsec_policy.use_cases.explain_access import AccessExplainer
+from vecsec_policy.use_cases.foreign_access import ForeignAccessReports, UseRecorder
 from vecsec_policy.use_cases.plan_access import AccessPlanner
 from vecsec_policy.use_cases.policy_status import StatusReader
+from vecsec_policy.use_cases.possible_readers import PossibleReaders
 from vecsec_policy.use_cases.smallest_changes import AttributeChange
+from vecsec_policy.use_cases.tenant_limits import LimitsReader
 from vecsec_policy.use_cases.violation_reports import ViolationReports
+from vecsec_policy.violations.foreign_access import ForeignAccessFilter, ListedForeignAccess
 from vecsec_policy.violations.queries import ListedViolation, ViolationFilter
 
+WITHOUT_TOKEN = ("ReportForeignAccess",)
+"""What it reports proves itself."""
 SERVICE_NAME = policy_service_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 
 _MAXIMUM_ROWS = 1_000
@@ -32,17 +39,24 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
 
     def __init__(
         self,
+        *,
         planner: AccessPlanner,
         checker: RowChecker,
         explainer: AccessExplainer,
         reports: ViolationReports,
         status: StatusReader,
+        foreign_access: ForeignAccessReports,
+        uses: UseRecorder,
+        limits: LimitsReader,
     ) -> None:
         self._planner = planner
         self._checker = checker
         self._explainer = explainer
         self._reports = reports
         self._status = status
+        self._foreign_access = foreign_access
+        self._uses = uses
+        self._limits = limits
 
     async def PlanAccess(  # noqa: N802 (the contract's name)
         self, request: policy_service_pb2.PlanAccessRequest, context: Context
@@ -106,6 +120,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             ],
             remedies=[_remedy(changes) for changes in explanation.remedies.found] if explanation.remedies else [],
             tried_changes=explanation.remedies.tried if explanation.remedies else 0,
+            possible_readers=_possible_readers(explanation.readers) if explanation.readers else None,
         )
 
     async def CountViolations(  # noqa: N802
@@ -145,6 +160,15 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             is_reload_failing=status.is_reload_failing,
         )
 
+    async def GetTenantLimits(  # noqa: N802
+        self, request: policy_service_pb2.GetTenantLimitsRequest, context: Context
+    ) -> policy_service_pb2.GetTenantLimitsResponse:
+        """Say what a tenant may use."""
+        limits, policy_version = self._limits.read(current_identity(), request.tenant_id)
+        return policy_service_pb2.GetTenantLimitsResponse(
+            limits=wire.tenant_limits_to_proto(limits), policy_version=policy_version
+        )
+
     async def ListViolations(  # noqa: N802
         self, request: policy_service_pb2.ListViolationsRequest, context: Context
     ) -> policy_service_pb2.ListViolationsResponse:
@@ -163,6 +187,64 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             replica_id=self._reports.replica_id,
             policy_version=page.policy_version,
         )
+
+    async def ListForeignAccess(  # noqa: N802
+        self, request: policy_service_pb2.ListForeignAccessRequest, context: Context
+    ) -> policy_service_pb2.ListForeignAccessResponse:
+        """List what callers of other tenants did in a tenant."""
+        page = await self._foreign_access.page(
+            current_identity(),
+            ForeignAccessFilter(
+                request.tenant_id,
+                start=_seconds(request.start_time, "start_time") if request.HasField("start_time") else None,
+                end=_seconds(request.end_time, "end_time") if request.HasField("end_time") else None,
+            ),
+            size=request.page_size,
+            token=request.page_token,
+            newest_first=request.newest_first,
+        )
+        return policy_service_pb2.ListForeignAccessResponse(
+            accesses=[_foreign_access(access) for access in page.accesses],
+            next_page_token=page.next_token,
+            has_more=page.has_more,
+            since_time=_timestamp(page.since),
+            replica_id=self._reports.replica_id,
+            policy_version=page.policy_version,
+        )
+
+    async def ReportForeignAccess(  # noqa: N802
+        self, request: policy_service_pb2.ReportForeignAccessRequest, context: Context
+    ) -> policy_service_pb2.ReportForeignAccessResponse:
+        """Take down what grants that cross tenants were used for."""
+        refused = await self._uses.record(
+            [
+                ReportedUse(
+                    use_id=use.use_id,
+                    grant=use.grant,
+                    calls=use.call_count,
+                    rows=use.row_count,
+                    start=_seconds(use.start_time, f"uses[{number}].start_time"),
+                    end=_seconds(use.end_time, f"uses[{number}].end_time"),
+                )
+                for number, use in enumerate(request.uses)
+            ]
+        )
+        return policy_service_pb2.ReportForeignAccessResponse(refused_use_ids=refused)
+
+
+def _foreign_access(access: ListedForeignAccess) -> policy_service_pb2.ForeignAccess:
+    return policy_service_pb2.ForeignAccess(
+        kind=access.kind.value,
+        time=_timestamp(access.time),
+        caller_tenant_id=access.caller_tenant_id,
+        subject=access.subject,
+        role=access.role,
+        action=wire.action_to_proto(access.action),
+        call_count=access.calls,
+        row_count=access.rows,
+        incident_id=access.incident_id,
+        policy_version=access.policy_version,
+    )
 
 
 def _violation_filter(
@@ -227,6 +309,22 @@ def _rows(labels: Sequence[Label], row_counts: Sequence[int]) -> Mapping[Label, 
 def _verdict(verdict: Verdict) -> policy_service_pb2.Verdict:
     return policy_service_pb2.Verdict(
         decision=_decision(verdict.allowed), violation_type=wire.violation_type_to_proto(verdict.violation)
+    )
+
+
+def _possible_readers(found: PossibleReaders) -> policy_service_pb2.PossibleReaders:
+    return policy_service_pb2.PossibleReaders(
+        roles=[
+            policy_service_pb2.ReadingRole(
+                role=each.role, least_clearance=wire.sensitivity_to_proto(each.least_clearance)
+            )
+            for each in found.roles
+        ],
+        is_limited=found.named is not None,
+        named_readers=[
+            policy_service_pb2.NamedReader(name=each.name, people=each.people, people_count=each.people_count)
+            for each in found.named or ()
+        ],
     )
 
 

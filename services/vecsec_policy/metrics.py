@@ -5,7 +5,10 @@ from collections.abc import Callable
 from opentelemetry.metrics import Meter, Observation
 
 from vecsec_chassis.domain.access import Action, ViolationType
-from vecsec_chassis.telemetry.metrics import LabelledCounter
+from vecsec_chassis.telemetry.metrics import LabelledCounter, observe_value
+
+_TEN_YEARS_HOURS = 87_600.0
+"""In place of for ever: an infinite value would not be exported."""
 
 
 class PolicyMetrics:
@@ -33,6 +36,12 @@ class PolicyMetrics:
         self.audit_records_lost = LabelledCounter(
             meter, "vecsec_audit_records_lost", "Audit records given up because the file could not be written."
         )
+        self.foreign_calls = LabelledCounter(
+            meter,
+            "vecsec_foreign_calls_recorded",
+            "Calls at retrieval of other tenants' callers that were put on record, by action.",
+            "action",
+        )
         self.reloads = LabelledCounter(
             meter,
             "vecsec_policy_reloads",
@@ -52,6 +61,7 @@ class PolicyMetrics:
             self._violations.add(0, violation.value)
         for action in Action:
             self._denials.add(0, action.value)
+            self.foreign_calls.add(0, action.value)
         failures = (self.audit_write_failures, self.audit_records_lost, self.violation_index_failures)
         for counter in (self._divergence, *failures):
             counter.add(0)
@@ -86,4 +96,25 @@ class PolicyMetrics:
             "vecsec_audit_recording",
             callbacks=[lambda _options: [Observation(int(is_recording()))]],
             description="1 while audit records can be written, else 0.",
+        )
+
+    def watch_audit_disk(
+        self,
+        *,
+        used_bytes: Callable[[], int],
+        free_bytes: Callable[[], int],
+        hours_until_full: Callable[[], float],
+        waiting_bytes: Callable[[], int],
+    ) -> None:
+        """Show how much room the audit log takes and has, from now on."""
+        observe_value(self._meter, "vecsec_audit_bytes", "How large all files of the audit log are.", used_bytes)
+        observe_value(self._meter, "vecsec_audit_free_bytes", "Room on the disk of the audit log.", free_bytes)
+        observe_value(
+            self._meter,
+            "vecsec_audit_hours_until_full",
+            "When that disk is full if it goes on as in the last hour; 87600 (ten years) where it never will be so.",
+            lambda: min(hours_until_full(), _TEN_YEARS_HOURS),
+        )
+        observe_value(
+            self._meter, "vecsec_audit_waiting_bytes", "Audit records that wait to be written, at most.", waiting_bytes
         )

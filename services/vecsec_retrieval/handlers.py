@@ -1,8 +1,8 @@
 """The retrieval service on the wire: messages to values, values to messages, nothing decided."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -11,8 +11,11 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
 from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
 from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidRequest
 from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
+from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.domain.readers import READERS
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.interceptors import Context
+from vecsec_retrieval.batch_parts import whole_batches
 from vecsec_retrieval.model.filters import (
     MAXIMUM_CONDITIONS,
     MAXIMUM_DEPTH,
@@ -23,21 +26,33 @@ from vecsec_retrieval.model.filters import (
     MetadataFilter,
     Range,
 )
+from vecsec_retrieval.model.label_change import LabelChange
 from vecsec_retrieval.model.rows import Document, MetadataValue, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.use_cases.deleting import DocumentDeletion
+from vecsec_retrieval.use_cases.describe_shard import ShardDescriber
 from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.exporting import DocumentExport
 from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImport, ImportBatch
 from vecsec_retrieval.use_cases.import_rules import NewDocument
-from vecsec_retrieval.use_cases.listing import CollectionListing
+from vecsec_retrieval.use_cases.listing import CollectionListing, IdsWanted
+from vecsec_retrieval.use_cases.relabelling import Relabelling, RelabelOrder
 from vecsec_retrieval.visibility.permissions import Permissions
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
 _FIRST_MESSAGE_SECONDS = 10.0
 """An import that never begins holds a place that others need; how long one may pause is the chassis' to say."""
+_INLINE_FILTER_BYTES = 16 * 1024
 _DOCUMENTS_AT_ONCE = 200
 """Some milliseconds."""
 _HoldsDocuments = TypeVar("_HoldsDocuments", pb.GetDocumentsResponse, pb.ExportDocumentsResponse)
+_HasFilter: TypeAlias = (
+    pb.SearchDocumentsRequest
+    | pb.GetDocumentsRequest
+    | pb.ListDocumentIdsRequest
+    | pb.DeleteDocumentsRequest
+    | pb.RelabelDocumentsRequest
+)
 _COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
@@ -50,23 +65,35 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         permissions: Permissions,
         batches: BatchStore,
         documents: DocumentAccess,
+        deletion: DocumentDeletion,
+        relabelling: Relabelling,
         listing: CollectionListing,
         export: DocumentExport,
+        describer: ShardDescriber,
+        max_batch_bytes: int,
     ) -> None:
         self._permissions = permissions
         self._batches = batches
         self._documents = documents
+        self._deletion = deletion
+        self._relabelling = relabelling
         self._listing = listing
         self._export = export
+        self._describer = describer
+        self._max_batch_bytes = max_batch_bytes
+        self._told: tuple[Mapping[bytes, int], pb.DescribeShardResponse] = {}, pb.DescribeShardResponse()
+        """The cells that another shard was told last, and the message that told them."""
 
     async def SearchDocuments(  # noqa: N802 (the contract's name)
         self, request: pb.SearchDocumentsRequest, context: Context
     ) -> pb.SearchDocumentsResponse:
         """Find the nearest visible documents."""
+        is_small = request.filter.ByteSize() <= _INLINE_FILTER_BYTES
         answer = await self._documents.search(
             request.grant,
             request.collection_id or DEFAULT_COLLECTION_ID,
-            search_order(request),
+            # In a thread: to read ten thousand values takes 20 ms.
+            search_order(request) if is_small else await asyncio.to_thread(search_order, request),
             include_embeddings=request.include_embeddings,
         )
         return await _search_response(answer)
@@ -76,7 +103,8 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
     ) -> AsyncIterator[pb.ImportDocumentsResponse]:
         """Store batch after batch, and say of each when it is durable."""
         session = GrantedImport(self._permissions, self._batches)
-        async for request in _begun_in_time(request_iterator):
+        batches = whole_batches(_begun_in_time(request_iterator), self._permissions, self._max_batch_bytes)
+        async for request in batches:
             # In a thread: to read a thousand vectors out of their message takes 30 ms.
             batch = await asyncio.to_thread(_import_batch, request)
             progress = await session.store(batch)
@@ -95,17 +123,45 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
             request.collection_id or DEFAULT_COLLECTION_ID,
             request.document_ids,
             include_embeddings=request.include_embeddings,
+            metadata=metadata_filter(request),
         )
         return get_response(documents)
 
     async def DeleteDocuments(  # noqa: N802
         self, request: pb.DeleteDocumentsRequest, context: Context
     ) -> pb.DeleteDocumentsResponse:
-        """Delete documents by id."""
-        deleted = await self._documents.delete(
-            request.grant, request.collection_id or DEFAULT_COLLECTION_ID, list(request.document_ids)
-        )
+        """Delete documents by id, by a filter, or all of a collection."""
+        collection_id = request.collection_id or DEFAULT_COLLECTION_ID
+        metadata, dry_run = metadata_filter(request), request.dry_run
+        if metadata is not None:
+            deleted = await self._deletion.by_filter(
+                request.grant, request.read_grant, collection_id, metadata, dry_run=dry_run
+            )
+        elif request.whole_collection:
+            deleted = await self._deletion.whole_collection(request.grant, collection_id, dry_run=dry_run)
+        else:
+            deleted = await self._documents.delete(
+                request.grant, collection_id, [*request.document_ids, *request.dry_run_ids], dry_run=dry_run
+            )
         return pb.DeleteDocumentsResponse(deleted_count=deleted)
+
+    async def RelabelDocuments(  # noqa: N802
+        self, request: pb.RelabelDocumentsRequest, context: Context
+    ) -> pb.RelabelDocumentsResponse:
+        """Change the labels of documents."""
+        order = RelabelOrder(
+            request.collection_id or DEFAULT_COLLECTION_ID,
+            label_change(request.change),
+            # In a thread: a thousand labels take 20 ms.
+            await asyncio.to_thread(_labels, request.checked_labels) if request.checked_labels else frozenset(),
+            document_ids=list(dict.fromkeys(request.document_ids)) or None,
+            metadata=metadata_filter(request),
+            dry_run=request.dry_run,
+        )
+        told = await self._relabelling.relabel(request.grant, request.read_grant, order)
+        return pb.RelabelDocumentsResponse(
+            relabelled_count=told.count, unchecked_labels=map(wire.label_message, told.unchecked_labels)
+        )
 
     async def ListCollections(  # noqa: N802
         self, request: pb.ListCollectionsRequest, context: Context
@@ -150,10 +206,11 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         page = await self._listing.list_document_ids(
             request.grant,
             request.collection_id or DEFAULT_COLLECTION_ID,
-            page_size=request.page_size,
-            page_token=request.page_token,
+            IdsWanted(request.page_size, request.page_token, metadata_filter(request), request.include_count),
         )
-        return pb.ListDocumentIdsResponse(document_ids=page.items, next_page_token=page.next_page_token)
+        return pb.ListDocumentIdsResponse(
+            document_ids=page.items, next_page_token=page.next_page_token, document_count=page.document_count
+        )
 
     async def ExportDocuments(  # noqa: N802
         self, request: pb.ExportDocumentsRequest, context: Context
@@ -172,6 +229,46 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         """Read a tenant's documents from the store anew."""
         await self._documents.reread(request.grant)
         return pb.RereadTenantResponse()
+
+    async def DescribeShard(  # noqa: N802
+        self, request: pb.DescribeShardRequest, context: Context
+    ) -> pb.DescribeShardResponse:
+        """Say which shard answers here."""
+        described = await self._describer.describe(
+            include_cells=request.include_cells, include_sizes=request.include_sizes
+        )
+        answer = pb.DescribeShardResponse(
+            shard=described.shard,
+            store_id=described.store_id,
+            placement_epoch=described.placement_epoch,
+            is_draining=described.is_draining,
+            tenant_count=described.size.tenants,
+            displaced_count=described.displaced_count,
+            row_count=described.size.rows,
+            byte_count=described.size.bytes,
+        )
+        if described.cells:
+            answer.MergeFrom(self._message_of(described.cells))
+        return answer
+
+    def _message_of(self, cells: Mapping[bytes, int]) -> pb.DescribeShardResponse:
+        """Put together once for each change: there may be tens of thousands, and all other shards ask."""
+        of, message = self._told
+        if of is not cells:
+            message = pb.DescribeShardResponse()
+            for digest, epoch in cells.items():
+                message.cells.add(tenant_digest=digest, epoch=epoch)
+            self._told = cells, message
+        return message
+
+    async def GetStoredSize(  # noqa: N802
+        self, request: pb.GetStoredSizeRequest, context: Context
+    ) -> pb.GetStoredSizeResponse:
+        """Say how much a tenant has stored."""
+        size = await self._listing.stored_size(request.grant)
+        return pb.GetStoredSizeResponse(
+            rows=size.row_count, bytes=size.disk_bytes, import_rows_per_second=size.rows_per_second
+        )
 
 
 async def _begun_in_time(
@@ -204,8 +301,37 @@ def search_order(message: pb.SearchDocumentsRequest) -> SearchOrder[str | Vector
     return SearchOrder(
         query.text if query.WhichOneof("kind") == "text" else _vector(query.vector.values),
         message.k,
-        _FilterReader().read(message.filter, "filter") if message.HasField("filter") else None,
+        metadata_filter(message),
     )
+
+
+def _labels(messages: Iterable[label_pb2.Label]) -> frozenset[Label]:
+    return frozenset(map(wire.label_from_proto, messages))
+
+
+def label_change(message: label_pb2.LabelChange) -> LabelChange:
+    """What is to be otherwise in labels.
+
+    Raises:
+        InvalidRequest: if an attribute is of a kind that rules cannot use, or a reader is nobody.
+    """
+    attributes = wire.new_attributes(message, "change")
+    removed = {*message.removed_attributes, *([READERS] if message.remove_readers else [])}
+    both = sorted(removed & dict(attributes).keys())
+    if both:
+        raise InvalidRequest.of("change.removed_attributes", f"{both[0]!r} is to be set, too; do one of the two")
+    return LabelChange(
+        wire.sensitivity_from_proto(message.sensitivity), frozenset(message.topics), attributes, frozenset(removed)
+    )
+
+
+def metadata_filter(message: _HasFilter) -> MetadataFilter | None:
+    """The condition on documents' metadata that a request has.
+
+    Raises:
+        InvalidRequest: as `search_order` does.
+    """
+    return _FilterReader().read(message.filter, "filter") if message.HasField("filter") else None
 
 
 async def _search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
@@ -270,7 +396,7 @@ def _new_document(message: document_pb2.DocumentInput, number: int) -> NewDocume
         text=message.text,
         sensitivity=wire.sensitivity_from_proto(message.sensitivity),
         topics=frozenset(message.topics),
-        attributes=wire.attributes_from_proto(message.attributes, f"documents[{number}].attributes"),
+        attributes=wire.new_attributes(message, f"documents[{number}]"),
         metadata={key: wire.value_from_proto(value) for key, value in message.metadata.items()},
         embedding=_vector(message.embedding) if message.embedding else None,
     )

@@ -1,9 +1,10 @@
 """What the retrieval service measures. Label values are bounded: names of strategies and operations, never tenants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import Meter, Observation
 
+from vecsec_chassis.domain.tenant_limits import Limit
 from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, observe_value
 
 
@@ -43,7 +44,24 @@ class RetrievalMetrics:
             meter, "vecsec_store_duration", "How long calls to the vector store took, by operation.", "operation"
         )
 
+        self._foreign_calls = LabelledCounter(
+            meter,
+            "vecsec_foreign_calls",
+            "Calls of other tenants' callers, by what became of telling the policy service: told or lost.",
+            "outcome",
+        )
+        self._refusals = LabelledCounter(
+            meter,
+            "vecsec_tenant_limit_refusals",
+            "Batches refused for a limit of their tenant, by limit; the log has the tenants.",
+            "limit",
+        )
+        for limit in (Limit.ROWS, Limit.BYTES, Limit.IMPORT_ROWS_PER_SECOND):
+            self._refusals.add(0, limit.value)
+
         # Series that alerts look at are there from the start.
+        for outcome in ("told", "lost"):
+            self._foreign_calls.add(0, outcome)
         self.damaged_cells.set(0)
         self._untagged_rows.add(0)
         self._snapshots.add(0, "torn")
@@ -52,8 +70,10 @@ class RetrievalMetrics:
         self,
         *,
         limit_bytes: int,
+        available_bytes: int,
         rows_in_memory: Callable[[], int],
         calls_waiting: Callable[[], int],
+        store_threads: int,
         free_bytes: Callable[[], int] | None,
     ) -> None:
         """Show what there is room for; `free_bytes` is None where the store is on another machine."""
@@ -63,6 +83,12 @@ class RetrievalMetrics:
             "CHROMA_MEMORY_LIMIT: what the process, and vecsec_index_bytes as a part of it, is kept within.",
             lambda: limit_bytes,
         )
+        observe_value(
+            self._meter,
+            "vecsec_index_available_bytes",
+            "What vecsec_index_bytes may be of it: cells are closed beyond that.",
+            lambda: available_bytes,
+        )
         observe_value(self._meter, "vecsec_hot_rows", "Rows that are searched in memory.", rows_in_memory)
         observe_value(
             self._meter,
@@ -70,8 +96,32 @@ class RetrievalMetrics:
             "Calls to the vector store that wait for a thread, or are in one.",
             calls_waiting,
         )
+        observe_value(
+            self._meter,
+            "vecsec_store_threads",
+            "VECSEC_STORE_THREADS: how many calls to the vector store are at work at once, at most.",
+            lambda: store_threads,
+        )
         if free_bytes is not None:
             observe_value(self._meter, "vecsec_store_free_bytes", "Room on the disk of CHROMA_PATH.", free_bytes)
+
+    def watch_shard(
+        self, *, tenants: Callable[[], int], displaced: Callable[[], int], missing: Callable[[], int]
+    ) -> None:
+        """Show how a shard stands among the others."""
+        observe_value(self._meter, "vecsec_shard_tenants", "Tenants whose cell is at this shard.", tenants)
+        observe_value(
+            self._meter,
+            "vecsec_shard_displaced_tenants",
+            "Those of them that the placement has at another shard; they are answered from here until they have moved.",
+            displaced,
+        )
+        observe_value(
+            self._meter,
+            "vecsec_shard_words_missing",
+            "Other shards that have not said what they hold; until they do, no new tenant begins here.",
+            missing,
+        )
 
     def count_search(self, strategy: str, filtered_rows: int) -> None:
         """One search was answered."""
@@ -84,9 +134,59 @@ class RetrievalMetrics:
         if rows:
             self._untagged_rows.add(rows)
 
+    def count_refusal(self, limit: Limit) -> None:
+        """A batch was refused for a limit of its tenant."""
+        self._refusals.add(1, limit.value)
+
     def count_snapshot(self, outcome: str) -> None:
         """A snapshot was "made", or found "torn"."""
         self._snapshots.add(1, outcome)
+
+    def watch_uses(self, *, waiting: Callable[[], int], oldest_seconds: Callable[[], float]) -> None:
+        """Show what the policy service is still to be told of grants that cross tenants."""
+        observe_value(
+            self._meter,
+            "vecsec_foreign_uses_waiting",
+            "Uses of grants that cross tenants of which the policy service is still to be told.",
+            waiting,
+        )
+        observe_value(
+            self._meter,
+            "vecsec_foreign_uses_oldest_seconds",
+            "For how long the oldest of them has waited; 0 if none does.",
+            oldest_seconds,
+        )
+
+    def count_told_calls(self, calls: int) -> None:
+        """Calls of other tenants' callers are on record."""
+        self._foreign_calls.add(calls, "told")
+
+    def count_lost_calls(self, calls: int) -> None:
+        """Calls of other tenants' callers are not on record, and will not be."""
+        self._foreign_calls.add(calls, "lost")
+
+    def watch_clocks(
+        self, *, lead_seconds: Callable[[], float], late_seconds: Callable[[], float], refused: Mapping[str, int]
+    ) -> None:
+        """Show how far the policy service's clock is ahead of this one's, and which grants were refused for their time,
+        of those that it had signed."""
+        observe_value(
+            self._meter,
+            "vecsec_grant_clock_lead_seconds",
+            "How far in the future, by this clock, the grant verified last was signed; beyond 15 it is refused.",
+            lead_seconds,
+        )
+        observe_value(
+            self._meter,
+            "vecsec_grant_late_seconds",
+            "For how long the grant that was refused last for its end had expired, by this clock; 0 if none was.",
+            late_seconds,
+        )
+        self._meter.create_observable_counter(
+            "vecsec_grants_refused_for_time",
+            callbacks=[lambda _options: [Observation(count, {"cause": cause}) for cause, count in refused.items()]],
+            description="Grants that the policy service signed and that did not hold by this clock: future or expired.",
+        )
 
     def record_store_call(self, operation: str, seconds: float) -> None:
         """A call to the store took this long."""

@@ -2,14 +2,15 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr
+from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, model_validator
 
+from vecsec_chassis.domain.sizes import parse_size
 from vecsec_chassis.flag.flag import FlagSettings
+from vecsec_chassis.placement.placement_settings import PlacementSettings
 from vecsec_chassis.settings import HealthPort, InnerPeerList, ListeningSettings, MetricsPort, OptionalText, OwnPort
-from vecsec_chassis.tls.allowed_peers import GATEWAY_ONLY, AllowedPeers
-from vecsec_retrieval.memory.budget import parse_size
+from vecsec_chassis.tls.allowed_peers import GATEWAY_AND_SHARDS, AllowedPeers
 from vecsec_retrieval.model.embeddings import WORDLLAMA
 
 
@@ -25,15 +26,18 @@ def _absent_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
-class RetrievalSettings(FlagSettings, ListeningSettings):
+class RetrievalSettings(FlagSettings, PlacementSettings, ListeningSettings):
     """What the retrieval service can be told."""
 
     port: OwnPort = Field(50052, alias="VECSEC_RETRIEVAL_PORT")
     metrics_port: MetricsPort = Field(9092, alias="VECSEC_RETRIEVAL_METRICS_PORT")
     health_port: HealthPort = Field(None, alias="VECSEC_RETRIEVAL_HEALTH_PORT")
-    allowed_peers: InnerPeerList = Field(AllowedPeers.parse(GATEWAY_ONLY), alias="VECSEC_RETRIEVAL_ALLOWED_PEERS")
+    allowed_peers: InnerPeerList = Field(AllowedPeers.parse(GATEWAY_AND_SHARDS), alias="VECSEC_RETRIEVAL_ALLOWED_PEERS")
     grant_jwks: str = Field(alias="VECSEC_GRANT_JWKS")
     """Path or URL of the set of public keys (JWKS) that verify grants; watched."""
+    policy_address: str = Field("localhost:50053", alias="VECSEC_POLICY_ADDRESS", min_length=1)
+    """Where the policy service is, in gRPC's naming syntax. Retrieval tells it alone what callers of other tenants did;
+    where nobody reads across tenants, it is never called."""
     chroma_path: Path = Field(Path(".vecsec/chroma"), alias="CHROMA_PATH")
     """Where the tenants' cells are: a directory each, of the embedded store."""
     new_store_until: Annotated[AwareDatetime | None, BeforeValidator(_absent_if_empty)] = Field(
@@ -68,6 +72,22 @@ class RetrievalSettings(FlagSettings, ListeningSettings):
     max_answer_bytes: int = Field(16 * 1024 * 1024, alias="VECSEC_MAX_ANSWER_BYTES", ge=1024, le=256 * 1024 * 1024)
     """Largest answer; a larger one is refused before it is built. A gateway takes four times its own
     VECSEC_MAX_MESSAGE_BYTES (16 MiB unless set)."""
+
+    shard: OptionalText = Field(None, alias="VECSEC_SHARD")
+    """Which shard of the placement this service is; on Kubernetes its pod's name. Set with VECSEC_PLACEMENT_FILE."""
+
+    @model_validator(mode="after")
+    def _demand_whole_shard(self) -> Self:
+        if (self.shard is None) != (self.placement_file is None):
+            raise ValueError(
+                "VECSEC_SHARD and VECSEC_PLACEMENT_FILE belong together: a shard of a placement, or neither"
+            )
+        if self.shard is not None and self.chroma_url is not None:
+            raise ValueError(
+                "VECSEC_SHARD is set beside CHROMA_CONNECTION_STRING; a ChromaDB server needs no shards, any number of "
+                "retrieval services may share it"
+            )
+        return self
 
     @property
     def store_may_be_new(self) -> bool:

@@ -35,7 +35,7 @@ def measure(task: Task) -> Findings:
     _loaded(folder, names)
     with running(folder, names) as ours:
         calls = [
-            _may_be_made_up(ours.call(name, query, K)) for name, query in zip(names, make_queries(tenants), strict=True)
+            may_be_made_up(ours.call(name, query, K)) for name, query in zip(names, make_queries(tenants), strict=True)
         ]
         counts = _Counts(ours)
         with _watched(ours) as most:
@@ -63,7 +63,8 @@ def _loaded(folder: Path, names: list[str]) -> None:
         marker.touch()
 
 
-def _may_be_made_up(call: GrpcCall) -> GrpcCall:
+def may_be_made_up(call: GrpcCall) -> GrpcCall:
+    """The search of a caller who takes made-up rows where there are no real ones."""
     request = gateway_service_pb2.SearchDocumentsRequest.FromString(call.request)
     request.fallback = gateway_service_pb2.FALLBACK_MOCK
     return replace(call, request=request.SerializeToString())

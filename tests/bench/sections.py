@@ -1,14 +1,19 @@
 """All sections of the benchmark, in the order in which they are measured: a module and a line each."""
 
 from bench import (
+    access_lists,
+    before_the_token,
     cold_storm,
     curves,
+    dear_calls,
     first_answers,
     floor,
+    hidden_absent,
     import_rate,
     load,
     many_labels,
     many_tenants,
+    overload,
     policy,
     reload,
     searches,
@@ -33,4 +38,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("policy", policy.measure),
     Section("reload", reload.measure),
     Section("many-labels", many_labels.measure),
+    Section("access-lists", access_lists.measure),
+    Section("hidden-absent", hidden_absent.measure),
+    Section("dear-calls", dear_calls.measure),
+    Section("before-the-token", before_the_token.measure),
+    Section("overload", overload.measure),
 )

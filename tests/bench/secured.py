@@ -1,7 +1,7 @@
 """Our side: the three real processes, started by `vecsec up`, with check and audit on."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,10 @@ class Secured:
         )
         return [result.document.document_id for result in answer.results]
 
+    def searcher(self) -> Callable[..., gateway_service_pb2.SearchDocumentsResponse]:
+        """The stub's method, for searches of one's own."""
+        return self._stub.SearchDocuments
+
     def call(self, tenant_id: str, text: str, k: int) -> GrpcCall:
         """An analyst's search as bytes, for load generators."""
         request = _search_request(tenant_id, text, k).SerializeToString()
@@ -71,8 +75,12 @@ class Secured:
 
     def token(self, tenant_id: str, role: str, clearance: str) -> str:
         """A token of a caller of the tenant."""
+        return self.token_of(tenant_id, role, clearance, f"a-{role}")
+
+    def token_of(self, tenant_id: str, role: str, clearance: str, subject: str) -> str:
+        """A token of a caller of this name."""
         expires_at = int(time.time()) + _TOKEN_SECONDS
-        return self._issuer.token(tenant_id, role, clearance, f"a-{role}", exp=expires_at)
+        return self._issuer.token(tenant_id, role, clearance, subject, exp=expires_at)
 
 
 @contextmanager

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_chassis.domain.identifiers import is_collection_id
+from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.model.filters import predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import Change, RowCondition, RowPage, RowsWanted, SnapshotName, moment_not_held
-from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata
+from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata, from_stored, label_tags
 
 BeforeCall = Callable[[str], None]
 """Is called with the operation's name before each operation, in its thread; may wait or raise."""
@@ -125,12 +127,42 @@ class FakeCell:
                     self.log.add(collection_id, document_id, None)
             return 0 if self.log is None else self.log.position()
 
+    def relabel(self, collection_id: str, relabelled: Sequence[tuple[str, Label]]) -> int:
+        self.before("relabel")
+        with self.lock:
+            stored = self._rows(collection_id)
+            for document_id, label in relabelled:
+                row = stored.get(document_id)
+                if row is not None and from_stored(row, self.tenant_id) is not None:
+                    stored[document_id] = replace(row, metadata={**row.metadata, **label_tags(label)})
+                    if self.log is not None:
+                        self.log.add(collection_id, document_id, stored[document_id])
+            return 0 if self.log is None else self.log.position()
+
+    def drop_collections(self, collection_ids: Sequence[str]) -> None:
+        self.before("drop_collections")
+        with self.lock:
+            for collection_id in collection_ids if self.log is not None else ():
+                self.infos.pop(collection_id, None)
+                self.rows.pop(collection_id, None)
+
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         self.before("get")
         with self.lock:
             stored = self._rows(collection_id)
             found = [stored[document_id] for document_id in document_ids if document_id in stored]
         return found if with_embeddings else [replace(row, embedding=None) for row in found]
+
+    def row_count(self) -> int:
+        self.before("row_count")
+        with self.lock:
+            return sum(len(rows) for name, rows in self.rows.items() if is_collection_id(name))
+
+    def disk_bytes(self) -> None:
+        """There is none."""
+
+    def give_room_back(self) -> None:
+        """Nothing is kept."""
 
     def hold_moment(self) -> str:
         self.before("hold_moment")

@@ -10,8 +10,9 @@ import pytest
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
-from vecsec_retrieval.model.store import Cell, CellStore, ChangeLog, RowCondition, SnapshotName
-from vecsec_retrieval.visibility.tagging import from_stored, to_stored
+from vecsec_retrieval.model.store import Cell, CellStore, ChangeLog, RowCondition, RowsWanted, SnapshotName
+from vecsec_retrieval.search.label_catalogue import SUFFIX
+from vecsec_retrieval.visibility.tagging import from_stored, label_key, to_stored
 
 DIMENSIONS = 8
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
@@ -75,6 +76,15 @@ def test_a_malformed_tenant_id_never_reaches_a_path_or_a_url(open_store: Callabl
                 opened.open(bad, create=True)
 
 
+def test_rows_are_counted_without_what_is_kept_beside_them(cell: Cell) -> None:
+    side = CollectionInfo("documents" + SUFFIX, "external", DIMENSIONS)
+    cell.create_collection(side)
+    for collection_id, names in {"documents": "abc", side.collection_id: "de"}.items():
+        documents = [Document(name, "text", label(cell.tenant_id), {}, vector(1)) for name in names]
+        cell.upsert(collection_id, [to_stored(each) for each in documents])
+    assert cell.row_count() == 3
+
+
 def test_a_collection_remembers_its_model_and_dimensions(cell: Cell) -> None:
     assert cell.find_collection("documents") == INFO
     assert cell.find_collection("others") is None
@@ -126,6 +136,76 @@ def test_delete_removes_and_ignores_what_is_missing(cell: Cell) -> None:
     cell.delete("documents", ["one", "nothing"])
     cell.delete("documents", [])
     assert cell.find_ids("documents", EVERYTHING) == ["two"]
+
+
+def test_more_rows_are_deleted_than_chroma_takes_at_once(cell: Cell) -> None:
+    cell.create_collection(INFO)
+    rows = [Document(f"r{number}", "text", label(cell.tenant_id), {}, vector(1)) for number in range(1_100)]
+    for start in (0, 1_000):
+        cell.upsert("documents", [to_stored(each) for each in rows[start : start + 1_000]])
+    cell.delete("documents", [each.document_id for each in rows[1:]])
+    assert cell.find_ids("documents", EVERYTHING) == ["r0"]
+    assert cell.row_count() == 1
+    put(cell, "later", vector(1))
+    assert set(cell.find_ids("documents", EVERYTHING)) == {"r0", "later"}
+
+
+def test_labels_change_and_nothing_else_of_rows(cell: Cell) -> None:
+    cell.create_collection(INFO)
+    rng = np.random.default_rng(3)
+    rows = [
+        Document(
+            f"r{n}", f"t\u00e4xt {n}", label(cell.tenant_id), {"n": n, "x": n / 3}, rng.random(DIMENSIONS, np.float32)
+        )
+        for n in range(1_100)
+    ]
+    for start in (0, 1_000):
+        cell.upsert("documents", [to_stored(each) for each in rows[start : start + 1_000]])
+    cell.delete("documents", ["r1"])
+    ids = [each.document_id for each in rows]
+    before = {each.document_id: each for each in cell.get("documents", ids, with_embeddings=True)}
+    secret = label(cell.tenant_id, Sensitivity.SECRET)
+    moment = cell.hold_moment()
+    position = cell.relabel("documents", [(each, secret) for each in [*ids[1:], "absent"]])
+    after = {each.document_id: each for each in cell.get("documents", ids, with_embeddings=True)}
+    assert after.keys() == before.keys() == set(ids) - {"r1"}
+    for document_id, row in after.items():
+        document, was = from_stored(row, cell.tenant_id), from_stored(before[document_id], cell.tenant_id)
+        assert document is not None
+        assert was is not None
+        assert document.label == (was.label if document_id == "r0" else secret)
+        assert (document.text, dict(document.metadata)) == (was.text, dict(was.metadata))
+        assert row.embedding is not None
+        # A server gives vectors back nearly as they were stored.
+        np.testing.assert_allclose(row.embedding, before[document_id].embedding, rtol=0 if cell.log else 1e-6)
+    if cell.log is not None:
+        assert position == cell.log.position()
+        wanted = RowsWanted(frozenset({label_key(label(cell.tenant_id))}), "", 5)
+        assert cell.rows_at(moment, "documents", wanted).rows, "exports that have begun see what was"
+        reached: int | None = 0
+        while reached is not None:  # every row agrees with its checksum
+            reached = cell.log.look_through(after=reached, count=500)
+
+
+def test_a_collection_that_is_dropped_begins_anew_and_others_stay(cell: Cell) -> None:
+    if cell.log is None:
+        pytest.skip("others may write to a server, where collections are not dropped")
+    put(cell, "one", vector(1))
+    other = cell.create_collection(CollectionInfo("other", "external", 2))
+    cell.upsert("other", [to_stored(Document("kept", "text", label(cell.tenant_id), {}, vector(1, 2)))])
+    put(cell, "two", vector(1))
+    before = cell.log.position()
+    cell.drop_collections(["documents", "documents.labels"])
+    assert cell.collections() == [other]
+    assert cell.log.position() >= before, "positions are not given out again"
+    assert cell.find_ids("other", EVERYTHING) == ["kept"]
+    longer = CollectionInfo("documents", "another", 3)
+    assert cell.create_collection(longer) == longer
+    assert cell.find_ids("documents", EVERYTHING) == []
+    cell.upsert("documents", [to_stored(Document("new", "text", label(cell.tenant_id), {}, np.ones(3, np.float32)))])
+    assert cell.find_ids("documents", EVERYTHING) == ["new"]
+    cell.drop_collections(["documents", "other"])
+    assert cell.collections() == []
 
 
 def test_nearest_is_by_cosine_whatever_the_length(cell: Cell) -> None:

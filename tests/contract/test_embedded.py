@@ -390,13 +390,11 @@ def test_looking_among_ids_of_which_one_is_gone_damages_nothing(tmp_path: Path) 
 
 
 def test_rows_that_stand_in_the_log_alone_are_found_by_label_and_metadata(store: EmbeddedCellStore, path: Path) -> None:
-    """So ChromaDB leaves them that ended, or met a full disk, between the log and its tables."""
+    """As all do: ChromaDB's tables hold none, also where they once did."""
     fill(store, "tenant_a")
     with closing(sqlite3.connect(path / "tenant_a" / DATABASE_FILE, isolation_level=None)) as database:
-        reached = "(SELECT seq_id FROM embeddings_queue WHERE id = '0')"
-        database.execute(f"UPDATE max_seq_id SET seq_id = {reached} WHERE seq_id < 1000")
-        database.execute("DELETE FROM embedding_metadata WHERE id > 1")
-        database.execute("DELETE FROM embeddings WHERE id > 1")
+        assert database.execute("SELECT count(*) FROM embeddings").fetchone() == (0,)
+        database.execute("INSERT INTO embeddings (segment_id, embedding_id, seq_id) SELECT id, '7', 1 FROM segments")
     keys = frozenset({label_key(Label("tenant_a", Sensitivity.PUBLIC, frozenset({"a"})))})
     with closing(opened(store, "tenant_a")) as cell:
         assert sorted(cell.find_ids("documents", RowCondition(keys))) == ["0", "1", "2"]
@@ -404,6 +402,8 @@ def test_rows_that_stand_in_the_log_alone_are_found_by_label_and_metadata(store:
         assert cell.find_ids("documents", RowCondition(frozenset({"0" * 32}))) == []
         cell.delete("documents", ["1"])
         assert sorted(cell.find_ids("documents", RowCondition(keys))) == ["0", "2"]
+    with closing(sqlite3.connect(path / "tenant_a" / DATABASE_FILE)) as database:
+        assert database.execute("SELECT count(*) FROM embeddings").fetchone() == (0,), "emptied by the first write"
 
 
 def test_what_is_read_leaves_no_trace(store: EmbeddedCellStore, path: Path) -> None:

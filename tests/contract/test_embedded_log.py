@@ -1,18 +1,21 @@
 """What an embedded cell's log keeps for snapshots, and how a cell is met by the next process."""
 
+import errno
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
-from contract.test_embedded import fill, opened
+from contract.test_embedded import INFO, fill, opened
 from support.waiting import until
-from unit.retrieval.worlds import TENANT, collection_of, eyes, permit, world
+from unit.retrieval.worlds import TENANT, add, collection_of, document, eyes, permit, world
 
-from vecsec_chassis.domain.errors import StoreDamaged
-from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, SnapshotName
+from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
+from vecsec_retrieval.model.store import SNAPSHOT_SUFFIX, UNFINISHED_SNAPSHOT, RowCondition, SnapshotName
 from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
+from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog
 from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, Record
 from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 
@@ -129,11 +132,18 @@ def test_a_changed_log_is_looked_through_whatever_the_mark_says(tmp_path: Path) 
 def test_snapshots_that_were_being_written_when_a_process_ended_are_removed(tmp_path: Path) -> None:
     with closing(EmbeddedCellStore(tmp_path)) as store:
         fill(store, "tenant_a", 10)
-    unfinished = tmp_path / "tenant_a" / f"{UNFINISHED_SNAPSHOT}x"
-    unfinished.write_bytes(b"half of it")
+        with closing(opened(store, "tenant_a")) as cell:
+            named = name_at(cell, cell.log.position())
+            assert cell.log.name_snapshot("documents", named)
+    folder = tmp_path / "tenant_a"
+    unfinished, unnamed = folder / f"{UNFINISHED_SNAPSHOT}x", folder / f"{named.file_name[:-6]}7{SNAPSHOT_SUFFIX}"
+    for file in (unfinished, unnamed, folder / named.file_name):
+        file.write_bytes(b"half of it, or all")
     with closing(EmbeddedCellStore(tmp_path)) as store:
         opened(store, "tenant_a").close()
         assert not unfinished.exists()
+        assert not unnamed.exists()
+        assert (folder / named.file_name).exists()
         unfinished.write_bytes(b"being written by this process")
         opened(store, "tenant_a").close()
         assert unfinished.exists()
@@ -164,6 +174,33 @@ async def test_threat_27_a_torn_row_is_damage_though_a_snapshot_answers(tmp_path
                     pass
 
 
+@pytest.mark.parametrize("is_torn", [False, True])
+async def test_threat_27_nothing_is_acknowledged_into_a_cell_whose_rows_were_not_all_looked_at(
+    tmp_path: Path, *, is_torn: bool
+) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, TENANT, 300)
+        async with world(store) as here, here.cells.lease(TENANT) as cell:
+            collection = await collection_of(cell)
+            collection.start_loading()
+            await collection.loaded()
+    if is_torn:
+        tear_a_row(tmp_path / TENANT)
+    file = tmp_path / TENANT / DATABASE_FILE
+    file.write_bytes(file.read_bytes())  # somebody was there
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        async with world(store) as here:
+            try:
+                await add(here, TENANT, [document("new", np.ones(INFO.dimensions, np.float32))])
+            except RetrievalUnavailable as error:
+                assert is_torn, error
+            else:
+                assert not is_torn
+    with closing(sqlite3.connect(file)) as database:
+        (found,) = database.execute("SELECT count(*) FROM embeddings_queue WHERE id = 'new'").fetchone()
+    assert found == (0 if is_torn else 1)
+
+
 async def test_rows_that_were_looked_at_are_not_again_by_the_next_process(tmp_path: Path) -> None:
     with closing(EmbeddedCellStore(tmp_path)) as store:
         fill(store, TENANT, 300)
@@ -187,3 +224,35 @@ def test_a_torn_row_that_was_replaced_harms_nobody(tmp_path: Path) -> None:
         fill(store, TENANT, 300)
         with closing(opened(store, TENANT)) as cell:
             assert cell.log.look_through(after=0, count=1_000) is not None
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_a_write_that_may_not_last_is_to_be_tried_again(tmp_path: Path, number: int) -> None:
+    """Neither damage nor a refusal: it is in the log, and who writes it again changes nothing."""
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, TENANT, 10)
+        with closing(opened(store, TENANT)) as cell:
+            with (
+                patch("vecsec_retrieval.stores.embedded.cell.sync_folder", side_effect=OSError(number, "no")),
+                pytest.raises(RetrievalUnavailable, match="will last; try again") as raised,
+            ):
+                cell.delete("documents", ["3"])
+            assert not isinstance(raised.value, StoreDamaged)
+            cell.delete("documents", ["3"])
+            assert len(cell.find_ids("documents", RowCondition())) == 9
+
+
+async def test_a_look_that_ends_otherwise_lets_nobody_write(tmp_path: Path) -> None:
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        fill(store, TENANT, 300)
+    file = tmp_path / TENANT / DATABASE_FILE
+    file.write_bytes(file.read_bytes())  # somebody was there
+    new = document("new", np.ones(INFO.dimensions, np.float32))
+    with closing(EmbeddedCellStore(tmp_path)) as store:
+        async with world(store) as here:
+            with (
+                patch.object(EmbeddedChangeLog, "look_through", side_effect=MemoryError),
+                pytest.raises(RetrievalUnavailable, match="read anew"),
+            ):
+                await add(here, TENANT, [new])
+            await add(here, TENANT, [new])

@@ -5,15 +5,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from contract.conftest import ChromaServer
 
 from vecsec_chassis.domain.errors import ConfigurationError, RetrievalUnavailable
+from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_retrieval.model.filters import Equals
+from vecsec_retrieval.model.rows import CollectionInfo, Document
+from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.stores import remote
 from vecsec_retrieval.stores.remote import RemoteCellStore
+from vecsec_retrieval.stores.whole_metadata import WHOLE_KEY, of_one_version
+from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored, to_stored
 
+VERSIONS = 300
+"""So many are looked at while two writers go on."""
 SEEN_TOKENS: list[str | None] = []
 
 
@@ -110,3 +120,56 @@ def test_cells_are_found_again_when_the_server_is_back(tmp_path: Path) -> None:
             store.heartbeat()
     finally:
         server.stop()
+
+
+def version(writer: int, number: int) -> Document:
+    """A version of the one row that two writers replace: what it has depends on who wrote it, and when."""
+    own = {f"only_of_{writer}": number, f"sometimes_{number % 3}": True, "written": f"{writer}/{number}", "share": 0.1}
+    label = Label("tenant_a", Sensitivity(1 + number % 4), frozenset({"a"}))
+    embedding = np.array([1.0, number, writer], dtype=np.float32)
+    return Document("row", f"{writer}/{number}", label, own, embedding)
+
+
+def test_two_writers_of_one_row_never_mix(chroma_server: ChromaServer) -> None:
+    written, mixed, seen, is_over = [0, 0], [], set(), threading.Event()
+
+    def write(writer: int) -> None:
+        with closing(RemoteCellStore(chroma_server.url)) as store:
+            cell = store.open("tenant_a", create=True)
+            assert cell is not None
+            while not is_over.is_set():
+                found = cell.get("documents", ["row"], with_embeddings=False)
+                stale = caller_metadata(found[0].metadata).keys() if found else ()
+                cell.upsert("documents", [to_stored(version(writer, written[writer]), stale)])
+                written[writer] += 1
+
+    with closing(RemoteCellStore(chroma_server.url)) as store:
+        cell = store.open("tenant_a", create=True)
+        assert cell is not None
+        cell.create_collection(CollectionInfo("documents", "external", 3))
+        writers = [threading.Thread(target=write, args=(writer,)) for writer in (0, 1)]
+        for thread in writers:
+            thread.start()
+        try:
+            while len(seen) < VERSIONS:
+                for row in cell.get("documents", ["row"], with_embeddings=False):
+                    document = from_stored(row, "tenant_a")
+                    assert document is not None
+                    seen.add(document.text)
+                    expected = version(*map(int, document.text.split("/")))
+                    if (document.label, document.metadata) != (expected.label, expected.metadata):
+                        mixed.append(row)
+        finally:
+            is_over.set()
+            for thread in writers:
+                thread.join()
+        found = cell.find_ids("documents", RowCondition(metadata=Equals("written", document.metadata["written"])))
+    assert not mixed, f"{len(mixed)} of {len(seen)} versions seen, such as {mixed[0]}"
+    assert found in ([], ["row"])
+
+
+@pytest.mark.parametrize("whole", ["{", "[1]", "7"])
+def test_a_row_whose_metadata_nobody_of_ours_wrote_is_nobodys(whole: str) -> None:
+    row = to_stored(version(0, 1))
+    assert from_stored(replace(row, metadata=of_one_version(row.metadata | {WHOLE_KEY: "{}"})), "tenant_a")
+    assert from_stored(replace(row, metadata=of_one_version(row.metadata | {WHOLE_KEY: whole})), "tenant_a") is None

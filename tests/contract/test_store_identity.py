@@ -244,7 +244,7 @@ def killed(*_: object) -> None:
     ("where", "name"),
     [
         (store_identity, "write_identity"),
-        (EmbeddedCellStore, "_bring_to_format"),
+        (EmbeddedCellStore, "_record_of_format"),
         (EmbeddedCellStore, "_prepare"),
         (EmbeddedCellStore, "_take_in"),
     ],

@@ -76,7 +76,7 @@ def cell_damaged(site: Site) -> None:
         torn = "UPDATE embeddings_queue SET vector = zeroblob(length(vector)) WHERE id = 'd7'"
         assert connection.execute(torn).rowcount == 1
     token = site.token(TENANT, "admin", "SECRET")
-    search = ("search", "x", "--tenant", TENANT, "--fallback", "none")
+    search = ("search", "x", "--tenant", TENANT)
     wait_until(lambda: site.run(*search, token=token, check=False).returncode == _DAMAGED)
 
 

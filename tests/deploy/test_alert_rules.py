@@ -1,8 +1,10 @@
 """Each alert fires on its cause, stays silent otherwise and resolves: `promtool test rules` over a made-up day."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import yaml
@@ -23,9 +25,13 @@ UNAVAILABLE, TIMEOUTS, NOT_TRIED = (
 )
 SUCCESSES = 'vecsec_vector_retrieval_success_total{operation="search"}'
 VIOLATIONS = 'vecsec_rlsa_violations_total{violation_type="%s"}'
-ANSWERED, UNANSWERED, REFUSED = (
-    f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED")
+ANSWERED, REFUSED = (f'vecsec_requests_total{{{SEARCH},code="{code}"}}' for code in ("OK", "RESOURCE_EXHAUSTED"))
+OUTCOMES = f'vecsec_call_outcomes_total{{{GATEWAY},outcome="%s",reason="%s"}}'
+GOT_ROWS, GOT_NOTHING, GOT_MOCK = (
+    OUTCOMES % got for got in (("answered", ""), ("unavailable", "POLICY_UNAVAILABLE"), ("mock", "retrieval_failed"))
 )
+DENIED = OUTCOMES % ("refused", "ACCESS_DENIED")
+EXPORTED = f"vecsec_export_finished_timestamp_seconds{{{GATEWAY}}}"
 FAST, SLOW, ALL = (f'vecsec_request_duration_seconds_bucket{{{SEARCH},le="{bound}"}}' for bound in ("3", "5", "+Inf"))
 COUNT = f"vecsec_request_duration_seconds_count{{{SEARCH}}}"
 
@@ -64,11 +70,19 @@ HEALTHY = {
     **{f'vecsec_feature_flag_file_errors_total{{job="vecsec-{each}"}}': steady(0) for each in ("gateway", "retrieval")},
     "vecsec_vector_store_up": steady(1),
     "vecsec_damaged_cells": steady(0),
+    # Without a placement there is one shard, without a name: that it is gone is told by other alerts.
+    f'vecsec_shard_serving{{{GATEWAY},shard=""}}': steady(0),
+    **{f'vecsec_shard_serving{{{GATEWAY},shard="shard-{number}"}}': steady(1) for number in (0, 1)},
+    f'vecsec_store_not_believed{{{GATEWAY},shard=""}}': steady(0),
+    f"vecsec_placement_file_refused{{{GATEWAY}}}": steady(0),
+    **{f'vecsec_placement_epoch{{job="vecsec-{each}"}}': steady(2) for each in ("gateway", "retrieval")},
     "vecsec_store_free_bytes": steady(10**11),
     **{f'process_{which}_fds{{job="vecsec-retrieval"}}': steady(count) for which, count in OPEN_FILES.items()},
     "vecsec_vector_store_writable": steady(1),
     "vecsec_untagged_rows_total": steady(0),
     SUCCESSES: counting(600),
+    f'vecsec_calls_shed_total{{{GATEWAY},reason="queue"}}': steady(0),
+    f"vecsec_calls_admitted_total{{{GATEWAY}}}": counting(600),
     UNAVAILABLE: steady(0),
     TIMEOUTS: steady(0),
     NOT_TRIED: steady(0),
@@ -77,6 +91,15 @@ HEALTHY = {
         for reason in ("flag_off", "retrieval_failed", "circuit_open")
     },
     ANSWERED: counting(600),
+    GOT_ROWS: counting(600),
+    **{each: steady(0) for each in (GOT_NOTHING, GOT_MOCK, DENIED)},
+    f"vecsec_circuits_open{{{GATEWAY}}}": steady(0),
+    "vecsec_store_calls_waiting": steady(3),
+    "vecsec_store_threads": steady(8),
+    "vecsec_index_bytes": steady(10**8),
+    "vecsec_index_available_bytes": steady(10**9),
+    'vecsec_shard_words_missing{instance="shard-0"}': steady(0),
+    EXPORTED: steady(-(10**5)),
     FAST: counting(600),
     SLOW: counting(600),
     ALL: counting(600),
@@ -89,7 +112,18 @@ HEALTHY = {
     "vecsec_audit_write_failures_total": steady(0),
     "vecsec_audit_records_lost_total": steady(0),
     "vecsec_audit_recording": steady(1),
+    "vecsec_foreign_uses_oldest_seconds": steady(0),
+    'vecsec_foreign_calls_total{outcome="lost"}': steady(0),
+    "vecsec_grant_clock_lead_seconds": steady(-1),
+    **{f'vecsec_grants_refused_for_time_total{{cause="{each}"}}': steady(0) for each in ("future", "expired")},
+    'vecsec_tenant_limit_refusals_total{limit="rows"}': steady(0),
+    "vecsec_audit_free_bytes": steady(10**11),
+    "vecsec_audit_hours_until_full": steady(87_600),
     'vecsec_policy_reload_failing{part="policy"}': steady(0),
+    f"vecsec_issuers_file_refused{{{GATEWAY}}}": steady(0),
+    f'vecsec_issuer_keys{{{GATEWAY},issuer="a"}}': steady(2),
+    f'vecsec_issuer_keys_age_seconds{{{GATEWAY},issuer="a"}}': steady(60),
+    f'vecsec_requests_total{{{SEARCH},code="UNAUTHENTICATED"}}': counting(1),
     **{
         f'vecsec_policy_info{{stage="{stage}",version="{version}",instance="{replica}"}}': steady(1)
         for replica in "ab"
@@ -112,6 +146,7 @@ class Case:
 
 
 AVAILABILITY = frozenset({"AvailabilityBudgetBurn"})
+HALF_DENIED = {DENIED: counting_meanwhile(300), GOT_ROWS: counting_meanwhile(300, 600)}
 CASES = [
     Case("VectorRetrievalFailure", {UNAVAILABLE: counting_meanwhile(600), SUCCESSES: counting_meanwhile(0, 600)}),
     Case("VectorRetrievalFailure", {UNAVAILABLE: counting_meanwhile(40), SUCCESSES: counting_meanwhile(560, 600)}),
@@ -126,11 +161,40 @@ CASES = [
     Case("HighInferenceLatency", {FAST: counting_meanwhile(550, 600)}),
     Case(
         "MockServed",
-        {'vecsec_mock_fallback_total{reason="retrieval_failed"}': counting_meanwhile(60)},
+        {
+            'vecsec_mock_fallback_total{reason="retrieval_failed"}': counting_meanwhile(60),
+            GOT_MOCK: counting_meanwhile(60),
+        },
         also=AVAILABILITY,
         resolved_minute=MINUTES,
     ),
+    Case("MockServed", {'vecsec_mock_fallback_total{reason="circuit_open"}': counting_meanwhile(1)}),
+    Case(
+        "CallsNotAnswered",
+        {GOT_NOTHING: counting_meanwhile(300), GOT_ROWS: counting_meanwhile(300, 600)},
+        also=AVAILABILITY,
+        resolved_minute=MINUTES,
+    ),
+    Case("CircuitsOpen", {f"vecsec_circuits_open{{{GATEWAY}}}": meanwhile("2", 0)}),
+    Case("StoreQueueLong", {"vecsec_store_calls_waiting": meanwhile("40", 3)}),
+    Case("MemoryBudgetUsed", {"vecsec_index_bytes": meanwhile("980000000", 10**8)}),
+    Case("BackupOld", {EXPORTED: f"_x{CAUSE_MINUTE} {-3 * 86_400}x119 {CURED_MINUTE * 60}x{MINUTES}"}),
+    Case("ShardWordsMissing", {'vecsec_shard_words_missing{instance="shard-0"}': meanwhile("1", 0)}),
+    Case("CallersDenied", HALF_DENIED),
+    Case(
+        "EverybodyDenied",
+        {DENIED: counting_meanwhile(600), GOT_ROWS: counting_meanwhile(0, 600)},
+        also=frozenset({"CallersDenied"}),
+    ),
     Case("StoreBusy", {REFUSED: counting_meanwhile(30), ANSWERED: counting_meanwhile(570, 600)}),
+    Case("CallsTurnedAway", {f'vecsec_calls_shed_total{{{GATEWAY},reason="queue"}}': counting_meanwhile(30)}),
+    Case(
+        "CallsTurnedAway",
+        {
+            f'vecsec_calls_shed_total{{{GATEWAY},reason="tenant"}}': counting_meanwhile(300),
+            REFUSED: counting_meanwhile(300),
+        },
+    ),
     Case(
         "RealRetrievalOff",
         {f'vecsec_feature_flag{{job="vecsec-{each}"}}': meanwhile("0", 1) for each in ("gateway", "retrieval")}
@@ -150,9 +214,22 @@ CASES = [
         {"vecsec_store_free_bytes": f"{10**11}x{CAUSE_MINUTE - 1} {10**11}-{5 * 10**8}x119 {4 * 10**10}x{MINUTES}"},
         resolved_minute=MINUTES,
     ),
+    Case(
+        "TenantLimited",
+        {
+            f'vecsec_tenant_limit_refusals_total{{{GATEWAY},limit="searches_per_second"}}': counting_meanwhile(30),
+            REFUSED: counting_meanwhile(30),
+            ANSWERED: counting_meanwhile(570, 600),
+        },
+    ),
+    Case("TenantLimited", {'vecsec_tenant_limit_refusals_total{limit="rows"}': counting_meanwhile(10)}),
     Case("StoreWritesRefused", {"vecsec_vector_store_writable": meanwhile("0", 1)}),
     *(Case("ServiceDown", {f'up{{job="vecsec-{each}"}}': meanwhile("0", 1)}) for each in ("policy", "retrieval")),
     Case("ServiceDown", {'up{job="vecsec-policy"}': meanwhile("_", 1)}),
+    Case("ShardDown", {f'vecsec_shard_serving{{{GATEWAY},shard="shard-1"}}': meanwhile("0", 1)}),
+    Case("StoreNotBelieved", {f'vecsec_store_not_believed{{{GATEWAY},shard=""}}': meanwhile("1", 0)}),
+    Case("PlacementRefused", {f"vecsec_placement_file_refused{{{GATEWAY}}}": meanwhile("1", 0)}),
+    Case("PlacementsDiffer", {'vecsec_placement_epoch{job="vecsec-retrieval"}': meanwhile("1", 2)}),
     Case("CrossTenantViolation", {VIOLATIONS % "cross_tenant_violation": counting_meanwhile(1)}),
     Case("ForeignRow", {VIOLATIONS % "document_tenant_violation": counting_meanwhile(1)}),
     Case("ForeignRow", {"vecsec_untagged_rows_total": counting_meanwhile(3)}),
@@ -160,7 +237,23 @@ CASES = [
     Case("AuditLogFailing", {"vecsec_audit_write_failures_total": counting_meanwhile(1)}),
     Case("AuditLogFailing", {"vecsec_audit_records_lost_total": counting_meanwhile(1)}),
     Case("AuditLogFailing", {"vecsec_audit_recording": meanwhile("0", 1)}),
+    Case("ForeignAccessUntold", {"vecsec_foreign_uses_oldest_seconds": meanwhile("900", 0)}),
+    Case("ForeignAccessUntold", {'vecsec_foreign_calls_total{outcome="lost"}': counting_meanwhile(1)}),
+    Case("ClocksDiffer", {"vecsec_grant_clock_lead_seconds": meanwhile("10", -1)}),
+    Case("ClocksDiffer", {'vecsec_grants_refused_for_time_total{cause="future"}': counting_meanwhile(1)}),
+    Case("ClocksDiffer", {'vecsec_grants_refused_for_time_total{cause="expired"}': counting_meanwhile(60)}),
+    Case("AuditDiskLow", {"vecsec_audit_free_bytes": meanwhile("1000000", 10**11)}),
+    Case("AuditDiskFilling", {"vecsec_audit_hours_until_full": meanwhile("3", 87_600)}),
     Case("PolicyReloadFailed", {'vecsec_policy_reload_failing{part="policy"}': meanwhile("1", 0)}),
+    Case("IssuersFileRefused", {f"vecsec_issuers_file_refused{{{GATEWAY}}}": meanwhile("1", 0)}),
+    Case("IssuerKeysMissing", {f'vecsec_issuer_keys{{{GATEWAY},issuer="a"}}': meanwhile("0", 2)}),
+    Case(
+        "IssuerKeysOld", {f'vecsec_issuer_keys_age_seconds{{{GATEWAY},issuer="https://a.test"}}': meanwhile("3600", 60)}
+    ),
+    Case(
+        "CallersRefused",
+        {f'vecsec_requests_total{{{SEARCH},code="UNAUTHENTICATED"}}': counting_meanwhile(400)},
+    ),
     Case(
         "PolicyVersionsDiffer",
         {'vecsec_policy_info{stage="current",version="2",instance="b"}': f"_x{CAUSE_MINUTE} 1x119"},
@@ -169,10 +262,10 @@ CASES = [
     Case("CertificateReloadFailed", {f"vecsec_certificate_reload_failures_total{{{GATEWAY}}}": counting_meanwhile(1)}),
     Case(
         "AvailabilityBudgetBurn",
-        {UNANSWERED: counting_meanwhile(60), ANSWERED: counting_meanwhile(540, 600)},
+        {GOT_NOTHING: counting_meanwhile(24), GOT_ROWS: counting_meanwhile(576, 600)},
         resolved_minute=MINUTES,
     ),
-    Case("AvailabilityBudgetBurn", {UNANSWERED: counting_meanwhile(5)}, resolved_minute=MINUTES),
+    Case("AvailabilityBudgetBurn", {GOT_NOTHING: counting_meanwhile(5)}, resolved_minute=MINUTES),
     Case(
         "LatencyBudgetBurn",
         {FAST: counting_meanwhile(0, 600)},
@@ -182,8 +275,22 @@ CASES = [
 ]
 
 
-def run_promtool(folder: Path, series: dict[str, str], firing: dict[int, frozenset[str]]) -> str | None:
-    """Whether exactly these alerts fire at these minutes; what promtool found otherwise."""
+BY_NAME = 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0'
+
+
+def run_promtool(
+    folder: Path,
+    series: dict[str, str],
+    firing: dict[int, frozenset[str]],
+    expression: str = BY_NAME,
+    namespaces: Mapping[str, str] = MappingProxyType({}),
+) -> str | None:
+    """Whether exactly these alerts fire at these minutes, in these namespaces; what promtool found otherwise."""
+
+    def labels(name: str) -> str:
+        namespace = f', namespace="{namespaces[name]}"' if name in namespaces else ""
+        return f'{{alertname="{name}"{namespace}}}'
+
     test = {
         "rule_files": [str(path) for path in RULE_FILES],
         "evaluation_interval": f"{EVALUATION_MINUTES}m",
@@ -193,9 +300,9 @@ def run_promtool(folder: Path, series: dict[str, str], firing: dict[int, frozens
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
                 "promql_expr_test": [
                     {
-                        "expr": 'count by (alertname) (ALERTS{alertstate="firing"}) > bool 0',
+                        "expr": expression,
                         "eval_time": f"{minute}m",
-                        "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(names)],
+                        "exp_samples": [{"labels": labels(name), "value": 1} for name in sorted(names)],
                     }
                     for minute, names in firing.items()
                 ],
@@ -230,7 +337,9 @@ def test_a_healthy_day_is_silent(tmp_path: Path) -> None:
 
 def test_a_day_without_any_call_is_silent(tmp_path: Path) -> None:
     idle = {
-        name: values for name, values in HEALTHY.items() if name not in {SUCCESSES, ANSWERED, FAST, SLOW, ALL, COUNT}
+        name: values
+        for name, values in HEALTHY.items()
+        if name not in {SUCCESSES, ANSWERED, GOT_ROWS, FAST, SLOW, ALL, COUNT}
     }
     problem = run_promtool(tmp_path, idle, {minute: frozenset() for minute in range(10, MINUTES, 60)})
     assert problem is None, problem
@@ -238,10 +347,47 @@ def test_a_day_without_any_call_is_silent(tmp_path: Path) -> None:
 
 def test_with_hardly_any_traffic_a_failed_search_pages_nobody(tmp_path: Path) -> None:
     hourly = " ".join(f"{hour}x59" for hour in range(MINUTES // 60))
-    for failures in (TIMEOUTS, UNAVAILABLE, NOT_TRIED):
-        series = HEALTHY | {SUCCESSES: steady(0), failures: hourly}
+    idle = {SUCCESSES: steady(0), GOT_ROWS: steady(0), ANSWERED: steady(0)}
+    for failures in (TIMEOUTS, UNAVAILABLE, NOT_TRIED, GOT_NOTHING, DENIED):
+        series = HEALTHY | idle | {failures: hourly}
         problem = run_promtool(tmp_path, series, {minute: frozenset() for minute in range(10, MINUTES, 5)})
         assert problem is None, problem
+
+
+def test_one_slow_search_among_imports_pages_nobody(tmp_path: Path) -> None:
+    none = dict.fromkeys((SLOW, FAST), steady(0))
+    one = dict.fromkeys((ALL, COUNT), f"0x{CAUSE_MINUTE} 1x{MINUTES}")
+    firing = {minute: frozenset[str]() for minute in range(CAUSE_MINUTE, CAUSE_MINUTE + 120, 5)}
+    by_budget = 'count by (alertname) (ALERTS{alertstate="firing",alertname="LatencyBudgetBurn"}) > bool 0'
+    problem = run_promtool(tmp_path, HEALTHY | none | one, firing, by_budget)
+    assert problem is None, problem
+
+
+def of_installation(name: str, series: dict[str, str]) -> dict[str, str]:
+    """The same series as an installation's among several, told apart by the label `namespace`."""
+    return {
+        f'{metric}{{namespace="{name}"{"," if labels else "}"}{labels}': values
+        for (metric, _, labels), values in ((each.partition("{"), values) for each, values in series.items())
+    }
+
+
+def test_installations_in_one_prometheus_do_not_mix(tmp_path: Path) -> None:
+    """Ten times the traffic of another one hides nothing, differences between them are none, and only one is named."""
+    quiet = {name: values for name, values in HEALTHY.items() if not name.startswith("vecsec_placement_epoch")}
+    trouble = {
+        NOT_TRIED: counting_meanwhile(60),
+        SUCCESSES: counting_meanwhile(0, 60),
+        'vecsec_feature_flag{job="vecsec-gateway"}': steady(1),
+    }
+    other = {f"vecsec_placement_epoch{{{GATEWAY}}}": steady(7), 'up{job="vecsec-policy"}': meanwhile("_", 1)}
+    series = of_installation("one", HEALTHY | trouble) | of_installation("two", quiet | other)
+    expected = {CAUSE_MINUTE - 1: set[str](), CURED_MINUTE - 1: {"VectorRetrievalFailure", "ServiceDown"}}
+    problem = run_promtool(tmp_path, series, {minute: frozenset(names) for minute, names in expected.items()})
+    assert problem is None, problem
+    named = {"ServiceDown": "two", "VectorRetrievalFailure": "one"}
+    by_namespace = 'count by (alertname, namespace) (ALERTS{alertstate="firing"}) > bool 0'
+    problem = run_promtool(tmp_path, series, {CURED_MINUTE - 1: frozenset(named)}, by_namespace, named)
+    assert problem is None, problem
 
 
 def test_every_alert_has_a_case() -> None:

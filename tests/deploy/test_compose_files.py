@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from support.compose import COMPOSE, Project, copied_project
 from support.docker_engine import ROOT
 from support.monitoring import MONITORING
 
+from vecsec_chassis.placement.placement_file import load_placement
 from vecsec_chassis.settings import ServiceSettings
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_policy.settings import PolicySettings
@@ -27,7 +29,7 @@ SETTINGS: dict[str, type[ServiceSettings]] = {
     "retrieval": RetrievalSettings,
 }
 IMAGES = {"vecsec-agent": "gateway", "policy": "policy", "retrieval": "retrieval"}
-STORAGES = ("remote", "embedded")
+STORAGES = ("remote", "embedded", "shards")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,32 @@ def test_the_storage_is_one_setting(project: Project) -> None:
     assert remote["retrieval"]["environment"]["CHROMA_CONNECTION_STRING"] == "http://chromadb:8000"
     assert "CHROMA_PATH" not in remote["retrieval"]["environment"]
     assert remote["chromadb"]["entrypoint"][-3:-1] == ["8000", "--path"]
+
+
+def test_two_shards_have_a_volume_each_and_one_placement(project: Project) -> None:
+    project.set(VECSEC_STORAGE="embedded")
+    before = project.config()["services"]
+    assert "retrieval-1" not in before
+    assert "VECSEC_PLACEMENT_FILE" not in before["vecsec-agent"]["environment"]
+    project.set(VECSEC_STORAGE="shards")
+    assert project.prepare() == ""
+    services = project.config()["services"]
+    placement = load_placement(COMPOSE / "storage" / "placement" / "placement.yaml")
+    shards = {services[name]["environment"]["VECSEC_SHARD"]: name for name in ("retrieval", "retrieval-1")}
+    assert {shard.name: shard.address for shard in placement.shards} == {
+        shard: f"dns:///{name}:50052" for shard, name in shards.items()
+    }
+    volumes = {
+        name: {each["source"] for each in services[name]["volumes"] if each["type"] == "volume"}
+        for name in ("retrieval", "retrieval-1")
+    }
+    assert volumes == {"retrieval": {"cells"}, "retrieval-1": {"cells-1"}}
+    for name in ("vecsec-agent", "retrieval", "retrieval-1"):
+        (mount,) = (each for each in services[name]["volumes"] if each["target"] == "/etc/vecsec/placement")
+        assert services[name]["environment"]["VECSEC_PLACEMENT_FILE"] == f"{mount['target']}/placement.yaml"
+    RetrievalSettings.model_validate(
+        {name: value for name, value in services["retrieval-1"]["environment"].items() if value is not None}
+    )
 
 
 @pytest.mark.parametrize("service", SETTINGS)
@@ -125,10 +153,11 @@ def test_who_reaches_whom(config: dict[str, Any]) -> None:
     for name, service in config["services"].items():
         for network in service["networks"]:
             members.setdefault(network, set()).add(name)
-    assert members["store"] <= {"retrieval", "chromadb"}
+    assert members["store"] <= {"retrieval", "retrieval-1", "chromadb"}
     assert members["callers"] == {"vecsec-agent"}
-    assert members["services"] == set(SETTINGS)
-    assert members["metrics"] == {*SETTINGS, "prometheus"}
+    further = members["services"] - set(SETTINGS)
+    assert further <= {"retrieval-1"}
+    assert members["metrics"] == {*SETTINGS, *further, "prometheus"}
     assert members["operators"] == {"prometheus", "alertmanager", "grafana"}
     assert {name for name, each in config["networks"].items() if each.get("internal")} == {
         "services",
@@ -154,6 +183,22 @@ def test_prometheus_asks_the_services_where_they_answer(services: dict[str, dict
     (manager,) = configuration["alerting"]["alertmanagers"]
     assert manager["static_configs"][0]["targets"] == ["alertmanager:9093"]
     assert services["alertmanager"]["ports"][0]["target"] == 9093
+
+
+def test_the_gateways_metrics_are_where_the_old_runbook_asks_for_them(services: dict[str, dict[str, Any]]) -> None:
+    published = {each["published"]: each["target"] for each in services["vecsec-agent"]["ports"]}
+    assert published["9091"] == GatewaySettings.model_fields["metrics_port"].default
+    assert {name for name, each in services.items() if name in SETTINGS and "ports" in each} == {"vecsec-agent"}
+
+
+def test_from_the_root_compose_finds_the_same_services(project: Project) -> None:
+    root = project.folder.parent.parent
+    shutil.copy(ROOT / "compose.yaml", root)
+    below = project.config()["services"]
+    at_root = json.loads(project.compose_at_root("config", "--format", "json"))
+    assert at_root["name"] == "vecsec"
+    assert at_root["services"].keys() >= SETTINGS.keys()
+    assert {name: below[name] for name in SETTINGS} == {name: at_root["services"][name] for name in SETTINGS}
 
 
 def test_grafana_finds_prometheus_and_dashboards(services: dict[str, dict[str, Any]]) -> None:

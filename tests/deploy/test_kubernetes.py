@@ -12,7 +12,11 @@ from support.manifests import KUBERNETES, OVERLAYS, Manifest, of_kind, rendered,
 from support.parts import find_checkov
 from support.waiting import COMMAND_SECONDS
 
+from vecsec_chassis.domain.sizes import parse_size
+from vecsec_chassis.file_watch import FileContent
 from vecsec_chassis.flag.flag_file import parse_document
+from vecsec_chassis.placement.placement import Placement
+from vecsec_chassis.placement.placement_file import parse_placement
 from vecsec_chassis.rpc.server import LIVENESS
 from vecsec_chassis.settings import ServiceSettings
 from vecsec_gateway.settings import GatewaySettings
@@ -111,6 +115,36 @@ def test_the_index_of_violations_is_on_a_volume_of_the_pods_own(overlay: str) ->
     assert settings.violation_index_dir != settings.audit_file.parent
 
 
+def test_audit_logs_fit_into_their_volumes(overlay: str) -> None:
+    [policy] = [each for each in services(overlay) if each.component == "policy"]
+    kept = PolicySettings.model_validate(policy.environment).audit_log.bytes_kept
+    assert kept is not None
+    [volume] = [each for each in policy.pod["volumes"] if each["name"] == "audit"]
+    if "emptyDir" in volume:
+        assert kept < parse_size(volume["emptyDir"]["sizeLimit"].removesuffix("i"))
+    else:
+        [claim] = [
+            each
+            for each in of_kind(overlay, "PersistentVolumeClaim")
+            if each["metadata"]["name"] == volume["persistentVolumeClaim"]["claimName"]
+        ]
+        size = parse_size(claim["spec"]["resources"]["requests"]["storage"].removesuffix("i"))
+        [most] = [each["spec"]["maxReplicas"] for each in _scalers(overlay, policy.name)]
+        assert kept * most < size
+
+
+def test_gateways_share_limits_by_as_many_as_they_are(overlay: str) -> None:
+    [gateway] = [each for each in services(overlay) if each.component == "gateway"]
+    scalers = _scalers(overlay, gateway.name)
+    fewest = scalers[0]["spec"]["minReplicas"] if scalers else gateway.manifest["spec"]["replicas"]
+    assert GatewaySettings.model_validate(gateway.environment).replicas == fewest
+
+
+def _scalers(overlay: str, name: str) -> list[Manifest]:
+    scalers = of_kind(overlay, "HorizontalPodAutoscaler")
+    return [each for each in scalers if each["spec"]["scaleTargetRef"]["name"] == name]
+
+
 def test_files_that_settings_name_are_mounted_as_folders(overlay: str) -> None:
     config_maps = {each["metadata"]["name"]: each for each in of_kind(overlay, "ConfigMap")}
     for workload in workloads(overlay):
@@ -163,9 +197,40 @@ def test_a_pod_that_ends_has_time_to_finish_what_it_has_begun(overlay: str) -> N
             assert workload.spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
+def placement(overlay: str) -> Placement:
+    """The shards that the services are told of."""
+    (config_map,) = (each for each in of_kind(overlay, "ConfigMap") if each["metadata"]["name"] == "vecsec-placement")
+    content = FileContent(content=config_map["data"]["placement.yaml"].encode())
+    return parse_placement(content, Path("placement.yaml"))
+
+
+def test_each_pod_of_retrieval_is_a_shard_and_the_gateway_knows_it_by_its_name(overlay: str) -> None:
+    if overlay != "prod-shards":
+        assert not [each for each in services(overlay) if "VECSEC_PLACEMENT_FILE" in each.environment]
+        return
+    shards = placement(overlay).shards
+    (retrieval,) = (each for each in services(overlay) if each.component == "retrieval")
+    assert retrieval.environment["VECSEC_SHARD"] == "metadata.name"
+    assert [shard.name for shard in shards] == [f"{retrieval.name}-{number}" for number in range(len(shards))]
+    (service,) = (each for each in of_kind(overlay, "Service") if each["metadata"]["name"] == retrieval.name)
+    assert service["spec"]["publishNotReadyAddresses"], "they are asked before they are ready"
+    (certificate,) = (each for each in of_kind(overlay, "Certificate") if each["metadata"]["name"] == retrieval.name)
+    settings = RetrievalSettings.model_validate(retrieval.environment)
+    for shard in shards:
+        host, _, port = shard.address.removeprefix("dns:///").partition(":")
+        assert host == f"{shard.name}.{retrieval.spec['serviceName']}.vecsec.svc"
+        assert int(port) == settings.port
+        assert f"*.{host.partition('.')[2]}" in certificate["spec"]["dnsNames"]
+    assert settings.allowed_peers.may_call(certificate["spec"]["uris"], "DescribeShard")
+    (gateway,) = (each for each in services(overlay) if each.component == "gateway")
+    assert GatewaySettings.model_validate(gateway.environment).placement_file == settings.placement_file
+    (budget,) = (each for each in of_kind(overlay, "PodDisruptionBudget") if each["metadata"]["name"] == retrieval.name)
+    assert budget["spec"]["maxUnavailable"] == 1, "a drain passes"
+
+
 def test_retrieval_is_a_single_writer(overlay: str) -> None:
     (retrieval,) = (each for each in services(overlay) if each.component == "retrieval")
-    assert retrieval.spec["replicas"] == 1
+    assert retrieval.spec["replicas"] == (len(placement(overlay).shards) if overlay == "prod-shards" else 1)
     is_deployment = retrieval.manifest["kind"] == "Deployment"
     assert not is_deployment or retrieval.spec["strategy"] == {"type": "Recreate"}
     scaled = {each["spec"]["scaleTargetRef"]["name"] for each in of_kind(overlay, "HorizontalPodAutoscaler")}
@@ -275,9 +340,11 @@ def test_only_the_intended_flows_are_let_through(overlay: str) -> None:
                         for other in others:
                             pair = (other, name) if direction == "ingress" else (name, other)
                             flows |= {(*pair, port["port"]) for port in rule["ports"]}
-    inside = {("gateway", "policy", 50053), ("gateway", "retrieval", 50052)}
+    inside = {("gateway", "policy", 50053), ("gateway", "retrieval", 50052), ("retrieval", "policy", 50053)}
     if "chromadb" in pods:
         inside.add(("retrieval", "chromadb", 8000))
+    if overlay == "prod-shards":
+        inside.add(("retrieval", "retrieval", 50052))
     assert into == inside | {("callers", "gateway", 50051)} | {
         ("monitoring", name, "metrics") for name in ("gateway", "policy", "retrieval")
     }

@@ -16,11 +16,21 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from support.certificates import Authority
-from support.monitoring import DASHBOARD_FILES, MONITORING, alerts, metrics_in, rules
+from support.monitoring import DASHBOARD_FILES, DEPLOY, MONITORING, ONLY_WITH_SHARDS, alerts, metrics_in, rules
 from support.site import RANGE, Site, add_prometheus, running_site
+from support.traffic import Traffic, traffic
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.timeout(900)]
+
+
+QUERIES_OF_THE_OLD_RUNBOOK = (
+    "rate(vecsec_vector_retrieval_failures_total[5m])",
+    "rate(vecsec_vector_retrieval_success_total[5m])",
+    "histogram_quantile(0.95, vecsec_vector_retrieval_duration_seconds_bucket)",
+    'vecsec_rlsa_violations_total{violation_type="cross_tenant_violation"}',
+)
+CONNECTION_TEST = DEPLOY.parent / "scripts" / "test_vector_store_connection.py"
 
 
 class Pager(HTTPServer):
@@ -87,6 +97,11 @@ def exercise(site: Site) -> None:
     ):
         site.run(*command, token=token)
     assert site.run("search", "x", "--tenant", "tenant_b", token=token, check=False).returncode != 0
+    site.run("tenant", "export", str(site.folder / "backup"), "--tenant", "tenant_a", token=admin(site))
+
+
+def admin(site: Site) -> str:
+    return site.token("tenant_a", "admin", "SECRET", "operator")
 
 
 def dashboard_queries() -> dict[str, str]:
@@ -135,11 +150,15 @@ def test_every_metric_that_an_alert_or_panel_names_is_shown(site: Site) -> None:
     expressions = [*(rule["expr"] for rule in rules()), *dashboard_queries().values()]
     named = set[str]().union(*(metrics_in(each) for each in expressions))
     assert len(named) > 20
-    assert named <= site.metrics()
+    assert named <= site.metrics() | ONLY_WITH_SHARDS
 
 
 def test_every_panel_has_data(site: Site) -> None:
-    missing = {place: query.replace("$__rate_interval", RANGE) for place, query in dashboard_queries().items()}
+    missing = {
+        place: query.replace("$__rate_interval", RANGE)
+        for place, query in dashboard_queries().items()
+        if not metrics_in(query) & ONLY_WITH_SHARDS
+    }
 
     def all_found() -> bool:
         token = site.token("tenant_a")
@@ -149,6 +168,11 @@ def test_every_panel_has_data(site: Site) -> None:
         return not missing
 
     wait_until(all_found, lambda: f"no data for {missing}")
+
+
+@pytest.mark.parametrize("query", QUERIES_OF_THE_OLD_RUNBOOK)
+def test_the_old_runbooks_queries_have_answers(site: Site, query: str) -> None:
+    wait_until(lambda: site.query(query), lambda: f"no data for {query}")
 
 
 def test_quantiles_are_of_rates_by_bucket() -> None:
@@ -184,25 +208,58 @@ def test_a_try_at_another_tenant_reaches_the_security_team(site: Site, pager: Pa
     wait_until(lambda: ("security", "CrossTenantViolation", "firing") in pager.messages, lambda: pager.messages)
 
 
-def test_a_killed_retrieval_is_noticed_and_its_return_too(site: Site, pager: Pager) -> None:
-    expected = {"VectorRetrievalFailure", "VectorStoreDown", "MockServed", "ServiceDown"}
-
-    def searched() -> bool:
-        site.run("search", "passages", "--tenant", "tenant_a", token=site.token("tenant_a"), check=False)
-        return expected <= firing(site)
-
-    wait_until(lambda: not expected & firing(site), lambda: firing(site))  # of what other tests did
-    for _ in range(10):  # what was answered before must not hide what fails now
-        site.run("search", "passages", "--tenant", "tenant_a", "--fallback", "none", token=site.token("tenant_a"))
-    site.units.signal("vecsec-retrieval", signal.SIGKILL)
-    wait_until(searched, lambda: firing(site))
-    wait_until(
-        lambda: {("pager", name, "firing") for name in ("VectorStoreDown", "ServiceDown")} <= set(pager.messages),
-        lambda: pager.messages,
+def connection_test(site: Site, authority: Authority) -> tuple[int, str]:
+    """Status and last line of the old runbook's command, where the services' settings are known."""
+    tls = {name: str(value) for name, value in authority.settings("gateway").items()}
+    done = subprocess.run(
+        [sys.executable, str(CONNECTION_TEST)],
+        cwd=site.folder,
+        env={**site.environment, **tls},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    return done.returncode, (done.stdout + done.stderr).splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def asking(site: Site, authority: Authority) -> Iterator[Traffic]:
+    """A caller of tenant_a, from now on."""
+    address = f"localhost:{site.ports.grpc['gateway']}"
+    with traffic(address, site.token("tenant_a"), "tenant_a", authority.ca_file) as seen:
+        yield seen
+
+
+def test_a_killed_retrieval_is_noticed_and_its_return_too(
+    site: Site, pager: Pager, authority: Authority, asking: Traffic
+) -> None:
+    expected = {"VectorRetrievalFailure", "MockServed", "ServiceDown"}
+    wait_until(lambda: not expected & firing(site), lambda: firing(site))  # of what other tests did
+    wait_until(lambda: asking.is_all("real"), asking.lately)
+    assert connection_test(site, authority) == (0, "Connected")
+    pager.messages.clear()
+    site.units.signal("vecsec-retrieval", signal.SIGKILL)
+    wait_until(lambda: expected <= firing(site) and asking.is_all("mock"), lambda: (firing(site), asking.lately()))
+    assert connection_test(site, authority) == (1, "Failed")
+    assert "VectorStoreDown" not in firing(site)  # nothing is known of the store
+    wait_until(lambda: ("pager", "ServiceDown", "firing") in pager.messages, lambda: pager.messages)
     site.units.start("vecsec-retrieval")
-    wait_until(lambda: not expected & firing(site), lambda: firing(site))
-    wait_until(lambda: ("pager", "VectorStoreDown", "resolved") in pager.messages, lambda: pager.messages)
+    wait_until(lambda: asking.is_all("real") and not expected & firing(site), lambda: firing(site))
+    wait_until(lambda: ("pager", "ServiceDown", "resolved") in pager.messages, lambda: pager.messages)
+    woken = {name for receiver, name, _ in pager.messages if receiver == "pager"}
+    assert woken == {"ServiceDown"}  # one dead process, one page
+
+
+def test_a_policy_that_denies_everybody_is_noticed_and_its_repair_too(site: Site, asking: Traffic) -> None:
+    wait_until(lambda: asking.is_all("real"), asking.lately)
+    denying = site.state.policy / "denies_all.cedar"
+    denying.write_text('@id("denies_all")\nforbid (principal, action, resource);\n')
+    wait_until(
+        lambda: "EverybodyDenied" in firing(site) and asking.is_all("PERMISSION_DENIED"),
+        lambda: (firing(site), asking.lately()),
+    )
+    denying.unlink()
+    wait_until(lambda: asking.is_all("real") and "EverybodyDenied" not in firing(site), lambda: firing(site))
 
 
 def test_prometheus_in_compose_differs_in_addresses_alone() -> None:
@@ -212,6 +269,7 @@ def test_prometheus_in_compose_differs_in_addresses_alone() -> None:
         configuration = yaml.safe_load(path.read_text())
         for job in configuration["scrape_configs"]:
             job["static_configs"] = [{"targets": ["somewhere"]}]
+            job.pop("dns_sd_configs", None)  # further shards
         configuration["alerting"] = None
         return configuration
 

@@ -1,6 +1,7 @@
 """The runbook is true: its commands are run against the live services, with the fault injected that they are for."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from deploy.faults import FAULTS, NEED_A_SERVER, TENANT, commit_policy
 from support.monitoring import DEPLOY, alerts
 from support.runbook import STEPS, Block, Procedure, Runbook
@@ -182,6 +184,35 @@ def test_every_block_is_run() -> None:
 
 def test_every_fault_has_a_procedure() -> None:
     assert {each.fault for each in PROCEDURES} == set(FAULTS)
+
+
+def kubernetes_objects() -> set[tuple[str, str]]:
+    """Kind, in small letters, and name of what deploy/kubernetes makes."""
+    found = set[tuple[str, str]]()
+    for path in (DEPLOY / "kubernetes").rglob("*.yaml"):
+        for document in yaml.safe_load_all(path.read_text()):
+            found.add((document["kind"].lower(), document.get("metadata", {}).get("name", "")))
+            found |= {("configmap", each["name"]) for each in document.get("configMapGenerator", [])}
+    return found
+
+
+def test_the_first_pages_name_what_there_is_on_each_platform() -> None:
+    text = PATH.read_text()
+    begin = text[text.index("## Before you begin") : text.index("## Vector retrieval failures")]
+    kinds = {"deploy": "deployment"}
+    named = set(re.findall(r"\b(deployment|deploy|statefulset)/([\w-]+)", begin))
+    named |= {("configmap", name) for name in re.findall(r"configmap ([\w-]+)", begin)}
+    named.discard(("deploy", "compose"))  # a folder
+    assert len(named) > 3
+    assert {(kinds.get(kind, kind), name) for kind, name in named} <= kubernetes_objects()
+    services = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]
+    in_compose = set(re.findall(r"docker-compose (?:restart|logs|exec) ([\w-]+)", text))
+    assert in_compose
+    assert in_compose <= services.keys()
+    units = {path.stem for path in (DEPLOY / "systemd").glob("*.service")}
+    in_systemd = set(re.findall(r"(?:systemctl \w+|journalctl -u) (vecsec[\w-]*)", text))
+    assert len(in_systemd) > 2
+    assert in_systemd <= units | {"vecsec-"}, "or `vecsec-…`, for any"
 
 
 def test_every_command_of_the_old_runbook_is_mapped() -> None:

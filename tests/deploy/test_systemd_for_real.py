@@ -1,16 +1,23 @@
 """The units under a real systemd, as PID 1 of a container: they start, say so, come back, or stay down."""
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.docker_engine import ROOT, SERVICES, base_image, docker
+from support.docker_engine import DOCKER, ROOT, SERVICES, base_image, docker
 from support.issuer import Issuer
 from support.new_store import ANY_TIME
 from support.waiting import wait_until
+
+from vecsec_cli.checks.finding import CheckResult, CheckState
+from vecsec_cli.checks.stacks.looking import check_stack
+from vecsec_cli.checks.stacks.stack import Command, Done, Run
+from vecsec_cli.checks.stacks.systemd import Systemd
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -45,7 +52,16 @@ new.replace(key)
 """
 _SYSTEMD_ANSWERS = ("systemctl", "show", "--property=Version")
 _AS_PID_1 = (
-    *("--cap-add", "SYS_ADMIN", "--cgroupns", "private", "--security-opt", "seccomp=unconfined"),
+    *(
+        "--cap-add",
+        "SYS_ADMIN",
+        "--cap-add",
+        "SYS_PTRACE",
+        "--cgroupns",
+        "private",
+        "--security-opt",
+        "seccomp=unconfined",
+    ),
     *("--tmpfs", "/run", "--tmpfs", "/tmp", "--network", "none"),
 )
 
@@ -85,6 +101,7 @@ def machine(images: dict[str, str], engine: str | None) -> Iterator[Machine]:
             if path.suffix == ".json":
                 shutil.copy(path, context / "etc")
         shutil.copytree(ROOT / "services" / "vecsec_policy" / "default_policy", context / "etc" / "policy")
+        (context / "etc" / "flags.json").write_text('{"flags": {}}')
         (context / "etc" / "vecsec.env").write_text("PYTHONPATH=/opt/vecsec/source\n")
         (context / "etc" / "retrieval.env").write_text(f"VECSEC_NEW_STORE_UNTIL={ANY_TIME.isoformat()}\n")
         (context / "Dockerfile").write_text(_DOCKERFILE.format(base=base_image(host, extra=["systemd"]), **images))
@@ -131,6 +148,53 @@ def test_services_run_as_nobody_in_particular(machine: Machine) -> None:
         assert "NoNewPrivs:\t1" in status
 
 
+def run_there(machine: Machine) -> Run:
+    """Runs what the doctor wants in the container, as root."""
+
+    def run(command: Command, text: str) -> Done:
+        environment = [
+            part for name, value in (command.environment or {}).items() for part in ("--env", f"{name}={value}")
+        ]
+        done = subprocess.run(
+            [DOCKER, "exec", "--interactive", *environment, machine.name, *command.arguments],
+            input=text,
+            env=os.environ | ({"DOCKER_HOST": machine.host} if machine.host else {}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def doctor(machine: Machine) -> dict[str, CheckResult]:
+    return {each.check: each for each in check_stack(Systemd("/opt/vecsec/bin/python"), run_there(machine))}
+
+
+def test_the_doctor_sees_what_the_services_see(machine: Machine) -> None:
+    for service in SERVICES:
+        machine.until(service, "active")
+    found = doctor(machine)
+    assert not [each for each in found.values() if each.state is CheckState.FAIL]
+    assert "/var/lib/vecsec-retrieval/chroma" in found["vecsec-retrieval: store's disk"].detail
+    assert "as its user (0)" not in found["vecsec-policy: settings and files"].detail
+    machine.run("sh", "-c", "chmod 700 /etc/vecsec/policy")  # root reads on, the service does not
+    unreadable = doctor(machine)["vecsec-policy: settings and files"]
+    machine.run("sh", "-c", "chmod 755 /etc/vecsec/policy")
+    assert (unreadable.state, "/etc/vecsec/policy" in unreadable.detail) == (CheckState.FAIL, True)
+    assert unreadable.remedy.endswith("systemctl restart vecsec-policy")
+
+
+def test_one_name_restarts_all_three(machine: Machine) -> None:
+    before = {service: machine.state(service, "MainPID") for service in SERVICES}
+    assert "active (exited)" in machine.run("systemctl", "status", "--no-pager", "vecsec")
+    machine.run("systemctl", "restart", "vecsec")
+    for service in SERVICES:
+        machine.until_another_process(service, before[service])
+        machine.until(service, "active")
+
+
 def test_a_service_that_dies_comes_back(machine: Machine) -> None:
     before = machine.state("retrieval", "MainPID")
     machine.run("systemctl", "kill", "--signal=KILL", "vecsec-retrieval.service")
@@ -152,6 +216,9 @@ def test_a_wrong_setting_is_told_and_not_tried_again(machine: Machine) -> None:
         machine.run("systemctl", "restart", "vecsec-gateway.service")
     assert machine.state("gateway") == "failed"
     assert machine.state("gateway", "ExecMainStatus") == "78"
+    found = doctor(machine)["vecsec-gateway"]
+    assert "a setting is wrong; its last line: " in found.detail
+    assert found.remedy == "correct it, then systemctl restart vecsec-gateway"
     assert "VECSEC_GATEWAY_PORT" in machine.log("gateway")
     machine.run("rm", "/etc/vecsec/gateway.env")
     machine.run("systemctl", "restart", "vecsec-gateway.service")

@@ -65,7 +65,7 @@ def until_it_ends_with(status: int, site: Site, tenant: str) -> None:
 
     def ends_so() -> bool:
         nonlocal said
-        done = administrator(site, "search", "x", "--tenant", tenant, "--fallback", "none", tenant=tenant, check=False)
+        done = administrator(site, "search", "x", "--tenant", tenant, tenant=tenant, check=False)
         said = done.stderr
         return done.returncode == status
 

@@ -18,6 +18,8 @@ from support.installation import Installation, running_installation
 from support.page_shell import PageShell
 from support.pages import READ, ROOT, CodeBlock, Page, all_pages
 
+from vecsec_chassis.auth.issuers_file import load_trusted_issuers
+from vecsec_chassis.placement.placement_file import load_placement
 from vecsec_cli import demo
 from vecsec_policy.in_force.rollout import read_rollout
 
@@ -87,10 +89,30 @@ def _read_rollout(text: str, folder: Path) -> None:
     assert read_rollout(folder / "rollout.yaml") is not None
 
 
+def _read_issuers(text: str, folder: Path) -> None:
+    (folder / "issuers.yaml").write_text(text)
+    assert load_trusted_issuers(folder / "issuers.yaml")
+
+
+def _read_memberships(text: str, folder: Path) -> None:
+    shutil.copytree(ROOT / "services" / "vecsec_policy" / "default_policy", folder / "policy")
+    (folder / "policy" / "memberships.yaml").write_text(text)
+    _vecsec("policy", "check", str(folder / "policy"))
+
+
+def _read_placement(text: str, folder: Path) -> None:
+    file = folder / "placement.yaml"
+    file.write_text(text)
+    assert load_placement(file).owner("tenant_a").name == "shard-1"
+
+
 READERS: dict[str, Callable[[str, Path], None]] = {
     "vecsec policy test": _read_cases,
     "vecsec policy check": _read_rules,
     "the policy service": _read_rollout,
+    "gateway and policy": _read_issuers,
+    "the policy's memberships": _read_memberships,
+    "gateway and shards": _read_placement,
 }
 
 

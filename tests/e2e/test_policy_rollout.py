@@ -42,7 +42,7 @@ def policy(installation: Installation) -> Iterator[Path]:
 
 
 def seen(installation: Installation) -> list[str]:
-    answer = installation.search(installation.token("tenant_a"), "tenant_a", "plans", 10, "--fallback", "none")
+    answer = installation.search(installation.token("tenant_a"), "tenant_a", "plans", 10)
     return sorted(row["document_id"] for row in answer["results"])
 
 

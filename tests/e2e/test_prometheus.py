@@ -40,7 +40,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         assert running.run("search", "x", "--tenant", "tenant_b", "--k", "1", token=token, check=False).returncode != 0
         running.run("flag", "set", "off")
         wait_until(
-            lambda: running.search(token, "tenant_a", "passages")["provenance"] == "PROVENANCE_MOCK",
+            lambda: (
+                running.search(token, "tenant_a", "passages", 10, "--allow-mock")["provenance"] == "PROVENANCE_MOCK"
+            ),
             lambda: "the flag was not seen",
         )
         yield running

@@ -113,7 +113,7 @@ def test_a_retrieval_that_hangs_is_left_alone_also_by_hurried_callers(tmp_path: 
         ).stdout.strip()
         os.kill(pids["retrieval"], signal.SIGSTOP)
         try:
-            with VecSecClient(address, token=token, default_tenant="tenant_a", timeout=4.0) as client:
+            with VecSecClient(address, token=token, default_tenant="tenant_a", allow_mock=True, timeout=4.0) as client:
                 reasons: list[MockReason | None] = []
 
                 def is_left_alone() -> bool:

@@ -36,8 +36,6 @@ _TREES = (
     "embedding_fulltext_search_data",
 )
 
-ANOTHER_LABEL = "a label in ChromaDB's tables is another"
-MISSING_ROWS = "rows are missing in ChromaDB's tables"
 Damage = Callable[[Path, State], None]
 """Done to the folder of a cell that holds this."""
 
@@ -84,10 +82,9 @@ def _flip_vector(cell: Path, state: State) -> None:
     _flip(cell / DATABASE_FILE, _places(cell, row.embedding.tobytes()[:FLIPPED_BYTES])[0])
 
 
-def _flip_text(place: int, cell: Path, state: State) -> None:
-    """Of the log, the table of metadata and the full text: wherever it stands."""
+def _flip_text(cell: Path, state: State) -> None:
     text = list(state["collection-0"].values())[11].text.encode()
-    _flip(cell / DATABASE_FILE, _places(cell, text[:30])[place])
+    _flip(cell / DATABASE_FILE, _places(cell, text[:30])[0])
 
 
 def _change_label(place: int, cell: Path, state: State) -> None:
@@ -181,12 +178,13 @@ DAMAGES: dict[str, Damage] = {
     **{f"bytes flipped in a leaf of {tree}": partial(_flip_leaf, tree) for tree in _TREES},
     **{f"bytes flipped anywhere, {seed}": partial(_flip_anywhere, seed) for seed in range(ANYWHERE)},
     "bytes flipped in a vector": _flip_vector,
-    **{f"bytes flipped in a text, place {place}": partial(_flip_text, place) for place in range(2)},
+    "bytes flipped in a text": _flip_text,
     **{f"a label is another, place {place}": partial(_change_label, place) for place in range(5)},
-    ANOTHER_LABEL: partial(
-        _change_tables, "UPDATE embedding_metadata SET string_value = 'x' WHERE key = 'vs_label' AND id % 10 = 1"
+    "ChromaDB's tables hold rows of nobody": partial(
+        _change_tables,
+        "INSERT INTO embeddings (segment_id, embedding_id, seq_id) SELECT id, 'nobody', 1 FROM segments",
     ),
-    MISSING_ROWS: partial(_change_tables, "DELETE FROM embeddings WHERE id % 10 = 1"),
+    "ChromaDB's segments lack what is in the log": partial(_change_tables, "UPDATE max_seq_id SET seq_id = 1"),
     **{f"truncated to {share:.4f}": partial(_truncate, share) for share in (0.9999, 0.9, 0.5, 0.01, 0.0)},
     **{f"bytes flipped in a snapshot at {place}": partial(_flip_snapshot, place) for place in SNAPSHOT_PLACES},
     **{f"snapshot truncated to {share}": partial(_truncate_snapshot, share) for share in (0.9999, 0.5, 0.0)},

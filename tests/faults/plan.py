@@ -2,18 +2,20 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.model.rows import CollectionInfo, Document, StoredRow
-from vecsec_retrieval.visibility.tagging import caller_metadata, to_stored
+from vecsec_retrieval.visibility.tagging import caller_metadata, label_tags, to_stored
 
 DIMENSIONS = 64
 MANY_ROWS = 3_600
 """More than ChromaDB's own vector index let pass before it wrote its files a second time."""
 SENSITIVITIES = tuple(Sensitivity)
+
+MANY_AT_ONCE = 2_400
 
 State = dict[str, dict[str, StoredRow]]
 """By collection and id."""
@@ -49,11 +51,18 @@ class Plan:
             return Operation("create", f"collection-{len(self.state)}")
         collection_id = "collection-0" if chance.random() < 0.8 else chance.choice(list(self.state))
         there = list(self.state[collection_id])
-        kind = chance.choices(["import", "replace", "delete"], [6, 2, 1] if len(there) < MANY_ROWS else [1, 6, 3])[0]
+        kinds = ["import", "replace", "delete", "relabel"]
+        kind = chance.choices(kinds, [6, 2, 1, 1] if len(there) < MANY_ROWS else [1, 6, 3, 2])[0]
         if kind == "import" or not there:
             ids = [f"{self.done}-{number}" for number in range(chance.randint(1, 700))]
             return Operation("import", collection_id, self.rows(collection_id, ids))
-        some = chance.sample(there, min(len(there), chance.randint(1, 600)))
+        # Of those two, sometimes more than ChromaDB is given at once.
+        most = MANY_AT_ONCE if kind in {"delete", "relabel"} and chance.random() < 0.3 else 600
+        some = chance.sample(there, min(len(there), chance.randint(most // 2, most)))
+        if kind == "relabel":
+            label = Label(self._tenant_id, chance.choice(SENSITIVITIES), frozenset({f"r{self.done}"}))
+            rows = self.state[collection_id]
+            return Operation("relabel", collection_id, {each: _relabelled(rows[each], label) for each in some})
         if kind == "replace":
             return Operation("replace", collection_id, self.rows(collection_id, some))
         return Operation("delete", collection_id, dict.fromkeys(some))
@@ -96,3 +105,7 @@ class Plan:
         before = there.get(document_id)
         stale = [] if before is None else set(caller_metadata(before.metadata)) - set(metadata)
         return to_stored(Document(document_id, text, label, metadata, vector), stale)
+
+
+def _relabelled(row: StoredRow, label: Label) -> StoredRow:
+    return replace(row, metadata={**row.metadata, **label_tags(label)})

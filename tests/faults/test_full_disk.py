@@ -122,7 +122,9 @@ async def tells(stack: Stack, chroma: Path) -> None:
     await until(is_told)
     assert await serves(stack)
     assert stack.metrics(stack.retrieval_service)[STORE_UP] == 1
-    found = await asyncio.to_thread(services._health, "retrieval", f"localhost:{stack.retrieval_service.port}", None)
+    found = await asyncio.to_thread(
+        services.check_health, "retrieval", f"localhost:{stack.retrieval_service.port}", None
+    )
     assert found.state is CheckState.FAIL
     assert "serves, but stores nothing: the disk of its store has no room for writes, or is read-only" in found.detail
     [found, *_] = check_store(StateDirectory(stack.folder), {"CHROMA_PATH": str(chroma)})
@@ -226,7 +228,7 @@ def test_an_installation_that_has_all_it_keeps_on_a_full_disk_is_read_after_a_re
             disk.fill(20 * 2**20)
         with running_installation(disk.folder / "installation") as installation:
             token = installation.token("tenant_a", "admin", "SECRET")
-            found = installation.search(token, "tenant_a", "a passage", 50, "--fallback", "none")
+            found = installation.search(token, "tenant_a", "a passage", 50)
             assert len(found["results"]) == ROWS
             refused = installation.run(*more, token=token, check=False, stdin=line)
             assert refused.returncode == ExitCode.LIMIT

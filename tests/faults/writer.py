@@ -24,6 +24,7 @@ from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
 from vecsec_retrieval.stores.embedded.record import Record
 from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
+from vecsec_retrieval.visibility.tagging import from_stored
 
 ONCE = "--once"
 """Look, do one operation more, open the cell again, look again, and end."""
@@ -42,6 +43,9 @@ def do(cell: EmbeddedCell, operation: Operation) -> None:
         cell.create_collection(info(operation.collection_id))
     elif operation.kind == "delete":
         cell.delete(operation.collection_id, list(operation.rows))
+    elif operation.kind == "relabel":
+        rows = [from_stored(row, cell.tenant_id) for row in operation.rows.values() if row is not None]
+        cell.relabel(operation.collection_id, [(row.document_id, row.label) for row in rows if row is not None])
     else:
         cell.upsert(operation.collection_id, [row for row in operation.rows.values() if isinstance(row, StoredRow)])
 

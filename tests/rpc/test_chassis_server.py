@@ -20,7 +20,7 @@ from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grp
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
 from vecsec_chassis import calls
 from vecsec_chassis.domain.errors import AccessDenied, ConfigurationError, RetrievalUnavailable
-from vecsec_chassis.rpc import interceptors
+from vecsec_chassis.rpc import request_interceptor
 from vecsec_chassis.rpc.server import RunningService, running_server
 from vecsec_chassis.settings import ListeningSettings, OptionalPort, PeerList, Port
 from vecsec_chassis.telemetry.telemetry import running_telemetry
@@ -243,7 +243,7 @@ async def test_a_stream_that_outlasts_the_grace_time_ends_between_two_messages_w
 
 
 async def test_a_stream_on_which_nothing_is_sent_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interceptors, "_IDLE_STREAM_SECONDS", 0.2)
+    monkeypatch.setattr(request_interceptor, "_IDLE_STREAM_SECONDS", 0.2)
     async with called(Handlers()) as (_, stub):
         idle = stub.ImportDocuments()  # type: ignore[attr-defined]
         refused = await refusal(idle.read())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import documents
 from support.installation import vecsec_command
 from support.stack import Stack, document, running_stack
 
@@ -103,7 +104,7 @@ async def test_a_files_own_label_holds_against_the_option(stack: Stack, tmp_path
     assert "typo.md:2: sensitivity: unknown sensitivity 'SECERT'" in told.stderr
     guest = stack.issuer.token("tenant_a", "guest", "PUBLIC", "gus")
     assert await stack.ids(guest, "tenant_a", "salaries sensitivity secret") == ["news.md"]
-    assert await texts(stack) == {"news.md": "News for all.", "payroll.md": "Salaries of all."}
+    assert await texts(stack) == {"news.md": "News\n\nNews for all.", "payroll.md": "Salaries of all."}
 
 
 OPTIONS = ("--topics", "marketing")
@@ -155,6 +156,10 @@ async def test_what_stays_of_files_that_are_gone_or_refused_is_said(stack: Stack
     for _ in range(2):  # also where the journal says that everything was imported
         again = await import_folder(stack, folder, *PUBLIC, exit_code=1)
         assert (again["removed"], again["staying"]) == (0, {"b.md": 4, "gone.md": 4})
+    await stack.load("tenant_a", document("other.md", "nobody imported this as a file"))
+    pruned = await import_folder(stack, folder, *PUBLIC, "--prune", exit_code=1)
+    assert pruned["removed"] == 4
+    assert pruned["staying"] == {"b.md": 4, "other.md": 1}, "what was not read today is there all the same"
 
 
 async def test_surplus_is_asked_of_the_store_not_of_the_journal(stack: Stack, tmp_path: Path) -> None:
@@ -211,3 +216,58 @@ async def test_an_import_that_breaks_off_leaves_no_surplus_and_goes_on(stack: St
     again = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "SECRET")
     assert (again["stored"], again["staying"]) == (2, {})
     assert await found_by(stack, "guest", "PUBLIC") == set()
+
+
+async def test_a_tree_of_many_formats_comes_in_and_what_was_not_read_is_said(stack: Stack, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    page = "<title>Handbook</title><h1>Ranking</h1><p>word</p>"
+    folder = write(tree, {"page.html": page, "notes.rst": "A\n=\n\nword"})
+    write(tree, {"rows.csv": "id;text\nrow-1;word of a row\n", "x.png": "", ".hidden.md": "word", "README": "word"})
+    documents.pdf(tree / "a.pdf", "word on paper", title="Paper")
+    documents.pdf(tree / "b.pdf", "word", password="secret")
+    documents.word(tree / "c.docx")
+    told = await run(stack, "import", folder, *PUBLIC, exit_code=1)
+    assert "stored 7 of 8 documents, 1 rejected" in told.stdout
+    table = [" ".join(line.replace("│", " ").split()) for line in told.stdout.splitlines()]
+    assert "not read: 3 files and folders" in table
+    assert ".md hidden; --hidden reads it 1 .hidden.md" in table
+    assert ".pdf is encrypted 1 b.pdf" in table
+    assert ".png no reader; --read-as names one 1 x.png" in table
+    assert f"{tree / 'b.pdf'}: is encrypted" in told.stderr
+    found = await texts(stack)
+    assert set(found) == {"README", "a.pdf", "c.docx#1", "c.docx#2", "notes.rst", "page.html", "row-1"}
+    assert found["page.html"] == "Handbook\n\n# Ranking\n\nword"
+    assert found["a.pdf"] == "Paper\n\nword on paper"
+    again = await import_folder(stack, folder, *PUBLIC, "--exclude", "*.png", "--exclude", ".*", exit_code=1)
+    assert sorted(each["reason"] for each in again["unread"]) == ["--exclude", "--exclude", "is encrypted"]
+    (tree / "b.pdf").unlink()
+    clean = await import_folder(stack, folder, *PUBLIC, "--exclude", "*.png", "--exclude", ".*")
+    assert (clean["rejected_count"], clean["staying"]) == (0, {})
+
+
+async def test_rows_that_grow_and_shrink_leave_nothing_behind(stack: Stack, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+
+    async def imported(*lengths: int, options: tuple[str, ...] = ()) -> int:
+        rows = [{"id": f"r{number}", "text": "A word here. " * length} for number, length in enumerate(lengths)]
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        removed: int = (await import_folder(stack, str(source), *PUBLIC, *options))["removed"]
+        return removed
+
+    assert await imported(600, 1, options=("--no-split",)) == 0
+    assert set(await texts(stack)) == {"r0", "r1"}
+    assert await imported(600, 300) == 2, "both rows are passages now"
+    assert set(await texts(stack)) == {*(f"r0#{number}" for number in range(1, 6)), *(f"r1#{n}" for n in (1, 2, 3))}
+    assert await imported(200, 1) == 3 + 3
+    assert set(await texts(stack)) == {"r0#1", "r0#2", "r1"}
+
+
+async def test_a_row_whose_passages_may_not_be_deleted_is_named(stack: Stack, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text(json.dumps({"id": "r", "text": "A word here. " * 600}) + "\n")
+    await import_folder(stack, str(source), *PUBLIC, role="superuser")
+    before = await texts(stack)
+    source.write_text(json.dumps({"id": "r", "text": "word"}) + "\n")
+    told = await run(stack, "import", str(source), *PUBLIC, role="superuser", exit_code=1)
+    assert "left as it was: 5 passages of an earlier import" in told.stderr
+    assert await texts(stack) == before

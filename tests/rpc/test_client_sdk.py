@@ -1,7 +1,9 @@
 """The SDK against the three real services in their production wiring."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,24 @@ async def test_everybody_finds_what_they_may_read(caller_as: As) -> None:
         scores = [row.score for row in answer.results]
         assert scores == sorted(scores, reverse=True)
         assert all(row.tenant_id == "tenant_a" for row in answer.results)
+
+
+@with_both_clients
+async def test_an_import_is_done_and_all_that_may_be_read_comes_back(caller_as: As) -> None:
+    admin, analyst = caller_as("admin"), caller_as("analyst")
+    summary = await admin.call(
+        "import_documents", [*DOCUMENTS, replace(DOCUMENTS[0], document_id="untagged", topics=())]
+    )
+    assert (summary.stored_count, summary.rejected_count) == (len(DOCUMENTS), 1)
+    assert [(each.index, each.field) for each in summary.rejected] == [(len(DOCUMENTS), "topics")]
+
+    async def read(caller: Caller) -> list[str]:
+        if isinstance(caller.client, AsyncVecSecClient):
+            return [document.document_id async for document in caller.client.iter_documents()]
+        return await asyncio.to_thread(lambda: [each.document_id for each in caller.client.iter_documents()])
+
+    assert await read(admin) == sorted(document.document_id for document in DOCUMENTS)
+    assert await read(analyst) == ["marketing-internal", "marketing-public", "rag-internal", "rag-public"]
 
 
 @pytest.mark.usefixtures("loaded")
@@ -214,14 +234,16 @@ async def test_the_flag_off_is_told_as_mock_or_refused(
     assert answer.provenance is Provenance.MOCK
     assert answer.mock_reason is vecsec_client.MockReason.FLAG_OFF
     assert all(row.document_id.startswith("mock-") for row in answer.results)
-    with pytest.raises(vecsec_client.Unavailable) as caught:
-        await analyst.call("search", "x", fallback="none")
-    assert caught.value.reason == "REAL_RETRIEVAL_OFF"
+    for method in ("search", "get_documents"):
+        with pytest.raises(vecsec_client.RealRetrievalUnavailable) as caught:
+            await analyst.call(method, ["x"] if method == "get_documents" else "x", timeout=None)
+        assert caught.value.reason == "REAL_RETRIEVAL_OFF"
+        assert caught.value.mock_reason is vecsec_client.MockReason.FLAG_OFF
 
 
 async def answers(caller: Caller) -> AsyncIterator[vecsec_client.SearchAnswer]:
     for _ in range(200):
-        yield await caller.call("search", "x")
+        yield await caller.call("search", "x", allow_mock=True)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from contract.conftest import ChromaServer
 from rpc.test_cli_imports import run
-from support.refusals import refusal
+from support.refusals import read_refusal, refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
@@ -32,8 +32,16 @@ async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
 async def page(
     stack: Stack, token: str, *, moment: str = "", page_token: str = "", tenant: str = "tenant_a"
 ) -> pb.ExportDocumentsResponse:
+    """One page, asked for again when the gateway says so: these are small, and each is a dear call."""
     request = pb.ExportDocumentsRequest(tenant_id=tenant, moment=moment, page_token=page_token)
-    return await stack.gateway.ExportDocuments(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+    while True:
+        try:
+            return await stack.gateway.ExportDocuments(request, metadata=bearer(token), timeout=SEARCH_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            refused = read_refusal(error)
+            if refused.reason != "TENANT_LIMIT" or refused.retry_seconds is None:
+                raise
+            await asyncio.sleep(refused.retry_seconds)
 
 
 async def exported(

@@ -116,7 +116,8 @@ async def test_the_flag_is_live_for_one_tenant_in_gateway_and_retrieval(stack: S
     assert answer.mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
     assert answer.results, "the policy allows mock rows to those who may read public ones"
     assert await stack.ids(other, "tenant_b") == ["b"]
-    stack.flag_file.unlink()
+    flag["defaultVariant"], flag["targeting"] = "on", {}
+    stack.flag_file.write_text(json.dumps({"flags": {"use_real_vector_retrieval": flag}}))
     await until(is_real)
 
 

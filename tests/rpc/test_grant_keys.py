@@ -18,7 +18,7 @@ from vecsec.policy.v1.policy_service_pb2 import PlanAccessRequest
 from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import access_pb2, query_pb2
-from vecsec_chassis.auth.grants import thumbprint
+from vecsec_chassis.auth.grants import signed_part, thumbprint
 from vecsec_policy.app import running_policy
 from vecsec_policy.settings import PolicySettings
 
@@ -37,14 +37,15 @@ def publish(stack: Stack, *keys: Ed25519PrivateKey) -> None:
 
 
 def key_id(grant: str) -> str:
-    return str(jwt.get_unverified_header(grant)["kid"])
+    return str(jwt.get_unverified_header(signed_part(grant))["kid"])
 
 
 def signed_again(grant: str, key: Ed25519PrivateKey) -> str:
     """The same grant by another key."""
-    claims = jwt.decode(grant, options={"verify_signature": False})
-    header = jwt.get_unverified_header(grant) | {"kid": thumbprint(key)}
-    return jwt.encode(claims, key, algorithm="EdDSA", headers=header)
+    signed = signed_part(grant)
+    claims = jwt.decode(signed, options={"verify_signature": False})
+    header = jwt.get_unverified_header(signed) | {"kid": thumbprint(key)}
+    return jwt.encode(claims, key, algorithm="EdDSA", headers=header) + grant.removeprefix(signed)
 
 
 async def is_accepted(stack: Stack, grant: str) -> bool:

@@ -19,6 +19,7 @@ from vecsec.gateway.v1 import gateway_service_pb2_grpc as gateway_grpc
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1 import lane_service_pb2_grpc as lane_grpc
 from vecsec_chassis.domain.errors import AccessDenied
+from vecsec_chassis.rpc import lane_server
 from vecsec_chassis.rpc.error_status import error_from_rpc, error_status
 from vecsec_chassis.rpc.lane_server import LaneMethods, LaneServicer
 from vecsec_gateway.transport import lane_channel
@@ -439,3 +440,77 @@ async def test_a_lane_that_is_opened_as_the_server_stops_is_told_so() -> None:
             assert cast("lane_pb2.CarryResponse", await stream.read()).server_id
             assert cast("lane_pb2.CarryResponse", await stream.read()).closing
         stream.cancel()
+
+
+async def test_a_call_whose_time_is_over_is_told_so_by_the_server_too() -> None:
+    """Not "cancelled", by which the gateway would take the peer for one that stops."""
+
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with carrying(Server(wait)) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        await stream.read()
+        call = lane_pb2.CarriedCall(
+            call_id=1,
+            method=METHOD,
+            timeout_seconds=0.2,
+            request=gateway_pb2.ListCollectionsRequest().SerializeToString(),
+        )
+        await stream.write(lane_pb2.CarryRequest(calls=[call]))
+        answer = await stream.read()
+        assert answer.outcomes[0].failure.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+        stream.cancel()
+
+
+async def test_a_lane_reads_nothing_more_while_it_keeps_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_server, "_MOST_KEPT_BYTES", 1_000)
+    may_end = asyncio.Event()
+
+    async def wait(_tenant_id: str, _context: Any) -> None:
+        await may_end.wait()
+
+    async with carrying(Server(wait)) as carrier:
+        calls = [asyncio.create_task(carrier.call("x" * 600)) for _ in range(5)]
+        await until(lambda: carrier.server.running == 2)
+        may_end.set()
+        await asyncio.gather(*calls)
+        assert carrier.server.most_at_once <= 3
+
+
+async def test_lanes_of_one_machine_are_bounded_and_calls_go_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_server, "_MOST_LANES_OF_ONE_MACHINE", 1)
+    async with carrying(Server()) as carrier:
+        stream = lane_grpc.LaneServiceStub(carrier.channel).Carry()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stream.read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await carrier.call("b") == "b"
+
+
+async def test_a_lane_that_opens_while_lanes_are_withdrawn_is_told_to_close() -> None:
+    servicer = LaneServicer(LaneMethods([]), life_seconds=PATIENCE_SECONDS)
+    written: list[lane_pb2.CarryResponse] = []
+    is_told = asyncio.Event()
+
+    class Stream:
+        """Lanes are withdrawn while the first answer is on its way."""
+
+        def peer(self) -> str:
+            return "ipv4:192.0.2.1:1"
+
+        async def write(self, response: lane_pb2.CarryResponse) -> None:
+            written.append(response)
+            if len(written) == 1:
+                servicer.offer_lanes(offered=False)
+            if response.closing:
+                is_told.set()
+
+    async def until_told() -> AsyncIterator[lane_pb2.CarryRequest]:
+        await is_told.wait()
+        for request in ():
+            yield request
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await servicer.Carry(until_told(), cast("Any", Stream()))
+    assert [each.closing for each in written] == [False, True]

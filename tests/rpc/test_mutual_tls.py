@@ -1,6 +1,7 @@
 """TLS between the services and towards callers: who gets in, and what a renewal does."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from support.refusals import refusal
 from support.stack import Stack, bearer, document, running_stack
 from support.waiting import until
 
+from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2
@@ -255,3 +257,29 @@ async def test_bad_certificates_end_the_start_in_one_line(tmp_path: Path, broken
         async with running_policy(PolicySettings.model_validate(settings)):
             pass
     assert "\n" not in str(refused.value)
+
+
+async def test_the_audit_log_knows_by_which_machines_a_caller_came(tmp_path: Path) -> None:
+    """What the caller's machine has proven to the gateway, and that to the policy service; nobody else's word."""
+    authority, callers = Authority(tmp_path / "tls"), Authority(tmp_path / "callers")
+    callers.settings("unused")
+    settings = {"VECSEC_GATEWAY_CLIENT_CA_FILE": callers.ca_file, "VECSEC_GATEWAY_ALLOWED_PEERS": "assistant.example"}
+    async with running_stack(tmp_path, authority=authority, **settings) as stack:
+        pair = callers.issue("assistant.example")
+        credentials = grpc.ssl_channel_credentials(authority.ca.cert_pem.bytes(), pair.key, pair.certificate)
+        actor = {"sub": "assistant", "act": {"iss": "https://other.test", "sub": "tool"}}
+        token = stack.issuer.token(act=actor)
+        async with own_channel(stack.gateway_service.port, credentials) as channel:
+            stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
+            request = gateway_service_pb2.ListCollectionsRequest(tenant_id="tenant_a")
+            forged = (*bearer(token), ("x-vecsec-peers", "spiffe://vecsec/somebody"))
+            await stub.ListCollections(request, metadata=forged, timeout=_SECONDS)
+
+        def recorded() -> list[dict[str, object]]:
+            lines = stack.audit_file.read_text().splitlines()
+            return [each for each in map(json.loads, lines) if each.get("subject") == "alice"]
+
+        await until(recorded)
+        decided = recorded()[0]
+        assert decided["actors"] == ["assistant", "https://other.test#tool"]
+        assert decided["peers"] == ["assistant.example", "spiffe://vecsec/gateway"]

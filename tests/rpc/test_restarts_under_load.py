@@ -12,7 +12,7 @@ from support.stack import SEARCH_SECONDS, Stack, document, running_stack
 from support.waiting import until
 
 from vecsec_chassis.rpc.server import RunningService
-from vecsec_client import AsyncVecSecClient, DocumentInput, Fallback, RetryPolicy, SearchAnswer, Unavailable
+from vecsec_client import AsyncVecSecClient, DocumentInput, RetryPolicy, SearchAnswer, Unavailable
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_retrieval.app import running_retrieval
@@ -112,7 +112,7 @@ async def test_gateways_are_restarted_one_by_one_without_a_failed_call(tmp_path:
 
         async def search_on() -> None:
             while not done.is_set():
-                answers.append(await sdk.search("plan", fallback=Fallback.NONE, timeout=20))
+                answers.append(await sdk.search("plan", timeout=20))
 
         work = [asyncio.create_task(search_on()) for _ in range(3)]
         for number, life in enumerate(lives):
@@ -141,24 +141,24 @@ async def test_retrieval_is_restarted_under_searches_and_an_import_and_nothing_a
         front = await exits.enter_async_context(gateway(stack, port, front_port))
         sdk = await exits.enter_async_context(client(stack, front.port))
         hasty = await exits.enter_async_context(client(stack, front.port, retries=ONCE))
-        async for _ in sdk.import_documents([passage("plan")], collection="fixed"):
+        async for _ in sdk.stream_import([passage("plan")], collection="fixed"):
             pass
         answers, refusals, acknowledged = list[SearchAnswer](), list[Unavailable](), [0]
         stopping, done = asyncio.Event(), asyncio.Event()
 
-        async def search_on(fallback: Fallback) -> None:
+        async def search_on(*, allow_mock: bool) -> None:
             while not done.is_set():
                 try:
-                    answers.append(await hasty.search("plan", collection="fixed", fallback=fallback, timeout=20))
+                    answers.append(await hasty.search("plan", collection="fixed", allow_mock=allow_mock, timeout=20))
                 except Unavailable as unavailable:
                     refusals.append(unavailable)
                     await asyncio.sleep(0.05)
 
         async def store() -> None:
-            async for progress in sdk.import_documents(documents(stopping), batch_size=BATCH, strict=True):
+            async for progress in sdk.stream_import(documents(stopping), batch_size=BATCH, strict=True):
                 acknowledged[0] = progress.stored_count
 
-        searching = [asyncio.create_task(search_on(each)) for each in (Fallback.MOCK, Fallback.NONE)]
+        searching = [asyncio.create_task(search_on(allow_mock=each)) for each in (True, False)]
         storing = asyncio.create_task(store())
         await until_working(lambda: acknowledged[0] >= BATCH and len(answers) > 5, searching)
         assert not storing.done(), "the import is under way"

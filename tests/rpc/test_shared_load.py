@@ -9,7 +9,7 @@ from support.stack import SEARCH_SECONDS, Stack, document, running_stack
 from support.waiting import PATIENCE_SECONDS, until
 
 from vecsec_chassis.rpc.server import RunningService
-from vecsec_client import AsyncVecSecClient, Fallback
+from vecsec_client import AsyncVecSecClient
 from vecsec_gateway.app import running_gateway
 from vecsec_gateway.settings import GatewaySettings
 from vecsec_policy.app import running_policy
@@ -76,7 +76,7 @@ async def test_two_gateways_and_two_policy_services_share_the_load_of_one_client
         async def search(times: int) -> None:
             nonlocal searches
             for _ in range(times):
-                answer = await client.search("plan", fallback=Fallback.NONE, timeout=SEARCH_SECONDS)
+                answer = await client.search("plan", timeout=SEARCH_SECONDS)
                 assert [result.document_id for result in answer.results] == ["plan"]
                 searches += 1
 

@@ -1,10 +1,24 @@
 """One search is one trace over all hops, seen by a collector; no content is in it."""
 
+from importlib.metadata import version
 from pathlib import Path
 
+import grpc
+import pytest
+from opentelemetry.proto.trace.v1 import trace_pb2
 from support.collector import Attributes, Collector, collecting, own_attributes
+from support.gateway_calls import search
+from support.gateway_peers import gateway_with_peers
+from support.refusals import refusal
 from support.stack import document, running_stack
 
+from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
+
+OK, DENIED, UNAVAILABLE = (
+    code.value[0] for code in (grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE)
+)
+UNSET, ERROR = trace_pb2.Status.STATUS_CODE_UNSET, trace_pb2.Status.STATUS_CODE_ERROR
+SERVER, CLIENT = trace_pb2.Span.SPAN_KIND_SERVER, trace_pb2.Span.SPAN_KIND_CLIENT
 QUESTION = "a very particular question"
 TEXT = "a very particular answer"
 
@@ -72,3 +86,53 @@ async def test_without_an_endpoint_nothing_is_sent(tmp_path: Path) -> None:
         async with running_stack(tmp_path) as stack:
             await stack.ids(stack.issuer.token(), "tenant_a", QUESTION)
         assert not collector.received
+
+
+def ends(collector: Collector, method: str) -> dict[tuple[str, int], set[tuple[int, int]]]:
+    """How calls of a method ended, by service and kind of span: gRPC's code, and the span's own status."""
+    found: dict[tuple[str, int], set[tuple[int, int]]] = {}
+    for service, span in collector.spans():
+        attributes = {item.key: item.value for item in span.attributes}
+        if span.name.endswith(f"/{method}"):
+            assert span.name == f"{attributes['rpc.service'].string_value}/{method}"
+            assert attributes["rpc.method"].string_value == method
+            assert attributes["rpc.system"].string_value == "grpc"
+            code = attributes["rpc.grpc.status_code"].int_value
+            found.setdefault((service, span.kind), set()).add((code, span.status.code))
+    return found
+
+
+async def test_spans_say_how_calls_ended_on_both_sides(tmp_path: Path) -> None:
+    """Denials are no errors of the server's, and errors to whoever called."""
+    with collecting() as (collector, endpoint):
+        async with running_stack(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as stack:
+            await stack.load("tenant_a", document("a", TEXT))
+            assert await stack.ids(stack.issuer.token(), "tenant_a", QUESTION) == ["a"]
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stack.ids(stack.issuer.token(), "tenant_b", QUESTION)
+        plans, searches = ends(collector, "PlanAccess"), ends(collector, "SearchDocuments")
+        assert plans["vecsec-policy", SERVER] == {(OK, UNSET), (DENIED, UNSET)}
+        assert plans["vecsec-gateway", CLIENT] == {(OK, UNSET), (DENIED, ERROR)}
+        assert searches["vecsec-gateway", SERVER] == {(OK, UNSET), (DENIED, UNSET)}
+        assert searches["vecsec-gateway", CLIENT] == {(OK, UNSET)}
+        assert searches["vecsec-retrieval", SERVER] == {(OK, UNSET)}
+        versions = {
+            item.value.string_value
+            for request in collector.received
+            for resource in request.resource_spans
+            for item in resource.resource.attributes
+            if item.key == "service.version"
+        }
+        assert versions == {version("vecsec")}
+
+
+async def test_an_outage_is_an_error_of_both(tmp_path: Path) -> None:
+    with collecting() as (collector, endpoint):
+        async with gateway_with_peers(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as gateway:
+            await gateway.retrieval_server.stop(0)
+            assert (
+                await refusal(search(gateway, fallback=gateway_pb2.FALLBACK_NONE))
+            ).code == grpc.StatusCode.UNAVAILABLE
+        searches = ends(collector, "SearchDocuments")
+        assert searches["vecsec-gateway", SERVER] == {(UNAVAILABLE, ERROR)}
+        assert searches["vecsec-gateway", CLIENT] == {(UNAVAILABLE, ERROR)}

@@ -25,8 +25,8 @@ class Caller:
     async def store(self, documents: Iterable[Any], **keywords: Any) -> list[ImportProgress]:
         """The whole progress of an import."""
         if isinstance(self.client, AsyncVecSecClient):
-            return [progress async for progress in self.client.import_documents(documents, **keywords)]
-        return await asyncio.to_thread(lambda: list(self.client.import_documents(documents, **keywords)))
+            return [progress async for progress in self.client.stream_import(documents, **keywords)]
+        return await asyncio.to_thread(lambda: list(self.client.stream_import(documents, **keywords)))
 
 
 MakeCaller = Callable[..., Caller]

@@ -14,6 +14,7 @@ from support.docker_engine import ROOT
 from support.installation import vecsec_command
 from support.parts import find_program
 from support.waiting import COMMAND_SECONDS
+from vecsec_cli.checks.stacks.stack import Done
 
 COMPOSE = ROOT / "deploy" / "compose"
 _UP_SECONDS = 900
@@ -53,19 +54,34 @@ class Project:
         Raises:
             RuntimeError: with what it complained of.
         """
-        command = [str(find_program("docker-compose")), "--project-directory", str(self.folder)]
-        command += ["--file", str(self.folder / "compose.yaml")]
+        return _demand(self.done(list(arguments)))
+
+    def compose_at_root(self, *arguments: str) -> str:
+        """The same from the repository's root, without saying where the files are."""
+        return _demand(self._run(list(arguments), self.folder.parent.parent))
+
+    def done(self, arguments: list[str], text: str = "") -> Done:
+        """Run docker-compose with a text as its input; how it ended."""
+        command = ["--project-directory", str(self.folder), "--file", str(self.folder / "compose.yaml")]
         command += [] if self.override is None else ["--file", str(self.override)]
+        return self._run([*command, *arguments], self.folder, text)
+
+    def _run(self, arguments: list[str], folder: Path, text: str = "") -> Done:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "CHROMA_"))
         }
         environment |= {} if self.host is None else {"DOCKER_HOST": self.host}
         done = subprocess.run(
-            [*command, *arguments], capture_output=True, check=False, text=True, timeout=_UP_SECONDS, env=environment
+            [str(find_program("docker-compose")), *arguments],
+            cwd=folder,
+            input=text,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=_UP_SECONDS,
+            env=environment,
         )
-        if done.returncode:
-            raise RuntimeError(done.stderr[-3000:])
-        return done.stdout
+        return Done(done.returncode, done.stdout, done.stderr)
 
     def config(self, *profiles: str) -> dict[str, Any]:
         """What docker-compose makes of the files; with no profiles, those of `.env`."""
@@ -90,6 +106,12 @@ class Project:
             check=True,
             timeout=COMMAND_SECONDS,
         )
+
+
+def _demand(done: Done) -> str:
+    if done.status:
+        raise RuntimeError(done.errors[-3000:])
+    return done.output
 
 
 def copied_project(folder: Path, host: str | None = None, override: Mapping[str, Any] | None = None) -> Project:

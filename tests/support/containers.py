@@ -180,6 +180,7 @@ def _files(folder: Path) -> Issuer:
     shutil.copytree(Path(vecsec_policy.__file__).parent / "default_policy", folder / "policy")
     for name in ("flags", "chroma", "audit"):
         (folder / name).mkdir()
+    (folder / "flags" / "flags.json").write_text('{"flags": {}}')
     for path in (folder, *folder.rglob("*")):
         os.chown(path, SERVICES_USER, SERVICES_USER)
     for path in (folder, *folder.parents):

@@ -32,7 +32,7 @@ TABLE = {
     "guest":     Rights(["read"],                  "PUBLIC",       [],                    False, False),
     "analyst":   Rights(["read"],                  "INTERNAL",     [],                    False, False),
     "superuser": Rights(["read", "write", "configure"], "CONFIDENTIAL", [],               True,  False),
-    "admin":     Rights(ACTIONS,                   "SECRET",       ["read", "configure"], True,  True),
+    "admin":     Rights(ACTIONS,                   "SECRET",       [],                    True,  True),
 }  # fmt: skip
 
 

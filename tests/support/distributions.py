@@ -27,6 +27,13 @@ def build(target: Path) -> Distributions:
     return Distributions(wheel, sdist)
 
 
+def build_wheel(folder: Path, target: Path) -> Path:
+    """The wheel of another distribution of this checkout, built likewise."""
+    _run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(target), str(folder))
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
 @dataclass(frozen=True)
 class NewEnvironment:
     """An environment of its own, in which nothing is installed at first, pip neither."""

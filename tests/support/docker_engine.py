@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "vecsec-test-base:bookworm"
 """Debian with its own Python, as mmdebstrap puts it together."""
 SERVICES = ("gateway", "policy", "retrieval")
-_DOCKER = "/usr/bin/docker"
+DOCKER = "/usr/bin/docker"
 _ENGINE_OPTIONS = (
     "--ip",
     "127.0.0.1",
@@ -33,7 +33,7 @@ _ENGINE_OPTIONS = (
 
 def missing_engine() -> str | None:
     """Why there can be no engine here; None if there can."""
-    programs = [_DOCKER, "/usr/sbin/dockerd", "/usr/bin/mmdebstrap"]
+    programs = [DOCKER, "/usr/sbin/dockerd", "/usr/bin/mmdebstrap"]
     missing = [program for program in programs if not Path(program).exists()]
     if missing:
         return f"not installed: {', '.join(missing)}"
@@ -47,7 +47,7 @@ def docker(*arguments: str, host: str | None = None, stdin: bytes | None = None)
         RuntimeError: with what it complained of.
     """
     done = subprocess.run(
-        [_DOCKER, *arguments], capture_output=True, check=False, input=stdin, env=_environment(host), timeout=900
+        [DOCKER, *arguments], capture_output=True, check=False, input=stdin, env=_environment(host), timeout=900
     )
     if done.returncode:
         raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.decode()[-3000:]}")
@@ -59,7 +59,7 @@ def _environment(host: str | None) -> dict[str, str]:
 
 
 def _answers(host: str | None) -> bool:
-    command = [_DOCKER, "info"]
+    command = [DOCKER, "info"]
     done = subprocess.run(command, capture_output=True, check=False, env=_environment(host), timeout=COMMAND_SECONDS)
     return done.returncode == 0
 
@@ -139,7 +139,7 @@ def build_images(base: str, host: str | None) -> dict[str, str]:
             shutil.copytree(ROOT / part, context / part, ignore=ignored)
         shutil.copytree(wheels(), context / "wheels", copy_function=os.link)
         told = {
-            "DOCKER": _DOCKER,
+            "DOCKER": DOCKER,
             "BASE_IMAGE": base,
             "PIP_ARGUMENTS": "--no-index --find-links /context/wheels",
             "VECSEC_VERSION": "test",

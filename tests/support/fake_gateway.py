@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,12 +30,15 @@ class Failure:
     message: str = "it failed"
     reason: str = ""
     violations: tuple[tuple[str, str], ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
     retry_after: float | None = None
 
     def status(self) -> Any:
         """As grpc wants it, with the details that our services send."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
-        details: list[Message] = [error_details_pb2.ErrorInfo(reason=self.reason, domain="vecsec")]
+        details: list[Message] = [
+            error_details_pb2.ErrorInfo(reason=self.reason, domain="vecsec", metadata=self.metadata)
+        ]
         if self.violations:
             fields = [error_details_pb2.BadRequest.FieldViolation(field=f, description=d) for f, d in self.violations]
             details.append(error_details_pb2.BadRequest(field_violations=fields))
@@ -93,16 +96,23 @@ class FakeGateway(GatewayServiceServicer):
         return self._answer("SearchDocuments", request, context)
 
     def GetDocuments(self, request: Any, context: Any) -> Any:
+        self.answers.setdefault("GetDocuments", gateway_pb2.GetDocumentsResponse())
         return self._answer("GetDocuments", request, context)
 
     def DeleteDocuments(self, request: Any, context: Any) -> Any:
         return self._answer("DeleteDocuments", request, context)
+
+    def RelabelDocuments(self, request: Any, context: Any) -> Any:
+        return self._answer("RelabelDocuments", request, context)
 
     def ListCollections(self, request: Any, context: Any) -> Any:
         return self._answer("ListCollections", request, context)
 
     def ListLabels(self, request: Any, context: Any) -> Any:
         return self._answer("ListLabels", request, context)
+
+    def GetTenantUsage(self, request: Any, context: Any) -> Any:
+        return self._answer("GetTenantUsage", request, context)
 
     def ListDocumentIds(self, request: Any, context: Any) -> Any:
         return self._answer("ListDocumentIds", request, context)
@@ -124,6 +134,9 @@ class FakeGateway(GatewayServiceServicer):
 
     def ListViolations(self, request: Any, context: Any) -> Any:
         return self._answer("ListViolations", request, context)
+
+    def ListForeignAccess(self, request: Any, context: Any) -> Any:
+        return self._answer("ListForeignAccess", request, context)
 
     def ImportDocuments(self, request_iterator: Any, context: Any) -> Iterator[gateway_pb2.ImportDocumentsResponse]:
         self.streams += 1

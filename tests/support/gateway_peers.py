@@ -165,17 +165,18 @@ class FakeRetrieval(Peer, retrieval_grpc.RetrievalServiceServicer):
         self, requests: AsyncIterator[retrieval_pb2.ImportDocumentsRequest], context: Context
     ) -> AsyncIterator[retrieval_pb2.ImportDocumentsResponse]:
         self.note("ImportDocuments", context)
-        total = 0
+        number = total = 0
         try:
             async for request in requests:
                 self.batches_received += 1
+                number += 1
                 self.grants.append(request.grant)
                 if "ImportDocuments" in self.scripts:
                     await self.scripts["ImportDocuments"](request, context)
                 await self.release_batches.wait()
                 total += len(request.documents)
                 yield retrieval_pb2.ImportDocumentsResponse(
-                    batch_number=self.batches_received, stored_count=len(request.documents), total_stored_count=total
+                    batch_number=number, stored_count=len(request.documents), total_stored_count=total
                 )
                 if self.batches_received == self.ends_import_after:
                     return

@@ -13,7 +13,7 @@ from support.parts import find_program
 from support.waiting import COMMAND_SECONDS
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
-OVERLAYS = ("dev", "prod", "prod-remote-store")
+OVERLAYS = ("dev", "prod", "prod-remote-store", "prod-shards")
 
 Manifest = Mapping[str, Any]
 

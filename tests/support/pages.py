@@ -128,8 +128,9 @@ def read_page(path: Path) -> Page:
 
 
 def all_pages() -> list[Page]:
-    """README, docs and deploy pages, and what else lies at the top."""
+    """README, docs, deploy pages and those of clients, and what else lies at the top."""
     files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
+    files += (ROOT / "clients").rglob("*.md")
     return [read_page(path) for path in sorted(files)]
 
 

@@ -1,7 +1,7 @@
 """Reads the error of a refused call: status, reason, message and the fields that it names."""
 
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
 
 import grpc
 import pytest
@@ -21,6 +21,8 @@ class Refusal:
     retry_seconds: float | None
     details: bytes
     """The serialized google.rpc.Status, for comparisons byte by byte."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Of the ErrorInfo."""
 
 
 async def refusal(call: Awaitable[object]) -> Refusal:
@@ -57,4 +59,5 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
         fields=fields,
         retry_seconds=retry_seconds,
         details=status.SerializeToString(),
+        metadata=dict(info[0].metadata),
     )

@@ -46,13 +46,14 @@ class Signer:
         residual: str | None = None,
         *,
         tenant_id: str = "tenant_a",
+        caller_tenant_id: str | None = None,
         subject: str = "alice",
         may_configure: bool = False,
         seconds: float = 60,
     ) -> str:
         grant = Grant(
             subject=subject,
-            caller_tenant_id=tenant_id,
+            caller_tenant_id=caller_tenant_id or tenant_id,
             role="analyst",
             tenant_id=tenant_id,
             action=action,

@@ -12,6 +12,7 @@ import yaml
 
 import vecsec_policy
 from support.certificates import Authority
+from support.crossing import let_admins_cross
 from support.issuer import Issuer
 from support.new_store import ANY_TIME
 from vecsec.gateway.v1 import gateway_service_pb2, gateway_service_pb2_grpc
@@ -138,16 +139,23 @@ async def running_stack(
     folder: Path,
     *,
     tenants: dict[str, list[str]] | None = None,
+    admins_cross: bool = False,
     authority: Authority | None = None,
     **environment: object,
 ) -> AsyncIterator[Stack]:
-    """Start policy, retrieval and gateway; `tenants` (id to topics) come beside the default ones.
+    """Start policy, retrieval and gateway; `tenants` (id to topics) come beside the default ones, and `admins_cross`
+    says whether admins read across tenants.
 
     With an authority they speak TLS with one another and with callers, and the stubs of policy and retrieval show the
     gateway's identity. `environment` holds further settings by their variables' names.
     """
     issuer = Issuer(folder / "keys")
+    is_new = not (folder / "policy").exists()
     _write_policy(folder / "policy", tenants or {})
+    if not (folder / "flags.json").exists():
+        (folder / "flags.json").write_text('{"flags": {}}')  # as `vecsec up` does
+    if admins_cross and is_new:
+        let_admins_cross(folder / "policy")
     shared = {
         "VECSEC_ISSUERS_FILE": issuer.issuers_file,
         "VECSEC_FLAG_FILE": folder / "flags.json",
@@ -186,6 +194,7 @@ async def running_stack(
                         "VECSEC_RETRIEVAL_PORT": 0,
                         "VECSEC_RETRIEVAL_METRICS_PORT": 0,
                         "VECSEC_GRANT_JWKS": str(issuer.grant_jwks_file),
+                        "VECSEC_POLICY_ADDRESS": f"localhost:{policy.port}",
                         "CHROMA_PATH": folder / "chroma",
                         "VECSEC_NEW_STORE_UNTIL": ANY_TIME,
                     }

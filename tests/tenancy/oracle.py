@@ -15,7 +15,7 @@ ROLES = {
     "guest":     (1,             False,     False,     False,         {"read"}),
     "analyst":   (2,             False,     False,     False,         {"read"}),
     "superuser": (3,             True,      False,     False,         {"read", "write", "configure"}),
-    "admin":     (4,             True,      True,      True,          {"read", "write", "delete", "configure"}),
+    "admin":     (4,             True,      True,      False,         {"read", "write", "delete", "configure"}),
 }  # fmt: skip
 CLEARANCES = dict(zip(ROLES, LEVELS, strict=True))
 """What each role claims at its highest."""

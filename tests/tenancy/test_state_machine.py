@@ -1,11 +1,14 @@
 """Any sequence of imports, searches, deletes, policy changes and restarts agrees with the oracle."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 import yaml
+from google.protobuf.message import Message
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -14,6 +17,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from tenancy.oracle import LEVELS, ROLES, Oracle, Person, Row, Scorer
 
 from vecsec.gateway.v1 import gateway_service_pb2
+from vecsec.type.v1 import label_pb2, sensitivity_pb2
 
 TENANTS = ("north", "south", "east")
 TOPICS = ("finance", "policy", "marketing")
@@ -122,6 +126,74 @@ class SecuredSearch(RuleBasedStateMachine):
         assert deleted == len(deletable)
         for name in deletable:
             del stored[name]
+
+    @rule(person=people, tenant_id=tenants)
+    def deletes_all(self, person: Person, tenant_id: str) -> None:
+        request = gateway_service_pb2.DeleteDocumentsRequest(
+            tenant_id=tenant_id, collection_id=self.collection_id, whole_collection=True
+        )
+        stored = self.oracle.rows.setdefault(tenant_id, {})
+        deletable = [name for name, row in stored.items() if self.oracle.may_touch(person, row)]
+        try:
+            answer = self.answer(self.stack.gateway.DeleteDocuments, request, person)
+        except grpc.aio.AioRpcError as error:
+            self.assert_refused(error, person, tenant_id, "delete", sees_any=bool(deletable))
+            return
+        assert answer.deleted_count == len(deletable)
+        for name in deletable:
+            del stored[name]
+
+    @rule(
+        person=people,
+        tenant_id=tenants,
+        names=st.lists(ids, min_size=1, max_size=4, unique=True),
+        sensitivity=st.sampled_from(list(LEVELS)),
+        topics=st.one_of(st.just(()), topic_sets),
+    )
+    def relabels(
+        self, person: Person, tenant_id: str, names: list[str], sensitivity: str, topics: tuple[str, ...]
+    ) -> None:
+        change = label_pb2.LabelChange(topics=topics)
+        change.sensitivity = sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity}")
+        request = gateway_service_pb2.RelabelDocumentsRequest(
+            tenant_id=tenant_id, collection_id=self.collection_id, document_ids=names, change=change
+        )
+        stored = self.oracle.rows.setdefault(tenant_id, {})
+        touched = {
+            name: stored[name] for name in names if name in stored and self.oracle.may_touch(person, stored[name])
+        }
+        becomes = {
+            name: replace(row, sensitivity=sensitivity, topics=topics or row.topics) for name, row in touched.items()
+        }
+        changed = {name: row for name, row in becomes.items() if row != stored[name]}
+        try:
+            answer = self.answer(self.stack.gateway.RelabelDocuments, request, person)
+        except grpc.aio.AioRpcError as error:
+            if all(self.oracle.may_touch(person, row) for row in changed.values()):
+                sees_any = bool(self.oracle.readable(person, tenant_id))
+                self.assert_refused(error, person, tenant_id, "write", sees_any=sees_any)
+            else:
+                assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+            return
+        assert all(self.oracle.may_touch(person, row) for row in changed.values())
+        assert answer.relabelled_count == len(changed)
+        stored.update(changed)
+
+    def answer(self, method: Any, request: Message, person: Person) -> Any:
+        async def call() -> Any:
+            return await method(request, metadata=bearer(self.token(person)), timeout=SEARCH_SECONDS)
+
+        return self.installation.loop.run(call())
+
+    def assert_refused(
+        self, error: grpc.aio.AioRpcError, person: Person, tenant_id: str, action: str, *, sees_any: bool
+    ) -> None:
+        """Who may enter is told that there is no such collection, if they see nothing of it; others, nothing."""
+        if self.oracle.may_enter(person, tenant_id, action):
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+            assert not sees_any
+        else:
+            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
     @rule(person=people, tenant_id=tenants, query=texts, k=st.sampled_from([1, 2, 5, 100]))
     def searches(self, person: Person, tenant_id: str, query: str, k: int) -> None:

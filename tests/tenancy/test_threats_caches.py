@@ -46,12 +46,14 @@ async def test_threat_12_every_service_counts_what_its_caches_had_and_tells_of_n
 
     gateway, retrieval, policy = await used_by_a_search()
     assert gateway["tokens"] == gateway["plans"] == (0, 1)
-    assert retrieval["grants_verified"] == retrieval["residuals"] == retrieval["visible_labels"] == (0, 1)
+    assert retrieval["residuals"] == retrieval["visible_labels"] == (0, 1)
+    assert retrieval["grants_verified"] == (1, 1), "to let the call in, and to act on it"
     assert policy["verdicts"] == policy["grants_signed"] == policy["residuals"] == (0, 1)
 
     gateway, retrieval, policy = await used_by_a_search()
     assert gateway["tokens"] == gateway["plans"] == (1, 0)
-    assert retrieval["grants_verified"] == retrieval["residuals"] == retrieval["visible_labels"] == (1, 0)
+    assert retrieval["residuals"] == retrieval["visible_labels"] == (1, 0)
+    assert retrieval["grants_verified"] == (2, 0)
     assert policy["tokens"] == policy["verdicts"] == policy["standings"] == policy["labels_read"] == (1, 0)
     assert policy["grants_signed"] == (0, 0), "the gateway remembered its plan"
 
@@ -59,7 +61,7 @@ async def test_threat_12_every_service_counts_what_its_caches_had_and_tells_of_n
 @pytest.fixture
 async def remembering(tmp_path: Path) -> AsyncIterator[Stack]:
     """An installation that remembers answers."""
-    async with running_stack(tmp_path, VECSEC_ANSWER_MEMORY_BYTES="1M") as running:
+    async with running_stack(tmp_path, admins_cross=True, VECSEC_ANSWER_MEMORY_BYTES="1M") as running:
         yield running
 
 

@@ -23,11 +23,12 @@ def search_with(grant: str) -> retrieval_service_pb2.SearchDocumentsRequest:
 
 
 async def panic(stack: Stack, *arguments: str) -> dict[str, object]:
+    tenant = arguments[arguments.index("--tenant") + 1] if "--tenant" in arguments else "tenant_a"
     environment = {
         "VECSEC_STATE_DIR": str(stack.folder),
         "VECSEC_POLICY_PORT": str(stack.policy_service.port),
         "VECSEC_RETRIEVAL_PORT": str(stack.retrieval_service.port),
-        "VECSEC_TOKEN": stack.issuer.token("tenant_a", "admin", "SECRET", "operator"),
+        "VECSEC_TOKEN": stack.issuer.token(tenant, "admin", "SECRET", "operator"),
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from vecsec_workbench.leak_response.app import app; app()", *arguments, "--json"),

@@ -18,8 +18,8 @@ from vecsec_policy.audit.records import AuditedOutcome
 
 FOREIGN, ABSENT = "tenant_a", "absent_a"
 """Equally long, so that answers can be compared byte by byte once the one name is put in place of the other."""
-CALLERS = (("guest", "PUBLIC"), ("analyst", "INTERNAL"), ("superuser", "CONFIDENTIAL"))
-"""Those who may enter their own tenant only; an administrator enters all."""
+CALLERS = (("guest", "PUBLIC"), ("analyst", "INTERNAL"), ("superuser", "CONFIDENTIAL"), ("admin", "SECRET"))
+"""Nobody enters another tenant than their own."""
 QUERY = query_pb2.Query(text="a note")
 LABEL = label_pb2.Label(sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"])
 
@@ -34,7 +34,13 @@ REQUESTS: Mapping[str, Callable[[str], tuple[Message, ...]]] = {
         pb.GetDocumentsRequest(tenant_id=tenant, document_ids=["a"]),
         pb.GetDocumentsRequest(tenant_id=tenant, document_ids=["a"], include_embeddings=True),
     ),
-    "DeleteDocuments": lambda tenant: (pb.DeleteDocumentsRequest(tenant_id=tenant, document_ids=["a"]),),
+    "DeleteDocuments": lambda tenant: (
+        pb.DeleteDocumentsRequest(tenant_id=tenant, document_ids=["a"]),
+        pb.DeleteDocumentsRequest(tenant_id=tenant, whole_collection=True, dry_run=True),
+    ),
+    "RelabelDocuments": lambda tenant: (
+        pb.RelabelDocumentsRequest(tenant_id=tenant, document_ids=["a"], change=label_pb2.LabelChange(sensitivity=1)),
+    ),
     "ListCollections": lambda tenant: (pb.ListCollectionsRequest(tenant_id=tenant),),
     "ListLabels": lambda tenant: (
         pb.ListLabelsRequest(tenant_id=tenant),
@@ -53,10 +59,15 @@ REQUESTS: Mapping[str, Callable[[str], tuple[Message, ...]]] = {
         pb.ExplainAccessRequest(tenant_id=tenant, action=access_pb2.ACTION_READ, label=LABEL),
     ),
     "CountViolations": lambda tenant: (pb.CountViolationsRequest(tenant_id=tenant),),
+    "GetTenantUsage": lambda tenant: (pb.GetTenantUsageRequest(tenant_id=tenant),),
     "GetPolicyStatus": lambda tenant: (pb.GetPolicyStatusRequest(tenant_id=tenant),),
     "ListViolations": lambda tenant: (
         pb.ListViolationsRequest(tenant_id=tenant),
         pb.ListViolationsRequest(tenant_id=tenant, page_token="no page"),
+    ),
+    "ListForeignAccess": lambda tenant: (
+        pb.ListForeignAccessRequest(tenant_id=tenant),
+        pb.ListForeignAccessRequest(tenant_id=tenant, page_token="no page"),
     ),
 }
 """Requests to each method, some of which the target's own callers would be refused for what they ask."""

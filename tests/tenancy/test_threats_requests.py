@@ -67,10 +67,11 @@ async def test_threat_06_tenant_ids_are_never_folded(stack: Stack, tenant_id: st
 
 
 @pytest.mark.parametrize("tenant_id", ["con", "nul", "com1"])
-async def test_threat_06_reserved_names_are_refused(stack: Stack, tenant_id: str) -> None:
-    refused = await refusal(stack.search(stack.issuer.token("tenant_a", "admin", "SECRET"), tenant_id))
-    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert not (stack.chroma_path / tenant_id).exists()
+async def test_threat_06_reserved_names_are_refused(tmp_path: Path, tenant_id: str) -> None:
+    async with running_stack(tmp_path, admins_cross=True) as stack:
+        refused = await refusal(stack.search(stack.issuer.token("tenant_a", "admin", "SECRET"), tenant_id))
+        assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert not (stack.chroma_path / tenant_id).exists()
 
 
 async def test_threat_09_a_foreign_tenant_and_an_absent_one_look_the_same(stack: Stack) -> None:

@@ -20,7 +20,9 @@ ROWS = (document("open", "plans", "PUBLIC"), document("internal", "plans", "INTE
 
 @pytest.fixture
 async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running_stack(tmp_path, VECSEC_POLICY_ROLLOUT_FILE=tmp_path / "rollout.yaml") as running:
+    async with running_stack(
+        tmp_path, admins_cross=True, VECSEC_POLICY_ROLLOUT_FILE=tmp_path / "rollout.yaml"
+    ) as running:
         await running.load("tenant_a", *ROWS)
         await running.load("tenant_b", *ROWS)
         candidate = shutil.copytree(running.policy_folder, tmp_path / "next")

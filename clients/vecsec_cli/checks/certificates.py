@@ -26,10 +26,11 @@ def check_certificates(settings: Mapping[str, str]) -> Iterator[CheckResult]:
             certificates = x509.load_pem_x509_certificates(path.read_bytes())
         except (OSError, ValueError):
             continue
-        yield _expiry(f"{name}={path}", certificates, remedy)
+        yield expiry_finding(f"{name}={path}", certificates, remedy)
 
 
-def _expiry(what: str, certificates: list[x509.Certificate], remedy: str) -> CheckResult:
+def expiry_finding(what: str, certificates: list[x509.Certificate], remedy: str) -> CheckResult:
+    """Whether they hold, and until when the first of them does."""
     end = min(each.not_valid_after_utc for each in certificates).timestamp()
     days = (end - time.time()) / _DAY_SECONDS
     until = f"{what} holds until {datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M} UTC"

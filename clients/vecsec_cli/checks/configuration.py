@@ -34,6 +34,9 @@ def _flag(path: Path, settings: Mapping[str, str]) -> CheckResult:
         setting = read_setting(path)
     except CommandFailure as failure:
         return warn("flag", failure.message, failure.hint or "correct the file; the last good value stays in force")
+    if setting is None and not path.exists():
+        remedy = "`vecsec flag set on` writes it, or `off`; a service that starts without it takes it for off"
+        return warn("flag", f"{path} is not there", remedy)
     if setting is None:
         return ok("flag", f"USE_REAL_VECTOR_RETRIEVAL={environment}; {path} leaves it at that")
     exceptions = [name for name in sorted(setting.tenants) if setting.tenants[name] != setting.default]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from vecsec_cli.checks.finding import CheckResult, fail, ok
 from vecsec_cli.local.preflight import SERVICE_MODULES, missing_packages
 from vecsec_cli.local.service_settings import service_environment, services_of
+from vecsec_cli.local.shards import shard_count, with_shards
 from vecsec_cli.local.state_directory import StateDirectory
 
 _LONGEST_SECONDS = 60.0
@@ -19,7 +20,11 @@ def check_start(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[
     is_prepared = state.root.is_dir() or bool(settings.get("VECSEC_ISSUERS_FILE"))
     if missing_packages() or not is_prepared:
         return
-    environment = service_environment(settings, state, services_of(settings))
+    known = with_shards(services_of(settings), shard_count(state, settings, None), state, settings)
+    environment = service_environment(settings, state, known)
+    for each in known:
+        if each.name == each.kind:  # of several shards the first is asked
+            environment |= each.environment
     # At the same time: most of it is Python reading modules.
     asked = {name: _ask(name, environment) for name in SERVICE_MODULES}
     whose: dict[str, list[str]] = {}

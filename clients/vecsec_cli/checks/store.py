@@ -18,13 +18,24 @@ from vecsec_cli.checks.store_identity import (
     missing_cells,
     store_identity,
 )
+from vecsec_cli.local.service_settings import services_of
+from vecsec_cli.local.shards import shard_count, shard_stores, with_shards
 from vecsec_cli.local.state_directory import StateDirectory
 
 _WAIT_SECONDS = 5.0
-_RESERVE_BYTES = 64 << 20
+RESERVE_BYTES = 64 << 20
 """With less, retrieval stores nothing."""
-_COMFORTABLE_BYTES = 1 << 30
+COMFORTABLE_STORE_BYTES = 1 << 30
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def check_stores(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
+    """See to the store, and to those of further shards of this machine."""
+    yield from check_store(state, settings)
+    if not settings.get("CHROMA_CONNECTION_STRING"):
+        known = with_shards(services_of(settings), shard_count(state, settings, None), state, settings)
+        for path in shard_stores(known):
+            yield from check_store(state, {**settings, "CHROMA_PATH": str(path)})
 
 
 def check_store(state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:
@@ -75,10 +86,12 @@ def _disk(folder: Path) -> CheckResult:
             return fail(name, f"{folder} is read-only: nothing can be stored, searches go on", "mount it for writing")
         if error.errno in _NO_ROOM:
             return fail(name, f"{detail}, {error.strerror}: nothing can be stored, searches go on", remedy)
-    if free < _RESERVE_BYTES:
+    if free < RESERVE_BYTES:
         return fail(name, f"{detail}: nothing can be stored, searches go on", remedy)
     return (
-        warn(name, detail, "free some room before the next import") if free < _COMFORTABLE_BYTES else ok(name, detail)
+        warn(name, detail, "free some room before the next import")
+        if free < COMFORTABLE_STORE_BYTES
+        else ok(name, detail)
     )
 
 

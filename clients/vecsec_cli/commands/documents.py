@@ -1,6 +1,5 @@
-"""`vecsec get`, `vecsec delete` and `vecsec collections`."""
+"""`vecsec get` and `vecsec collections`."""
 
-import sys
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -45,28 +44,6 @@ def get(
 
 
 @with_gateway
-def delete(
-    session: GatewaySession,
-    *,
-    ids: IdsArgument,
-    tenant: TenantOption,
-    collection: CollectionOption = "",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
-    """Delete documents by id. Ids that do not exist or may not be deleted are left out alike; the exit code says so."""
-    wanted = list(dict.fromkeys(ids))
-    if not yes and sys.stdin.isatty():
-        typer.confirm(f"Delete {_counted(len(wanted))} of {tenant}?", abort=True, err=True)
-    deleted = session.client.delete_documents(wanted, tenant=tenant, collection=collection).deleted_count
-    if session.json:
-        output.print_json({"deleted_count": deleted, "requested_count": len(wanted)})
-    else:
-        output.say(f"deleted {deleted} of {_counted(len(wanted))}")
-    if deleted < len(wanted):
-        raise typer.Exit(ExitCode.SOME_FAILED if deleted else ExitCode.NOT_FOUND)
-
-
-@with_gateway
 def collections(session: GatewaySession, tenant: TenantOption) -> None:
     """List a tenant's collections, with the number of documents that the caller may read."""
     found = session.client.list_collections(tenant=tenant)
@@ -90,6 +67,7 @@ def _print_document(document: Document) -> None:
     output.say(plain(document.document_id, "bold") + plain("  ") + plain(name, style))
     for title, values in (
         ("topics", ", ".join(document.topics)),
+        ("readers", ", ".join(document.readers or ())),
         ("attributes", _pairs(attribute_fields(document.attributes))),
         ("metadata", _pairs(document.metadata)),
     ):
@@ -103,7 +81,3 @@ def _print_document(document: Document) -> None:
 
 def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items())
-
-
-def _counted(number: int) -> str:
-    return "1 document" if number == 1 else f"{number} documents"

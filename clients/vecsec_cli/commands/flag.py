@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli.local.flag_file import FLAG_KEY, FlagSetting, read_setting, write_setting
+from vecsec_cli.local.flag_file import FLAG_KEY, FlagSetting, read_setting, setting_before_change, write_setting
 from vecsec_cli.local.service_settings import operator_settings
 from vecsec_cli.options import JsonOption, StateDirectoryOption, state_directory
 from vecsec_cli.terminal import output
@@ -31,9 +31,12 @@ def get_flag(
     path = _flag_file(state_dir)
     setting = read_setting(path)
     if json:
-        output.print_json({"flag": FLAG_KEY, "file": str(path), **_fields(setting, tenant)})
+        document = {"flag": FLAG_KEY, "file": str(path), "exists": path.exists(), **_fields(setting, tenant)}
+        output.print_json(document)
         return
-    if setting is None:
+    if not path.exists():
+        output.say(f"{path} is not there: services that are told of it and start now take it for off")
+    elif setting is None:
         output.say(f"not set in {path}: the services follow USE_REAL_VECTOR_RETRIEVAL, by default on")
     elif tenant is not None:
         output.say(f"real retrieval is {_word(setting.is_on(tenant))} for {tenant}")
@@ -58,7 +61,7 @@ def set_flag(
     Without --tenant the setting holds for everybody: settings of single tenants are removed, and named as they go.
     """
     path = _flag_file(state_dir)
-    before = read_setting(path) or FlagSetting(default=True)
+    before = setting_before_change(path)
     is_on = value is Switch.ON
     after = before.with_tenants(tenant, is_on) if tenant else FlagSetting(default=is_on)
     write_setting(path, after)

@@ -1,5 +1,6 @@
 """`vecsec search`: the nearest documents among those the caller may read."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -9,13 +10,20 @@ from rich.text import Text
 
 from vecsec_cli.commands.filter_expressions import parse_filters
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.options import CollectionOption, EmbeddingsOption, TenantOption
+from vecsec_cli.options import CollectionOption, EmbeddingsOption, FilterOption, TenantOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.json_shapes import document_fields, fields_of
 from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
-from vecsec_client import Fallback, ScoredDocument, SearchAnswer
+from vecsec_client import ScoredDocument, SearchAnswer
 
 _TEXT_WIDTH = 100
+
+
+class _OldFallback(StrEnum):
+    """What `--fallback` took before there was `--allow-mock`; scripts and printed runbooks still say it."""
+
+    MOCK = "mock"
+    NONE = "none"
 
 
 @with_gateway
@@ -26,27 +34,27 @@ def search(
     tenant: TenantOption,
     k: Annotated[int, typer.Option("--k", "-k", help="How many documents to find, 1 to 1,000.")] = 10,
     collection: CollectionOption = "",
-    filters: Annotated[
-        list[str] | None,
+    filters: FilterOption = None,
+    allow_mock: Annotated[
+        bool,
         typer.Option(
-            "--filter",
-            help="A condition on the metadata: key=value, or key>=n, key>n, key<=n, key<n for numbers. "
-            'Repeated conditions must all hold. A value in quotes ("3") is a text.',
+            "--allow-mock", help="When real retrieval is off or down: made-up rows, labelled as such, and no failure."
         ),
-    ] = None,
-    fallback: Annotated[
-        Fallback, typer.Option(help="When real retrieval is off or down: made-up rows labelled as such, or a failure.")
-    ] = Fallback.MOCK,
+    ] = False,
+    fallback: Annotated[_OldFallback | None, typer.Option(hidden=True)] = None,
     include_embeddings: EmbeddingsOption = False,
 ) -> None:
-    """Find the nearest documents among those the caller may read."""
+    """Find the nearest documents among those the caller may read.
+
+    Real ones, or the command fails and says why (exit status 6).
+    """
     answer = session.client.search(
         text,
         tenant=tenant,
         k=k,
         collection=collection,
         filter=parse_filters(filters or ()),
-        fallback=fallback,
+        allow_mock=allow_mock or fallback is _OldFallback.MOCK,
         include_embeddings=include_embeddings,
     )
     if session.json:
@@ -59,7 +67,7 @@ def search(
 def _print_table(answer: SearchAnswer) -> None:
     if not answer.is_real:
         reason = "unknown" if answer.mock_reason is None else answer.mock_reason.value
-        warning = plain(f"MADE-UP ROWS, NOT YOUR DATA ({reason}). `--fallback none` refuses them.", "bold")
+        warning = plain(f"MADE-UP ROWS, NOT YOUR DATA ({reason}); `--allow-mock` asked for them.", "bold")
         output.console().print(Panel(warning, style="bold white on red"))
     if not answer.results:
         output.say("nothing that you may read matches")

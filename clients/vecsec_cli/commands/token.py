@@ -22,13 +22,19 @@ def token(
     subject: Annotated[
         str, typer.Option(help="Who the token is for. Default: your user name on this machine.", show_default=False)
     ] = "",
+    group: Annotated[
+        list[str] | None, typer.Option("--group", help="A group that the caller is in; may be repeated.")
+    ] = None,
     lifetime: Annotated[
         int, typer.Option(min=1, max=_LONGEST_LIFETIME_SECONDS, help="Seconds until it expires.")
     ] = 3600,
     state_dir: StateDirectoryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Mint a token that the services of this state directory accept; for development."""
+    """Mint a token that the services of this state directory accept; for development.
+
+    `vecsec token inspect TOKEN` says how one is read.
+    """
     minted = development_issuer.mint_token(
         state_directory(state_dir),
         subject=subject or _user_name(),
@@ -36,6 +42,7 @@ def token(
         role=role,
         clearance=clearance.value,
         lifetime_seconds=lifetime,
+        groups=group or (),
     )
     if json:
         output.print_json({"token": minted, "expires_in_seconds": lifetime})

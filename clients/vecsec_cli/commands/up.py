@@ -1,4 +1,4 @@
-"""`vecsec up`: the three services on this machine, in the foreground, until SIGINT or SIGTERM."""
+"""`vecsec up`: the services on this machine, in the foreground, until SIGINT or SIGTERM."""
 
 import asyncio
 import functools
@@ -24,6 +24,7 @@ from vecsec_cli.local.service_settings import (
     services_of,
     store_path,
 )
+from vecsec_cli.local.shards import shard_count, shard_stores, with_shards, write_placement
 from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.options import StateDirectoryOption, state_directory
 from vecsec_cli.terminal.output import console
@@ -43,6 +44,16 @@ def up(
     metrics_port: Annotated[
         int | None, _port_option(help="The gateway's; retrieval and policy take the next two. Default: 9091.")
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=16,
+            help="Start so many retrieval services, each with a store of its own and some of the tenants. Default: as "
+            "many as before.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start gateway, retrieval and policy on this machine and stay until SIGINT or SIGTERM.
 
@@ -52,16 +63,18 @@ def up(
     """
     settings = operator_settings()
     ports = {"gateway": gateway_port, "retrieval": retrieval_port, "policy": policy_port}
-    services = services_of(settings, ports, metrics_port)
     state = state_directory(state_dir)
+    count = shard_count(state, settings, shards)
+    services = with_shards(services_of(settings, ports, metrics_port), count, state, settings)
     preflight.check_installation()
     preflight.make_private_folder(state.root)
     with preflight.exclusive(state):
         preflight.check_ports(services, bind_address(settings))
         installation.prepare(state, settings)
-        store = store_path(settings, state)
-        if store is not None:
+        stores = _stores(state, settings, services)
+        for store in stores:
             known_stores.demand_known(state, settings, store)
+        write_placement(state, settings, services)
         asyncio.run(_run(state, settings, services, demo=demo))
 
 
@@ -87,7 +100,7 @@ async def _run(state: StateDirectory, settings: Mapping[str, str], services: Seq
     grace_seconds = float(settings.get("VECSEC_SHUTDOWN_GRACE_SECONDS") or _DEFAULT_GRACE_SECONDS)
     try:
         async with running_processes(services, environment, host, state.logs, grace_seconds) as running:
-            work = _serve(state, store_path(settings, state), running, demo=demo)
+            work = _serve(state, _stores(state, settings, services), running, demo=demo)
             await _first_of(work, stop.wait(), *(process.died() for process in running))
             state.run_file.unlink(missing_ok=True)
             console().print("stopping: gateway, retrieval, policy")
@@ -96,18 +109,26 @@ async def _run(state: StateDirectory, settings: Mapping[str, str], services: Seq
     console().print("stopped")
 
 
+def _stores(state: StateDirectory, settings: Mapping[str, str], services: Sequence[Service]) -> list[Path]:
+    """Where the embedded stores are."""
+    first = store_path(settings, state)
+    return [*([] if first is None else [first]), *shard_stores(services)]
+
+
 def _stop_signals() -> list[signal.Signals]:
     """The signals that stop; a closed terminal does too, unless started with nohup."""
     hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
-async def _serve(state: StateDirectory, store: Path | None, running: Sequence[ServiceProcess], *, demo: bool) -> None:
+async def _serve(
+    state: StateDirectory, stores: Sequence[Path], running: Sequence[ServiceProcess], *, demo: bool
+) -> None:
     """Everything that `vecsec up` does while the services run; never ends by itself."""
     out = console()
     with out.status("starting the services …"):
         await until_all_serve(running, lambda process: out.print(str(process)))
-    if store is not None:
+    for store in stores:
         known_stores.remember(state, store)
     run = RunFile(pid=os.getpid(), services={each.service.name: each.running for each in running})
     run.write(state.run_file)

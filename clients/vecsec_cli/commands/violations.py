@@ -1,19 +1,20 @@
 """`vecsec violations`: how often rules were broken, by whom, and as it happens."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar, cast
 
 import typer
 
+from vecsec_cli.commands import foreign_access as foreign
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import TenantOption, split_words
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
 from vecsec_cli.terminal.time_options import SinceOption, UntilOption, parse_time
-from vecsec_client import Unavailable, VecSecClient, Violation, ViolationCounts
+from vecsec_client import Unavailable, Violation, ViolationCounts, ViolationWord
 
 _FOLLOWED_PAGE = 500
 
@@ -38,6 +39,14 @@ def violations(
     interval: Annotated[
         float, typer.Option("--interval", min=0.1, help="With --follow: seconds between two looks.")
     ] = 2.0,
+    foreign_access: Annotated[
+        bool,
+        typer.Option(
+            "--foreign-access",
+            help="Instead: what callers of other tenants did in this one, for its own callers alone; the newest 100, "
+            "or as many as --list says.",
+        ),
+    ] = False,
 ) -> None:
     """Count violations and refused calls of a tenant's callers, list them or follow them; for callers who may
     configure the tenant.
@@ -45,13 +54,26 @@ def violations(
     What is known comes from the audit log of the policy service, so it survives restarts. Rows that a plan simply left
     out are neither: they were filtered.
     """
-    types = split_words(violation_type or [])
+    types = cast("list[ViolationWord]", split_words(violation_type or []))  # the client refuses others by name
     start, end = parse_time(since, "--since"), parse_time(until, "--until")
+    if follow and until is not None:
+        raise CommandFailure("--follow and --until contradict each other")
+    if foreign_access:
+        if types:
+            raise CommandFailure("--foreign-access and --type contradict each other")
+        _tell_foreign_access(session, tenant, start, end, limit=limit, interval=interval if follow else None)
+        return
     if follow:
-        if until is not None:
-            raise CommandFailure("--follow and --until contradict each other")
-        for violation in _followed(session.client, tenant, types, start or datetime.now(UTC), interval):
-            _print_followed(violation, as_json=session.json)
+        begin = start or datetime.now(UTC)
+        pages = _followed(
+            lambda token: session.client.list_violations(
+                tenant=tenant, types=types, start=begin, page_size=_FOLLOWED_PAGE, page_token=token
+            ),
+            interval,
+        )
+        for page in pages:
+            for violation in page.violations:
+                _print_followed(violation, as_json=session.json)
         return
     counts = session.client.count_violations(tenant=tenant, types=types, start=start, end=end)
     listed: tuple[Violation, ...] = ()
@@ -68,16 +90,53 @@ def violations(
         _print_list(listed)
 
 
-def _followed(
-    client: VecSecClient, tenant: str, types: list[str], start: datetime, interval: float
-) -> Iterator[Violation]:
+def _tell_foreign_access(
+    session: GatewaySession,
+    tenant: str,
+    start: datetime | None,
+    end: datetime | None,
+    *,
+    limit: int,
+    interval: float | None,
+) -> None:
+    """List what callers of other tenants did or, with an interval, follow it."""
+    if interval is not None:
+        begin = start or datetime.now(UTC)
+        pages = _followed(
+            lambda token: session.client.list_foreign_access(
+                tenant=tenant, start=begin, page_size=_FOLLOWED_PAGE, page_token=token
+            ),
+            interval,
+        )
+        for page in pages:
+            for access in page.accesses:
+                foreign.print_followed(access, as_json=session.json)
+        return
+    page = session.client.list_foreign_access(tenant=tenant, start=start, end=end, page_size=limit, newest_first=True)
+    if session.json:
+        output.print_json(foreign.document(tenant, page))
+    else:
+        foreign.print_page(page)
+
+
+class _Page(Protocol):
+    @property
+    def next_page_token(self) -> str: ...
+
+    @property
+    def has_more(self) -> bool: ...
+
+
+PageT = TypeVar("PageT", bound=_Page)
+
+
+def _followed(next_page: Callable[[str], PageT], interval: float) -> Iterator[PageT]:
+    """Pages, as there is something new; `next_page` gives the one behind a token."""
     token = ""
     is_away = False
     while True:
         try:
-            page = client.list_violations(
-                tenant=tenant, types=types, start=start, page_size=_FOLLOWED_PAGE, page_token=token
-            )
+            page = next_page(token)
         except Unavailable as error:
             if not is_away:
                 output.note(f"{error.message}; still following")
@@ -85,7 +144,7 @@ def _followed(
             time.sleep(interval)
             continue
         is_away = False
-        yield from page.violations
+        yield page
         token = page.next_page_token
         if not page.has_more:
             time.sleep(interval)

@@ -38,7 +38,7 @@ async def show_demonstration(state: StateDirectory, address: str) -> None:
 async def _show(out: Console, number: int, search: GuidedSearch, state: StateDirectory, address: str) -> None:
     async with search.caller.connect(state, address) as client:
         try:
-            answer = await client.search(search.query, tenant=search.tenant_id, k=_K)
+            answer = await client.search(search.query, tenant=search.tenant_id, k=_K, allow_mock=True)
         except PermissionDenied as error:
             out.print(search_table.refused(number, search, error))
             return

@@ -82,7 +82,9 @@ GUIDED_SEARCHES = (
     GuidedSearch(
         _ANALYST, "tenant_b", _CAMPAIGN, "An analyst who asks for another tenant's rows is refused, and counted."
     ),
-    GuidedSearch(_ADMIN, "tenant_b", _CAMPAIGN, "An admin may read across tenants, but never write there."),
+    GuidedSearch(
+        _ADMIN, "tenant_b", _CAMPAIGN, "So is an admin: nobody reads across tenants unless roles.yaml says so."
+    ),
     GuidedSearch(
         _READER, "python_data", _JSON, "Thousands of documents: the guest still gets as many rows as it asked for."
     ),

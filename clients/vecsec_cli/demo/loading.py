@@ -10,7 +10,7 @@ from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.progress_bar import progress_bar
 from vecsec_cli.terminal.text import plain
-from vecsec_client import AsyncVecSecClient
+from vecsec_client import AsyncVecSecClient, Unavailable
 
 HAND_WRITTEN_TENANTS = ("tenant_a", "tenant_b")
 _COLLECTION = "documents"
@@ -41,10 +41,17 @@ async def load(state: StateDirectory, address: str) -> int:
 
 
 async def _is_there(client: AsyncVecSecClient, journal: Journal) -> bool:
-    """Whether an earlier start has imported this, and nobody has erased it since."""
+    """Whether an earlier start has imported this, and nobody has erased it since, as far as is told: with real
+    retrieval off, nothing is."""
     if journal.settled == 0:
         return False
-    if _COLLECTION not in {each.collection_id for each in await client.list_collections()}:
+    try:
+        known = {each.collection_id for each in await client.list_collections()}
+    except Unavailable as error:
+        if error.reason != "REAL_RETRIEVAL_OFF":
+            raise
+        return journal.is_finished
+    if _COLLECTION not in known:
         journal.start_over()
     return journal.is_finished
 
@@ -53,7 +60,7 @@ async def _import(client: AsyncVecSecClient, source: Source, journal: Journal, t
     with progress_bar() as progress:
         bar = progress.add_task(f"importing {tenant_id:<11}", total=source.summarise().expected)
         run = ImportRun(source, journal, on_bad=lambda record: progress.console.print(plain(str(record))))
-        async for told in client.import_documents(run.documents(), batch_size=_BATCH_SIZE):
+        async for told in client.stream_import(run.documents(), batch_size=_BATCH_SIZE):
             run.settle(told)
             progress.update(bar, completed=run.result().total)
         return run.finish().stored

@@ -3,11 +3,12 @@
 import hashlib
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from vecsec_cli.importing.file_bytes import PACKED_FAULTS, opened
 from vecsec_cli.importing.records import SourceError, SourceSummary
 
 STANDARD_INPUT = Path("-")
@@ -52,17 +53,23 @@ class FileSource:
         digest = hashlib.blake2b(digest_size=16)
         newlines = 0
         last = b"\n"
-        with self._opened() as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
-                newlines += chunk.count(b"\n")
-                last = chunk[-1:]
+        try:
+            with self._opened() as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    newlines += chunk.count(b"\n")
+                    last = chunk[-1:]
+        except PACKED_FAULTS as error:
+            raise SourceError(f"cannot read {self.path}: not valid gzip") from error
         return SourceSummary(fingerprint=digest.hexdigest(), expected=newlines + (last != b"\n"))
 
-    def _opened(self) -> AbstractContextManager[BinaryIO]:
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
         if self.path == STANDARD_INPUT:
-            return nullcontext(sys.stdin.buffer)
+            yield sys.stdin.buffer
+            return
         try:
-            return self.path.open("rb")
+            with opened(self.path) as stream:
+                yield stream
         except OSError as error:
-            raise SourceError(f"cannot read {self.path}: {error.strerror}") from error
+            raise SourceError(f"cannot read {self.path}: {error.strerror or error}") from error

@@ -9,6 +9,7 @@ from typing import Self
 from vecsec_cli.importing import byte_lines
 from vecsec_cli.importing.csv_table import Columns, split_topics
 from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
+from vecsec_cli.importing.fields import split_readers
 from vecsec_cli.importing.records import SourceError, SourceRecord, SourceSummary
 from vecsec_cli.local.retrieval_module import ModuleFailed, output_of
 
@@ -80,15 +81,20 @@ class ChromaSource:
         row = json.loads(line or b"{}")
         metadata = dict(row.get("metadata") or {})
         for key in filter(self.columns.is_nearly_of_a_label, metadata):
-            reason = "would become metadata, not a label; --sensitivity-column and --topics-column name the keys"
+            reason = "would become metadata, not a label; options (--sensitivity-column and the like) name the keys"
             return bad_record(place, reason, field=f"metadata.{key}", document_id=row.get("id"))
         topics = metadata.pop(self.columns.topics, None)
-        fields = {
+        fields: dict[str, object] = {
             "id": row.get("id"),
             "text": row.get("text"),
             "sensitivity": metadata.pop(self.columns.sensitivity, None),
             "topics": split_topics(topics) if isinstance(topics, str) else topics,
-            "metadata": {key: value for key, value in metadata.items() if value is not None},
+            "metadata": {
+                key: value for key, value in metadata.items() if value is not None and key != self.columns.readers
+            },
             "embedding": row.get("embedding") if self.keep_embeddings else None,
         }
+        if self.columns.readers in row.get("metadata", {}):
+            readers = metadata.pop(self.columns.readers)
+            fields["readers"] = split_readers(readers) if isinstance(readers, str) else readers
         return record_of(fields, place, self.defaults)

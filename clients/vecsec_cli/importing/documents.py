@@ -9,6 +9,7 @@ from vecsec_cli.importing.fields import (
     checked_embedding,
     checked_id,
     checked_metadata,
+    checked_readers,
     checked_sensitivity,
     checked_text,
     checked_topics,
@@ -16,15 +17,16 @@ from vecsec_cli.importing.fields import (
 from vecsec_cli.importing.records import BadRecord, Passage, SourceRecord
 from vecsec_client.results import DocumentInput
 
-KNOWN_FIELDS = ("id", "text", "sensitivity", "topics", "metadata", "attributes", "embedding")
+KNOWN_FIELDS = ("id", "text", "sensitivity", "topics", "metadata", "attributes", "readers", "embedding")
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What `--sensitivity` and `--topics` give to documents that lack their own."""
+    """What `--sensitivity`, `--topics` and `--reader` give to documents that lack their own."""
 
     sensitivity: str | None = None
     topics: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,11 @@ class SourcePosition:
 
 
 def record_of(fields: Mapping[str, object], place: SourcePosition, defaults: Defaults) -> SourceRecord:
-    """The passage that these fields make, or what is wrong with them. A field that is null counts as missing."""
+    """The passage that these fields make, or what is wrong with them. A field that is null counts as missing,
+    but for readers: who they were may have got lost."""
     present = {name: value for name, value in fields.items() if value is not None}
+    if "readers" in fields:
+        present["readers"] = fields["readers"]
     try:
         return _passage(present, place, defaults)
     except BadField as problem:
@@ -72,6 +77,7 @@ def _passage(fields: Mapping[str, object], place: SourcePosition, defaults: Defa
         topics=checked_topics(topics),
         metadata=checked_metadata(fields.get("metadata", {})),
         attributes=checked_attributes(fields.get("attributes", {})),
+        readers=checked_readers(fields["readers"]) if "readers" in fields else defaults.readers or None,
         embedding=checked_embedding(fields["embedding"]) if "embedding" in fields else (),
     )
     return Passage(line=place.line, place=place.shown, document=document)

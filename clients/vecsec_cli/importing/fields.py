@@ -15,6 +15,8 @@ _MAX_STRING = 4096
 _MAX_MEMBERS = 64
 _MAX_MEMBER = 256
 _MAX_DIMENSIONS = 8192
+_MAX_READERS = 64
+_READER_KINDS = ("user:", "group:")
 _INT64 = 1 << 63
 
 _TOPIC = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -22,7 +24,7 @@ _METADATA_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
 _ATTRIBUTE_KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _BLANK = "\t\n\f\r "
 """What the contract takes for blank. A text of hard spaces, say, can be stored, so that it must be restored, too."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class BadField(Exception):
@@ -48,7 +50,9 @@ def checked_id(value: object) -> str:
     if identifier.startswith("mock-"):
         raise BadField("id", "the prefix mock- is reserved for made-up rows")
     if _CONTROL.search(identifier) or identifier != identifier.strip(" "):
-        raise BadField("id", "must hold no control character and neither start nor end with a blank")
+        raise BadField(
+            "id", "must hold no control character, none that turns text around, and neither start nor end with a blank"
+        )
     return identifier
 
 
@@ -115,6 +119,31 @@ def checked_attributes(value: object) -> dict[str, Scalar | list[str]]:
     """
     entries = _entries("attributes", value, _ATTRIBUTE_KEY, _MAX_ATTRIBUTES)
     return {key: _attribute(f"attributes.{key}", entry) for key, entry in entries.items()}
+
+
+def checked_readers(value: object) -> tuple[str, ...]:
+    """Who alone may read a document. One that nobody may read is refused: it is rather a list that got lost.
+
+    Raises:
+        BadField: if they break a rule of the contract.
+    """
+    if not isinstance(value, list | tuple):
+        raise BadField("readers", f"must be a list of texts, not {_shown(value)}")
+    if not value:
+        raise BadField("readers", "is empty: nobody could read it; name readers, or leave the field out")
+    if len(value) > _MAX_READERS:
+        raise BadField("readers", f"must be at most {_MAX_READERS}; put them into a group")
+    for index, name in enumerate(value):
+        if not isinstance(name, str) or not name.startswith(_READER_KINDS) or name in _READER_KINDS:
+            raise BadField(f"readers[{index}]", f"must be user:SUBJECT or group:NAME, not {_shown(name)}")
+        if len(name) > _MAX_MEMBER or not name.isprintable():
+            raise BadField(f"readers[{index}]", f"must be at most {_MAX_MEMBER} printable characters: {_shown(name)}")
+    return tuple(dict.fromkeys(value))
+
+
+def split_readers(cell: str) -> list[str]:
+    """Readers written in one text, separated by semicolons: names of groups may hold commas."""
+    return [name.strip() for name in cell.split(";") if name.strip()]
 
 
 def checked_embedding(value: object) -> tuple[float, ...]:

@@ -2,11 +2,14 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vecsec_cli.importing.journal import Journal, Rejections
 from vecsec_cli.importing.records import BadRecord, Passage, Source, SourceError, SourceRecord
+from vecsec_cli.importing.replacing import Replacement
+from vecsec_cli.importing.replacing_rows import RowReplacement
+from vecsec_cli.importing.unread import Unread
 from vecsec_client import DocumentInput, DocumentsRejected, ImportProgress, RejectedDocument
 
 
@@ -24,6 +27,8 @@ class ImportResult:
     """Passages of an earlier import that the source has no more and that were deleted."""
     staying: Mapping[str, int] = field(default_factory=dict)
     """How many passages of earlier imports stay, by file: files that the source has no more, or that were refused."""
+    unread: tuple[Unread, ...] = ()
+    """Files that were not read."""
 
     @property
     def total(self) -> int:
@@ -35,13 +40,23 @@ class ImportRun:
     """Feeds documents to a client in the source's order, and keeps the journal by what the client says of them."""
 
     def __init__(
-        self, source: Source, journal: Journal, *, strict: bool = False, on_bad: Callable[[BadRecord], None]
+        self,
+        source: Source,
+        journal: Journal,
+        *,
+        strict: bool = False,
+        on_bad: Callable[[BadRecord], None],
+        replacement: Replacement | RowReplacement | None = None,
     ) -> None:
-        """`strict` stops reading at the first bad record; `on_bad` hears of each bad record as it is found."""
+        """`strict` stops reading at the first bad record; `on_bad` hears of each bad record as it is found;
+        `replacement` takes away what the source's files have no more."""
         self._source = source
+        self._replacement = replacement
         self._journal = journal
         self._strict = strict
         self._on_bad = on_bad
+        self._start = journal.settled
+        self._passed = 0
         self._skipped = journal.settled - journal.refused.count
         self._stored = 0
         self._settled_in_this_run = 0
@@ -56,19 +71,27 @@ class ImportRun:
         Raises:
             SourceError: if the source cannot be read.
         """
-        passed = 0
-        start = self._journal.settled
-        for record in without_repeated_ids(self._source.records()):
+        records = self._source.records()
+        if self._replacement is not None:
+            records = self._replacement.applied_to(records, self._held_back)
+        for record in without_repeated_ids(records):
             if isinstance(record, BadRecord):
                 self._found_bad(record)
                 if self._strict:
                     return
                 continue
-            passed += 1
-            if passed > start:
+            self._passed += 1
+            if self._passed > self._start:
                 self._under_way.append(record)
                 yield record.document
         self.has_read_all = True
+
+    def _held_back(self, record: BadRecord) -> None:
+        """From here on the passages are others than those that the journal counted, and may be others again."""
+        if self._passed < self._start:
+            self._start = self._passed
+            self._skipped = self._passed - self._journal.refused.count
+        self._journal.forget()
 
     def settle(self, progress: ImportProgress) -> None:
         """Take in what the client says is settled."""
@@ -102,9 +125,12 @@ class ImportRun:
         self._on_bad(record)
 
 
-def earlier_result(journal: Journal) -> ImportResult:
-    """The result of an import that an earlier run finished."""
-    return ImportResult(0, journal.settled - journal.refused.count, journal.refused.plus(journal.bad))
+def earlier_result(journal: Journal, held_back: Iterable[BadRecord] = ()) -> ImportResult:
+    """The result of an import that an earlier run finished, and what it would not do today."""
+    rejections = journal.refused.plus(journal.bad)
+    for record in held_back:
+        rejections.add(record)
+    return ImportResult(0, journal.settled - journal.refused.count, rejections)
 
 
 def _refusal(passage: Passage, rejected: RejectedDocument) -> BadRecord:

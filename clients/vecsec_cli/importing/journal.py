@@ -78,6 +78,13 @@ class Journal:
             self._stream.truncate(0)
             self._append({"content": self._content})
 
+    def forget(self) -> None:
+        """Remember nothing of this import, neither what was nor what comes: next time its passages may be others."""
+        self.is_finished = False
+        if self._stream:
+            self._stream.truncate(0)
+            self._stream = None
+
     def resume(self) -> None:
         """Take in what an earlier run recorded, unless that was of another content.
 

@@ -21,6 +21,12 @@ class Passage:
     place: str
     """What to call the place in messages, such as `notes.jsonl:17`."""
     document: DocumentInput
+    origin: str = ""
+    """The file, by its path below its folder, that it is a passage of; empty if it is none of a file."""
+    row: str = ""
+    """The row, by its id, that it is a passage of, or all of."""
+    parts: int = 1
+    """How many passages that row has."""
 
 
 @dataclass(frozen=True, slots=True)

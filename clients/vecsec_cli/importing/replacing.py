@@ -1,107 +1,166 @@
-"""A folder that is imported again: passages that its files no longer have go first, and what stays is said.
+"""A source that is imported again: passages that its files and rows no longer have go first, and what stays is said.
 
 First, so that an import that is cut off leaves too little to be found, never a passage that no file has any more. What
 is to go is asked of the store each time, for a journal may be missing or lack what others did.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
 
-from vecsec_cli.importing.records import Passage
-from vecsec_cli.importing.text_folder import TextFolderSource, file_of
+from vecsec_cli.importing.file_tree import file_of
+from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord
 from vecsec_cli.stored_ids import stored_ids
-from vecsec_client import PermissionDenied, VecSecClient
+from vecsec_client import Document, PermissionDenied, VecSecClient
 
 _IDS_A_CALL = 500
-"""Passages of folders are short: so many fit into an answer with their texts."""
+"""Passages are short: so many fit into an answer with their texts."""
+_NUMBERED = re.compile(r"(.+)#[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierImport:
-    """What earlier imports of files left in a collection."""
+class Collection:
+    """Where documents are."""
 
-    passages: Mapping[str, int] = field(default_factory=dict)
-    """How many passages of each file are there, as far as the caller may read them."""
-    files: AbstractSet[str] = frozenset()
-    """The files that the folder has now and that can be stored."""
+    client: VecSecClient
+    tenant: str
+    collection: str
+
+    def ids(self) -> Iterator[str]:
+        """All ids that the caller may read, ascending."""
+        return stored_ids(self.client, tenant=self.tenant, collection=self.collection)
+
+    def passages_of(self, origin: str, ids: Sequence[str], *, key: str = "path") -> list[str]:
+        """Those that an import of this file stored, by their metadata; a row of such an id may be another's."""
+        return [each.document_id for each in self.documents(ids) if each.metadata.get(key) == origin]
+
+    def documents(self, ids: Sequence[str]) -> Iterator[Document]:
+        """Those of these that are there."""
+        for some in _calls(ids):
+            yield from self.client.get_documents(some, tenant=self.tenant, collection=self.collection).documents
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents; says how many.
+
+        Raises:
+            PermissionDenied: if this caller may not; some may be gone then.
+        """
+        return sum(
+            self.client.delete_documents(some, tenant=self.tenant, collection=self.collection).deleted_count
+            for some in _calls(ids)
+        )
+
+
+@dataclass(slots=True)
+class Replacement:
+    """What a collection has of a tree's files, and what became of it."""
+
+    where: Collection
     removed: int = 0
-    """How many passages were surplus and are gone."""
+    _stored: sqlite3.Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask the store.
+
+        Raises:
+            SourceError: if the ids find no room in a temporary file.
+        """
+        self._stored = sqlite3.connect("", isolation_level=None)
+        self._stored.execute("PRAGMA journal_mode = OFF")
+        self._stored.execute("CREATE TABLE stored (id TEXT PRIMARY KEY, file TEXT) WITHOUT ROWID")
+        self._stored.execute("CREATE TABLE replaced (file TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._stored.execute("BEGIN")
+        try:
+            rows = ((each, file_of(each)) for each in self.where.ids())
+            self._stored.executemany("INSERT OR IGNORE INTO stored VALUES (?, ?)", rows)
+        except sqlite3.Error as error:
+            raise SourceError(f"cannot remember the ids in a temporary file: {error}") from error
+
+    def applied_to(
+        self, records: Iterable[SourceRecord], on_held_back: Callable[[BadRecord], None]
+    ) -> Iterator[SourceRecord]:
+        """The same records; before the passages of a file come, those that it has no more are gone.
+
+        A file whose surplus this caller may not delete becomes a bad record, of which `on_held_back` hears first.
+
+        Raises:
+            VecSecError: if a service refuses or fails; the collection may have lost some of its surplus then.
+        """
+        for (origin, _), group in groupby(records, key=_origin):
+            if not origin:
+                yield from group
+                continue
+            passages = list(group)
+            left = self._remove_surplus(
+                origin, {each.document.document_id for each in passages if isinstance(each, Passage)}
+            )
+            if left:
+                refusal = held_back(passages[0], origin, left)
+                on_held_back(refusal)
+                yield refusal
+            else:
+                self._stored.execute("INSERT OR IGNORE INTO replaced VALUES (?)", (origin,))
+                yield from passages
 
     def staying(self, refused: Iterable[str]) -> dict[str, int]:
         """How many passages stay of each file that the folder has no more, or that was refused (these ids were)."""
-        replaced = self.files - {file_of(each) for each in refused}
-        return {file: count for file, count in sorted(self.passages.items()) if file not in replaced}
+        again = {file_of(each) for each in refused}
+        query = (
+            "SELECT file, count(*), max(file IN (SELECT file FROM replaced)) FROM stored "
+            "WHERE file NOT NULL GROUP BY file"
+        )
+        return {
+            file: count for file, count, is_replaced in self._stored.execute(query) if not is_replaced or file in again
+        }
+
+    def prune(self, folder: Path, refused: Iterable[str]) -> None:
+        """Delete the passages of files that are not below this folder any more, read or not; where the caller may not,
+        they stay."""
+        for file in self.staying(refused):
+            # Whatever was not read today, for its format, its encoding or an option: it is there.
+            if os.path.lexists(folder / file):
+                continue
+            ids = self.where.passages_of(file, self._stored_of(file))
+            try:
+                self.removed += self.where.delete(ids)
+            except PermissionDenied:
+                return
+            self._stored.executemany("DELETE FROM stored WHERE id = ?", ((each,) for each in ids))
+
+    def _remove_surplus(self, origin: str, wanted: AbstractSet[str]) -> int:
+        """Delete what a file has no more; how many passages had to be left."""
+        surplus = [each for each in self._stored_of(origin) if each not in wanted]
+        surplus = self.where.passages_of(origin, surplus) if surplus else []
+        if surplus:
+            try:
+                self.removed += self.where.delete(surplus)
+            except PermissionDenied:
+                return len(self.where.passages_of(origin, surplus))
+            self._stored.executemany("DELETE FROM stored WHERE id = ?", ((each,) for each in surplus))
+        return 0
+
+    def _stored_of(self, origin: str) -> list[str]:
+        query = "SELECT id FROM stored WHERE id = ? OR (id > ? AND id < ?)"
+        found = (row[0] for row in self._stored.execute(query, (origin, f"{origin}#", f"{origin}$")))
+        return [each for each in found if each == origin or ((m := _NUMBERED.fullmatch(each)) and m[1] == origin)]
 
 
-def remove_surplus(
-    client: VecSecClient, source: TextFolderSource, *, tenant: str, collection: str
-) -> tuple[TextFolderSource, EarlierImport]:
-    """Delete the passages that the folder's files no longer have.
-
-    The source that comes back holds those files back whose surplus this caller may not delete.
-
-    Raises:
-        SourceError: if the folder cannot be read.
-        VecSecError: if a service refuses or fails; the collection may have lost some of its surplus then.
-    """
-    wanted = _wanted(source)
-    stored = _stored(client, tenant, collection)
-    surplus = _of_folders(client, _surplus(stored, wanted), tenant, collection)
-    removed = 0
-    if surplus:
-        removed = _delete(client, surplus, tenant, collection)
-        stored = _stored(client, tenant, collection)
-        left = Counter(file_of(each) for each in set(surplus).intersection(_surplus(stored, wanted)))
-        source = replace(source, held_back={file: count for file, count in left.items() if file is not None})
-    counts = {file: len(there) for file, there in stored.items()}
-    return source, EarlierImport(counts, wanted.keys() - source.held_back.keys(), removed)
+def _origin(record: SourceRecord) -> tuple[str, int]:
+    return ("", 0) if isinstance(record, BadRecord) else (record.origin, record.line)
 
 
-def _wanted(source: TextFolderSource) -> dict[str, set[str]]:
-    """The ids of each file that can be stored."""
-    wanted: dict[str, set[str]] = {}
-    for record in source.records():
-        if isinstance(record, Passage):
-            document_id = record.document.document_id
-            wanted.setdefault(file_of(document_id) or document_id, set()).add(document_id)
-    return wanted
-
-
-def _stored(client: VecSecClient, tenant: str, collection: str) -> dict[str, list[str]]:
-    """The ids that a collection has of each file that a folder of texts could have."""
-    stored: dict[str, list[str]] = {}
-    for document_id in stored_ids(client, tenant=tenant, collection=collection):
-        file = file_of(document_id)
-        if file is not None:
-            stored.setdefault(file, []).append(document_id)
-    return stored
-
-
-def _surplus(stored: Mapping[str, Sequence[str]], wanted: Mapping[str, AbstractSet[str]]) -> list[str]:
-    """The ids that files have in the collection and not in the folder; of refused files none, for they stay whole."""
-    return [each for file, ids in wanted.items() for each in stored.get(file, ()) if each not in ids]
-
-
-def _of_folders(client: VecSecClient, ids: Sequence[str], tenant: str, collection: str) -> list[str]:
-    """Those that an import of a folder stored, by the path in their metadata; a row of such an id may be another's."""
-    return [
-        document.document_id
-        for some in _calls(ids)
-        for document in client.get_documents(some, tenant=tenant, collection=collection).documents
-        if document.metadata.get("path") == file_of(document.document_id)
-    ]
-
-
-def _delete(client: VecSecClient, ids: Sequence[str], tenant: str, collection: str) -> int:
-    """Delete what may be deleted; says how many."""
-    removed = 0
-    with suppress(PermissionDenied):  # the files whose passages are still there are held back
-        for some in _calls(ids):
-            removed += client.delete_documents(some, tenant=tenant, collection=collection).deleted_count
-    return removed
+def held_back(passage: SourceRecord, origin: str, left: int) -> BadRecord:
+    """What is said of a file, or row, that is left out because so much of its surplus has to stay."""
+    reason = (
+        f"left as it was: {left} passages of an earlier import, which it has no more, "
+        "cannot be deleted with this token; import it with one of a role that may delete"
+    )
+    return BadRecord(line=passage.line, place=passage.place, document_id=origin, field="", reason=reason)
 
 
 def _calls(ids: Sequence[str]) -> list[Sequence[str]]:

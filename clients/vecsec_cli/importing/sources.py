@@ -1,28 +1,17 @@
 """From what the user names to the reader that fits."""
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vecsec_cli.importing.byte_lines import STANDARD_INPUT
 from vecsec_cli.importing.chroma_collection import ChromaAddress, ChromaSource
-from vecsec_cli.importing.csv_table import Columns, CsvSource
+from vecsec_cli.importing.csv_table import Columns
 from vecsec_cli.importing.documents import Defaults
-from vecsec_cli.importing.json_lines import JsonLinesSource
+from vecsec_cli.importing.file_tree import FileOptions, FileTreeSource
+from vecsec_cli.importing.formats import OF_ROWS, SourceFormat, format_of
 from vecsec_cli.importing.records import Source, SourceError
-from vecsec_cli.importing.text_folder import TextFolderSource
-
-
-class SourceFormat(StrEnum):
-    """What a source can be."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-    TEXT = "text"
-    CHROMA = "chroma"
-
-
-_BY_SUFFIX = {".jsonl": SourceFormat.JSONL, ".ndjson": SourceFormat.JSONL, ".csv": SourceFormat.CSV}
+from vecsec_cli.importing.row_files import row_source
+from vecsec_cli.importing.row_splitting import SplitSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +21,7 @@ class ReadingOptions:
     columns: Columns
     defaults: Defaults
     keep_embeddings: bool = False
+    files: FileOptions = field(default_factory=FileOptions)
 
 
 def open_source(source: str, source_format: SourceFormat | None, options: ReadingOptions) -> Source:
@@ -40,27 +30,42 @@ def open_source(source: str, source_format: SourceFormat | None, options: Readin
     Raises:
         SourceError: if there is none for it.
     """
-    match source_format or _recognized(source):
-        case SourceFormat.JSONL:
-            return JsonLinesSource(Path(source), options.defaults)
-        case SourceFormat.CSV:
-            return CsvSource(Path(source), options.columns, options.defaults)
-        case SourceFormat.TEXT:
-            return TextFolderSource(Path(source), options.defaults)
-        case SourceFormat.CHROMA:
-            return ChromaSource(ChromaAddress.parse(source), options.columns, options.defaults, options.keep_embeddings)
+    path = Path(source)
+    if source_format is None and path.is_dir():
+        return FileTreeSource(path, options.defaults, options.files)
+    file_format = source_format or _recognized(source, options)
+    if file_format in OF_ROWS and not path.is_dir():
+        return _split(row_source(path, file_format, options.columns, options.defaults, options.files.encoding), options)
+    if file_format is SourceFormat.CHROMA:
+        address = ChromaAddress.parse(source)
+        return _split(ChromaSource(address, options.columns, options.defaults, options.keep_embeddings), options)
+    return FileTreeSource(path, options.defaults, _of_one_file(path, file_format, options.files))
 
 
-def _recognized(source: str) -> SourceFormat:
+def _split(source: Source, options: ReadingOptions) -> Source:
+    return source if options.files.lengths is None else SplitSource(source, options.files.lengths)
+
+
+def _of_one_file(path: Path, file_format: SourceFormat, options: FileOptions) -> FileOptions:
+    """`--format text` is also said of folders, as long as they held nothing else."""
+    if not path.exists():
+        raise SourceError(f"no such file or folder: {path}")
+    if path.is_dir():
+        if file_format is not SourceFormat.TEXT:
+            raise SourceError(f"{path} is a folder; --read-as SUFFIX={file_format} says what its files are")
+        return options
+    return replace(options, file_format=file_format)
+
+
+def _recognized(source: str, options: ReadingOptions) -> SourceFormat:
     if source.startswith(("chroma:", "chroma+http:", "chroma+https:")):
         return SourceFormat.CHROMA
     path = Path(source)
     if path == STANDARD_INPUT:
         return SourceFormat.JSONL
-    if path.is_dir():
-        return SourceFormat.TEXT
-    if path.suffix.lower() in _BY_SUFFIX:
-        return _BY_SUFFIX[path.suffix.lower()]
+    found = format_of(path.name, options.files.read_as)
+    if found is not None:
+        return found
     if not path.exists():
         raise SourceError(f"no such file or folder: {source}")
     known = ", ".join(SourceFormat)

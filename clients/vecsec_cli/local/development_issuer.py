@@ -4,15 +4,16 @@ There is no mode without authentication: a local start makes its own issuer, so 
 takes the same path as production. Whoever can read `keys/issuer.pem` can be anybody; it is readable by its owner only.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from joserfc import jws
+from joserfc.jwa import JWSAlgModel
+from joserfc.jwk import OKPKey
 
 from vecsec_cli.local import state_files
 from vecsec_cli.local.state_directory import StateDirectory
@@ -21,6 +22,17 @@ from vecsec_cli.terminal.failures import CommandFailure
 ISSUER = "https://issuer.vecsec.localhost"
 AUDIENCE = "vecsec"
 _ALGORITHM = "EdDSA"
+"""The name that the issuers files of older state directories list; RFC 9864 calls the same Ed25519."""
+
+
+class _AnyAlgorithm(jws.JWSRegistry):
+    """The library's algorithms without its warnings, of which one is of that name."""
+
+    def get_alg(self, name: str) -> JWSAlgModel:
+        return self.algorithms[name]
+
+
+_ANY_ALGORITHM = _AnyAlgorithm()
 
 
 def ensure(state: StateDirectory) -> None:
@@ -49,7 +61,14 @@ def ensure(state: StateDirectory) -> None:
 
 
 def mint_token(
-    state: StateDirectory, *, subject: str, tenant_id: str, role: str, clearance: str, lifetime_seconds: int
+    state: StateDirectory,
+    *,
+    subject: str,
+    tenant_id: str,
+    role: str,
+    clearance: str,
+    lifetime_seconds: int,
+    groups: Sequence[str] = (),
 ) -> str:
     """Sign a token that the services of this installation accept.
 
@@ -73,8 +92,10 @@ def mint_token(
         "iat": now,
         "nbf": now,
         "exp": now + lifetime_seconds,
+        **({"groups": list(groups)} if groups else {}),
     }
-    return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": public_jwk(key)["kid"]})
+    header = {"alg": _ALGORITHM, "kid": public_jwk(key)["kid"], "typ": "JWT"}
+    return jws.serialize_compact(header, json.dumps(claims), OKPKey.import_key(key), registry=_ANY_ALGORITHM)
 
 
 def new_key_pem() -> bytes:
@@ -99,11 +120,9 @@ def read_key(path: Path) -> Ed25519PrivateKey:
 
 def public_jwk(key: Ed25519PrivateKey) -> dict[str, str]:
     """The public half as a JWK; its key id is its thumbprint by RFC 7638."""
-    public = jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    members = {name: public[name] for name in ("crv", "kty", "x")}
-    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
-    key_id = jwt.utils.base64url_encode(hashlib.sha256(canonical).digest()).decode()
-    return {**members, "kid": key_id, "alg": _ALGORITHM, "use": "sig"}
+    published = OKPKey.import_key(key.public_key())
+    members = {name: str(published[name]) for name in ("crv", "kty", "x")}
+    return {**members, "kid": published.thumbprint(), "alg": _ALGORITHM, "use": "sig"}
 
 
 def key_set(keys: Sequence[Mapping[str, object]]) -> bytes:

@@ -42,13 +42,23 @@ def empty_document() -> dict[str, Any]:
 
 
 def read_setting(path: Path) -> FlagSetting | None:
-    """What the file says; None if there is no file, or it leaves our flag to the services' environment.
+    """What the file says; None if it leaves our flag to the services' environment, or is not there.
 
     Raises:
         CommandFailure: if the file cannot be understood.
     """
     flag = _own_flag(_read_document(path), path)
     return _setting(flag, path) if flag.get("state") == "ENABLED" else None
+
+
+def setting_before_change(path: Path) -> FlagSetting:
+    """What holds before a change: without a word of ours in the file all are on; without the file, which services take
+    for a switch that was lost, all are off.
+
+    Raises:
+        CommandFailure: if the file cannot be understood.
+    """
+    return read_setting(path) or FlagSetting(default=path.exists())
 
 
 def write_setting(path: Path, setting: FlagSetting) -> None:

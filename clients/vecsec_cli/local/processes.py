@@ -47,7 +47,7 @@ class ServiceProcess:
     """How to ask it; None without TLS."""
 
     def __str__(self) -> str:
-        return f"{self.service.name:<9} serves on {self.running.address}, metrics {self.running.metrics_url}"
+        return f"{self.service.name:<11} serves on {self.running.address}, metrics {self.running.metrics_url}"
 
     async def died(self) -> None:
         """Wait for the process to end.
@@ -58,7 +58,7 @@ class ServiceProcess:
         status = await self.process.wait()
         cause = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         lines = _last_lines(self.log_file, _SHOWN_LOG_LINES)
-        reasons = [line for line in lines if line.startswith(f"vecsec {self.service.name}: ")]
+        reasons = [line for line in lines if line.startswith(f"vecsec {self.service.kind}: ")]
         if status == _CANNOT_START and reasons:
             raise CommandFailure(f"cannot start: {reasons[-1]}", exit_code=ExitCode.INVALID)
         self._show(lines)
@@ -142,7 +142,7 @@ async def _start(
     with log_file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "vecsec_cli.local.child_process", str(os.getpid()), service.module),
-            env=dict(environment),
+            env={**environment, **service.environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,9 +1,9 @@
-"""What the three services are told by `vecsec up`: defaults from the state directory, under whatever is already set."""
+"""What the services are told by `vecsec up`: defaults from the state directory, under whatever is already set."""
 
 import io
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -14,6 +14,7 @@ from vecsec_cli.local.state_directory import StateDirectory
 from vecsec_cli.terminal.failures import CommandFailure
 
 _NAMES_IN_DOTENV = ("USE_REAL_VECTOR_RETRIEVAL", "VECSEC_", "CHROMA_", "OTEL_")
+PLACEMENT_FILE = "VECSEC_PLACEMENT_FILE"
 _LOOPBACK = "127.0.0.1"
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 (compared with, not bound to)
 
@@ -23,18 +24,25 @@ class Service:
     """One of the three services as a process."""
 
     name: str
-    """Short: gateway, retrieval or policy."""
+    """Short: gateway, retrieval or policy; `retrieval-1` is a further shard."""
     port: int
     metrics_port: int
     port_option: str
     """The option of `vecsec up` that sets the port."""
     metrics_option: str
     """The option that sets the metrics port, and by how much this service's lies above it."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What this process alone is told."""
+
+    @property
+    def kind(self) -> str:
+        """Gateway, retrieval or policy, though there may be several of it."""
+        return self.name.partition("-")[0]
 
     @property
     def module(self) -> str:
         """What `python -m` runs."""
-        return f"vecsec_{self.name}"
+        return f"vecsec_{self.kind}"
 
 
 _DEFAULT_PORTS = {"policy": 50053, "retrieval": 50052, "gateway": 50051}
@@ -119,6 +127,10 @@ def service_environment(
     if store is not None and not settings.get(known_stores.NEW_STORE_UNTIL):
         environment |= known_stores.leave_to_begin(state, store)
     for service in services:
+        if service.name != service.kind:
+            continue  # it is told its ports itself
+        if PLACEMENT_FILE in service.environment:
+            environment[PLACEMENT_FILE] = service.environment[PLACEMENT_FILE]
         setting = f"VECSEC_{service.name.upper()}"
         environment[f"{setting}_PORT"] = str(service.port)
         environment[f"{setting}_METRICS_PORT"] = str(service.metrics_port)

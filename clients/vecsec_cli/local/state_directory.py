@@ -48,6 +48,10 @@ class StateDirectory:
     """One file a service."""
     imports = _Below("imports")
     """Journals of imports, by which a cut-off import goes on."""
+    placement_file = _Below("placement.yaml")
+    """Which shards of retrieval there are, if there are several, in JSON, which is YAML."""
+    shards = _Below("shards")
+    """The stores of further shards, a folder each."""
     stores_file = _Below("stores.json")
     """Paths of embedded stores that were started with, and their ids."""
     run_file = _Below("run.json")

@@ -4,14 +4,15 @@ import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import TenantOption
-from vecsec_cli.tenants import exporting, repairing, restoring
+from vecsec_cli.tenants import exporting, repairing, restoring, usage
 from vecsec_cli.terminal import output
 
-app = typer.Typer(help="Back up, restore, verify, repair and reread a tenant.", no_args_is_help=True)
+app = typer.Typer(help="Back up, restore, verify, repair, measure and reread a tenant.", no_args_is_help=True)
 app.command("export")(exporting.export)
 app.command("import")(restoring.import_archive)
 app.command("verify")(repairing.verify)
 app.command("repair")(repairing.repair)
+app.command("usage")(usage.usage)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.importing.command import ImportTarget, import_from
+from vecsec_cli.importing.carrying_out import ImportTarget, import_from
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import Passage

@@ -28,6 +28,11 @@ class CommandGroup(TyperGroup):
         """The command of this name."""
         return super().get_command(ctx, cmd_name) or added_commands.find(cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that these words begin with: an added one may have a name of two (`token inspect`)."""
+        two_words = added_commands.find(" ".join(args[:2])) if len(args) > 1 else None
+        return (two_words.name, two_words, args[2:]) if two_words is not None else super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> object:  # a Context of the Click that typer brings along
         """Run the subcommand; report what it raises."""
         ctx.obj = mode = output.OutputMode()

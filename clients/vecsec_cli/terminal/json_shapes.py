@@ -36,8 +36,10 @@ def fields_of(value: "DataclassInstance") -> dict[str, object]:
 
 
 def document_fields(document: Document) -> dict[str, object]:
-    """A document; its embedding only if there is one."""
+    """A document; its embedding and its readers only if there are any."""
     shape = fields_of(document)
+    if document.readers is None:
+        del shape["readers"]
     if not document.embedding:
         del shape["embedding"]
     return shape

@@ -27,6 +27,11 @@ def print_json(document: Mapping[str, object], *, to_stderr: bool = False) -> No
     stream.write(as_json(document, indent=None if to_stderr else 2) + "\n")
 
 
+def print_json_line(document: Mapping[str, object]) -> None:
+    """Print one of several JSON documents, in a line of its own."""
+    sys.stdout.write(as_json(document) + "\n")
+
+
 def as_json(document: object, *, indent: int | None = None) -> str:
     """A JSON document, in one line or with this indent."""
     return json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False, default=encoded)

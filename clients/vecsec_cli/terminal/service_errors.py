@@ -26,11 +26,14 @@ _HINT_OF_REASON = {
     "ACCESS_DENIED": "`vecsec explain` says what this token may do; the audit record of the policy service holds it",
     "COLLECTION_NOT_FOUND": "`vecsec collections` lists those that this token may read",
     "POLICY_UNAVAILABLE": "the gateway runs, the policy service behind it does not; `vecsec doctor` says more",
-    "RETRIEVAL_UNAVAILABLE": "the retrieval service or its vector store does not answer; `vecsec doctor` says which",
-    "REAL_RETRIEVAL_OFF": "`vecsec flag get` shows for whom USE_REAL_VECTOR_RETRIEVAL is off",
+    "RETRIEVAL_UNAVAILABLE": "the retrieval service or its vector store does not answer; `vecsec doctor` says which. "
+    "`vecsec search --allow-mock` shows made-up rows meanwhile",
+    "REAL_RETRIEVAL_OFF": "`vecsec flag get` shows for whom USE_REAL_VECTOR_RETRIEVAL is off. "
+    "`vecsec search --allow-mock` shows made-up rows meanwhile",
     "STORE_DAMAGED": "nothing was deleted; `vecsec tenant repair` saves what can be read, `vecsec doctor` says more",
     "LIMIT_EXCEEDED": "send less at a time, or see what the message names",
     "AUDIT_UNAVAILABLE": "make room on the disk of VECSEC_AUDIT_FILE; the policy service then goes on by itself",
+    "KEYS_UNAVAILABLE": "the token may well be good; `vecsec doctor` says whose keys cannot be had, and why",
     "SHUTTING_DOWN": "try again in a moment",
 }
 _DISK_TAKES_NO_WRITES = "the disk of the vector store"

@@ -48,3 +48,8 @@ def plain(text: str, style: str = "") -> Text:
 def sensitivity_style(sensitivity: Sensitivity | None) -> tuple[str, str]:
     """A sensitivity's name, and the style in which tables show it."""
     return ("unknown", "bold red") if sensitivity is None else (sensitivity.value, _STYLE_OF_SENSITIVITY[sensitivity])
+
+
+def counted(number: int) -> str:
+    """So many documents, in words."""
+    return "1 document" if number == 1 else f"{number:,} documents"

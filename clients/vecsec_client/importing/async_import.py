@@ -1,7 +1,7 @@
 """Carries out an import for the asyncio client."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,9 @@ async def run_import(
             if progress is not None:
                 yield progress
         await stream.finish()
+    except VecSecError as error:
+        error.request_id = error.request_id or stream.request_id
+        raise
     finally:
         stream.cancel()
 
@@ -62,18 +65,27 @@ async def run_import(
 class ImportStream:
     """The stream of an import, opened when something is first sent, and again after it was cancelled."""
 
-    def __init__(self, stub: "GatewayServiceAsyncStub", token: AsyncTokenProvider, deadline: Deadline) -> None:
+    def __init__(
+        self, stub: "Callable[[], GatewayServiceAsyncStub]", token: AsyncTokenProvider, deadline: Deadline
+    ) -> None:
         self._stub = stub
         self._token = token
         self._deadline = deadline
         self._request_id = new_request_id()
+        self._is_sent = False
         self._call: ImportCall | None = None
         self._listens_first = False
+
+    @property
+    def request_id(self) -> str:
+        """Under which the services' logs have it; empty if nothing was sent."""
+        return self._request_id if self._is_sent else ""
 
     async def send(self, request: gateway_pb2.ImportDocumentsRequest) -> None:
         if self._call is None:
             metadata = bearer_metadata(await provided(self._token), self._request_id)
-            self._call = self._stub.ImportDocuments(timeout=self._deadline.remaining(), metadata=metadata)
+            self._is_sent = True
+            self._call = self._stub().ImportDocuments(timeout=self._deadline.remaining(), metadata=metadata)
             await _open_or_ended(self._call)
             if self._listens_first:
                 with suppress(TimeoutError):

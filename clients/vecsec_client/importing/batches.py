@@ -37,7 +37,8 @@ class Batcher:
     """Takes documents one by one and gives a batch whenever one is full."""
 
     def __init__(self, batch_size: int) -> None:
-        if not 1 <= batch_size <= MAX_BATCH_DOCUMENTS:
+        given: object = batch_size  # whatever the type says
+        if not isinstance(given, int) or not 1 <= batch_size <= MAX_BATCH_DOCUMENTS:
             raise InvalidArgument.of("batch_size", f"must be 1 to {MAX_BATCH_DOCUMENTS}")
         self._batch_size = batch_size
         self._next_index = 0
@@ -45,8 +46,15 @@ class Batcher:
         self._open_bytes = 0
 
     def add(self, document: DocumentInput) -> Batch | None:
-        """Take a document; the batch that it completed, if any. One that cannot be sent is kept as rejected."""
+        """Take a document; the batch that it completed, if any. One that cannot be sent is kept as rejected.
+
+        Raises:
+            InvalidArgument: if it is no document at all.
+        """
         index = self._next_index
+        given: object = document  # whatever the type says
+        if not isinstance(given, DocumentInput):
+            raise InvalidArgument.of(f"documents[{index}]", f"must be a DocumentInput, not a {type(given).__name__}")
         self._next_index += 1
         try:
             message = document_to_proto(document)
@@ -89,7 +97,14 @@ class Batcher:
 
 
 def batches_of(documents: Iterable[DocumentInput], batcher: Batcher) -> Iterator[Batch]:
-    """Pack documents, reading them no earlier than needed."""
+    """Pack documents, reading them no earlier than needed.
+
+    Raises:
+        InvalidArgument: if they are no documents.
+    """
+    given: object = documents  # whatever the type says
+    if not isinstance(given, Iterable):
+        raise InvalidArgument.of("documents", f"must be an iterable of DocumentInput, not a {type(given).__name__}")
     for document in documents:
         batch = batcher.add(document)
         if batch is not None:

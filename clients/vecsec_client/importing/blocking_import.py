@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import grpc
@@ -46,6 +46,9 @@ def run_import(
             if progress is not None:
                 yield progress
         stream.finish()
+    except VecSecError as error:
+        error.request_id = error.request_id or stream.request_id
+        raise
     finally:
         stream.cancel()
 
@@ -61,19 +64,26 @@ class _Answers(Protocol):
 class ImportStream:
     """The stream of an import, opened when something is first sent, and again after it was cancelled."""
 
-    def __init__(self, stub: GatewayServiceStub, token: TokenProvider, deadline: Deadline) -> None:
+    def __init__(self, stub: Callable[[], GatewayServiceStub], token: TokenProvider, deadline: Deadline) -> None:
         self._stub = stub
         self._token = token
         self._deadline = deadline
         self._request_id = new_request_id()
+        self._is_sent = False
         self._requests: queue.SimpleQueue[gateway_pb2.ImportDocumentsRequest | None] = queue.SimpleQueue()
         self._call: _Answers | None = None
+
+    @property
+    def request_id(self) -> str:
+        """Under which the services' logs have it; empty if nothing was sent."""
+        return self._request_id if self._is_sent else ""
 
     def send(self, request: gateway_pb2.ImportDocumentsRequest) -> None:
         if self._call is None:
             metadata = bearer_metadata(self._token(), self._request_id)
+            self._is_sent = True
             self._requests = queue.SimpleQueue()
-            self._call = self._stub.ImportDocuments(
+            self._call = self._stub().ImportDocuments(
                 iter(self._requests.get, None), timeout=self._deadline.remaining(), metadata=metadata
             )
         self._requests.put(request)

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 
+from grpc import StatusCode
+
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import access_pb2
+from vecsec_client.errors import RealRetrievalUnavailable, VecSecError
 from vecsec_client.results import (
     Change,
     Collection,
@@ -16,10 +19,17 @@ from vecsec_client.results import (
     DocumentsAnswer,
     Explanation,
     ExportPage,
+    ForeignAccess,
+    ForeignAccessPage,
     LabelPage,
+    NamedReader,
     PolicyStatus,
+    PossibleReaders,
+    ReadingRole,
+    RelabelResult,
     SearchAnswer,
     ShadowDisagreements,
+    TenantUsage,
     Violation,
     ViolationCounts,
     ViolationPage,
@@ -32,6 +42,7 @@ from vecsec_client.wire.values import (
     provenance_from_proto,
     result,
     scored_document_from_proto,
+    sensitivity_from_proto,
 )
 
 _MOCK_REASON_OF_NUMBER: Mapping[int, MockReason] = {
@@ -58,6 +69,24 @@ def search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer
     )
 
 
+def real_search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer:
+    """What a search found that asked for real rows alone.
+
+    Raises:
+        RealRetrievalUnavailable: if the gateway sent others all the same; nobody is to take them for real.
+    """
+    answer = search_answer(response)
+    if answer.is_real:
+        return answer
+    why = answer.mock_reason or MockReason.UNSPECIFIED
+    raise RealRetrievalUnavailable(
+        f"the gateway answered with rows that are not real ({why.value}), though none were asked for",
+        mock_reason=why,
+        reason="REAL_RETRIEVAL_OFF" if why is MockReason.FLAG_OFF else "RETRIEVAL_UNAVAILABLE",
+        request_id=answer.request_id,
+    )
+
+
 def documents_answer(response: gateway_pb2.GetDocumentsResponse) -> DocumentsAnswer:
     """Documents by id."""
     return result(DocumentsAnswer, response, documents=tuple(map(document_from_proto, response.documents)))
@@ -66,6 +95,11 @@ def documents_answer(response: gateway_pb2.GetDocumentsResponse) -> DocumentsAns
 def delete_result(response: gateway_pb2.DeleteDocumentsResponse) -> DeleteResult:
     """What was deleted."""
     return result(DeleteResult, response)
+
+
+def relabel_result(response: gateway_pb2.RelabelDocumentsResponse) -> RelabelResult:
+    """What was relabelled."""
+    return result(RelabelResult, response)
 
 
 def collections(response: gateway_pb2.ListCollectionsResponse) -> tuple[Collection, ...]:
@@ -80,7 +114,33 @@ def label_page(response: gateway_pb2.ListLabelsResponse) -> LabelPage:
 
 def document_id_page(response: gateway_pb2.ListDocumentIdsResponse) -> DocumentIdPage:
     """A page of the ids of a collection's documents."""
-    return result(DocumentIdPage, response, document_ids=tuple(response.document_ids))
+    count = response.document_count if response.HasField("document_count") else None
+    return result(DocumentIdPage, response, document_ids=tuple(response.document_ids), document_count=count)
+
+
+def counted_id_page(response: gateway_pb2.ListDocumentIdsResponse) -> DocumentIdPage:
+    """The same, where a count was asked for.
+
+    Raises:
+        VecSecError: if there is none, for then the gateway did not look at a filter, either.
+    """
+    document_count(response)
+    return document_id_page(response)
+
+
+def document_count(response: gateway_pb2.ListDocumentIdsResponse) -> int:
+    """How many documents there are.
+
+    Raises:
+        VecSecError: if the gateway does not say so.
+    """
+    if not response.HasField("document_count"):
+        raise VecSecError(
+            "the gateway is older than this client, or retrieval is: documents are neither counted nor listed by a "
+            "filter; upgrade the services",
+            code=StatusCode.UNIMPLEMENTED,
+        )
+    return response.document_count
 
 
 def export_page(response: gateway_pb2.ExportDocumentsResponse) -> ExportPage:
@@ -98,6 +158,19 @@ def explanation(response: gateway_pb2.ExplainAccessResponse) -> Explanation:
         determining_rules=tuple(result(DeterminingRule, rule) for rule in told.determining_rules),
         deciding_values=tuple(result(DecidingValue, each) for each in told.deciding_values),
         remedies=tuple(tuple(result(Change, each) for each in remedy.changes) for remedy in told.remedies),
+        possible_readers=_possible_readers(told.possible_readers) if told.HasField("possible_readers") else None,
+    )
+
+
+def _possible_readers(told: policy_pb2.PossibleReaders) -> PossibleReaders:
+    return result(
+        PossibleReaders,
+        told,
+        roles=tuple(
+            ReadingRole(role=each.role, least_clearance=sensitivity_from_proto(each.least_clearance))
+            for each in told.roles
+        ),
+        named_readers=tuple(result(NamedReader, each, people=tuple(each.people)) for each in told.named_readers),
     )
 
 
@@ -129,6 +202,26 @@ def violation_page(response: gateway_pb2.ListViolationsResponse) -> ViolationPag
     return result(ViolationPage, listing, violations=tuple(map(_violation, listing.violations)))
 
 
+def foreign_access_page(response: gateway_pb2.ListForeignAccessResponse) -> ForeignAccessPage:
+    """Some of what callers of other tenants did."""
+    listing: policy_pb2.ListForeignAccessResponse = response.listing
+    return result(
+        ForeignAccessPage,
+        listing,
+        accesses=tuple(map(_foreign_access, listing.accesses)),
+        since=listing.since_time.ToDatetime(tzinfo=UTC),
+    )
+
+
+def _foreign_access(message: policy_pb2.ForeignAccess) -> ForeignAccess:
+    return result(
+        ForeignAccess,
+        message,
+        time=message.time.ToDatetime(tzinfo=UTC),
+        action=_ACTION_OF_NUMBER.get(message.action),
+    )
+
+
 def _violation(message: policy_pb2.Violation) -> Violation:
     return result(
         Violation,
@@ -141,3 +234,13 @@ def _violation(message: policy_pb2.Violation) -> Violation:
 
 def _violation_name(number: int) -> str:
     return _VIOLATION_NAME_OF_NUMBER.get(number, f"unknown_{number}")
+
+
+def tenant_usage(response: gateway_pb2.GetTenantUsageResponse) -> TenantUsage:
+    """What a tenant uses."""
+    return result(
+        TenantUsage,
+        response,
+        bytes=response.bytes if response.HasField("bytes") else None,
+        limits={field.name: getattr(response.limits, field.name) for field in response.limits.DESCRIPTOR.fields},
+    )

@@ -1,5 +1,7 @@
 """From a failed call on the wire to a typed error."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import grpc
@@ -8,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from vecsec_client import errors
 from vecsec_client.errors import FieldViolation, VecSecError
+from vecsec_client.values import MockReason
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _DOMAIN = "vecsec"
@@ -27,6 +30,11 @@ _ERROR_OF_STATUS: dict[grpc.StatusCode, type[VecSecError]] = {
     )
 }
 
+WRONG_SHARD = "WRONG_SHARD"
+_MOCK_REASON_OF_REASON = {
+    "REAL_RETRIEVAL_OFF": MockReason.FLAG_OFF,
+    "RETRIEVAL_UNAVAILABLE": MockReason.RETRIEVAL_FAILED,
+}
 _ENDED_HERE = frozenset({"Channel closed!", "Locally cancelled by application!"})
 """What grpc says of calls that were cancelled on this side."""
 _BROKEN_HERE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
@@ -56,7 +64,14 @@ def from_rpc_error(error: grpc.RpcError, request_id: str) -> VecSecError:
     if code is grpc.StatusCode.CANCELLED and message not in _ENDED_HERE:
         # A gateway that stops says so of calls that it has not begun, or not ended within its grace time.
         code, message = grpc.StatusCode.UNAVAILABLE, "the gateway stopped before it answered"
-    kind = _ERROR_OF_STATUS.get(code, VecSecError)
+    if reason == WRONG_SHARD:
+        # Between services it is a precondition that failed. To callers the tenant cannot be reached for a moment.
+        code = grpc.StatusCode.UNAVAILABLE
+    kind: Callable[..., VecSecError] = _ERROR_OF_STATUS.get(code, VecSecError)
+    if code is grpc.StatusCode.UNAVAILABLE and reason in _MOCK_REASON_OF_REASON:
+        is_open = info.metadata.get("circuit") == "open"
+        why = MockReason.CIRCUIT_OPEN if is_open else _MOCK_REASON_OF_REASON[reason]
+        kind = partial(errors.RealRetrievalUnavailable, mock_reason=why)
     return kind(
         message, code=code, reason=reason, violations=violations, retry_after=retry_after, request_id=request_id
     )

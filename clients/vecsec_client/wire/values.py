@@ -41,7 +41,7 @@ def naming(field: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InvalidArgument.of(field, str(error)) from error
 
 
@@ -104,6 +104,7 @@ def label_to_proto(
     sensitivity: Sensitivity | str,
     topics: Texts,
     attributes: Mapping[str, AttributeValue | Sequence[str]],
+    readers: Texts | None = None,
 ) -> label_pb2.Label:
     """A label to ask about."""
     message = label_pb2.Label(sensitivity=sensitivity_number(sensitivity, "label.sensitivity"))
@@ -112,6 +113,33 @@ def label_to_proto(
     with naming("label.topics"):
         message.topics.extend(several(topics))
     _fill(message.attributes, attributes, "label.attributes")
+    if readers is not None:
+        with naming("label.readers"):
+            message.readers.CopyFrom(label_pb2.Readers(names=several(readers)))
+    return message
+
+
+def label_change_to_proto(
+    *,
+    sensitivity: Sensitivity | str | None,
+    topics: Texts,
+    attributes: Mapping[str, AttributeValue | Sequence[str]],
+    removed_attributes: Texts,
+    readers: Texts | None,
+    remove_readers: bool,
+) -> label_pb2.LabelChange:
+    """What is to be otherwise in labels."""
+    message = label_pb2.LabelChange(sensitivity=sensitivity_number(sensitivity, "change.sensitivity"))
+    with naming("change.remove_readers"):
+        message.remove_readers = remove_readers
+    with naming("change.topics"):
+        message.topics.extend(several(topics))
+    _fill(message.attributes, attributes, "change.attributes")
+    with naming("change.removed_attributes"):
+        message.removed_attributes.extend(several(removed_attributes))
+    if readers is not None:
+        with naming("change.readers"):
+            message.readers.CopyFrom(label_pb2.Readers(names=several(readers)))
     return message
 
 
@@ -131,6 +159,9 @@ def document_to_proto(document: DocumentInput) -> document_pb2.DocumentInput:
     with naming("embedding"):
         message.embedding.extend(document.embedding)
     _fill(message.attributes, document.attributes, "attributes")
+    if document.readers is not None:
+        with naming("readers"):
+            message.readers.CopyFrom(label_pb2.Readers(names=several(document.readers)))
     _fill(message.metadata, document.metadata, "metadata")
     return message
 
@@ -162,6 +193,11 @@ def provenance_from_proto(number: int) -> Provenance:
     return _PROVENANCE_OF_NUMBER.get(number, Provenance.UNSPECIFIED)
 
 
+def sensitivity_from_proto(number: int) -> Sensitivity | None:
+    """A sensitivity; None for a level that this version does not know."""
+    return _SENSITIVITY_OF_NUMBER.get(number)
+
+
 def metric_from_proto(number: int) -> SimilarityMetric:
     """What scores mean."""
     is_cosine = number == document_pb2.SIMILARITY_METRIC_COSINE
@@ -171,7 +207,9 @@ def metric_from_proto(number: int) -> SimilarityMetric:
 def _fill(
     target: Mapping[str, value_pb2.Value], values: Mapping[str, AttributeValue | Sequence[str]], field: str
 ) -> None:
-    for name, value in values.items():
+    with naming(field):
+        entries = list(values.items())
+    for name, value in entries:
         with naming(f"{field}[{name!r}]"):
             target[name].CopyFrom(value_to_proto(value))
 
@@ -190,6 +228,7 @@ def _label_fields(label: label_pb2.Label) -> dict[str, object]:
         "sensitivity": _SENSITIVITY_OF_NUMBER.get(label.sensitivity),
         "topics": tuple(label.topics),
         "attributes": {name: _attribute(value) for name, value in sorted(label.attributes.items())},
+        "readers": tuple(label.readers.names) if label.HasField("readers") else None,
     }
 
 

@@ -11,6 +11,7 @@ from vecsec_cli.options import JsonOption, StateDirectoryOption
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.text import plain
 from vecsec_cli.terminal.time_options import SinceOption, UntilOption, parse_time
+from vecsec_policy.audit.foreign_use import FOREIGN_ACCESS
 from vecsec_workbench.audit.records import FileOption, LoggedRecord, RecordFilter, audit_log, records
 
 
@@ -77,16 +78,26 @@ def _cells(record: LoggedRecord) -> tuple[str, ...]:
         str(fields.get("sequence", "")),
         str(fields.get("call") or fields.get("kind", "")),
         str(fields.get("outcome", "")),
-        f"{fields['subject']} ({fields.get('role')})" if "subject" in fields else "",
+        _caller(fields),
         str(fields.get("tenant_id", "")),
-        f"{fields['allowed_count']} of {_row_count(fields)}" if "withheld_count" in fields else "",
+        _rows(fields),
         _violations(fields.get("violations")),
         str(fields.get("incident_id", "")),
     )
 
 
-def _row_count(fields: Mapping[str, Any]) -> int:
-    return int(fields["allowed_count"]) + int(fields["withheld_count"])
+def _caller(fields: Mapping[str, Any]) -> str:
+    """Who, and who asked in their name."""
+    if "subject" not in fields:
+        return ""
+    actors = fields.get("actors") or ()
+    return f"{fields['subject']} ({fields.get('role')})" + "".join(f", by {actor}" for actor in actors)
+
+
+def _rows(fields: Mapping[str, Any]) -> str:
+    if "withheld_count" in fields:
+        return f"{fields['allowed_count']} of {int(fields['allowed_count']) + int(fields['withheld_count'])}"
+    return f"{fields['rows']} in {fields['calls']} calls" if fields.get("kind") == FOREIGN_ACCESS else ""
 
 
 def _violations(counts: object) -> str:

@@ -19,6 +19,7 @@ from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.local import state_files
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_policy.audit.foreign_use import FOREIGN_ACCESS
 from vecsec_policy.audit.verification import verify_log
 from vecsec_policy.folder.policy_source import POLICY_SUFFIXES
 from vecsec_policy.in_force.snapshot import load_snapshot
@@ -26,7 +27,7 @@ from vecsec_workbench.audit.records import LoggedRecord, RecordFilter, audit_log
 from vecsec_workbench.audit.verify import log_document
 from vecsec_workbench.leak_response.installation_files import InstallationFiles
 
-_PACKAGES = ("vecsec", "cedarpy", "chromadb", "grpcio", "protobuf", "pyjwt")
+_PACKAGES = ("vecsec", "cedarpy", "chromadb", "grpcio", "joserfc", "protobuf")
 _MANIFEST = "manifest.json"
 
 
@@ -50,12 +51,17 @@ class _CallerTotals:
 
     calls: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     violations: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    uses: set[str] = field(default_factory=set)
+    """Incidents of uses that were counted: what was reported twice is in the log twice."""
 
     def add(self, record: LoggedRecord) -> None:
         fields = record.fields
+        caller = (_text(record, "issuer"), _text(record, "subject"), _text(record, "caller_tenant_id"))
+        if fields.get("kind") == FOREIGN_ACCESS and (incident := _text(record, "incident_id")) not in self.uses:
+            self.uses.add(incident)
+            self.calls[*caller, f"{_text(record, 'action')} at retrieval"] += int(fields["calls"])
         if fields.get("kind") != "decision":
             return
-        caller = (_text(record, "issuer"), _text(record, "subject"), _text(record, "caller_tenant_id"))
         self.calls[*caller, f"{_text(record, 'call')} {_text(record, 'outcome')}"] += 1
         for name, count in fields.get("violations", {}).items():
             self.violations[*caller, str(name)] += int(count)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import grpc
-import jwt
+from joserfc import jws
+from joserfc.errors import JoseError
 
 from vecsec.policy.v1 import policy_service_pb2, policy_service_pb2_grpc
 from vecsec.retrieval.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
 from vecsec.type.v1 import access_pb2, query_pb2
+from vecsec_chassis.auth.grants import signed_part
 from vecsec_cli.checks.services import services
 from vecsec_cli.local import development_issuer
 from vecsec_cli.local.service_channels import open_channel, service_credentials
@@ -57,12 +59,12 @@ class GrantProbe:
     def signing_key(self, tenant_id: str) -> str | None:
         """The id of the key that signs now; None if there is no fresh grant to see it by."""
         try:
-            return str(jwt.get_unverified_header(self.grant(tenant_id))["kid"])
-        except (VecSecError, jwt.PyJWTError):
+            return str(jws.extract_compact(signed_part(self.grant(tenant_id)).encode()).headers()["kid"])
+        except (VecSecError, JoseError):
             return None
 
     def status(self, grant: str) -> GrantStatus:
-        """Whether retrieval accepts a grant; asked in a way that the flag does not matter to."""
+        """Whether retrieval accepts a grant, which it looks at before the flag."""
         request = retrieval_service_pb2.ListCollectionsRequest(grant=grant)
         try:
             self.retrieval.ListCollections(request, timeout=_WAIT_SECONDS)
@@ -70,7 +72,8 @@ class GrantProbe:
             failure = from_rpc_error(error, request_id="")
             if failure.reason == "INVALID_GRANT":
                 return GrantStatus.REFUSED
-            return GrantStatus.ACCEPTED if failure.reason == "STORE_DAMAGED" else GrantStatus.UNKNOWN
+            is_accepted = failure.reason in {"STORE_DAMAGED", "REAL_RETRIEVAL_OFF"}
+            return GrantStatus.ACCEPTED if is_accepted else GrantStatus.UNKNOWN
         return GrantStatus.ACCEPTED
 
     def is_off(self, tenant_id: str) -> bool:

@@ -27,6 +27,7 @@ class InstallationFiles:
     audit: Path
     policy: Path
     rollout: Path
+    issuers: Path
 
     @classmethod
     def of(cls, state: StateDirectory) -> "InstallationFiles":
@@ -45,6 +46,7 @@ class InstallationFiles:
             audit=path("VECSEC_AUDIT_FILE", state.audit_file),
             policy=path("VECSEC_POLICY_DIR", state.policy),
             rollout=path("VECSEC_POLICY_ROLLOUT_FILE", state.rollout_file),
+            issuers=path("VECSEC_ISSUERS_FILE", state.issuers_file),
         )
 
     @property

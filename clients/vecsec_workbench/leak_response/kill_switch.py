@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecsec_cli.local import state_files
-from vecsec_cli.local.flag_file import FlagSetting, read_setting, write_setting
+from vecsec_cli.local.flag_file import FlagSetting, setting_before_change, write_setting
 from vecsec_cli.terminal.failures import CommandFailure
 
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -34,7 +34,7 @@ class KillSwitch:
         """
         aside = ""
         try:
-            before = read_setting(self.flags) or FlagSetting(default=True)
+            before = setting_before_change(self.flags)
         except CommandFailure:
             if tenants:
                 raise
@@ -86,7 +86,7 @@ class KillSwitch:
         return after
 
     def _current(self) -> FlagSetting:
-        return read_setting(self.flags) or FlagSetting(default=True)
+        return setting_before_change(self.flags)
 
     def _remember(self, before: FlagSetting) -> None:
         """Once: a second panic must not take the first one's work for what was before."""

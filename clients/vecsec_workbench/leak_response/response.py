@@ -1,14 +1,20 @@
 """What is done about a suspected leak, step by step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+from vecsec_chassis.auth.claim_mapping import ClaimMapping
+from vecsec_chassis.auth.claim_rules import UnusableClaims
+from vecsec_chassis.auth.issuers_file import load_trusted_issuers
+from vecsec_chassis.auth.signatures import BadSignedText, read
+from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_cli.terminal.failures import CommandFailure
-from vecsec_client import VecSecError
+from vecsec_client import PermissionDenied, VecSecError
 from vecsec_workbench.leak_response.evidence import EvidenceFolder, EvidenceScope, about, collect
 from vecsec_workbench.leak_response.grant_probe import GrantProbe, GrantStatus, open_probe
 from vecsec_workbench.leak_response.grant_revocation import public_members, revoke_grants
@@ -16,6 +22,8 @@ from vecsec_workbench.leak_response.installation_files import InstallationFiles
 from vecsec_workbench.leak_response.kill_switch import KillSwitch
 from vecsec_workbench.leak_response.steps import Step, StepReport, comes_true
 
+_MOST_TRIED = 20
+"""Of tenants that the operator's token may not enter: each try is a violation that is counted."""
 _PROOF_SECONDS = 10.0
 
 
@@ -38,11 +46,13 @@ class LeakResponse:
     _before: dict[str, bytes] = field(default_factory=dict)
     _probe: GrantProbe | None = None
     _old_grant: str = ""
+    _enterable: Sequence[str] = ()
+    """Where all are stopped: a tenant that the operator's token gets into."""
 
     @property
     def tried_tenants(self) -> Sequence[str]:
         """In which the outcome is tried."""
-        return self.tenants or sorted(self.known_tenants)[:1]
+        return self.tenants or self._enterable or sorted(self.known_tenants)[:1]
 
     def steps(self, stack: ExitStack) -> tuple[Step, ...]:
         """In their order: first what stops the leak. `stack` closes what they open."""
@@ -95,6 +105,10 @@ class LeakResponse:
         complaint = ""
         try:
             self._probe = stack.enter_context(open_probe(self.files, self.token))
+            if not self.tenants:
+                self._enterable = _enterable(
+                    self._probe, _own_first(self.token, self.files.issuers, self.known_tenants)
+                )
             self._old_grant = self._probe.grant(self._tenant_to_try())
         except CommandFailure as failure:
             complaint = failure.message
@@ -165,3 +179,42 @@ def _until(is_so: Callable[[], bool], complaint: str) -> None:
     """
     if not comes_true(is_so, _PROOF_SECONDS):
         raise CommandFailure(complaint, hint="stop the retrieval service until this is understood")
+
+
+def _own_first(token: str, issuers: Path, tenants: Iterable[str]) -> Sequence[str]:
+    """The tenants, that of the token first."""
+    own = tenant_of_token(token, issuers)
+    return sorted(tenants, key=lambda tenant: (tenant != own, tenant))
+
+
+def tenant_of_token(token: str, issuers: Path) -> str | None:
+    """The tenant that a token is of, as its issuer's mapping reads it, from the claim of our own name where that cannot
+    be had; None if it is of none. It is only looked at: whether it holds is the services' to say."""
+    try:
+        claims = read(token).claims
+    except BadSignedText:
+        return None
+    mapping = ClaimMapping()
+    try:
+        mapping = next(
+            (each.mapping for each in load_trusted_issuers(issuers) if each.issuer == claims.get("iss")), mapping
+        )
+        return mapping.read_tenant(claims)
+    except (ConfigurationError, UnusableClaims):
+        own = claims.get("tenant_id")
+        return own if isinstance(own, str) else None
+
+
+def _enterable(probe: GrantProbe, tenants: Iterable[str]) -> Sequence[str]:
+    """The first tenant that the operator may enter: nobody enters all of them, unless the policy says so.
+
+    Raises:
+        VecSecError: if that cannot be found out.
+    """
+    for tenant in islice(tenants, _MOST_TRIED):
+        try:
+            probe.grant(tenant)
+        except PermissionDenied:
+            continue
+        return [tenant]
+    return ()

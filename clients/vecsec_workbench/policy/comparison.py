@@ -4,12 +4,14 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vecsec_chassis.domain.access import Action, Identity
-from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity
+from vecsec_chassis.domain.readers import READERS
 from vecsec_policy.audit.reading import RecordedDecision
 from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.folder.principals import MOST_GROUPS
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_workbench.policy.decision_space import entities_named
 from vecsec_workbench.policy.decisions import AccessRequest, decide, reasons
@@ -81,7 +83,10 @@ def compare(
         rows.setdefault(each.label.tenant_id, Counter())[each.label] += each.document_count
     found: dict[CallerGroup, AccessDifference] = {}
     for tenant_id, counts in rows.items():
-        for identity, action in _callers(old, new, sorted(rows), tenant_id, subjects):
+        for caller, action, groups in itertools.product(
+            _callers(old, new, sorted(rows), tenant_id, subjects), Action, _groups(counts)
+        ):
+            identity = replace(caller, groups=groups)
             _note(found, old, new, AccessRequest(identity, tenant_id, action, now), counts)
     return found
 
@@ -127,16 +132,29 @@ def _why(verdict: Verdict) -> str:
 
 def _callers(
     old: PolicySnapshot, new: PolicySnapshot, labelled: Sequence[str], tenant_id: str, subjects: Sequence[str]
-) -> Iterator[tuple[Identity, Action]]:
+) -> Iterator[Identity]:
     """Every role of either policy at every clearance, in the tenant itself and in the others that count."""
     roles = {**old.roles, **new.roles}
     named = entities_named(old, "Tenant") | entities_named(new, "Tenant")
     # One more tenant stands for those that are neither labelled nor named.
     others = (each for each in {**old.tenants, **new.tenants} if each != tenant_id)
     homes = sorted({tenant_id, *labelled, *named, *itertools.islice(others, 1)})
-    for home, role, clearance, subject, action in itertools.product(
-        homes, roles.values(), Sensitivity, subjects, Action
-    ):
+    for home, role, clearance, subject in itertools.product(homes, roles.values(), Sensitivity, subjects):
         highest = max(policy.roles[role.name].max_clearance for policy in (old, new) if role.name in policy.roles)
         if clearance <= highest:  # to claim more makes no difference
-            yield Identity(subject, home, role.name, clearance, "", 0.0), action
+            yield Identity(subject, home, role.name, clearance, "", 0.0)
+
+
+def _groups(labels: Iterable[Label]) -> list[tuple[str, ...]]:
+    """What callers belong to: nothing, and the groups that rows name as readers, as many as can be judged."""
+    named = {
+        name.removeprefix("group:")
+        for label in labels
+        for name in _texts(dict(label.attributes).get(READERS))
+        if name.startswith("group:")
+    }
+    return [(), tuple(sorted(named)[:MOST_GROUPS])] if named else [()]
+
+
+def _texts(value: AttributeValue | None) -> frozenset[str]:
+    return value if isinstance(value, frozenset) else frozenset()

@@ -79,9 +79,10 @@ class DecisionSpace:
         """Everybody, wanting everything, in their own tenant and in others."""
         subjects = [SOMEBODY, *_subjects(self.policy)]
         for (own, target), role in itertools.product(self._pairs(), self.policy.roles.values()):
-            for clearance, subject, day in itertools.product(Sensitivity, subjects, _days(self.policy)):
+            others = itertools.product(Sensitivity, subjects, _days(self.policy), _group_sets(self.policy))
+            for clearance, subject, day, groups in others:
                 if clearance <= role.max_clearance:
-                    caller = Caller(subject, own, role, clearance, day)
+                    caller = Caller(subject, own, role, clearance, day, groups)
                     yield from (EntryRequest(caller, target, action) for action in Action)
 
     def labels(self, request: EntryRequest) -> list[Label]:
@@ -171,6 +172,18 @@ def _subjects(policy: PolicySnapshot) -> Sequence[str]:
     return sorted((named | compared) - {SOMEBODY})
 
 
+def _groups(policy: PolicySnapshot) -> tuple[str, ...]:
+    """The groups that rules name."""
+    named = {str(constant) for path, constant in _constants(policy) if path == ("principal", "groups")}
+    listed = {str(constant) for path, constant in _constants(policy) if path == ("principal", "reader_names")}
+    return tuple(sorted(named | {name.removeprefix("group:") for name in listed if name.startswith("group:")}))
+
+
+def _group_sets(policy: PolicySnapshot) -> Sequence[tuple[str, ...]]:
+    """What callers belong to: nothing, and all that rules name."""
+    return tuple(dict.fromkeys([(), _groups(policy)]))
+
+
 def _mentioned_attributes(policy: PolicySnapshot) -> set[str]:
     """The attributes of rows, beside the label's own parts, that rules look at."""
     return {
@@ -188,6 +201,10 @@ def _fitting(policy: PolicySnapshot, name: str) -> list[AttributeValue]:
     texts = [*dict.fromkeys(text for text in constants if isinstance(text, str)), UNLISTED]
     if ("principal", "subject") in beside:
         texts.append(SOMEBODY)
+    if ("principal", "reader_names") in beside:
+        texts += [f"user:{SOMEBODY}", *(f"group:{group}" for group in _groups(policy))]
+    if ("principal", "groups") in beside:
+        texts += _groups(policy)
     if any(path[-1] == "tenant_id" or path[-1] == "topics" for path in beside):
         texts += [tenant.tenant_id for tenant in _tenants(policy)[:2]]
     numbers = {number + step for number in constants if type(number) is int for step in (-1, 0, 1)}

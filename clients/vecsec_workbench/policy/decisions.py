@@ -39,6 +39,8 @@ class AccessRequest:
             clearance=recorded.claimed_clearance,
             issuer=recorded.issuer,
             expires_at=0.0,
+            groups=recorded.groups,
+            attributes=recorded.attributes,
         )
         return cls(identity, recorded.tenant_id, recorded.action, recorded.time.timestamp())
 

@@ -11,16 +11,27 @@ import typer
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import Label, Sensitivity, canonical_attributes
+from vecsec_chassis.domain.readers import READERS
 from vecsec_cli.commands.explain import explanation_fields, print_explanation
-from vecsec_cli.options import AttributesOption, JsonOption, key_value_pairs, split_words
+from vecsec_cli.options import AttributesOption, JsonOption, ReadersOption, key_value_pairs, split_words
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import plain
-from vecsec_client import Change, DecidingValue, DeterminingRule, Explanation
+from vecsec_client import (
+    Change,
+    DecidingValue,
+    DeterminingRule,
+    Explanation,
+    NamedReader,
+    PossibleReaders,
+    ReadingRole,
+)
+from vecsec_client import Sensitivity as ClientSensitivity
 from vecsec_policy.audit.reading import RecordedDecision
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
+from vecsec_policy.use_cases import possible_readers as readers_found
 from vecsec_policy.use_cases.explain_access import explained
 from vecsec_workbench.audit.records import AuditLogOption, recorded_decisions
 from vecsec_workbench.policy.decisions import AccessRequest, enter
@@ -41,6 +52,11 @@ def explain(
     sensitivity: Annotated[str, typer.Option(help="The row's sensitivity.")] = "",
     topics: Annotated[list[str] | None, typer.Option(help="The row's topics, with commas between them.")] = None,
     attribute: AttributesOption = None,
+    reader: ReadersOption = None,
+    group: Annotated[list[str] | None, typer.Option(help="A group of the caller's; may be repeated.")] = None,
+    caller_attribute: Annotated[
+        list[str] | None, typer.Option(help="What else the token says of the caller, as key=value; may be repeated.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Say why a policy allows or refuses something: the rules and values that decide, and the smallest change that
@@ -56,8 +72,18 @@ def explain(
     else:
         if not tenant or not role:
             raise CommandFailure("say who wants what: --tenant and --role, or --incident")
-        identity = Identity(subject, caller_tenant or tenant, role, _level(clearance, "--clearance"), "", 0.0)
-        attributes = canonical_attributes(_attributes(attribute or []))
+        identity = Identity(
+            subject,
+            caller_tenant or tenant,
+            role,
+            _level(clearance, "--clearance"),
+            "",
+            0.0,
+            tuple(sorted(set(group or ()))),
+            tuple(sorted(_attributes(caller_attribute or [], "--caller-attribute").items())),
+        )
+        readers = {READERS: frozenset(reader)} if reader else {}
+        attributes = canonical_attributes({**_attributes(attribute or [], "--attribute"), **readers})
         level = _level(sensitivity, "--sensitivity") if sensitivity else None
         labels = [Label(tenant, level, frozenset(split_words(topics or [])), attributes)]
         request = AccessRequest(identity, tenant, action, time.time())
@@ -78,7 +104,7 @@ def explain(
 
 def _explain(access: TenantAccess, label: Label | None, incident: str) -> Explanation:
     verdict = access.entry if label is None else decide_rows(access, [label])[0]
-    found = asyncio.run(explained(access, label, verdict, incident))
+    found = asyncio.run(explained(access, label, verdict, incident, has_policy=True))
     remedies = found.remedies
     return Explanation(
         allowed=found.allowed,
@@ -93,6 +119,21 @@ def _explain(access: TenantAccess, label: Label | None, incident: str) -> Explan
             for changes in (remedies.found if remedies else ())
         ),
         tried_changes=remedies.tried if remedies else 0,
+        possible_readers=_possible_readers(found.readers) if found.readers else None,
+    )
+
+
+def _possible_readers(found: readers_found.PossibleReaders) -> PossibleReaders:
+    return PossibleReaders(
+        roles=tuple(
+            ReadingRole(role=each.role, least_clearance=ClientSensitivity[each.least_clearance.name])
+            for each in found.roles
+        ),
+        is_limited=found.named is not None,
+        named_readers=tuple(
+            NamedReader(name=each.name, people=tuple(each.people), people_count=each.people_count)
+            for each in found.named or ()
+        ),
     )
 
 
@@ -108,13 +149,16 @@ def _recorded(incident: str, logs: list[Path], policy: PolicySnapshot) -> Record
             f"decided by policy {found.policy_version[:12]}, explained by policy {policy.version[:12]}: name the "
             "folder of that version with --policy for what was decided then"
         )
+    if found.rows_left_out:
+        output.note(f"{found.rows_left_out:,} rows of it are not explained: their labels were too large for the log")
     return found
 
 
 def _labels_to_explain(decision: RecordedDecision) -> Sequence[Label | None]:
     """Each label that was withheld; if none was, every label or, without rows, None: about entering the tenant."""
     withheld = [rows.label for rows in decision.rows if not rows.allowed]
-    return withheld or [rows.label for rows in decision.rows] or [None]
+    nothing: list[Label | None] = [] if decision.rows_left_out else [None]
+    return withheld or [rows.label for rows in decision.rows] or nothing
 
 
 def _about(request: AccessRequest, label: Label | None) -> dict[str, object]:
@@ -135,10 +179,10 @@ def _level(name: str, option: str) -> Sensitivity:
     return Sensitivity[name.upper()]
 
 
-def _attributes(options: list[str]) -> dict[str, str | int | bool]:
+def _attributes(options: list[str], option: str) -> dict[str, str | int | bool]:
     pairs: dict[str, str | int | bool] = {}
-    for name, value in key_value_pairs(options, "--attribute").items():
+    for name, value in key_value_pairs(options, option).items():
         if isinstance(value, float):
-            raise CommandFailure(f"--attribute {name}: a label's attribute cannot be a fraction")
+            raise CommandFailure(f"{option} {name}: an attribute cannot be a fraction")
         pairs[name] = value
     return pairs

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.domain.readers import READERS
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.stored_ids import pages
 from vecsec_cli.terminal import output
@@ -55,12 +56,14 @@ def _label_counts(client: VecSecClient, tenants: Sequence[str]) -> Iterator[Labe
 
 def _existing(fields: Mapping[str, Any]) -> ExistingLabel:
     """From the fields of a `LabelCount`, or of its JSON."""
-    sensitivity = fields["sensitivity"]
+    sensitivity, attributes = fields["sensitivity"], dict(fields["attributes"])
+    if fields.get(READERS) is not None:  # files of before have none
+        attributes[READERS] = list(fields[READERS])
     label = Label(
         tenant_id=fields["tenant_id"],
         sensitivity=None if sensitivity is None else Sensitivity[sensitivity],
         topics=frozenset(fields["topics"]),
-        attributes=canonical_attributes({name: _attribute(value) for name, value in fields["attributes"].items()}),
+        attributes=canonical_attributes({name: _attribute(value) for name, value in attributes.items()}),
     )
     return ExistingLabel(fields["collection_id"], label, int(fields["document_count"]))
 
@@ -94,9 +97,10 @@ def labels(
             each.sensitivity or "none",
             ", ".join(sorted(each.topics)),
             ", ".join(f"{name}={value}" for name, value in attribute_fields(each.attributes).items()),
+            "" if each.readers is None else ", ".join(each.readers) or "nobody",
             f"{each.document_count:,}",
         )
         for each in found
     ]
-    headings = ("tenant", "collection", "sensitivity", "topics", "attributes", output.right("documents"))
+    headings = ("tenant", "collection", "sensitivity", "topics", "attributes", "readers", output.right("documents"))
     output.print_table(*headings, rows=rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.labels import Label
 from vecsec_policy.cedar.rule_reading import RULE_FAILED
-from vecsec_policy.cedar.rules import Verdict
+from vecsec_policy.cedar.rules import Rule, Verdict
 from vecsec_policy.folder.policy_source import PolicySource
 from vecsec_policy.in_force.snapshot import PolicySnapshot
 from vecsec_workbench.policy.decision_space import DecisionSpace, EntryRequest, topics_compared
@@ -219,7 +219,8 @@ def _rules(folder: Path, policy: PolicySnapshot, space: DecisionSpace, found: Sp
                 f"rule {rule.rule_id!r} asks for resource.{name}, which no row can have: the schema's Document does "
                 "not declare it with a type that labels have",
             )
-        if rule.rule_id not in found.deciding and found.is_complete:
+        is_awaited = rule.rule_id not in found.deciding and found.is_complete and not _waits_for_a_flag(rule, policy)
+        if is_awaited:
             extent = f"all {found.decisions:,} questions" if space.is_complete else f"{found.decisions:,} questions"
             yield LintFinding.at("unreachable rule", rule.source, f"rule {rule.rule_id!r} decided none of {extent}")
     if RULE_FAILED in found.deciding:
@@ -228,6 +229,12 @@ def _rules(folder: Path, policy: PolicySnapshot, space: DecisionSpace, found: Sp
             str(folder),
             "some rule fails while it is evaluated, which refuses the request: ask `has` first",
         )
+
+
+def _waits_for_a_flag(rule: Rule, policy: PolicySnapshot) -> bool:
+    """Whether a rule asks for a flag that no role has: it is there for whoever sets it in the roles file."""
+    flags = {path[2] for path in rule.mentions.attributes if path[:2] == ("principal", "role") and len(path) > 2}
+    return any(all(getattr(role, flag, None) is False for role in policy.roles.values()) for flag in flags)
 
 
 def _topics(policy: PolicySnapshot) -> Iterator[LintFinding]:

@@ -56,6 +56,10 @@ class Replay:
     incidents: dict[ChangedDecision, str] = field(default_factory=dict)
     """One incident id for each change."""
     unreadable: list[Unreadable] = field(default_factory=list)
+    lacking_groups: int = 0
+    """How many were of callers with so many groups that the log has only those that rows name."""
+    rows_left_out: int = 0
+    """How many rows were not decided again: their labels were too large for the log."""
     unknown_roles: Counter[str] = field(default_factory=Counter)
     """Roles of recorded callers that the candidate does not know, and how many calls they made."""
 
@@ -96,6 +100,8 @@ def replay_log(policy: PolicySnapshot, logs: Sequence[Path]) -> Replay:
             found.unreadable.append(recorded)
             continue
         found.decisions += 1
+        found.lacking_groups += recorded.groups_left_out > 0
+        found.rows_left_out += recorded.rows_left_out
         now = decide(policy, AccessRequest.of(recorded), [rows.label for rows in recorded.rows])
         if UNKNOWN_ROLE in now.entry.rule_ids:
             found.unknown_roles[recorded.role] += 1
@@ -143,6 +149,16 @@ def _print(found: Replay, version: str) -> None:
     output.say(plain(verdict, style) + plain(f"  {found.decisions:,} decisions made again, policy {version[:12]}"))
     for role, count in sorted(found.unknown_roles.items()):
         output.note(f"role {role!r} is unknown to the candidate: {count:,} calls of it are refused")
+    if found.lacking_groups:
+        output.note(
+            f"{found.lacking_groups:,} decisions were of callers with many groups: the log has only those that rows "
+            "name, and a rule that names others may decide otherwise than it would have"
+        )
+    if found.rows_left_out:
+        output.note(
+            f"{found.rows_left_out:,} rows were not decided again: their labels were too large for the log, which has "
+            "their size and hash"
+        )
     for line in found.unreadable[:_SHOWN]:
         output.note(f"{line.place}: not replayed: {line.reason}")
     if len(found.unreadable) > _SHOWN:
@@ -174,5 +190,7 @@ def _as_json(found: Replay, version: str) -> dict[str, object]:
             for change, count in found.changes.most_common()
         ],
         "not_replayed": found.unreadable,
+        "lacking_groups": found.lacking_groups,
+        "rows_left_out": found.rows_left_out,
         "unknown_roles": dict(sorted(found.unknown_roles.items())),
     }

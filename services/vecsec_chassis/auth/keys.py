@@ -1,15 +1,17 @@
-"""Where verification keys come from: a JWKS in a file or behind a URL, with rotation."""
+"""Where verification keys come from: a JWKS in a file, or behind a URL (`remote_keys.py`), with rotation."""
 
 import asyncio
-import json
 import time
 from pathlib import Path
 from typing import Protocol
 
-import jwt
 import structlog
-from jwt import PyJWK, PyJWKClient, PyJWKSet
 
+from vecsec_chassis.auth.key_fetching import KeyAddress
+from vecsec_chassis.auth.key_sets import keys_by_id
+from vecsec_chassis.auth.key_state import KeyState
+from vecsec_chassis.auth.remote_keys import RemoteKeySource
+from vecsec_chassis.auth.signatures import PublicKey
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.file_watch import FileContent, SettledChanges, demand_content, file_content
 
@@ -18,16 +20,32 @@ log = structlog.get_logger()
 _FILE_CHECK_SECONDS = 1.0
 _REST_SECONDS = 0.05
 """Calls wait for it, though only when the file has changed."""
-_URL_LIFESPAN_SECONDS = 300.0
-_URL_COOLDOWN_SECONDS = 10.0
-_URL_TIMEOUT_SECONDS = 5.0
+KEPT_SECONDS = 24 * 3600.0
+"""The last good keys of a host that does not answer, unless told otherwise: tokens rarely live for longer."""
 
 
 class KeySource(Protocol):
     """Finds the public key with a given key id."""
 
-    async def find(self, key_id: str) -> PyJWK | None:
-        """The key, or None if the set has no such key now."""
+    async def find(self, key_id: str) -> PublicKey | None:
+        """The key, or None if the set has no such key now.
+
+        Raises:
+            KeysUnavailable: if that cannot be known.
+        """
+        ...
+
+    def look(self) -> None:
+        """See to it, beside the calls, that the keys are current; waits for nothing."""
+        ...
+
+    async def warm(self) -> None:
+        """Have the keys there, if they can be had now; `state` tells how that went."""
+        ...
+
+    @property
+    def state(self) -> KeyState:
+        """How the keys stand."""
         ...
 
 
@@ -49,20 +67,32 @@ class FileKeySource:
         self._files = SettledChanges(lambda: file_content(path), rest_seconds=_REST_SECONDS)
         self._looking = asyncio.Lock()
         self._looked_at = time.monotonic()
+        self._problem: str | None = None
         content = demand_content(path, f"{setting}: {path}")
         try:
-            self._keys = _keys_by_id(content)
-        except (ValueError, RecursionError, jwt.PyJWTError) as error:
+            self._keys = keys_by_id(content)
+        except ValueError as error:
             raise ConfigurationError(
                 f"{setting}: {path}: no set of public keys (JWKS), or half of one: {error}; write the whole file again"
             ) from error
 
-    async def find(self, key_id: str) -> PyJWK | None:
+    async def find(self, key_id: str) -> PublicKey | None:
         if self._is_due():
             async with self._looking:  # all wait who come while it is looked, lest a withdrawn key be found
                 if self._is_due():
                     await self._look()
         return self._keys.get(key_id)
+
+    def look(self) -> None:
+        """Nothing to be done: it is looked at when somebody needs it."""
+
+    async def warm(self) -> None:
+        """Nothing to be done: the file was read."""
+
+    @property
+    def state(self) -> KeyState:
+        """How the keys stand: those of a file are as old as the last look at it, which is no age."""
+        return KeyState(len(self._keys), 0.0, self._problem)
 
     def _is_due(self) -> bool:
         return time.monotonic() - self._looked_at >= _FILE_CHECK_SECONDS
@@ -79,53 +109,24 @@ class FileKeySource:
             self._keys = {}
             return
         try:
-            self._keys = _keys_by_id(found.content or b"")
-        except (ValueError, RecursionError, jwt.PyJWTError) as error:
-            reason = found.problem or str(error)
+            self._keys = keys_by_id(found.content or b"")
+            self._problem = None
+        except ValueError as error:
+            self._problem = found.problem or str(error)
             log.warning(
                 "Keys cannot be read, the last good ones stay",
                 setting=self._setting,
                 file=str(self._path),
-                reason=reason,
+                reason=self._problem,
             )
 
 
-class UrlKeySource:
-    """A JWKS behind a URL, cached for five minutes; an unknown key id fetches it again, at most every ten seconds."""
-
-    def __init__(self, url: str) -> None:
-        self._client = PyJWKClient(
-            url, lifespan=_URL_LIFESPAN_SECONDS, timeout=_URL_TIMEOUT_SECONDS, cooldown_duration=_URL_COOLDOWN_SECONDS
-        )
-
-    async def find(self, key_id: str) -> PyJWK | None:
-        cached = self._client.jwk_set_cache.get() if self._client.jwk_set_cache is not None else None
-        if cached is not None:
-            for key in cached.keys:
-                if key.key_id == key_id:
-                    return key
-        try:
-            return await asyncio.to_thread(self._client.get_signing_key, key_id)
-        except jwt.PyJWTError:
-            return None
-
-
-def key_source(location: str, setting: str) -> KeySource:
+def key_source(location: str, setting: str, *, kept_seconds: float = KEPT_SECONDS) -> KeySource:
     """The key source for a path or an http(s) URL, which a setting names.
 
     Raises:
         ConfigurationError: if the location is a file that holds no JWKS.
     """
     if location.startswith(("http://", "https://")):
-        return UrlKeySource(location)
+        return RemoteKeySource(setting, KeyAddress(location), kept_seconds=kept_seconds)
     return FileKeySource(Path(location), setting)
-
-
-def _keys_by_id(text: bytes) -> dict[str, PyJWK]:
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError("not an object")  # noqa: TRY004 (of a file, and the library's own errors are likewise)
-    if content == {"keys": []}:
-        return {}  # a set like any other, which the library takes for an error
-    keys = PyJWKSet.from_dict(content).keys
-    return {key.key_id: key for key in keys if key.key_id is not None}

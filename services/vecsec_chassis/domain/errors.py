@@ -1,9 +1,12 @@
 """Typed errors, each named for the fact. They know no wire: `error_status.py` turns them into gRPC statuses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
+
+_SHARD_RETRY_SECONDS = 0.5
+_NO_METADATA: Mapping[str, str] = {}
 
 
 class Reason(StrEnum):
@@ -24,6 +27,10 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
+    KEYS_UNAVAILABLE = "KEYS_UNAVAILABLE"
+    WRONG_SHARD = "WRONG_SHARD"
+    OVERLOADED = "OVERLOADED"
+    TENANT_LIMIT = "TENANT_LIMIT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class VecSecError(Exception):
         detail: str | None = None,
         violations: Sequence[FieldViolation] = (),
         retry_after: float | None = None,
+        metadata: Mapping[str, str] = _NO_METADATA,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -57,6 +65,8 @@ class VecSecError(Exception):
         self.violations = tuple(violations)
         self.retry_after = retry_after
         """Seconds after which another try makes sense; None where it makes none."""
+        self.metadata = metadata
+        """What programs may want to know of it, by name; public as the message is."""
 
 
 class InvalidRequest(VecSecError):
@@ -64,9 +74,9 @@ class InvalidRequest(VecSecError):
 
     reason = Reason.INVALID_FIELD
 
-    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+    def __init__(self, violations: Sequence[FieldViolation], *, detail: str | None = None) -> None:
         summary = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
-        super().__init__(summary, violations=violations)
+        super().__init__(summary, violations=violations, detail=detail)
 
     @classmethod
     def of(cls, field: str, description: str) -> "InvalidRequest":
@@ -123,6 +133,12 @@ class AuditUnavailable(VecSecError):
     reason = Reason.AUDIT_UNAVAILABLE
 
 
+class KeysUnavailable(VecSecError):
+    """The keys of a token's issuer cannot be had, so that nobody knows whether it holds."""
+
+    reason = Reason.KEYS_UNAVAILABLE
+
+
 class RetrievalUnavailable(VecSecError):
     """The vector store or the retrieval service cannot be reached."""
 
@@ -147,6 +163,19 @@ class LimitExceeded(VecSecError):
     reason = Reason.LIMIT_EXCEEDED
 
 
+class Overloaded(VecSecError):
+    """More is asked for than can be served in time; nothing was done for this call."""
+
+    reason = Reason.OVERLOADED
+
+
+class TenantLimit(VecSecError):
+    """The caller's tenant has its share already, while others are served; nothing was done for this call, but for the
+    batches of an import that were acknowledged before."""
+
+    reason = Reason.TENANT_LIMIT
+
+
 class DeadlineExceeded(VecSecError):
     """The caller's deadline passed."""
 
@@ -157,6 +186,16 @@ class ShuttingDown(VecSecError):
     """The service is shutting down."""
 
     reason = Reason.SHUTTING_DOWN
+
+
+class WrongShard(VecSecError):
+    """The tenant belongs to another retrieval service than the one that was asked."""
+
+    reason = Reason.WRONG_SHARD
+
+    def __init__(self, shard: str) -> None:
+        message = f"this tenant belongs to shard {shard!r}, which was not asked; try again in a moment"
+        super().__init__(message, metadata={"shard": shard}, retry_after=_SHARD_RETRY_SECONDS)
 
 
 class ConfigurationError(Exception):

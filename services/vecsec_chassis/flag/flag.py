@@ -4,7 +4,9 @@
         flag.is_on("tenant_a")
 
 The file is in flagd's format, with the flag `use_real_vector_retrieval` and the context attribute `tenant_id`; on
-Kubernetes it is a ConfigMap. No file: the environment's value. A file that breaks while it is watched changes nothing.
+Kubernetes it is a ConfigMap. The environment's value counts where no file is named, or the file has no rule for our
+flag. A file that is named and not there at the start means off, until it is there: it may have been a kill switch. One
+that breaks or goes away while it is watched changes nothing.
 """
 
 import contextlib
@@ -28,6 +30,7 @@ from vecsec_chassis.file_watch import FileContent, SettledChanges, file_content,
 from vecsec_chassis.flag.flag_file import (
     FLAG_KEY,
     NO_FLAGS,
+    OFF,
     BrokenFlagFile,
     FlagDocument,
     PutFlagsProvider,
@@ -40,7 +43,8 @@ from vecsec_chassis.telemetry.metrics import observe_value
 log = structlog.get_logger()
 
 _MAXIMUM_MEMOISED_TENANTS = 10_000
-_COMPLAINT = "VECSEC_FLAG_FILE={file}: {broken}; correct it, or put it aside: without a file the environment counts"
+_COMPLAINT = "VECSEC_FLAG_FILE={file}: {broken}; correct it, or write it anew: `vecsec flag set on`, or `off`"
+_LOST = "Flag file is not there, real retrieval is off until it is"
 _ON = frozenset({"true", "1", "on", "yes"})
 _OFF = frozenset({"false", "0", "off", "no"})
 
@@ -67,7 +71,8 @@ class FlagSettings(ServiceSettings):
     )
     """Whether real retrieval is on where no flag file says otherwise; off, no real row leaves retrieval."""
     flag_file: OptionalPath = Field(None, alias="VECSEC_FLAG_FILE")
-    """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant."""
+    """A flag file in flagd's format (JSON; YAML if named so) that overrides the default, live and per tenant. Named, it
+    has to be there: a service that starts without it takes real retrieval for off until it is."""
 
 
 class RealRetrievalFlag:
@@ -116,7 +121,12 @@ class RealRetrievalFlag:
             ConfigurationError: if it is there but broken.
         """
         api.set_provider_and_wait(self._provider, self._domain)
-        self._put(first_flags(self._file))
+        document = first_flags(self._file)
+        if document is OFF:
+            self._file_errors.add(1)
+            remedy = "`vecsec flag set on` writes it; without VECSEC_FLAG_FILE the environment counts"
+            log.warning(_LOST, file=str(self._file), remedy=remedy)
+        self._put(document)
 
     async def look(self, files: SettledChanges[FileContent]) -> None:
         """Take a change of the flag's file that has come to rest; a broken one leaves the last good value."""
@@ -124,7 +134,7 @@ class RealRetrievalFlag:
         if content is None:
             return
         try:
-            self._put(_document(content, self._file))
+            self._put(_document_of_change(content, self._file))
         except BrokenFlagFile as broken:
             self._file_errors.add(1)
             log.warning("Flag file is broken, the last good value stays", file=str(self._file), reason=str(broken))
@@ -158,27 +168,41 @@ class RealRetrievalFlag:
 
 
 def first_flags(file: Path | None) -> FlagDocument:
-    """The flags of the file as it is at the start; none, if there is no file.
+    """The flags of the file as it is at the start: none, if no file is named, and off, if it is not there.
 
     Raises:
         ConfigurationError: if it is there but broken.
     """
+    if file is None:
+        return NO_FLAGS
+    found = file_content(file)
+    if found == FileContent():
+        return OFF
     try:
-        return _document(FileContent() if file is None else file_content(file), file)
+        return _document(found, file)
     except BrokenFlagFile as broken:
         raise ConfigurationError(_COMPLAINT.format(file=file, broken=broken)) from broken
 
 
-def _document(found: FileContent, file: Path | None) -> FlagDocument:
-    """The flags of the file; none, if there is no file.
+def _document_of_change(found: FileContent, file: Path | None) -> FlagDocument:
+    """The flags of a file that changed.
 
     Raises:
-        BrokenFlagFile: if it is there but broken.
+        BrokenFlagFile: if it is there but broken, or gone: who loses a kill switch has not switched anything on.
     """
-    if found.problem is not None:
-        raise BrokenFlagFile(found.problem)
+    if found == FileContent():
+        raise BrokenFlagFile("it is gone; write it again: a service that starts without it takes it for off")
+    return _document(found, file)
+
+
+def _document(found: FileContent, file: Path | None) -> FlagDocument:
+    """The flags of a file that is there.
+
+    Raises:
+        BrokenFlagFile: if it is broken.
+    """
     if found.content is None:
-        return NO_FLAGS
+        raise BrokenFlagFile(found.problem or "it cannot be read")
     return parse_document(found.content, is_yaml=file is not None and file.suffix in {".yaml", ".yml"})
 
 

@@ -23,6 +23,10 @@ TENANT_ATTRIBUTE = "tenant_id"
 
 FlagDocument = Mapping[str, Any]
 NO_FLAGS: FlagDocument = {"flags": {}}
+OFF: FlagDocument = {
+    "flags": {FLAG_KEY: {"state": "ENABLED", "variants": {"off": False}, "defaultVariant": "off", "targeting": {}}}
+}
+"""In the place of a file that is lost."""
 
 
 class BrokenFlagFile(Exception):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -13,6 +14,9 @@ from vecsec_chassis.process.starting import exit_if_it_cannot_start
 from vecsec_chassis.rpc.server import RunningService
 from vecsec_chassis.settings import Settings, load_settings
 from vecsec_chassis.telemetry import logs
+
+_SWITCH_SECONDS = 0.001
+"""So long a thread that computes keeps the interpreter while calls wait for it: Python's 5 ms are two searches."""
 
 
 def run(
@@ -32,6 +36,7 @@ async def _serve(
     settings: Settings, running: Callable[[Settings], AbstractAsyncContextManager[RunningService]]
 ) -> None:
     _collect_garbage_less_often()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

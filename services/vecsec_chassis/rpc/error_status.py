@@ -34,6 +34,10 @@ STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.SHUTTING_DOWN: grpc.StatusCode.UNAVAILABLE,
     Reason.AUDIT_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Reason.KEYS_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Reason.WRONG_SHARD: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TENANT_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 
@@ -41,7 +45,7 @@ def error_status(error: VecSecError) -> status_pb2.Status:
     """The google.rpc.Status of an error; its detail, which is for the log, is not in it."""
     message = shortened(error.message, _TEXT_CHARACTERS)
     status = status_pb2.Status(code=STATUS_OF_REASON[error.reason].value[0], message=message)
-    _add(status, error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN))
+    _add(status, error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN, metadata=error.metadata))
     if error.violations:
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
@@ -103,6 +107,7 @@ def error_from_rpc(rpc_error: grpc.aio.AioRpcError) -> VecSecError | None:
         status.message,
         violations=_violations(status),
         retry_after=_retry_after(status),
+        metadata=dict(info.metadata),
     )
     return error
 

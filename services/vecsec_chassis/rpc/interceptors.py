@@ -1,27 +1,27 @@
-"""What happens around every call, in the order of `chain`; handlers of all four kinds are wrapped alike, so that each
-interceptor says only what it does."""
+"""What happens around every call; handlers of all four kinds are wrapped alike, so that each interceptor says only what
+it does. Their order is in `interceptor_chain.py`."""
 
 import asyncio
 import inspect
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf.message import Message
 from grpc_status import rpc_status
 from opentelemetry.context import attach
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from opentelemetry.propagate import extract
 from opentelemetry.trace import get_current_span
 
 from vecsec_chassis import calls
+from vecsec_chassis.admission.refusal_pace import RefusalPace
 from vecsec_chassis.auth.tokens import TokenVerifier
-from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidToken, ShuttingDown, VecSecError
+from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidToken, Overloaded, TenantLimit, VecSecError
 from vecsec_chassis.rpc.error_status import STATUS_OF_REASON, error_status, shortened
-from vecsec_chassis.rpc.request_rules import read
+from vecsec_chassis.rpc.outcomes import ANSWERED, CANCELLED, MOCK, expected_failures, outcome_of
+from vecsec_chassis.rpc.span_status import record_served
 from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, LabelledGauge
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_chassis.telemetry.tracing import Timed
@@ -41,14 +41,13 @@ INFRASTRUCTURE_PREFIXES = ("/grpc.", "/vecsec.lane.")
 """Health, reflection and lanes: served without the interceptors that are about VecSec's own calls. What a lane carries
 does pass through them, call by call."""
 REQUEST_ID_KEY = "x-request-id"
+PEERS_KEY = "x-vecsec-peers"
+STORE_KEY = "x-vecsec-store"
+"""The identities that a caller's machine has proven to a service of ours, between blanks; for the record alone."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOGGED_CHARACTERS = 500
-_UNARY_BYTES = 1024 * 1024
-"""Only imports, which are streams, have a reason to send more at once."""
-_IDLE_STREAM_SECONDS = 60.0
-_NEW_STREAM_SECONDS = 1.0
-"""After which it makes sense to open one, where a stream ended because the service stops."""
-_OK = grpc.StatusCode.OK.name
+_DEADLINE_SLACK_SECONDS = 0.05
+"""Callers' clocks end calls a little before ours does."""
 
 
 class HandlerCache(grpc.aio.ServerInterceptor):
@@ -130,14 +129,17 @@ def behaviour_of(handler: Handler) -> Behaviour:
     return behaviour
 
 
-def rebuilt(handler: Handler, behaviour: Behaviour, *, reads_bytes: bool = False) -> Handler:
-    """A handler of the same kind with another behaviour, which may take the requests as bytes and read them itself."""
+def rebuilt(
+    handler: Handler, behaviour: Behaviour, *, reads_bytes: bool = False, streams_requests: bool = False
+) -> Handler:
+    """A handler of the same kind with another behaviour, which may take the requests as bytes and read them itself.
+    With `streams_requests` it takes a stream of them in any case, which is the same on the wire."""
     make: Callable[..., Handler] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
-    }[bool(handler.request_streaming), bool(handler.response_streaming)]
+    }[streams_requests or bool(handler.request_streaming), bool(handler.response_streaming)]
     return make(
         behaviour,
         request_deserializer=None if reads_bytes else handler.request_deserializer,
@@ -145,45 +147,23 @@ def rebuilt(handler: Handler, behaviour: Behaviour, *, reads_bytes: bool = False
     )
 
 
-def chain(
-    telemetry: Telemetry,
-    *,
-    peers: "AroundInterceptor | None",
-    token_verifier: TokenVerifier | None,
-    max_message_bytes: int,
-    streams_end: asyncio.Event,
-) -> Sequence[grpc.aio.ServerInterceptor]:
-    """The interceptors of a service, outermost first. When `streams_end` is set, streams of requests end in good order.
+async def received(context: Context) -> bytes | None:
+    """The next message of a call that streams them; None at their end.
 
-    Without `peers` it does not matter which machine calls. Without a verifier calls are not authenticated here: the
-    retrieval service acts on grants instead.
+    The iterator that handlers are given would keep it until the garbage collector comes (grpc.aio 1.85).
     """
-    interceptors: list[grpc.aio.ServerInterceptor] = [
-        # Outermost, for it spares all others their work.
-        HandlerCache(),
-    ]
-    if telemetry.is_tracing:
-        # The span comes before all else, so that everything below is inside it and has its trace id.
-        interceptors.append(
-            aio_server_interceptor(tracer_provider=telemetry.tracer_provider, filter_=_is_not_infrastructure)  # type: ignore[no-untyped-call]
-        )
-    interceptors += [
-        # The request id, which log lines and errors of all others carry.
-        CallInterceptor(records_spans=telemetry.is_tracing),
-        # Counting stands outside of the error mapping, so that it sees the status that the caller sees.
-        CountingInterceptor(telemetry),
-        # Errors of everything below become a status here, once.
-        ErrorInterceptor(),
-    ]
-    if peers is not None:
-        # Which machine calls is settled before on whose behalf it does.
-        interceptors.append(peers)
-    if token_verifier is not None:
-        # Who calls is settled before a byte of the request is decoded.
-        interceptors.append(AuthenticationInterceptor(token_verifier))
-    # Innermost: decoding and the contract's own rules.
-    interceptors.append(RequestInterceptor(max_message_bytes, streams_end))
-    return interceptors
+    message = await context.read()
+    return None if message is grpc.aio.EOF else message
+
+
+async def held_back(pace: RefusalPace | None, key: str) -> None:
+    """Wait for as long as a refusal is to be held back."""
+    seconds = 0.0 if pace is None else pace.begin(key, calls.time_remaining())
+    if pace is not None and seconds > 0:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            pace.end()
 
 
 class CallInterceptor(AroundInterceptor):
@@ -201,11 +181,15 @@ class CallInterceptor(AroundInterceptor):
         if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
             request_id = calls.unique_id()
         deadline = None if remaining is None else time.monotonic() + remaining
+        store_id = metadata.get(STORE_KEY)
         call = calls.Call(method=method, request_id=request_id, deadline=deadline)
+        if isinstance(store_id, str):
+            call.store_id = store_id
         calls.enter(call)
         if self._records_spans:
             span = get_current_span()
             if span.is_recording():
+                span.update_name(method.lstrip("/"))
                 span.set_attribute("vecsec.request_id", request_id)
                 call.span = span
             call.is_traced = span.get_span_context().is_valid
@@ -215,14 +199,29 @@ class CallInterceptor(AroundInterceptor):
             attach(extract({"traceparent": trace_parent}))
             call.is_traced = True
 
+    async def failed(self, method: str, context: Context, note: None, error: BaseException) -> None:
+        """Put the status that the caller sees on the call's span."""
+        span = calls.current_span()
+        if span is not None:
+            record_served(span, _code_after(context, error), calls.current_call().reason)
+
 
 class CountingInterceptor(AroundInterceptor):
-    """Counts and times calls by method and status."""
+    """Counts and times calls by method and status, and by what their callers got."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._requests = LabelledCounter(
             telemetry.meter, "vecsec_requests", "Calls served, by method and status.", "method", "code"
         )
+        self._outcomes = LabelledCounter(
+            telemetry.meter,
+            "vecsec_call_outcomes",
+            "Calls by what callers got: answered, mock, refused, unavailable, failed, cancelled; and why.",
+            "outcome",
+            "reason",
+        )
+        for outcome, reason in ((ANSWERED, ""), *expected_failures()):
+            self._outcomes.add(0, outcome, reason)
         self._in_flight = LabelledGauge(
             telemetry.meter, "vecsec_requests_in_flight", "Calls that are being served, by method.", "method"
         )
@@ -238,17 +237,24 @@ class CountingInterceptor(AroundInterceptor):
 
     def succeeded(self, method: str, context: Context, note: tuple[str, float]) -> None:
         """Count an answered call."""
-        self._ended(*note, _OK)
+        self._ended(*note, grpc.StatusCode.OK)
 
     async def failed(self, method: str, context: Context, note: tuple[str, float], error: BaseException) -> None:
         """Count a call with the status that it ended with."""
-        cancelled = isinstance(error, asyncio.CancelledError)
-        self._ended(*note, grpc.StatusCode.CANCELLED.name if cancelled else _code_name(context))
+        self._ended(*note, _code_after(context, error))
 
-    def _ended(self, name: str, started: float, code: str) -> None:
+    def _ended(self, name: str, started: float, code: grpc.StatusCode) -> None:
         self._in_flight.add(-1, name)
-        self._requests.add(1, name, code)
+        self._requests.add(1, name, code.name)
         self._duration.add(time.perf_counter() - started, name)
+        call = calls.current_call()
+        outcome = outcome_of(code)
+        if outcome == ANSWERED:
+            self._outcomes.add(1, MOCK if call.is_mock else ANSWERED, call.reason)
+        else:
+            # What failed after a mock was made up is none; what no error of ours ended has its status for a reason.
+            reason = code.name if call.is_mock or not call.reason or outcome == CANCELLED else call.reason
+            self._outcomes.add(1, outcome, reason)
 
 
 class ErrorInterceptor(AroundInterceptor):
@@ -256,7 +262,9 @@ class ErrorInterceptor(AroundInterceptor):
 
     async def failed(self, method: str, context: Context, note: None, error: BaseException) -> None:
         """End the call with the status of its error."""
-        if isinstance(error, VecSecError):
+        if isinstance(error, Overloaded | TenantLimit):
+            await _abort(context, error)  # too many for a line each: who turns them away says so now and then
+        elif isinstance(error, VecSecError):
             log.info(
                 "call refused",
                 method=method,
@@ -280,11 +288,23 @@ class ErrorInterceptor(AroundInterceptor):
 class AuthenticationInterceptor(AroundInterceptor):
     """Verifies the caller's token; nothing else in the metadata says who calls."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier, pace: RefusalPace | None, without_token: Collection[str]) -> None:
+        """Without `pace` refusals are told at once however many there are."""
         self._verifier = verifier
+        self._pace = pace
+        self._without_token = frozenset(without_token)
 
     async def before(self, method: str, context: Context) -> None:
-        """Make the verified identity and token part of the call."""
+        """Make the verified identity and token part of the call; who asks for them where none are asked refuses."""
+        if method in self._without_token:
+            return
+        try:
+            await self._verify(method, context)
+        except InvalidToken:
+            await held_back(self._pace, context.peer().rpartition(":")[0])
+            raise
+
+    async def _verify(self, method: str, context: Context) -> None:
         values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
         if len(values) != 1 or not isinstance(values[0], str):
             raise InvalidToken(
@@ -302,83 +322,25 @@ class AuthenticationInterceptor(AroundInterceptor):
         call.token = token
 
 
-class RequestInterceptor(grpc.aio.ServerInterceptor):
-    """Reads requests itself, so that an undecodable one gets an error that says why; checks the contract's rules."""
-
-    def __init__(self, max_message_bytes: int, streams_end: asyncio.Event) -> None:
-        self._max_message_bytes = max_message_bytes
-        self._streams_end = streams_end
-
-    async def intercept_service(self, continuation: Continuation, handler_call_details: CallDetails) -> MaybeHandler:
-        """Give the handler requests that are decoded and hold every rule."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE_PREFIXES):
-            return handler
-        kind = _message_type(handler)
-        max_bytes = self._max_message_bytes
-        if not handler.request_streaming:
-            max_bytes = min(max_bytes, _UNARY_BYTES)
-
-        async def read_each(data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
-            messages = aiter(data)
-            while (item := await _next_message(messages, self._streams_end)) is not None:
-                yield await read(kind, item, max_bytes=max_bytes)
-
-        behaviour = behaviour_of(handler)
-        streams = handler.request_streaming
-
-        async def answer(data: Any, context: Context) -> Any:
-            request = read_each(data) if streams else await read(kind, data, max_bytes=max_bytes)
-            return await behaviour(request, context)
-
-        async def stream(data: Any, context: Context) -> AsyncIterator[Any]:
-            request = read_each(data) if streams else await read(kind, data, max_bytes=max_bytes)
-            async for response in behaviour(request, context):
-                yield response
-
-        return rebuilt(handler, stream if handler.response_streaming else answer, reads_bytes=True)
-
-
-async def _next_message(messages: AsyncIterator[bytes], streams_end: asyncio.Event) -> bytes | None:
-    """The next message of a stream; None at its end.
-
-    Raises:
-        DeadlineExceeded: if none is sent for a minute.
-        ShuttingDown: once `streams_end` is set.
-    """
-    reading, ending = asyncio.ensure_future(anext(messages, None)), asyncio.ensure_future(streams_end.wait())
-    try:
-        await asyncio.wait((reading, ending), timeout=_IDLE_STREAM_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if reading.done() and (reading.result() is None or not streams_end.is_set()):
-            return reading.result()
-    finally:
-        reading.cancel()
-        ending.cancel()
-    if streams_end.is_set():
-        raise ShuttingDown(
-            "the service is stopping; go on after the last acknowledged message, on a new stream",
-            retry_after=_NEW_STREAM_SECONDS,
-        )
-    raise DeadlineExceeded(f"nothing was sent for {_IDLE_STREAM_SECONDS:.0f} seconds; open a new stream to go on")
-
-
-def _message_type(handler: Handler) -> type[Message]:
-    """The request's message class: generated handlers deserialize with its own FromString."""
-    kind: type[Message] = handler.request_deserializer.__self__  # type: ignore[union-attr]
-    return kind
-
-
 async def _abort(context: Context, error: VecSecError) -> None:
+    call = calls.current_call()
+    call.is_mock, call.reason = False, error.reason.value
     await context.abort_with_status(rpc_status.to_status(error_status(error)))
 
 
-def _code_name(context: Context) -> str:
+def _code_after(context: Context, error: BaseException) -> grpc.StatusCode:
+    """The status of a call that raised this."""
+    if isinstance(error, asyncio.CancelledError):
+        # A deadline that passes ends the call here as if its caller had gone away; the caller sees which it was.
+        remaining: float | None = context.time_remaining()
+        is_late = remaining is not None and remaining <= _DEADLINE_SLACK_SECONDS
+        return grpc.StatusCode.DEADLINE_EXCEEDED if is_late else grpc.StatusCode.CANCELLED
     code = context.code()
     for status in grpc.StatusCode:
         if code in (status, status.value[0]):
-            return status.name
-    return grpc.StatusCode.UNKNOWN.name
+            return status
+    return grpc.StatusCode.UNKNOWN
 
 
-def _is_not_infrastructure(details: CallDetails) -> bool:
+def is_not_infrastructure(details: CallDetails) -> bool:
     return not details.method.startswith(INFRASTRUCTURE_PREFIXES)

@@ -25,6 +25,10 @@ log = structlog.get_logger()
 _MAXIMUM_UNANSWERED = 256
 """So many calls of one lane run or wait for their answer to be taken; while they do, nothing more is read. So a client
 that reads no answers cannot make them pile up here."""
+_MOST_KEPT_BYTES = 4 * 1024 * 1024
+"""Of one lane's requests that run or wait; while there are more, nothing more is read. A lane needs no token."""
+_MOST_LANES, _MOST_LANES_OF_ONE_MACHINE = 256, 64
+"""Further ones are refused, and their calls go by themselves."""
 _MESSAGE_BYTES = 1024 * 1024
 """Answers are sent together until they are so large; what comes later need not wait for all of it."""
 _SHOWN_METHOD_CHARACTERS = 100
@@ -154,24 +158,46 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
         self._life_seconds = life_seconds
         self._lanes: set[_ServedLane] = set()
         self._is_closing = False
+        self._is_offering = True
         self._server_id = unique_id()
 
     async def Carry(  # type: ignore[override]  # noqa: N802 (a handler may also write for itself)
         self, request_iterator: AsyncIterator[lane_pb2.CarryRequest], context: Context
     ) -> None:
         """Serve one lane until its client ends it, or its time is over."""
-        await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
-        lane = _ServedLane(self._methods, context)
-        if self._is_closing:
-            lane.announce_closing()
+        if not self._is_offering:
+            return
+        machine = context.peer().rpartition(":")[0]
+        of_this_one = sum(lane.machine == machine for lane in self._lanes)
+        if len(self._lanes) >= _MOST_LANES or of_this_one >= _MOST_LANES_OF_ONE_MACHINE:
+            await context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "there are enough lanes; let calls go by themselves"
+            )
+        lane = _ServedLane(self._methods, context, machine)
         self._lanes.add(lane)
         try:
-            async with asyncio.timeout(self._life_seconds):
-                await lane.serve(request_iterator)
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the lane has served its time; open another")
+            await self._serve(lane, request_iterator, context)
         finally:
             self._lanes.discard(lane)
+
+    def offer_lanes(self, *, offered: bool) -> None:
+        """Whether lanes are wanted here. While they are not, those that are open end in good order and clients open
+        theirs to other replicas; calls that go by themselves are answered all the same."""
+        self._is_offering = offered
+        for lane in () if offered else self._lanes:
+            lane.announce_closing()
+
+    async def _serve(
+        self, lane: "_ServedLane", requests: AsyncIterator[lane_pb2.CarryRequest], context: Context
+    ) -> None:
+        await context.write(lane_pb2.CarryResponse(server_id=self._server_id))
+        if self._is_closing or not self._is_offering:  # it may have been said while that was written
+            lane.announce_closing()
+        try:
+            async with asyncio.timeout(self._life_seconds):
+                await lane.serve(requests)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the lane has served its time; open another")
 
     def close_lanes(self) -> None:
         """Tell all clients to send no new calls, because the server is about to stop."""
@@ -181,11 +207,15 @@ class LaneServicer(lane_grpc.LaneServiceServicer):
 
 
 class _ServedLane:
-    def __init__(self, methods: LaneMethods, context: Context) -> None:
+    def __init__(self, methods: LaneMethods, context: Context, machine: str) -> None:
         self._methods = methods
         self._context = context
+        self.machine = machine
+        """Who opened it, without the port."""
         self._running: dict[int, asyncio.Task[lane_pb2.Outcome]] = {}
         self._unanswered = 0
+        self._kept_bytes = 0
+        self._overdue: set[int] = set()
         self._has_room = asyncio.Event()
         self._unsent: deque[lane_pb2.Outcome] = deque()
         self._closing_unsent = False
@@ -216,34 +246,52 @@ class _ServedLane:
             if call_id in self._running:
                 self._running[call_id].cancel()
         for call in request.calls:
-            while self._unanswered >= _MAXIMUM_UNANSWERED:
+            while self._is_full():
                 self._has_room.clear()
                 await self._has_room.wait()
             await self._start(call)
+
+    def _is_full(self) -> bool:
+        return self._unanswered >= _MAXIMUM_UNANSWERED or self._kept_bytes >= _MOST_KEPT_BYTES
 
     async def _start(self, call: lane_pb2.CarriedCall) -> None:
         if call.call_id in self._running:
             await self._context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"call_id {call.call_id} is running already")
         self._unanswered += 1
+        size = len(call.request)
+        self._kept_bytes += size
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._answer(call))
         self._running[call.call_id] = task
         timer = None
         if call.timeout_seconds > 0:
-            timer = loop.call_later(call.timeout_seconds, task.cancel)
-        task.add_done_callback(lambda task: self._ended(call, task, timer))
+            timer = loop.call_later(call.timeout_seconds, self._end_overdue, call.call_id, task)
+        task.add_done_callback(lambda task: self._ended(call, size, task, timer))
+
+    def _end_overdue(self, call_id: int, task: asyncio.Task[lane_pb2.Outcome]) -> None:
+        self._overdue.add(call_id)
+        task.cancel()
 
     def _ended(
         self,
         call: lane_pb2.CarriedCall,
+        size: int,
         task: asyncio.Task[lane_pb2.Outcome],
         timer: asyncio.TimerHandle | None,
     ) -> None:
         del self._running[call.call_id]
+        self._kept_bytes -= size
+        is_overdue = call.call_id in self._overdue
+        self._overdue.discard(call.call_id)
         if timer is not None:
             timer.cancel()
         if task.cancelled():  # perhaps before it ran at all
-            outcome = _failed(call.call_id, grpc.StatusCode.CANCELLED, "the call was cancelled, or its time was over")
+            # To a caller whose time is over, not "cancelled": that is what a peer says which stops.
+            outcome = (
+                _failed(call.call_id, grpc.StatusCode.DEADLINE_EXCEEDED, "the call's time was over")
+                if is_overdue
+                else _failed(call.call_id, grpc.StatusCode.CANCELLED, "the call was cancelled")
+            )
         elif (error := task.exception()) is not None:
             outcome = _failed(call.call_id, grpc.StatusCode.INTERNAL, "internal error")
             log.error("unexpected error in a carried call", method=call.method, exc_info=error)
@@ -251,6 +299,8 @@ class _ServedLane:
             outcome = task.result()
         self._unsent.append(outcome)
         self._wake_sender.set()
+        if not self._is_full():
+            self._has_room.set()
 
     async def _answer(self, call: lane_pb2.CarriedCall) -> lane_pb2.Outcome:
         context = LaneContext(call, self._context)
@@ -273,7 +323,7 @@ class _ServedLane:
                 self._closing_unsent = False
                 await self._context.write(response)
                 self._unanswered -= len(response.outcomes)
-                if self._unanswered < _MAXIMUM_UNANSWERED:
+                if not self._is_full():
                     self._has_room.set()
             if self._ending:
                 return

@@ -1,7 +1,8 @@
 """The gRPC server of a service: interceptors, health, reflection, message sizes, and an end that loses nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -13,13 +14,18 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vecsec.lane.v1 import lane_service_pb2_grpc
+from vecsec_chassis.admission.refusal_pace import RefusalPace
+from vecsec_chassis.admission.shares import ShareOf, equal_shares
 from vecsec_chassis.auth.tokens import TokenVerifier
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_chassis.rpc.interceptors import chain
+from vecsec_chassis.rpc.admission_gate import LOWEST_LIMIT, LOWEST_LIMIT_BETWEEN_SERVICES, Gate
+from vecsec_chassis.rpc.admission_interceptors import TenantOfGrant
+from vecsec_chassis.rpc.interceptor_chain import chain
 from vecsec_chassis.rpc.lane_server import LaneMethods, LaneServicer
-from vecsec_chassis.rpc.listening import NO_SECOND_LISTENER, health_port, open_port
+from vecsec_chassis.rpc.listening import health_port, open_port
 from vecsec_chassis.rpc.peer_interceptor import PeerInterceptor
 from vecsec_chassis.rpc.reflected_contracts import reflected_contracts
+from vecsec_chassis.rpc.server_options import server_options
 from vecsec_chassis.settings import ListeningSettings
 from vecsec_chassis.telemetry.telemetry import Telemetry
 from vecsec_chassis.tls.watch import WatchedCertificates
@@ -32,8 +38,6 @@ _SHARE_FOR_STREAMS = 0.7
 """Of the grace time; the rest is for what they have sent by then."""
 _LAST_CALLS_SECONDS = 60.0
 """So much longer than its connection may a lane go on, with calls that it carried already."""
-_TRANSPORT_HEADROOM = 4
-"""The transport takes messages somewhat larger than we serve, so that the sender gets an error that names the limit."""
 
 
 class Health:
@@ -81,6 +85,8 @@ class RunningService:
     health: Health
     health_port: int | None = None
     """Where health is told without TLS; None for nowhere."""
+    offer_lanes: Callable[[bool], None] = lambda _offered: None
+    """Whether callers' lanes are wanted, or had better go to other replicas."""
 
 
 @asynccontextmanager
@@ -92,28 +98,45 @@ async def running_server(
     certificates: WatchedCertificates | None,
     telemetry: Telemetry,
     token_verifier: TokenVerifier | None,
+    without_token: Collection[str] = (),
+    tenant_of_grant: TenantOfGrant | None = None,
+    share_of: ShareOf = equal_shares,
     carries_calls: bool = False,
 ) -> AsyncIterator[RunningService]:
     """Serve until the block ends; then refuse new calls, let those in flight finish within the grace time, and stop.
     Streams that would go on for longer are ended between two of their messages, with a reason.
 
     `service_name` is the full name of the proto service. The caller sets the health once everything behind the
-    handlers answers. `carries_calls` over lanes only where the callers are VecSec's own services: opening one takes no
-    token, and what it brings is decoded before any is looked at.
+    handlers answers. The methods `without_token`, by their short names, take grants instead. `carries_calls` over lanes
+    only where the callers are VecSec's own services: opening one takes no token, and what it brings is decoded before
+    any is looked at. `share_of` says what a tenant may have of the service.
 
     Raises:
         ConfigurationError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
     """
-    peers = _peer_interceptor(service_name, settings, certificates, telemetry)
+    peers = _peer_interceptor(service_name, settings, certificates, telemetry, hears_of_callers=carries_calls)
     streams_end = asyncio.Event()
+    # Our own services are not kept waiting: a call of somebody else's hangs on each of theirs.
+    pace = None if carries_calls else RefusalPace(time.monotonic)
     interceptors = chain(
         telemetry,
         peers=peers,
         token_verifier=token_verifier,
+        without_token=[f"/{service_name}/{method}" for method in without_token],
+        gate=Gate(
+            telemetry.meter,
+            share_of,
+            pace,
+            lowest_limit=LOWEST_LIMIT_BETWEEN_SERVICES if carries_calls else LOWEST_LIMIT,
+        ),
+        pace=pace,
+        tenant_of_grant=tenant_of_grant,
         max_message_bytes=settings.max_message_bytes,
         streams_end=streams_end,
     )
-    server = grpc.aio.server(interceptors=list(interceptors), options=_options(settings))
+    server = grpc.aio.server(
+        interceptors=list(interceptors), options=server_options(settings, between_services=carries_calls)
+    )
     health_of_service = Health(service_name)
     methods = cast("grpc.aio.Server", MethodsByName(server))
     add_servicer(methods)
@@ -136,7 +159,8 @@ async def running_server(
             health_port=port_of_health,
         )
         try:
-            yield RunningService(port, telemetry.metrics_port, health_of_service, port_of_health)
+            offer = lambda offered: lanes.offer_lanes(offered=offered)  # noqa: E731 (three words)
+            yield RunningService(port, telemetry.metrics_port, health_of_service, port_of_health, offer)
         finally:
             await health_of_service.shut_down()
             lanes.close_lanes()
@@ -150,7 +174,12 @@ async def running_server(
 
 
 def _peer_interceptor(
-    service_name: str, settings: ListeningSettings, certificates: WatchedCertificates | None, telemetry: Telemetry
+    service_name: str,
+    settings: ListeningSettings,
+    certificates: WatchedCertificates | None,
+    telemetry: Telemetry,
+    *,
+    hears_of_callers: bool,
 ) -> PeerInterceptor | None:
     if certificates is None or certificates.current.pem.client_authority is None:
         return None  # nobody shows a certificate
@@ -161,7 +190,7 @@ def _peer_interceptor(
             f"{settings.variable('allowed_peers')} allows {', '.join(unknown)}, which {service_name} has not; "
             f"it has {', '.join(methods)}, and health and reflection"
         )
-    return PeerInterceptor(settings.allowed_peers, methods, telemetry.meter)
+    return PeerInterceptor(settings.allowed_peers, methods, telemetry.meter, hears_of_callers=hears_of_callers)
 
 
 def _lanes(
@@ -172,16 +201,3 @@ def _lanes(
     methods = LaneMethods(interceptors)
     add_servicer(cast("grpc.aio.Server", methods))
     return LaneServicer(methods, life_seconds=settings.max_connection_seconds + _LAST_CALLS_SECONDS)
-
-
-def _options(settings: ListeningSettings) -> Sequence[tuple[str, int]]:
-    return (
-        NO_SECOND_LISTENER,
-        ("grpc.max_receive_message_length", settings.max_message_bytes * _TRANSPORT_HEADROOM),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-        # Clients are sent to look their peers up again, gently: calls in flight go on to their end, however long. So
-        # new replicas get their share, and no connection outlives the certificate that it was made with by much.
-        ("grpc.max_connection_age_ms", int(settings.max_connection_seconds * 1000)),
-    )

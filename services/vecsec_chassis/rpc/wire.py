@@ -1,14 +1,17 @@
 """Shared messages to values and back: the only place where labels and enums meet protobuf."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from typing import TypeAlias
 
 from cachetools import LRUCache, cached
 
-from vecsec.type.v1 import access_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, tenant_limits_pb2, value_pb2
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.domain.readers import LONGEST_NAME, READERS, fault_of
+from vecsec_chassis.domain.tenant_limits import TenantLimits
 from vecsec_chassis.telemetry.metrics import CacheUse
 
 Scalar = str | int | float | bool
@@ -70,7 +73,7 @@ def label_from_proto(message: label_pb2.Label, field: str = "label") -> Label:
         tenant_id=message.tenant_id,
         sensitivity=sensitivity_from_proto(message.sensitivity),
         topics=frozenset(message.topics),
-        attributes=attributes_from_proto(message.attributes, f"{field}.attributes"),
+        attributes=_label_attributes(message, field),
     )
 
 
@@ -107,12 +110,52 @@ def label_message(label: Label) -> label_pb2.Label:
 
 
 def label_to_proto(label: Label) -> label_pb2.Label:
-    return label_pb2.Label(
+    message = label_pb2.Label(
         tenant_id=label.tenant_id,
         sensitivity=sensitivity_to_proto(label.sensitivity),
         topics=sorted(label.topics),
-        attributes={name: _attribute_to_proto(value) for name, value in label.attributes},
     )
+    for name, value in label.attributes:
+        if name == READERS and isinstance(value, frozenset):
+            message.readers.CopyFrom(label_pb2.Readers(names=sorted(value)))
+        else:
+            message.attributes[name].CopyFrom(_attribute_to_proto(value))
+    return message
+
+
+def new_attributes(
+    message: document_pb2.DocumentInput | label_pb2.LabelChange, field: str
+) -> tuple[tuple[str, AttributeValue], ...]:
+    """The attributes of a new label, its readers among them; `field` is the path in the request of the document, or of
+    the change of labels.
+
+    Raises:
+        InvalidRequest: as `attributes_from_proto`, or naming a reader that is neither a user nor a group.
+    """
+    readers = message.readers.names if message.HasField("readers") else None
+    if READERS in message.attributes and message.attributes[READERS].HasField("string_list_value"):
+        readers = message.attributes[READERS].string_list_value.values
+    if readers is not None:
+        fault = fault_of(readers)
+        if fault is not None:
+            raise InvalidRequest.of(f"{field}.readers[{fault[0]}]", fault[1])
+        if not readers:
+            raise InvalidRequest.of(f"{field}.readers", "is empty: nobody could read it; name readers, or leave it out")
+    return _label_attributes(message, field)
+
+
+def _label_attributes(
+    message: label_pb2.Label | document_pb2.DocumentInput | label_pb2.LabelChange, field: str
+) -> tuple[tuple[str, AttributeValue], ...]:
+    attributes = attributes_from_proto(message.attributes, f"{field}.attributes")
+    if not message.HasField("readers"):
+        return attributes
+    if READERS in message.attributes:
+        raise InvalidRequest.of(f"{field}.attributes['{READERS}']", "is set in `readers`, too; set it there alone")
+    names = message.readers.names
+    if any(len(name) > LONGEST_NAME for name in names):
+        raise InvalidRequest.of(f"{field}.readers", f"must be names of at most {LONGEST_NAME} characters")
+    return canonical_attributes({**dict(attributes), READERS: frozenset(names)})
 
 
 def attributes_from_proto(
@@ -166,3 +209,13 @@ def _attribute_to_proto(value: AttributeValue) -> value_pb2.Value:
     if isinstance(value, frozenset):
         return value_pb2.Value(string_list_value=value_pb2.StringList(values=sorted(value)))
     return value_to_proto(value)
+
+
+def tenant_limits_to_proto(limits: TenantLimits) -> tenant_limits_pb2.TenantLimits:
+    """Limits as their message, whose fields are called alike."""
+    return tenant_limits_pb2.TenantLimits(**asdict(limits))
+
+
+def tenant_limits_from_proto(message: tenant_limits_pb2.TenantLimits) -> TenantLimits:
+    """The limits that a message of our policy service has."""
+    return TenantLimits(**{field.name: getattr(message, field.name) for field in fields(TenantLimits)})

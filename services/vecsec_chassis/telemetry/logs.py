@@ -24,6 +24,7 @@ def configure(service: str, level: str) -> None:
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
             event["trace_id"] = f"{span.trace_id:032x}"
+            event["span_id"] = f"{span.span_id:016x}"
         return event
 
     shared: list[structlog.typing.Processor] = [

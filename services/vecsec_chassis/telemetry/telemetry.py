@@ -12,13 +12,14 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Tracer
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.telemetry.version import service_version
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ def running_telemetry(
     Raises:
         ConfigurationError: if the metrics port cannot be listened on.
     """
-    resource = Resource.create({SERVICE_NAME: f"vecsec-{service}"})
+    resource = Resource.create({SERVICE_NAME: f"vecsec-{service}", SERVICE_VERSION: service_version()})
     tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     if otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=otlp_endpoint, insecure=otlp_endpoint.startswith("http://"))

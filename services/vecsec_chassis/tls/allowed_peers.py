@@ -16,6 +16,10 @@ REFLECTION = "reflection"
 LANES = "lanes"
 GATEWAY_ONLY = "spiffe://vecsec/gateway *=health"
 """The setting's default behind the gateway: a probe learns no more than whether the service serves."""
+GATEWAY_AND_REPORTS = "spiffe://vecsec/gateway spiffe://vecsec/retrieval=ReportForeignAccess *=health"
+"""The same for the policy service, which retrieval tells what callers of other tenants did."""
+GATEWAY_AND_SHARDS = "spiffe://vecsec/gateway spiffe://vecsec/retrieval=DescribeShard *=health"
+"""Retrieval's: shards ask each other what they hold."""
 
 _ALL_METHODS = frozenset({ANY_PEER})
 _INFRASTRUCTURE = (("/grpc.health.", HEALTH), ("/grpc.reflection.", REFLECTION), ("/vecsec.lane.", LANES))

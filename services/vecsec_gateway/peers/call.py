@@ -4,6 +4,7 @@ Waits between tries grow exponentially, with jitter, and end before the deadline
 so that a struggling peer gets a little more traffic than usual and not a multiple of it.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +14,16 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 from opentelemetry.propagate import inject
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import SpanKind, Tracer
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 from tenacity.stop import stop_after_attempt, stop_any, stop_before_delay
 from tenacity.wait import wait_base
 
-from vecsec_chassis.calls import current_request_id, current_span, is_traced
+from vecsec_chassis.calls import current_peers, current_request_id, current_span, is_traced
 from vecsec_chassis.domain.errors import VecSecError
-from vecsec_chassis.rpc.interceptors import REQUEST_ID_KEY
+from vecsec_chassis.rpc.error_status import STATUS_OF_REASON
+from vecsec_chassis.rpc.interceptors import PEERS_KEY, REQUEST_ID_KEY
+from vecsec_chassis.rpc.span_status import STATUS_CODE, named, record_called
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -28,6 +31,7 @@ Result = TypeVar("Result")
 Metadata = tuple[tuple[str, str], ...]
 
 _LONGEST_RESERVE_SECONDS = 1.0
+_TOLD_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +89,31 @@ def traced(tracer: Tracer, name: str) -> Iterator[Metadata]:
     with tracer.start_as_current_span(
         name,
         kind=SpanKind.CLIENT,
-        attributes={"rpc.system": "grpc"},
+        attributes=named(name),
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
         try:
             yield _outgoing()
         except grpc.aio.AioRpcError as error:
-            span.set_attribute("rpc.grpc.status_code", error.code().value[0])
-            span.set_status(Status(StatusCode.ERROR, error.code().name))
+            record_called(span, error.code())
             raise
+        except VecSecError as error:
+            record_called(span, STATUS_OF_REASON[error.reason])
+            raise
+        except asyncio.CancelledError:
+            span.set_attribute(STATUS_CODE, grpc.StatusCode.CANCELLED.value[0])  # we hung up: no error of anybody's
+            raise
+        record_called(span, grpc.StatusCode.OK)
 
 
 def _outgoing() -> Metadata:
     carrier: dict[str, str] = {}
     if is_traced():
         inject(carrier)
-    return ((REQUEST_ID_KEY, current_request_id()), *carrier.items())
+    peers = " ".join(current_peers())
+    told = ((PEERS_KEY, peers.encode("ascii", "backslashreplace").decode()[:_TOLD_CHARACTERS]),) if peers else ()
+    return ((REQUEST_ID_KEY, current_request_id()), *told, *carrier.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,18 @@ class AttemptOutcome(Enum):
 class CircuitBreaker:
     """Closed, it counts failures in a row; open, it refuses; after a while it lets one attempt through to find out."""
 
-    def __init__(self, tenant_id: str, clock: Callable[[], float], *, threshold: int, open_seconds: float) -> None:
-        """`threshold` failures in a row open the circuit for `open_seconds`; `clock` is in seconds."""
-        self._tenant_id = tenant_id
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float],
+        *,
+        threshold: int,
+        open_seconds: float,
+        kind: str = "tenant_id",
+    ) -> None:
+        """`threshold` failures in a row open the circuit for `open_seconds`; `clock` is in seconds. The log has the
+        name as this kind."""
+        self._told = {kind: name}
         self._clock = clock
         self._threshold = threshold
         self._open_seconds = open_seconds
@@ -44,6 +53,21 @@ class CircuitBreaker:
     def is_open(self) -> bool:
         """Whether attempts are refused, but for the one that probes."""
         return self._opened_at is not None
+
+    def open(self) -> None:
+        """Refuse from now on: that the peer is not well is known without an attempt."""
+        if self._opened_at is None:
+            self._open()
+        else:
+            self._opened_at = self._clock()
+
+    def close(self) -> None:
+        """Let everybody through again: that the peer is well is known without an attempt."""
+        was_open, self._failures = self.is_open, 0
+        self._opened_at, self._is_probing = None, False
+        self._epoch += 1
+        if was_open:
+            log.info("circuit closed, retrieval is asked again", **self._told)
 
     def attempt(self, judge: Callable[[BaseException], AttemptOutcome]) -> "_Attempt":
         """A context for one attempt at the peer; `judge` says what an error of it means.
@@ -80,15 +104,16 @@ class CircuitBreaker:
             if was_probe:
                 self._opened_at = None
                 self._epoch += 1
-                log.info("circuit closed, retrieval is asked again", tenant_id=self._tenant_id)
+                log.info("circuit closed, retrieval is asked again", **self._told)
         elif outcome is AttemptOutcome.FAILED:
             self._failures += 1
             if was_probe or self._failures >= self._threshold:
-                self._opened_at = self._clock()
-                self._epoch += 1
-                log.warning(
-                    "circuit opened, retrieval is left alone", tenant_id=self._tenant_id, seconds=self._open_seconds
-                )
+                self._open()
+
+    def _open(self) -> None:
+        self._opened_at = self._clock()
+        self._epoch += 1
+        log.warning("circuit opened, retrieval is left alone", **self._told, seconds=self._open_seconds)
 
 
 class _Attempt:
@@ -130,6 +155,12 @@ class CircuitBreakers:
         if circuit is None:
             circuit = self._of_tenant[tenant_id] = self._make(tenant_id)
         return circuit
+
+    def close_all(self) -> None:
+        """Close every circuit: the peer is well again."""
+        for circuit in list(self._of_tenant.values()):
+            if circuit.is_open:
+                circuit.close()
 
     def count_open(self) -> int:
         """For how many tenants retrieval is left alone."""

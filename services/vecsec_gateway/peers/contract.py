@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
-from vecsec_chassis.domain.errors import PolicyUnavailable, RetrievalUnavailable
+from vecsec_chassis.domain.errors import Overloaded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_gateway.peers.call import Deadline
 
 # Messages that pass through as they are: the handlers make a peer's request of the caller's, and put its answer into
@@ -17,6 +17,7 @@ from vecsec_gateway.peers.call import Deadline
 Search: TypeAlias = retrieval_pb2.SearchDocumentsRequest
 Lookup: TypeAlias = retrieval_pb2.GetDocumentsRequest
 Deletion: TypeAlias = retrieval_pb2.DeleteDocumentsRequest
+Relabelling: TypeAlias = retrieval_pb2.RelabelDocumentsRequest
 LabelPageRequest: TypeAlias = retrieval_pb2.ListLabelsRequest
 ExportPageRequest: TypeAlias = retrieval_pb2.ExportDocumentsRequest
 IdPageRequest: TypeAlias = retrieval_pb2.ListDocumentIdsRequest
@@ -24,12 +25,14 @@ BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
 
 # Retrieval's answers, and parts of them.
 BatchStored: TypeAlias = retrieval_pb2.ImportDocumentsResponse
+Relabelled: TypeAlias = retrieval_pb2.RelabelDocumentsResponse
 Document: TypeAlias = document_pb2.Document
 LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
 ExportPage: TypeAlias = retrieval_pb2.ExportDocumentsResponse
 IdPage: TypeAlias = retrieval_pb2.ListDocumentIdsResponse
+StoredSize: TypeAlias = retrieval_pb2.GetStoredSizeResponse
 
 
 class PolicyTimedOut(PolicyUnavailable):
@@ -40,8 +43,25 @@ class RetrievalTimedOut(RetrievalUnavailable):
     """Retrieval did not answer in time. Callers need not tell it from being gone; circuit and metrics do."""
 
 
+class RetrievalGone(RetrievalUnavailable):
+    """Retrieval cannot be reached, or is about to stop; to all tenants alike."""
+
+
+class BusyHere(Overloaded):
+    """A peer had no time to answer, for the call had waited here, or the gateway was late itself: the peer is not to
+    blame."""
+
+    def __init__(self, detail: str | None) -> None:
+        super().__init__(
+            "more is asked for than can be answered in time; try again later", retry_after=1.0, detail=detail
+        )
+
+
 class CircuitOpen(RetrievalUnavailable):
     """Retrieval failed repeatedly a moment ago, and is left alone for a while."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, retry_after=retry_after, metadata={"circuit": "open"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 The caller's own token goes along: the policy service trusts nobody's word for it.
 """
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 from opentelemetry.trace import Tracer
@@ -13,14 +14,18 @@ from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.policy.v1.policy_service_pb2_grpc import PolicyServiceStub
 from vecsec.type.v1 import access_pb2
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import InvalidRequest, PolicyUnavailable, VecSecError
+from vecsec_chassis.domain.errors import AuditUnavailable, InvalidRequest, PolicyUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
-from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto
+from vecsec_chassis.domain.tenant_limits import TenantLimits
+from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto, tenant_limits_from_proto
 from vecsec_gateway.peers.call import Request, Response, RetryBudget, RetryRules, call_unary, retried
-from vecsec_gateway.peers.contract import CallContext, LabelMessage, Plan, PolicyTimedOut, Verdicts
+from vecsec_gateway.peers.contract import BusyHere, CallContext, LabelMessage, Plan, PolicyTimedOut, Verdicts
 from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.peers.own_delay import OwnDelay
 from vecsec_gateway.peers.status import policy_error
 from vecsec_gateway.transport.lane_channel import LaneChannel
+
+_ELSEWHERE_AFTER_SECONDS = (0.02, 0.05, 0.1, 0.2)
 
 
 class PolicyClient:
@@ -37,8 +42,11 @@ class PolicyClient:
         attempts: int,
         timeout_seconds: float,
         metrics: GatewayMetrics,
+        own_delay: OwnDelay | None = None,
     ) -> None:
-        """`timeout_seconds` is for one try, of which there are at most `attempts`."""
+        """`timeout_seconds` is for one try, of which there are at most `attempts`; `own_delay` tells whether it was the
+        gateway that was late (None: never)."""
+        self._own_delay = own_delay or OwnDelay()
         self._stub = PolicyServiceStub(channel.as_channel())
         self._tracer = tracer
         self._budget = RetryBudget(time.monotonic)
@@ -114,10 +122,22 @@ class PolicyClient:
         """Which rules the tenant's callers broke."""
         return await self._call(self._stub.ListViolations, "ListViolations", question, caller)
 
+    async def list_foreign_access(
+        self, caller: CallContext, question: policy_pb2.ListForeignAccessRequest
+    ) -> policy_pb2.ListForeignAccessResponse:
+        """What callers of other tenants did in the tenant."""
+        return await self._call(self._stub.ListForeignAccess, "ListForeignAccess", question, caller)
+
     async def status(self, caller: CallContext, tenant_id: str) -> policy_pb2.GetPolicyStatusResponse:
         """Which policy decides over a tenant's rows."""
         request = policy_pb2.GetPolicyStatusRequest(tenant_id=tenant_id)
         return await self._call(self._stub.GetPolicyStatus, "GetPolicyStatus", request, caller)
+
+    async def limits(self, caller: CallContext, tenant_id: str) -> TenantLimits:
+        """What a tenant may use: the caller's own, or one that they may configure."""
+        request = policy_pb2.GetTenantLimitsRequest(tenant_id=tenant_id)
+        response = await self._call(self._stub.GetTenantLimits, "GetTenantLimits", request, caller)
+        return tenant_limits_from_proto(response.limits)
 
     async def _call(
         self,
@@ -139,9 +159,31 @@ class PolicyClient:
                     metadata=metadata,
                 )
             except grpc.aio.AioRpcError as error:
-                raise policy_error(error) from error
+                meaning = policy_error(error)
+                if isinstance(meaning, PolicyTimedOut) and self._own_delay.is_late:
+                    raise BusyHere(meaning.detail) from error
+                raise meaning from error
 
-        return await retried(once, rules=self._rules, deadline=caller.deadline, budget=self._budget)
+        try:
+            return await retried(once, rules=self._rules, deadline=caller.deadline, budget=self._budget)
+        except AuditUnavailable as unavailable:
+            return await self._at_another(once, unavailable, caller)
+
+    async def _at_another(
+        self, once: Callable[[], Awaitable[Response]], refusal: AuditUnavailable, caller: CallContext
+    ) -> Response:
+        """Ask again, soon: the replica whose audit log cannot be written sends word at once that calls should go to
+        others, and of those that go by themselves every other one does, if there are two."""
+        for wait_seconds in _ELSEWHERE_AFTER_SECONDS:
+            if caller.deadline.remaining() <= wait_seconds or not self._budget.withdraw():
+                break
+            self._rules.on_retry()
+            await asyncio.sleep(wait_seconds)
+            try:
+                return await once()
+            except AuditUnavailable as again:
+                refusal = again
+        raise refusal
 
 
 def _is_transient(error: VecSecError) -> bool:

@@ -1,27 +1,29 @@
-"""The retrieval service over gRPC: with retries within a budget, behind a circuit breaker for each tenant.
+"""The retrieval service over gRPC: at the shard that has the tenant, with retries within a budget, behind circuit
+breakers for each shard and each tenant.
 
 It gets the grant and nothing else that says who calls. Every unary call may be repeated: deleting twice deletes once.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from typing import TypeVar
+from contextlib import aclosing
+from typing import TypeAlias, TypeVar
 
 import grpc
 from opentelemetry.trace import Tracer
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.retrieval.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
+from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import document_pb2
-from vecsec_chassis.background import running_in_background
-from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError
+from vecsec_chassis.calls import queued_seconds
+from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError, WrongShard
 from vecsec_gateway.peers.call import Deadline, Response, RetryBudget, RetryRules, call_unary, retried, traced
-from vecsec_gateway.peers.circuit_breaker import AttemptOutcome, CircuitBreakers
+from vecsec_gateway.peers.circuit_breaker import AttemptOutcome
 from vecsec_gateway.peers.contract import (
     Answer,
     BatchStored,
     BatchToStore,
+    BusyHere,
     CircuitOpen,
     Collection,
     Deletion,
@@ -36,24 +38,34 @@ from vecsec_gateway.peers.contract import (
     Lookup,
     Plan,
     Provenance,
+    Relabelled,
+    Relabelling,
+    RetrievalGone,
     RetrievalTimedOut,
     Row,
     Search,
+    StoredSize,
 )
 from vecsec_gateway.peers.metrics import GatewayMetrics
+from vecsec_gateway.peers.own_delay import OwnDelay
+from vecsec_gateway.peers.shard_peer import ShardPeer
+from vecsec_gateway.peers.shards import Shards
 from vecsec_gateway.peers.status import retrieval_error
-from vecsec_gateway.transport.lane_channel import LaneChannel
+from vecsec_gateway.peers.upload import Upload
 
+_Stub: TypeAlias = "retrieval_grpc.RetrievalServiceAsyncStub"
 _SERVICE = "vecsec.retrieval.v1.RetrievalService"
 _OPERATIONS = {
     "SearchDocuments": "search",
     "GetDocuments": "get",
     "DeleteDocuments": "delete",
+    "RelabelDocuments": "relabel",
     "ListCollections": "list",
     "ListLabels": "list",
     "ListDocumentIds": "list",
     "ExportDocuments": "export",
     "RereadTenant": "reread",
+    "GetStoredSize": "size",
 }
 """What metrics call the methods."""
 _FAILURES = frozenset({Reason.RETRIEVAL_UNAVAILABLE, Reason.STORE_DAMAGED, Reason.INTERNAL})
@@ -64,16 +76,21 @@ PROVENANCES = {
     document_pb2.PROVENANCE_MOCK: Provenance.MOCK,
 }
 
+_SHARE_THAT_COUNTS = 0.2
+"""A call that waited here for less than this share of what was left for retrieval would have been late anyway."""
+
 _Granted = TypeVar(
     "_Granted",
     retrieval_pb2.SearchDocumentsRequest,
     retrieval_pb2.GetDocumentsRequest,
     retrieval_pb2.DeleteDocumentsRequest,
+    retrieval_pb2.RelabelDocumentsRequest,
     retrieval_pb2.ListCollectionsRequest,
     retrieval_pb2.ListLabelsRequest,
     retrieval_pb2.ListDocumentIdsRequest,
     retrieval_pb2.ExportDocumentsRequest,
     retrieval_pb2.RereadTenantRequest,
+    retrieval_pb2.GetStoredSizeRequest,
 )
 
 
@@ -85,29 +102,26 @@ class RetrievalClient:
 
     def __init__(
         self,
-        channel: LaneChannel,
+        shards: Shards,
         tracer: Tracer,
         *,
-        circuits: CircuitBreakers,
         attempts: int,
         timeout_seconds: float,
-        is_silent: Callable[[], bool],
+        own_delay: OwnDelay,
         metrics: GatewayMetrics,
     ) -> None:
-        """`timeout_seconds` is for one try, of which there are at most `attempts`; `is_silent` says whether retrieval
-        leaves its health unanswered, too."""
-        self._stub = RetrievalServiceStub(channel.as_channel())
+        """`timeout_seconds` is for one try, of which there are at most `attempts`."""
+        self._shards = shards
         self._tracer = tracer
-        self._circuits = circuits
         self._budget = RetryBudget(time.monotonic)
         self._timeout_seconds = timeout_seconds
-        self._is_silent = is_silent
+        self._own_delay = own_delay
         self._metrics = metrics
         self._rules = RetryRules(attempts=attempts, may_pass=_is_transient, on_retry=metrics.retrieval_retried)
 
     async def search(self, plan: Plan, search: Search, deadline: Deadline) -> Answer:
         """The nearest rows, as many as were asked for at most."""
-        response = await self._call(self._stub.SearchDocuments, "SearchDocuments", plan, search, deadline)
+        response = await self._call("SearchDocuments", lambda stub: stub.SearchDocuments, plan, search, deadline)
         found = (
             (scored.document, scored.score, PROVENANCES.get(scored.provenance, Provenance.UNKNOWN))
             for scored in response.results[: search.k]
@@ -116,118 +130,110 @@ class RetrievalClient:
 
     async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""
-        response = await self._call(self._stub.GetDocuments, "GetDocuments", plan, lookup, deadline)
+        response = await self._call("GetDocuments", lambda stub: stub.GetDocuments, plan, lookup, deadline)
         return found_rows((document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
         """Delete by id; says how many were deleted."""
-        response = await self._call(self._stub.DeleteDocuments, "DeleteDocuments", plan, deletion, deadline)
+        response = await self._call(
+            "DeleteDocuments",
+            lambda stub: stub.DeleteDocuments,
+            plan,
+            deletion,
+            deadline,
+            takes_long=not (deletion.document_ids or deletion.dry_run_ids),
+        )
         return response.deleted_count
+
+    async def relabel(self, plan: Plan, relabelling: Relabelling, deadline: Deadline) -> Relabelled:
+        """Change labels; the answer says how many, or which new labels are not checked yet."""
+        return await self._call(
+            "RelabelDocuments", lambda stub: stub.RelabelDocuments, plan, relabelling, deadline, takes_long=True
+        )
 
     async def list_collections(self, plan: Plan, deadline: Deadline) -> Sequence[Collection]:
         """The tenant's collections that hold documents visible under the grant."""
         request = retrieval_pb2.ListCollectionsRequest()
-        response = await self._call(self._stub.ListCollections, "ListCollections", plan, request, deadline)
+        response = await self._call("ListCollections", lambda stub: stub.ListCollections, plan, request, deadline)
         return response.collections
 
     async def list_labels(self, plan: Plan, page: LabelPageRequest, deadline: Deadline) -> LabelPage:
         """A page of the labels that the grant sees."""
-        return await self._call(self._stub.ListLabels, "ListLabels", plan, page, deadline)
+        return await self._call("ListLabels", lambda stub: stub.ListLabels, plan, page, deadline)
 
     async def list_document_ids(self, plan: Plan, page: IdPageRequest, deadline: Deadline) -> IdPage:
         """A page of the ids of documents that the grant sees."""
-        return await self._call(self._stub.ListDocumentIds, "ListDocumentIds", plan, page, deadline)
+        return await self._call("ListDocumentIds", lambda stub: stub.ListDocumentIds, plan, page, deadline)
 
     async def export(self, plan: Plan, wanted: ExportPageRequest, deadline: Deadline) -> tuple[ExportPage, Answer]:
         """A page of all documents that the grant sees; the page itself, and its rows."""
-        response = await self._call(self._stub.ExportDocuments, "ExportDocuments", plan, wanted, deadline)
+        response = await self._call("ExportDocuments", lambda stub: stub.ExportDocuments, plan, wanted, deadline)
         return response, found_rows((document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def reread(self, plan: Plan, deadline: Deadline) -> None:
         """Let the tenant's documents be read from the store anew."""
         request = retrieval_pb2.RereadTenantRequest()
-        await self._call(self._stub.RereadTenant, "RereadTenant", plan, request, deadline)
+        await self._call("RereadTenant", lambda stub: stub.RereadTenant, plan, request, deadline)
+
+    async def stored_size(self, plan: Plan, deadline: Deadline) -> StoredSize:
+        """How much the tenant has stored."""
+        request = retrieval_pb2.GetStoredSizeRequest()
+        return await self._call("GetStoredSize", lambda stub: stub.GetStoredSize, plan, request, deadline)
 
     async def store(
-        self, batches: AsyncIterator[BatchToStore], deadline: Deadline | None
+        self, tenant_id: str, batches: AsyncIterator[BatchToStore], deadline: Deadline | None
     ) -> AsyncGenerator[BatchStored, None]:
-        """Store batches as they come; the first bears a grant, and later ones where it is renewed.
+        """Store batches of a tenant as they come; the first bears a grant, and later ones where it is renewed.
 
         An error of `batches` ends the stream after what was sent before is durable. It is not tried again: what was
-        read of a stream is gone.
+        read of a stream is gone. Only where the tenant is at another shard the batches go on there, for the one that
+        was refused stored nothing.
         """
-        broken_off: list[Exception] = []
-        sent = acknowledged = 0
-        is_sent = False
-
-        async def send() -> None:
-            # An import whose batches break off is ended in good order, and the error raised once everything sent before
-            # is acknowledged: of a call that is cancelled, the caller does not learn what is already durable.
-            nonlocal sent, is_sent
-            try:
-                async for batch in batches:
-                    sent += 1
-                    try:
-                        await call.write(batch)
-                    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                        return  # the call has ended; only reading tells how
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is raised below)
-                broken_off.append(error)
-            except BaseException:
-                call.cancel()
-                raise
-            is_sent = True
-            await call.done_writing()
-
+        upload, peer = Upload(batches), self._shards.of(tenant_id)
         with traced(self._tracer, f"{_SERVICE}/ImportDocuments") as metadata:
-            timeout = None if deadline is None else deadline.remaining()
-            call = self._stub.ImportDocuments(timeout=timeout, metadata=metadata)
-            # In a task of our own: gRPC's would go on waiting for batches when the call has ended.
-            async with running_in_background(send(), "send batches to retrieval", may_end=True):
-                try:
-                    async for response in call:
-                        acknowledged += 1
-                        yield response
-                except grpc.aio.AioRpcError as error:
-                    raise retrieval_error(error) from error
-                finally:
-                    call.cancel()  # does nothing to a call that is done
-        if broken_off:
-            raise broken_off[0]
-        if not is_sent or acknowledged < sent:
-            raise RetrievalUnavailable(
-                "the import was cut off; resume it after the last acknowledged batch",
-                detail=f"retrieval ended the stream after {acknowledged} of {sent} batches, and more may have come",
-            )
+            try:
+                while not upload.is_over:
+                    timeout = None if deadline is None else deadline.remaining()
+                    peer.store.demand_one()
+                    call = peer.stub.ImportDocuments(timeout=timeout, metadata=metadata + peer.store.metadata)
+                    try:
+                        async with aclosing(upload.over(call)) as stored:
+                            async for each in stored:
+                                yield each
+                    except WrongShard as refusal:
+                        if not upload.may_begin_anew:
+                            raise
+                        self._metrics.wrong_shard()
+                        peer = await self._shards.owner(tenant_id, refusal)
+            finally:
+                await upload.close()
+        upload.demand_whole()
 
     async def _call(
         self,
-        method: "grpc.aio.UnaryUnaryMultiCallable[_Granted, Response]",
         name: str,
+        method_of: "Callable[[_Stub], grpc.aio.UnaryUnaryMultiCallable[_Granted, Response]]",
         plan: Plan,
         request: _Granted,
         deadline: Deadline,
+        *,
+        takes_long: bool = False,
     ) -> Response:
         request.grant = plan.grant  # the request is made for one call of ours, and done again only with a newer plan
-        circuit = self._circuits.of(plan.tenant_id)
-
-        async def once() -> Response:
-            remaining = deadline.remaining()
-            with circuit.attempt(lambda error: self._judge(error, remaining)):
-                try:
-                    return await call_unary(
-                        method,
-                        f"{_SERVICE}/{name}",
-                        request,
-                        seconds=min(self._timeout_seconds, remaining),
-                        tracer=self._tracer,
-                    )
-                except grpc.aio.AioRpcError as error:
-                    raise retrieval_error(error) from error
-
         operation, started = _OPERATIONS[name], time.perf_counter()
+
+        async def ask(peer: ShardPeer) -> Response:
+            method = method_of(peer.stub)
+            return await self._tried(
+                peer, name, method, request, tenant_id=plan.tenant_id, deadline=deadline, takes_long=takes_long
+            )
+
         try:
-            response = await retried(once, rules=self._rules, deadline=deadline, budget=self._budget)
+            try:
+                response = await ask(self._shards.of(plan.tenant_id))
+            except WrongShard as refusal:
+                self._metrics.wrong_shard()
+                response = await ask(await self._shards.owner(plan.tenant_id, refusal))
         except CircuitOpen:
             raise  # nothing was tried, so nothing failed
         except VecSecError as error:
@@ -237,21 +243,78 @@ class RetrievalClient:
         self._metrics.retrieval_answered(operation, time.perf_counter() - started)
         return response
 
-    def _judge(self, error: BaseException, seconds: float) -> AttemptOutcome:
-        """What the failure of a try says about retrieval; the caller had given it so many seconds."""
-        if isinstance(error, RetrievalTimedOut):
-            # A try that the caller's own deadline cuts short says nothing, unless retrieval is silent anyway: else some
-            # impatient callers could open the circuit.
-            return (
-                AttemptOutcome.FAILED
-                if seconds >= self._timeout_seconds or self._is_silent()
-                else AttemptOutcome.UNKNOWN
-            )
-        if isinstance(error, RetrievalUnavailable):
-            return AttemptOutcome.FAILED
-        if isinstance(error, VecSecError):
-            return AttemptOutcome.HEALTHY  # it answered, and refused
-        return AttemptOutcome.UNKNOWN  # the caller hung up, or the fault is ours
+    async def _tried(
+        self,
+        peer: ShardPeer,
+        name: str,
+        method: "grpc.aio.UnaryUnaryMultiCallable[_Granted, Response]",
+        request: _Granted,
+        *,
+        tenant_id: str,
+        deadline: Deadline,
+        takes_long: bool,
+    ) -> Response:
+        """`takes_long`: one try may take all the time that there is, for what it does grows with the collection."""
+        circuit = peer.tenant_circuits.of(tenant_id)
+
+        async def once() -> Response:
+            peer.store.demand_one()
+            remaining = deadline.remaining()
+            is_impatient = takes_long or remaining < self._timeout_seconds
+            with (
+                peer.circuit.attempt(lambda error: _judge_peer(error, hangs=peer.hangs)),
+                circuit.attempt(
+                    lambda error: _judge(error, is_impatient=is_impatient, is_silent=peer.health.is_silent)
+                ),
+            ):
+                try:
+                    return await call_unary(
+                        method,
+                        f"{_SERVICE}/{name}",
+                        request,
+                        seconds=remaining if takes_long else min(self._timeout_seconds, remaining),
+                        tracer=self._tracer,
+                        metadata=peer.store.metadata,
+                    )
+                except grpc.aio.AioRpcError as error:
+                    meaning = retrieval_error(error)
+                    if isinstance(meaning, RetrievalTimedOut) and self._was_busy(remaining):
+                        raise BusyHere(meaning.detail) from error
+                    raise meaning from error
+
+        return await retried(once, rules=self._rules, deadline=deadline, budget=self._budget)
+
+    def _was_busy(self, seconds: float) -> bool:
+        """Whether a try that was given so many seconds ran out of time because of the gateway itself: it was late, or
+        the call had to wait here before."""
+        is_cut_short = seconds < self._timeout_seconds
+        return self._own_delay.is_late or (is_cut_short and queued_seconds() > seconds * _SHARE_THAT_COUNTS)
+
+
+def _judge(error: BaseException, *, is_impatient: bool, is_silent: bool) -> AttemptOutcome:
+    """What the failure of a try says about retrieval for this tenant."""
+    if isinstance(error, RetrievalTimedOut):
+        # A try that the caller's own deadline cuts short says nothing, unless retrieval is silent anyway: else some
+        # impatient callers could open the circuit.
+        return AttemptOutcome.UNKNOWN if is_impatient and not is_silent else AttemptOutcome.FAILED
+    if isinstance(error, BusyHere):
+        return AttemptOutcome.UNKNOWN
+    if isinstance(error, RetrievalUnavailable):
+        return AttemptOutcome.FAILED
+    if isinstance(error, VecSecError):
+        return AttemptOutcome.HEALTHY  # it answered, and refused
+    return AttemptOutcome.UNKNOWN  # the caller hung up, or the fault is ours
+
+
+def _judge_peer(error: BaseException, *, hangs: bool) -> AttemptOutcome:
+    """What it says about the service, for all its tenants: what is slow may be slow for this one alone."""
+    if isinstance(error, RetrievalTimedOut):
+        return AttemptOutcome.FAILED if hangs else AttemptOutcome.UNKNOWN
+    if isinstance(error, BusyHere | CircuitOpen):
+        return AttemptOutcome.UNKNOWN  # nothing was tried, for it is the tenant's own; or the fault is ours
+    if isinstance(error, RetrievalGone):
+        return AttemptOutcome.FAILED
+    return AttemptOutcome.HEALTHY if isinstance(error, VecSecError) else AttemptOutcome.UNKNOWN
 
 
 def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: str = "") -> Answer:

@@ -2,9 +2,9 @@
 
 import grpc
 
-from vecsec_chassis.domain.errors import LimitExceeded, PolicyUnavailable, Reason, RetrievalUnavailable, VecSecError
+from vecsec_chassis.domain.errors import LimitExceeded, PolicyUnavailable, Reason, VecSecError
 from vecsec_chassis.rpc.error_status import error_from_rpc
-from vecsec_gateway.peers.contract import PolicyTimedOut, RetrievalTimedOut
+from vecsec_gateway.peers.contract import PolicyTimedOut, RetrievalGone, RetrievalTimedOut
 
 _TRANSPORT_FAILURES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """Statuses of calls that the peer did not finish: it is gone, or it was stopped in the middle."""
@@ -22,7 +22,7 @@ def policy_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
 
 def retrieval_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
     """What a failed call to the retrieval service means."""
-    return _meaning("retrieval", rpc_error, timed_out=RetrievalTimedOut, gone=RetrievalUnavailable)
+    return _meaning("retrieval", rpc_error, timed_out=RetrievalTimedOut, gone=RetrievalGone)
 
 
 def _meaning(

@@ -48,10 +48,10 @@ def _options(max_message_bytes: int) -> list[tuple[str, int | str]]:
         ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # A peer that was restarted is found again soon.
+        # A peer that was restarted is found again at once: its callers wait for it.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.max_reconnect_backoff_ms", 100),
         # gRPC would share connections with any other channel of this process to the address, also with one that was
         # closed but is not collected yet, and so its pause after a failure: calls then fail though the peer is there.
         ("grpc.use_local_subchannel_pool", 1),

@@ -5,8 +5,8 @@ import itertools
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -15,6 +15,7 @@ import structlog
 from vecsec.lane.v1 import lane_service_pb2 as lane_pb2
 from vecsec.lane.v1.lane_service_pb2_grpc import LaneServiceStub
 from vecsec_chassis.background import running_in_background
+from vecsec_gateway.transport.cancellation import cancellation_kept
 
 log = structlog.get_logger()
 
@@ -296,7 +297,7 @@ class LaneChannel:
     async def _open(self) -> Lane:
         stream = LaneServiceStub(self.calls).Carry()
         try:
-            with _cancellation_kept():
+            with cancellation_kept():
                 async with asyncio.timeout(_OPENING_SECONDS):
                     first = await stream.read()
         except BaseException:
@@ -316,21 +317,3 @@ class LaneChannel:
         finally:
             if lane in self._lanes:
                 self._lanes.remove(lane)
-
-
-@contextmanager
-def _cancellation_kept() -> Iterator[None]:
-    """Raise CancelledError at the end of the block if this task was cancelled in it, however the block ended.
-
-    gRPC swallows a cancellation that comes in the moment in which the call fails by itself, and raises the call's own
-    error instead (grpc/aio/_call.py, `_prepare_rpc`); a loop that goes on after errors would then never end. The SDK
-    has the same (`vecsec_client.cancellation`), for services and clients share nothing but the stubs.
-    """
-    task = asyncio.current_task()
-    assert task is not None, "used in coroutines"
-    cancellations = task.cancelling()
-    try:
-        yield
-    finally:
-        if task.cancelling() > cancellations:
-            raise asyncio.CancelledError

@@ -46,30 +46,44 @@ class DocumentAccess:
         return await self.planning.read(caller, tenant_id, find, asked_for=set(lookup.document_ids))
 
     async def delete(self, caller: CallContext, tenant_id: str, deletion: Deletion) -> tuple[Plan, int]:
-        """Delete those that exist and that the caller may delete; says how many."""
-        return await self.planning.act(
-            caller, tenant_id, Action.DELETE, lambda plan: self.retrieval.delete(plan, deletion, caller.deadline)
-        )
+        """Delete those that exist and that the caller may delete; says how many.
+
+        A filter is for those that may be read, too, which is planned likewise.
+        """
+
+        async def delete(plan: Plan) -> int:
+            if deletion.HasField("filter"):
+                require_real_retrieval(self.flag, tenant_id)
+                deletion.read_grant = (await self.planning.plan(caller, tenant_id, Action.READ)).grant
+            return await self.retrieval.delete(plan, deletion, caller.deadline)
+
+        return await self.planning.act(caller, tenant_id, Action.DELETE, delete)
 
     async def list_collections(self, caller: CallContext, tenant_id: str) -> tuple[Plan, Sequence[Collection]]:
-        """The collections that hold at least one document the caller may read."""
-        return await self.planning.act(
-            caller,
-            tenant_id,
-            Action.READ,
-            lambda plan: self.retrieval.list_collections(plan, caller.deadline),
-            anew=True,
-        )
+        """The collections that hold at least one document the caller may read.
+
+        Raises:
+            RealRetrievalOff: if the flag is off for the tenant: counts are real, too.
+        """
+
+        async def read(plan: Plan) -> Sequence[Collection]:
+            require_real_retrieval(self.flag, tenant_id)
+            return await self.retrieval.list_collections(plan, caller.deadline)
+
+        return await self.planning.act(caller, tenant_id, Action.READ, read, anew=True)
 
     async def list_labels(self, caller: CallContext, tenant_id: str, page: LabelPageRequest) -> tuple[Plan, LabelPage]:
-        """A page of the labels whose documents the caller may configure."""
-        return await self.planning.act(
-            caller,
-            tenant_id,
-            Action.CONFIGURE,
-            lambda plan: self.retrieval.list_labels(plan, page, caller.deadline),
-            anew=True,
-        )
+        """A page of the labels whose documents the caller may configure.
+
+        Raises:
+            RealRetrievalOff: if the flag is off for the tenant.
+        """
+
+        async def read(plan: Plan) -> LabelPage:
+            require_real_retrieval(self.flag, tenant_id)
+            return await self.retrieval.list_labels(plan, page, caller.deadline)
+
+        return await self.planning.act(caller, tenant_id, Action.CONFIGURE, read, anew=True)
 
     async def list_document_ids(self, caller: CallContext, tenant_id: str, page: IdPageRequest) -> tuple[Plan, IdPage]:
         """A page of the ids of documents that the caller may read.

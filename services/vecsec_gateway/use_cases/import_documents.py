@@ -25,7 +25,9 @@ _RENEWED_SHARE = 1 / 3
 _PLANNING_SECONDS = 10.0
 NOT_PLANNED = ""
 """In place of a policy version: no plan has let these labels through."""
-_NOT_WRITABLE = "may not be written by this caller, or has attributes that the policy's schema does not declare so"
+_NOT_WRITABLE = (
+    "may not be written by this caller, or has attributes or readers that the policy's schema does not declare so"
+)
 """One answer for both: what the schema declares is not told to who may not write."""
 _BATCHES_IN_FLIGHT = 1
 """The next batch is sent on when the one before is acknowledged. If retrieval refused a batch while the next one is
@@ -59,7 +61,9 @@ class ImportDocuments:
         # Closing the stream, for whatever reason, cancels the call to retrieval.
         async with aclosing(
             self._retrieval.store(
-                self._granted(token, first, plan, batches, window=window, versions=versions), deadline
+                plan.tenant_id,
+                self._granted(token, first, plan, batches, window=window, versions=versions),
+                deadline,
             )
         ) as acknowledgements:
             try:
@@ -97,8 +101,7 @@ class ImportDocuments:
             yield batch.to_store
 
     async def _require_writable(self, token: str, batch: Batch) -> str:
-        """The policy in force now, whose version is returned, decides each label, with the schema at hand that a grant
-        cannot carry.
+        """The policy in force now, whose version is returned, decides each label.
 
         What would be refused at every reading, such as an attribute that the schema does not declare, is not stored;
         and attempts to write above one's clearance are counted and audited. Retrieval holds the batch to the grant.

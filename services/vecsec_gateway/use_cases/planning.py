@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 _FLAG_RETRY_AFTER_SECONDS = 30.0
 """An operator turns the flag, so there is no use in asking every second."""
 _MAXIMUM_PLANS = 20_000
+"""One with a longer grant than usual counts as several."""
+_CHARACTERS_OF_A_USUAL_GRANT = 4_096
 _RESERVED_SECONDS = 5.0
 _LONGEST_RESERVED_SHARE = 0.5
 """Kept back of a grant's life, for it is judged when the call that it is used in arrives at retrieval. Should that take
@@ -59,7 +61,9 @@ class PlanCache:
         self._clock = clock
         self.lookups = CacheCounter()
         """How often a plan was at hand."""
-        self._plans: TTLCache[PlanKey, tuple[Plan, float]] = TTLCache(_MAXIMUM_PLANS, ttl=seconds, timer=clock)
+        self._plans: TTLCache[PlanKey, tuple[Plan, float]] = TTLCache(
+            _MAXIMUM_PLANS, ttl=seconds, timer=clock, getsizeof=_weight
+        )
 
     def find(self, key: PlanKey) -> Plan | None:
         """The plan, as long as its grant will do."""
@@ -125,6 +129,14 @@ class Planning:
         except InvalidGrant as refusal:
             raise grant_refused(refusal) from refusal
 
+    async def plan(self, caller: CallContext, tenant_id: str, action: Action) -> Plan:
+        """A plan of now, for what no check follows.
+
+        Raises:
+            AccessDenied, UnknownTenant, PolicyUnavailable: where there is none.
+        """
+        return await self._plan(caller, PlanKey.of(caller.token, tenant_id, action))
+
     async def read(
         self,
         caller: CallContext,
@@ -156,10 +168,14 @@ class Planning:
         return plan
 
 
+def _weight(remembered: tuple[Plan, float]) -> int:
+    return 1 + len(remembered[0].grant) // _CHARACTERS_OF_A_USUAL_GRANT
+
+
 def grant_refused(refusal: InvalidGrant) -> VecSecError:
     """What the caller is told when retrieval refuses the policy service's grants."""
     return VecSecError(
-        "internal error: the retrieval service refuses the policy service's grants",
+        "internal error: the retrieval service refuses the policy service's grants: their clocks or their keys differ",
         detail="check retrieval's VECSEC_GRANT_JWKS, policy's VECSEC_GRANT_KEY_FILE and the clocks of both: "
         f"{refusal.message}",
     )

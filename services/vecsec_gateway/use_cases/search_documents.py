@@ -2,6 +2,7 @@
 
 import structlog
 
+from vecsec_chassis.calls import note_mock
 from vecsec_chassis.domain.errors import RealRetrievalOff, RetrievalUnavailable, VecSecError
 from vecsec_chassis.flag.flag import RealRetrievalFlag
 from vecsec_chassis.telemetry.tracing import annotate_span
@@ -42,6 +43,8 @@ class SearchDocuments:
             return await self._find(plan, search, mock_allowed=mock_allowed, deadline=caller.deadline)
 
         answer = await self._planning.read(caller, tenant_id, find)
+        if answer.mock_reason is not None:
+            self._count_mock(answer.mock_reason)
         annotate_span(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
         return answer
 
@@ -59,19 +62,24 @@ class SearchDocuments:
             reason, error = MockReason.RETRIEVAL_FAILED, unavailable
         if not mock_allowed:
             raise error
-        self._report(reason, error, plan.tenant_id)
+        _log(reason, error, plan.tenant_id)
         return mock_answer(plan, search, reason)
 
-    def _report(self, reason: MockReason, error: VecSecError, tenant_id: str) -> None:
+    def _count_mock(self, reason: MockReason) -> None:
+        """Once a call, and only where the caller gets it: a search may be done twice, and its check may fail."""
+        note_mock(reason.value)
         self._metrics.mocked(reason.value)
         if reason is MockReason.CIRCUIT_OPEN:
             self._metrics.retrieval_skipped("search")
-        if reason is MockReason.FLAG_OFF:
-            log.info("Real vector retrieval is off, answering with the mock", tenant_id=tenant_id)
-        else:
-            log.warning(
-                "Real vector retrieval failed, falling back to mock",
-                tenant_id=tenant_id,
-                reason=reason.value,
-                detail=error.detail or error.message,
-            )
+
+
+def _log(reason: MockReason, error: VecSecError, tenant_id: str) -> None:
+    if reason is MockReason.FLAG_OFF:
+        log.info("Real vector retrieval is off, answering with the mock", tenant_id=tenant_id)
+    else:
+        log.warning(
+            "Real vector retrieval failed, falling back to mock",
+            tenant_id=tenant_id,
+            reason=reason.value,
+            detail=error.detail or error.message,
+        )

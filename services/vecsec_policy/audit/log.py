@@ -3,14 +3,17 @@
 import fcntl
 import hashlib
 import json
+import math
 import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_chassis.process.writable_folders import demand_writable
@@ -36,6 +39,10 @@ RECORDS_LOST = "records_lost"
 """Says how many records were given up because the log could not be written for too long."""
 
 _OWNER_ONLY = 0o600
+_REMOVED_AT_ONCE = 1_000
+"""Their names are in a record; the next rotation goes on."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,9 @@ class LogSettings:
     file_bytes: int = 64 * 1024 * 1024
     """A file that would grow beyond this is rotated."""
     files_kept: int | None = None
-    """How many rotated files are kept; None keeps all."""
+    """How many rotated files are kept; None does not count them."""
+    bytes_kept: int | None = None
+    """How large all files may be together; None does not ask. One rotated file is kept whatever is said."""
 
 
 class AuditLog:
@@ -67,6 +76,8 @@ class AuditLog:
         self._pending: deque[bytes] = deque()
         self._unwritten = bytearray()
         self._announced: list[Path] = []
+        self.written_bytes = 0
+        """Since the log was opened."""
         with ExitStack() as opened:
             try:
                 demand_appendable(self._path)
@@ -82,6 +93,18 @@ class AuditLog:
             except OSError as error:
                 raise _cannot_append(self._path, error) from error
             opened.pop_all()
+
+    @property
+    def path(self) -> Path:
+        """Its newest file."""
+        return self._path
+
+    @property
+    def bytes_kept(self) -> int | None:
+        """How large all files may become together; None if that has no bound."""
+        settings = self._settings
+        by_number = None if settings.files_kept is None else (settings.files_kept + 1) * settings.file_bytes
+        return min((bound for bound in (settings.bytes_kept, by_number) if bound is not None), default=None)
 
     @property
     def unwritten_bytes(self) -> int:
@@ -110,6 +133,7 @@ class AuditLog:
             # Only what the system took is dropped: a disk that fills up in the middle tears no line.
             written = os.write(self._descriptor, self._unwritten)
             self._size += written
+            self.written_bytes += written
             del self._unwritten[:written]
         os.fsync(self._descriptor)
         self.head = self._chained
@@ -154,23 +178,25 @@ class AuditLog:
 
     def _announce_removal(self) -> None:
         """Say in the log which files go, before they do."""
-        kept = self._settings.files_kept
         rotated = [file for file in log_files(self._path) if file != self._path]
-        if kept is None or len(rotated) <= kept:
+        count = surplus_files([file.stat().st_size for file in rotated], self._settings)
+        if count == 0:
             return
-        first_kept = first_record(rotated[-kept])
+        first_kept = first_record(rotated[count])
         if first_kept is None:
             return
-        self._announced = rotated[:-kept]
+        self._announced = rotated[:count]
         self.add_note(
             FILES_REMOVED,
             files=[file.name for file in self._announced],
             through_sequence=first_kept.sequence - 1,
             through_hash=first_kept.previous,
-            kept_since=first_record_time(rotated[-kept]),
+            kept_since=first_record_time(rotated[count]),
         )
 
     def _remove_announced(self) -> None:
+        if self._announced:
+            log.info("audit files removed", files=len(self._announced), newest=self._announced[-1].name)
         while self._announced:
             self._announced[0].unlink(missing_ok=True)
             del self._announced[0]
@@ -187,6 +213,20 @@ class AuditLog:
         before, self._descriptor = self._descriptor, _open(self._path)
         self._size = os.fstat(self._descriptor).st_size
         os.close(before)
+
+
+def surplus_files(sizes: Sequence[int], settings: LogSettings) -> int:
+    """How many rotated files of these sizes, the oldest first, are more than is kept; never all of them. The newest
+    file, which is being written, counts as full."""
+    room = math.inf if settings.bytes_kept is None else settings.bytes_kept - settings.file_bytes
+    most = len(sizes) if settings.files_kept is None else settings.files_kept
+    kept = 0
+    for size in reversed(sizes):
+        room -= size
+        if kept and (room < 0 or kept >= most):
+            break
+        kept += 1
+    return min(len(sizes) - kept, _REMOVED_AT_ONCE)
 
 
 def _open(path: Path) -> int:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from vecsec_chassis.domain.access import Action, ViolationType
+from vecsec_chassis.domain.access import Action, AttributeValue, ViolationType
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.audit.records import DECISION, AuditedCall, AuditedOutcome
+
+_CUT = "label_cut"
+"""Stands beside a label that is not whole: nothing can be decided by it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class RecordedDecision:
     incident_id: str
     subject: str
     issuer: str
+    actors: tuple[str, ...]
+    """Who acted in the caller's name, the latest first."""
+    peers: tuple[str, ...]
+    """The machines on the caller's way, by their certificates."""
     caller_tenant_id: str
     role: str
     claimed_clearance: Sensitivity
@@ -49,6 +56,13 @@ class RecordedDecision:
     remembered: bool
     rows: Sequence[RecordedRows]
     """What a check or an explanation decided, once a label."""
+    groups: tuple[str, ...] = ()
+    """Those that the token gave, but for `groups_left_out` that no row names."""
+    groups_left_out: int = 0
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
+    """What else the token gave."""
+    rows_left_out: int = 0
+    """How many rows more there were, whose labels were too large for the record."""
 
 
 def decision_from_line(line: bytes) -> RecordedDecision | None:
@@ -79,6 +93,8 @@ def _decision(fields: Mapping[str, Any]) -> RecordedDecision:
         incident_id=fields["incident_id"],
         subject=fields["subject"],
         issuer=fields["issuer"],
+        actors=tuple(fields.get("actors", ())),
+        peers=tuple(fields.get("peers", ())),
         caller_tenant_id=fields["caller_tenant_id"],
         role=fields["role"],
         claimed_clearance=Sensitivity[fields["claimed_clearance"]],
@@ -89,10 +105,22 @@ def _decision(fields: Mapping[str, Any]) -> RecordedDecision:
         violations={ViolationType(name): int(count) for name, count in fields["violations"].items()},
         remembered=fields["remembered"],
         rows=(
-            *(_rows(entry, allowed=True) for entry in fields["allowed"]),
-            *(_rows(entry, allowed=False) for entry in fields["withheld"]),
+            *(_rows(entry, allowed=True) for entry in fields["allowed"] if _CUT not in entry),
+            *(_rows(entry, allowed=False) for entry in fields["withheld"] if _CUT not in entry),
+        ),
+        rows_left_out=sum(_left_out(fields, which) for which in ("allowed", "withheld")),
+        groups=tuple(fields.get("caller_groups", ())),
+        groups_left_out=int(fields.get("caller_groups_left_out", 0)),
+        attributes=tuple(
+            (name, tuple(value) if isinstance(value, list) else value)
+            for name, value in sorted(fields.get("caller_attributes", {}).items())
         ),
     )
+
+
+def _left_out(fields: Mapping[str, Any], which: str) -> int:
+    cut = sum(int(entry["row_count"]) for entry in fields[which] if _CUT in entry)
+    return cut + int(fields.get(f"{which}_left_out", {}).get("row_count", 0))
 
 
 def _rows(entry: Mapping[str, Any], *, allowed: bool) -> RecordedRows:

@@ -11,6 +11,7 @@ import structlog
 
 from vecsec_chassis.background import running_in_thread
 from vecsec_policy.audit.chain import Head
+from vecsec_policy.audit.disk import AuditDisk, GrowthRate, measured_disk
 from vecsec_policy.audit.log import RECORDS_LOST, AuditLog, LogSettings
 from vecsec_policy.audit.records import Record
 from vecsec_policy.metrics import PolicyMetrics
@@ -18,7 +19,10 @@ from vecsec_policy.metrics import PolicyMetrics
 log = structlog.get_logger()
 
 _WAITING_RECORDS = 100_000
+_WAITING_BYTES = 128 * 1024 * 1024
+"""Callers choose how large their labels are, so that a number alone bounds nothing."""
 _BATCH_RECORDS = 1_000
+_BATCH_BYTES = 8 * 1024 * 1024
 _RETRY_SECONDS = 1.0
 _GATHER_SECONDS = 0.02
 """Records of this time go to the disk together: under load one wake-up and one sync for many decisions."""
@@ -46,6 +50,8 @@ class AuditFile:
         self._metrics = metrics
         self._log = AuditLog(settings)
         self._waiting: queue.SimpleQueue[Record | Written | None] = queue.SimpleQueue()
+        # Each is counted up by one thread alone: the calls' and the writing one.
+        self._appended_bytes = self._taken_bytes = 0
         self._when_written: list[Written] = []
         self._closing = threading.Event()
         self._lost = self._told_lost = 0
@@ -56,7 +62,14 @@ class AuditFile:
         """Called from the writing thread when records can no longer be written, and when they can again."""
         self.on_written: Callable[[], None] = lambda: None
         """Called from the writing thread when more is on the disk."""
+        self._growth = GrowthRate()
         metrics.watch_audit(lambda: self._log.head.sequence, self.is_recording)
+        metrics.watch_audit_disk(
+            used_bytes=lambda: self.disk().used_bytes,
+            free_bytes=lambda: self.disk().free_bytes,
+            hours_until_full=lambda: self.disk().hours_until_full,
+            waiting_bytes=lambda: self._waiting_bytes,
+        )
 
     @property
     def replica_id(self) -> str:
@@ -72,13 +85,28 @@ class AuditFile:
         """Whether the last attempt to write went well."""
         return not self._is_failing
 
+    def disk(self) -> AuditDisk:
+        """How much room the log takes and has; asked for from any thread."""
+        return measured_disk(self._log.path, self._log.bytes_kept, self._growth.per_second(time.monotonic()))
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return self._appended_bytes - self._taken_bytes
+
     def append(self, record: Record) -> None:
         """Take a record, without waiting for it to be written."""
-        if self._waiting.qsize() < _WAITING_RECORDS:
-            self._waiting.put(record)
-        else:
+        if not self.offer(record):
             self._lost += 1
             self._metrics.audit_records_lost.add(1)
+
+    def offer(self, record: Record) -> bool:
+        """The same for whoever brings a record again that could not be taken; whether it was."""
+        weight = record.weight()
+        if self._waiting.qsize() >= _WAITING_RECORDS or self._waiting_bytes + weight > _WAITING_BYTES:
+            return False
+        self._appended_bytes += weight
+        self._waiting.put(record)
+        return True
 
     async def written(self) -> Head:
         """Wait until everything that was appended before is on the disk; the head of the log then.
@@ -126,24 +154,30 @@ class AuditFile:
         """Wait for records and take a batch; False once the trail is closed and nothing is left."""
         if self._closing.is_set() and self._waiting.empty():
             return False
-        self._take(self._waiting.get())
+        taken = self._take(self._waiting.get())
         self._closing.wait(_GATHER_SECONDS)
         with contextlib.suppress(queue.Empty):
             for _ in range(_BATCH_RECORDS):
-                self._take(self._waiting.get_nowait())
+                if taken >= _BATCH_BYTES:
+                    break
+                taken += self._take(self._waiting.get_nowait())
         if self._lost > self._told_lost:
             lost, self._told_lost = self._lost - self._told_lost, self._lost
             log.error("audit records lost", path=str(self.path), records=lost)
             self._log.add_note(RECORDS_LOST, count=lost)
         return True
 
-    def _take(self, item: Record | Written | None) -> None:
+    def _take(self, item: Record | Written | None) -> int:
+        """Put an item where it belongs; how many bytes of the log it makes."""
         if item is None:
-            return  # it only wakes the thread up
+            return 0  # it only wakes the thread up
         if callable(item):
             self._when_written.append(item)
-        else:
-            self._log.add(item.to_json())
+            return 0
+        text = item.to_json()
+        self._log.add(text)
+        self._taken_bytes += item.weight()
+        return len(text)
 
     def _write_until_done(self) -> None:
         # While the disk refuses, records wait in the queue, whose length is bounded.
@@ -160,6 +194,7 @@ class AuditFile:
             self._set_failing(failing=True)
             return False
         self._set_failing(failing=False)
+        self._growth.note(time.monotonic(), self._log.written_bytes)
         self.on_written()
         waiting, self._when_written = self._when_written, []
         for tell in waiting:

@@ -18,6 +18,7 @@ Constant = str | int | bool
 _LEAVES = frozenset({"Value", "Var"})
 """A constant, whose text may look like an expression and is none, and a variable."""
 _ACCESSES = frozenset({".", "has"})
+_LOOKS_INTO = _ACCESSES | {"in", "getTag", "hasTag"}
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "contains", "containsAll", "containsAny"})
 _VARIABLES = ("principal", "action", "resource")
 
@@ -77,6 +78,19 @@ def entities_named(part: object) -> Iterator[tuple[str, str]]:
     elif isinstance(part, list):
         for member in part:
             yield from entities_named(member)
+
+
+def entities_looked_into(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The entities that a policy names and asks for an attribute or for what they belong to, not only compares with:
+    type and id."""
+    for node in _nodes(policy):
+        ((operator, operands),) = node.items()
+        if operator in _LOOKS_INTO:
+            looked_into = operands["left"]
+            while looked_into.keys() & _ACCESSES:
+                ((_, within),) = looked_into.items()
+                looked_into = within["left"]
+            yield from entities_named(looked_into)
 
 
 def attributes_mentioned(policies: Mapping[str, Any]) -> frozenset[str]:

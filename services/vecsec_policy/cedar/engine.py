@@ -1,4 +1,4 @@
-"""The one door to Cedar: compiles a policy folder, decides, and plans by partial evaluation.
+"""Compiles checked rules, decides, and plans by partial evaluation.
 
 An engine is immutable and decides from its arguments alone. A rule that fails while it is evaluated makes the answer a
 refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
@@ -6,41 +6,31 @@ refusal: Cedar itself would skip the rule, and skipping a `forbid` lets through.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import cedarpy
 from cachetools import LRUCache
 
-from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import ConfigurationError
+from vecsec_chassis.domain.access import Action, AttributeValue
+from vecsec_chassis.domain.caller_sets import CallerSets
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.telemetry.metrics import CacheCounter, CacheUse
-from vecsec_policy.cedar import bounds as cedar_bounds
 from vecsec_policy.cedar import entities as cedar_entities
 from vecsec_policy.cedar import residual as residual_json
-from vecsec_policy.cedar.ast import attributes_mentioned, depends_on_subject
-from vecsec_policy.cedar.label_shapes import LabelShapes
-from vecsec_policy.cedar.rule_reading import (
-    LABEL_NOT_IN_SCHEMA,
-    RULE_FAILED,
-    add_rule,
-    check_names,
-    in_slices,
-    policies_about,
-    read_rule,
-)
-from vecsec_policy.cedar.rules import Rule, Verdict, gravest
-from vecsec_policy.folder.cedar_text import SourcedPolicy
+from vecsec_policy.cedar.caller_attributes import GROUPS, READER_NAMES, CallerAttributes
+from vecsec_policy.cedar.checking import SOMEBODY, CheckedRules, check_rules
+from vecsec_policy.cedar.open_sets import sets_named
+from vecsec_policy.cedar.rule_reading import LABEL_NOT_IN_SCHEMA, RULE_FAILED
+from vecsec_policy.cedar.rules import Verdict, gravest
+from vecsec_policy.cedar.set_reduction import SetReduction
 from vecsec_policy.folder.policy_source import Diagnostics, PolicySource
 from vecsec_policy.folder.principals import Caller, Role, Tenant
 
 _REMEMBERED_SURROUNDINGS = 1_000
 _REMEMBERED_RESIDUALS = 2_000
 _ANYBODY = "anybody"
-_RULES_AT_ONCE = 25
-"""Cedar holds the interpreter while it specialises rules: 55 µs each, and as much again to write down what is left."""
 _RULES_OF_ROWS_AT_ONCE = 2_000
 """So many rules are looked at in one go when rows are decided, 1.6 µs each for a row."""
 _MOST_ROWS_AT_ONCE = 50
@@ -48,27 +38,6 @@ _NOT_IN_SCHEMA = Verdict(allowed=False, rule_ids=(LABEL_NOT_IN_SCHEMA,))
 
 PlanKey: TypeAlias = tuple[Caller, Tenant, Action]
 """What a plan depends on; callers that no rule tells apart go by one name."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedRules:
-    """Schema and rules of one policy version, parsed and checked. It can be sent to another process."""
-
-    schema_text: str
-    rules: dict[str, Rule]
-    """By their ids."""
-    about_tenants: str
-    """Those that decide on entering a tenant: a policy set in Cedar's JSON format."""
-    about_rows: str
-    """Those that decide on rows."""
-    about_rows_in_slices: tuple[str, ...]
-    """The same as several sets, for planning, where each rule is looked at for itself."""
-    attributes_mentioned: frozenset[str]
-    """What these look at."""
-    rows_depend_on_subject: bool
-    """Whether these may depend on who the caller is."""
-    depend_on_day: bool
-    """Whether any rule may depend on the day, by whatever expression it reaches the context."""
 
 
 class CedarEngine:
@@ -86,12 +55,16 @@ class CedarEngine:
         self._about_tenants = _compiled(checked.about_tenants)
         self._about_rows = _compiled(checked.about_rows)
         in_slices = checked.about_rows_in_slices
-        self._slices = [_compiled(each) for each in in_slices] if len(in_slices) > 1 else [self._about_rows]
+        self._slices = [self._about_rows] if in_slices == (checked.about_rows,) else list(map(_compiled, in_slices))
         self.rules = MappingProxyType(checked.rules)
         """The rules by their ids."""
         self.depends_on_day = checked.depend_on_day
         """Whether some rule may depend on the day."""
-        self._shapes = LabelShapes(self.accepts)
+        self.caller_attributes = CallerAttributes(self._accepts_caller)
+        """What the schema says of callers."""
+        closed = checked.attributes_planned | checked.attributes_of_entry
+        open_sets = self.caller_attributes.sets & checked.attributes_mentioned - closed
+        self._reduction = SetReduction(open_sets, checked.attributes_mentioned, checked.reducible)
         self.rows_at_once = max(1, min(_MOST_ROWS_AT_ONCE, _RULES_OF_ROWS_AT_ONCE // max(1, len(checked.rules))))
         """Of how many rows the decision takes not much longer than a request may wait for another."""
         self._residuals: LRUCache[PlanKey, str] = LRUCache(_REMEMBERED_RESIDUALS)
@@ -105,47 +78,8 @@ class CedarEngine:
     @classmethod
     def check(cls, source: PolicySource, diagnostics: Diagnostics) -> "CedarEngine | None":
         """Parse and check everything and note what is wrong; an engine only if nothing is, here or in `diagnostics`."""
-        names_are_known = not diagnostics.found
-        schema = None
-        with diagnostics:
-            schema = _parse_schema(source)
-        parsed = [(sourced, _parsed(sourced)) for sourced in source.policies]
-        rules: dict[str, Rule] = {}
-        policies: dict[str, dict[str, Any]] = {}
-        texts = "\n".join(sourced.text for sourced, policy in parsed if isinstance(policy, dict))
-        # Asked of all policies at once it takes a third of the time, and usually they are.
-        all_are_valid = schema is not None and cedarpy.validate_policies(texts, schema).validation_passed
-        for sourced, policy in parsed:
-            with diagnostics:
-                if isinstance(policy, ConfigurationError):
-                    raise policy
-                rule = read_rule(sourced, policy)
-                add_rule(rules, rule)
-                policies[rule.rule_id] = policy
-                if names_are_known:
-                    check_names(sourced, policy, source.roles, source.tenants)
-                if schema is not None and not all_are_valid:
-                    _validate(sourced, schema, diagnostics)
-        if schema is None or diagnostics.found:
-            return None
-        with diagnostics:
-            _check_entities(source, schema)
-            about_tenants = policies_about(cedar_entities.TENANT_TYPE, policies)
-            about_rows = policies_about(cedar_entities.DOCUMENT_TYPE, policies)
-            asked_for = attributes_mentioned(about_rows)
-            return cls(
-                CheckedRules(
-                    source.schema_text,
-                    rules,
-                    about_tenants=json.dumps(about_tenants),
-                    about_rows=json.dumps(about_rows),
-                    about_rows_in_slices=tuple(map(json.dumps, in_slices(about_rows, _RULES_AT_ONCE))),
-                    attributes_mentioned=asked_for,
-                    rows_depend_on_subject=depends_on_subject(about_rows),
-                    depend_on_day="today" in asked_for | attributes_mentioned(about_tenants),
-                )
-            )
-        return None
+        checked = check_rules(source, diagnostics)
+        return None if checked is None else cls(checked)
 
     @property
     def lookups(self) -> Mapping[str, CacheUse]:
@@ -154,7 +88,6 @@ class CedarEngine:
             "residuals": self._residual_lookups,
             "places": self._place_lookups,
             "surroundings": self._surroundings_lookups,
-            "label_shapes": self._shapes.lookups,
         }
 
     def decide_entry(self, caller: Caller, target: Tenant, actions: Sequence[Action]) -> list[Verdict]:
@@ -167,25 +100,19 @@ class CedarEngine:
     def decide_rows(self, caller: Caller, target: Tenant, action: Action, labels: Sequence[Label]) -> list[Verdict]:
         """Whether the caller may touch rows with these labels: one verdict a label, in order."""
         # A decision cannot depend on what no rule asks for: labels that differ in nothing else are decided once.
-        asked = [self._with_mentioned_attributes(label) if self._shapes.fits(label) else None for label in labels]
-        firsts: dict[Label | None, Label] = {}
-        for each, label in zip(asked, labels, strict=True):
-            if each is not None:
-                firsts.setdefault(each, label)
-        rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(firsts.values())]
-        entities = self._shared_entities_of(caller, target).with_added_json_str(json.dumps(rows), self._schema)
+        asked = [self._reduction.label(label, caller) if self.accepts(label) else None for label in labels]
+        different = list(dict.fromkeys(label for label in asked if label is not None))
+        rows = [cedar_entities.document_entity(number, label) for number, label in enumerate(different)]
+        around, caller_row = self._entities_around(caller, target, different)
+        entities = around.with_added_json_str(json.dumps([*caller_row, *rows]), self._schema)
         request = {**_request(caller, target), "action": cedar_entities.action_uid(action)}
         decided = self._decide([{**request, "resource": row["uid"]} for row in rows], self._about_rows, entities)
-        verdicts: dict[Label | None, Verdict] = dict(zip(firsts, decided, strict=True))
+        verdicts: dict[Label | None, Verdict] = dict(zip(different, decided, strict=True))
         return [verdicts.get(each, _NOT_IN_SCHEMA) for each in asked]
 
     def accepts(self, label: Label) -> bool:
         """Whether a label fits the schema's Document; one that does not is for nobody."""
-        try:
-            self._entities([cedar_entities.document_entity(0, label)])
-        except ValueError:
-            return False
-        return True
+        return self.checked.label_schema.fits(label)
 
     def plan(self, caller: Caller, target: Tenant, action: Action) -> str:
         """The rules specialised to this caller, target and action: a Cedar policy set in Cedar's JSON format whose only
@@ -225,8 +152,24 @@ class CedarEngine:
         """The plans that are remembered."""
         return dict(self._residuals)
 
+    def sets_of(self, caller: Caller, residual: str) -> CallerSets:
+        """The caller's sets that a plan of theirs asks for."""
+        values = {**dict(caller.attributes), GROUPS: caller.groups, READER_NAMES: tuple(caller.reader_names)}
+        asked_for = {name: values.get(name) for name in sets_named(residual)}
+        return CallerSets.of({name: value for name, value in asked_for.items() if isinstance(value, tuple)})
+
+    def as_planned(self, caller: Caller) -> Caller:
+        """The caller without what no plan depends on: who are then alike have the same plans."""
+        planned = self.checked.attributes_planned
+        return replace(
+            caller,
+            subject=caller.subject if self.checked.rows_depend_on_subject or READER_NAMES in planned else _ANYBODY,
+            groups=caller.groups if planned & {GROUPS, READER_NAMES} else (),
+            attributes=tuple(pair for pair in caller.attributes if pair[0] in planned),
+        )
+
     def _plan_key(self, caller: Caller, target: Tenant, action: Action) -> PlanKey:
-        return (caller if self.checked.rows_depend_on_subject else replace(caller, subject=_ANYBODY), target, action)
+        return (self.as_planned(caller), target, action)
 
     def _planned(self, key: PlanKey, rules: cedarpy.PolicySet) -> tuple[dict[str, Any], bool]:
         """What is left of some rules, and whether one of them failed."""
@@ -254,12 +197,15 @@ class CedarEngine:
         )
         return residual_json.policies(partial.residuals, known), bool(partial.diagnostics.errors)
 
-    def _with_mentioned_attributes(self, label: Label) -> Label:
-        """The label without the attributes that no rule asks for."""
-        attributes = tuple(pair for pair in label.attributes if pair[0] in self.checked.attributes_mentioned)
-        if len(attributes) == len(label.attributes):
-            return label
-        return Label(label.tenant_id, label.sensitivity, label.topics, attributes)
+    def _entities_around(
+        self, caller: Caller, target: Tenant, labels: Sequence[Label]
+    ) -> tuple[cedarpy.Entities, Sequence[cedar_entities.EntityJson]]:
+        """What decisions on these labels look at besides the rows, and what is yet to be added of it."""
+        sets = self._reduction.sets(caller, labels)
+        if not any(sets.values()):
+            return self._shared_entities_of(caller, target), ()
+        further = {**self._further_attributes(caller), **sets}
+        return self._entities_of(caller.role, caller.tenant, target), [cedar_entities.caller_entity(caller, further)]
 
     def _shared_entities_of(self, caller: Caller, target: Tenant) -> cedarpy.Entities:
         """Remembered, for entering and planning look at the same entities: 0.2 ms."""
@@ -267,14 +213,36 @@ class CedarEngine:
         self._surroundings_lookups.count(found=entities is not None)
         if entities is None:
             # A third of it for a caller whose role and tenants were read before.
-            places = (caller.role, caller.tenant, target)
-            around = self._places.get(places)
-            self._place_lookups.count(found=around is not None)
-            if around is None:
-                around = self._places[places] = self._entities(cedar_entities.role_and_tenants(*places))
-            added = json.dumps([cedar_entities.caller_entity(caller)])
+            around = self._entities_of(caller.role, caller.tenant, target)
+            added = json.dumps([cedar_entities.caller_entity(caller, self._further_attributes(caller))])
             entities = self._surroundings[caller, target] = around.with_added_json_str(added, self._schema)
         return entities
+
+    def _entities_of(self, role: Role, tenant: Tenant, target: Tenant) -> cedarpy.Entities:
+        """What callers of one role and tenant share."""
+        places = (role, tenant, target)
+        around = self._places.get(places)
+        self._place_lookups.count(found=around is not None)
+        if around is None:
+            around = self._places[places] = self._entities(cedar_entities.role_and_tenants(*places))
+        return around
+
+    def _further_attributes(self, caller: Caller) -> dict[str, AttributeValue]:
+        """What the schema declares of callers beside subject, tenant, role and clearance; sets that plans leave open,
+        and those that no rule asks for, are empty."""
+        attributes = dict(caller.attributes)
+        closed = self.checked.attributes_planned | self.checked.attributes_of_entry
+        for name in self.caller_attributes.sets:
+            members = caller.groups if name == GROUPS else caller.reader_names
+            attributes[name] = tuple(members) if name in closed else ()
+        return attributes
+
+    def _accepts_caller(self, attributes: Mapping[str, AttributeValue]) -> bool:
+        try:
+            self._entities([cedar_entities.caller_entity(SOMEBODY, attributes)])
+        except ValueError:
+            return False
+        return True
 
     def _entities(self, entities: list[cedar_entities.EntityJson]) -> cedarpy.Entities:
         """Entities checked against the schema, which also adds the actions."""
@@ -310,65 +278,3 @@ def _literal(entity: str) -> dict[str, Any]:
     parsed = json.loads(cedarpy.policies_to_json_str(f"permit(principal == {entity}, action, resource);"))
     (policy,) = parsed["staticPolicies"].values()
     return {"Value": {"__entity": policy["principal"]["entity"]}}
-
-
-def _parse_schema(source: PolicySource) -> cedarpy.Schema:
-    cedar_bounds.check_schema(str(source.schema_path), source.schema_text)
-    try:
-        return cedarpy.Schema.from_str(source.schema_text)
-    except ValueError as error:
-        raise ConfigurationError(f"{source.schema_path}: {_one_line(error)}") from error
-
-
-def _parsed(sourced: SourcedPolicy) -> dict[str, Any] | ConfigurationError:
-    """A policy, or why it is none, to be told in its turn. What is a policy here can be given to Cedar's validator."""
-    try:
-        return _parse_policy(sourced)
-    except ConfigurationError as complaint:
-        return complaint
-
-
-def _parse_policy(sourced: SourcedPolicy) -> dict[str, Any]:
-    """The one door to Cedar for policies: no other of its parsers is given a text that did not come through here.
-
-    Raises:
-        ConfigurationError: if it is out of bounds, or not one policy.
-    """
-    cedar_bounds.check_policy(sourced.place, sourced.text)
-    try:
-        parsed = json.loads(cedarpy.policies_to_json_str(sourced.text))
-    except ValueError as error:
-        raise ConfigurationError(f"{sourced.place}: in the policy that starts here: {_one_line(error)}") from error
-    if parsed["templates"]:
-        raise ConfigurationError(f"{sourced.place}: a template (?principal, ?resource) decides nothing; write it out")
-    policies: list[dict[str, Any]] = list(parsed["staticPolicies"].values())
-    if len(policies) != 1:
-        raise ConfigurationError(f"{sourced.place}: expected one policy up to the semicolon, found {len(policies)}")
-    cedar_bounds.check_parsed(sourced.place, policies[0])
-    return policies[0]
-
-
-def _validate(sourced: SourcedPolicy, schema: cedarpy.Schema, diagnostics: Diagnostics) -> None:
-    for error in cedarpy.validate_policies(sourced.text, schema).errors:
-        reason = _one_line(error.error).removeprefix("for policy `policy0`, ")
-        diagnostics.found.append(f"{sourced.place}: against the schema: {reason}")
-
-
-def _check_entities(source: PolicySource, schema: cedarpy.Schema) -> None:
-    """The schema may be extended, but it must go on describing what callers, roles and tenants are made of."""
-    some_tenant = next(iter(source.tenants.values()))
-    for role in source.roles.values():
-        caller = Caller("schema-check", some_tenant, role, role.max_clearance)
-        around = cedar_entities.role_and_tenants(role, some_tenant, some_tenant)
-        entities = [cedar_entities.caller_entity(caller), *around]
-        try:
-            cedarpy.Entities.from_json_str(json.dumps(entities), schema)
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{source.schema_path}: does not fit callers, roles and tenants as they are made: {_one_line(error)}; "
-                "keep the packaged declarations of these three and add to Document only"
-            ) from error
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

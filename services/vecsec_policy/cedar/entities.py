@@ -1,12 +1,15 @@
 """Callers, tenants and rows as Cedar entities, in Cedar's JSON format."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from vecsec_chassis.domain.access import Action
+from vecsec_chassis.domain.access import Action, AttributeValue
 from vecsec_chassis.domain.labels import Label, rule_attributes
 from vecsec_policy.folder.principals import Caller, Role, Tenant
 
+ACTION_TYPE = "Action"
 CALLER_TYPE = "Caller"
 DOCUMENT_TYPE = "Document"
 ROLE_TYPE = "Role"
@@ -18,7 +21,7 @@ EntityJson = dict[str, Any]
 
 def action_uid(action: Action) -> dict[str, str]:
     """The name of an action."""
-    return {"type": "Action", "id": action.value}
+    return {"type": ACTION_TYPE, "id": action.value}
 
 
 def caller_uid(caller: Caller) -> dict[str, str]:
@@ -53,9 +56,10 @@ def role_and_tenants(role: Role, tenant: Tenant, target: Tenant) -> list[EntityJ
     return entities
 
 
-def caller_entity(caller: Caller) -> EntityJson:
-    """A caller."""
+def caller_entity(caller: Caller, further: Mapping[str, AttributeValue] = MappingProxyType({})) -> EntityJson:
+    """A caller; `further` are the attributes that not every schema declares."""
     attributes = {
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in further.items()},
         "subject": caller.subject,
         "tenant": {"__entity": tenant_uid(caller.tenant)},
         "role": {"__entity": _role_uid(caller.role)},
@@ -66,13 +70,15 @@ def caller_entity(caller: Caller) -> EntityJson:
 
 def role_entity(role: Role) -> EntityJson:
     """A role."""
-    attributes = {
+    attributes: dict[str, Any] = {
         "operations": [{"__entity": action_uid(action)} for action in sorted(role.operations)],
         "max_clearance": int(role.max_clearance),
         "reads_across_tenants": role.reads_across_tenants,
         "ignores_topic_scope": role.ignores_topic_scope,
         "ignores_clearance": role.ignores_clearance,
     }
+    if role.ignores_readers:  # schemas of before do not declare it
+        attributes["ignores_readers"] = True
     return _entity(_role_uid(role), attributes)
 
 

@@ -10,13 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vecsec_policy.cedar.ast import Expression, with_operands
+from vecsec_policy.cedar.ast import Expression, operands_of, with_operands
+from vecsec_policy.cedar.open_sets import open_set
 
 _UNKNOWN_RESOURCE: Expression = {"unknown": [{"Value": "resource"}]}
 _RESOURCE: Expression = {"Var": "resource"}
 _TRUE: Expression = {"Value": True}
 _FALSE: Expression = {"Value": False}
+_CONTEXT: Expression = {"Var": "context"}
 _ANYTHING = {"op": "All"}
+_NEVER_FAILING = frozenset(
+    {"Value", "Var", "Set", "&&", "||", "!", "==", "!=", "<", "<=", ">", ">=", "in", "is", "has", "like", "."}
+    | {"contains", "containsAll", "containsAny", "isEmpty", "if-then-else"}
+)
+"""On operands of the types that the validator saw; absent attributes are asked for first."""
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
@@ -39,8 +46,9 @@ class KnownRequest:
 
 
 def policies(residuals: Mapping[str, Mapping[str, Any]], known: KnownRequest) -> dict[str, Expression]:
-    """The residual policies (by their ids) as policies in Cedar's JSON format, their only variable the resource; those
-    that cannot apply are left out. Of the annotations only @violation stays; the id is the policy's own.
+    """The residual policies (by their ids) as policies in Cedar's JSON format; those that cannot apply are left out.
+    Their only variables are the resource and, in `context`, the caller's sets. Of the annotations only @violation
+    stays; the id is the policy's own.
 
     Raises:
         UnexpectedUnknown: if something else than the resource is still unknown.
@@ -103,12 +111,26 @@ def _specialise(expression: Expression, known: KnownRequest) -> Expression:
     """Name the unknown resource, answer what is known of its type, and write out the variables that are known."""
     ((operator, operands),) = expression.items()
     if operator == "unknown":
-        return _RESOURCE if expression == _UNKNOWN_RESOURCE else _absent(operands[0]["Value"], known)
+        if expression == _UNKNOWN_RESOURCE:
+            return _RESOURCE
+        return open_set(operands[0]["Value"]) or _absent(operands[0]["Value"], known)
     if operator == "Var":
         return known.variables.get(operands, expression)
     if operator == "is" and operands["left"] == _UNKNOWN_RESOURCE and "in" not in operands:
         return _TRUE if operands["entity_type"] == known.resource_type else _FALSE
+    if operator == "has" and operands["left"] != _CONTEXT and _names_variable(operands["left"], known):
+        # Inside of what fails, too. Whoever decides the residual has no such entity, and would take it for one without
+        # attributes: nothing would be looked at that fails behind it. To look into it fails there.
+        operator = "."
+        expression = {operator: operands}
     return with_operands(expression, lambda operand: _specialise(operand, known))
+
+
+def _names_variable(expression: Expression, known: KnownRequest) -> bool:
+    ((operator, operands),) = expression.items()
+    if operator == "Var":
+        return operands in known.variables
+    return any(_names_variable(operand, known) for operand in operands_of(expression))
 
 
 def _absent(name: str, known: KnownRequest) -> Expression:
@@ -124,8 +146,20 @@ def _fold_pair(operator: str, left: Expression, right: Expression, known: KnownR
     folded = _specialise_boolean(right, known)
     if _is_constant(left, truth=neutral):
         return folded
-    # `x && false` stays as it is: x may fail, and a rule that fails must refuse.
+    if _is_constant(folded, truth=not neutral) and _cannot_fail(left):
+        return folded
+    # `x && false` stays as it is where x may fail: a rule that fails must refuse.
     return left if _is_constant(folded, truth=neutral) else {operator: {"left": left, "right": folded}}
+
+
+def _cannot_fail(expression: Expression) -> bool:
+    """Whether an expression gives a value on every label that fits the schema, which the validator saw it against: it
+    calculates nothing, and looks into nothing but the row. What it names goes out of the grant where nothing hangs on
+    it, as people of other tenants do."""
+    ((operator, operands),) = expression.items()
+    if operator == "." and operands["left"] != _RESOURCE:
+        return False
+    return operator in _NEVER_FAILING and all(map(_cannot_fail, operands_of(expression)))
 
 
 def _negate(operand: Expression) -> Expression:

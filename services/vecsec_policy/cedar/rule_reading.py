@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from vecsec_chassis.domain.access import ViolationType
+from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.errors import ConfigurationError
-from vecsec_policy.cedar.ast import entities_named, mentions_of
-from vecsec_policy.cedar.entities import DOCUMENT_TYPE, ROLE_TYPE, TENANT_TYPE
+from vecsec_chassis.domain.readers import READERS
+from vecsec_policy.cedar.ast import entities_looked_into, entities_named, mentions_of
+from vecsec_policy.cedar.entities import ACTION_TYPE, DOCUMENT_TYPE, ROLE_TYPE, TENANT_TYPE
 from vecsec_policy.cedar.rules import COUNTED_BY_RULES, Effect, Rule
 from vecsec_policy.folder.cedar_text import SourcedPolicy
 from vecsec_policy.folder.principals import Role, Tenant
@@ -20,11 +21,15 @@ RULE_FAILED = "rule-failure"
 """Stands among the determining rules where a rule failed while it was evaluated: the answer is then a refusal."""
 LABEL_NOT_IN_SCHEMA = "label-not-in-schema"
 """Stands among the determining rules where a label does not fit the schema's Document."""
+READERS_WITHOUT_RULE = "readers-without-rule"
+"""Forbids to read and to write rows that name their readers where no rule asks for them: they would lie open to all."""
+_BUILT_IN = frozenset({RULE_FAILED, LABEL_NOT_IN_SCHEMA, READERS_WITHOUT_RULE})
 
 _RULE_ID = re.compile(r"[a-z0-9][a-z0-9_.-]{0,127}")
 _KEPT_ANNOTATIONS = ("violation",)
 """A residual carries it. Descriptions are for people, who get them from the rules."""
 _ANYTHING = {"op": "All"}
+_COMPARED_WITH = {ROLE_TYPE: "principal.role", TENANT_TYPE: "principal.tenant"}
 
 
 def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
@@ -37,7 +42,7 @@ def read_rule(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> Rule:
     rule_id = annotations.get("id")
     if not rule_id:
         raise ConfigurationError(f"{sourced.place}: the policy has no @id; audit records and explanations need one")
-    if _RULE_ID.fullmatch(rule_id) is None or rule_id in {RULE_FAILED, LABEL_NOT_IN_SCHEMA}:
+    if _RULE_ID.fullmatch(rule_id) is None or rule_id in _BUILT_IN:
         raise ConfigurationError(
             f"{sourced.place}: @id({rule_id!r}) is reserved or not made of a-z, 0-9, '_', '.', '-'"
         )
@@ -84,6 +89,34 @@ def check_names(
             raise ConfigurationError(f"{sourced.place}: the roles file lists no role {name!r}")
         if kind == TENANT_TYPE and name not in tenants:
             raise ConfigurationError(f"{sourced.place}: the tenants file lists no tenant {name!r}")
+
+
+def keep_readers_guarded() -> dict[str, Any]:
+    """The policy that `READERS_WITHOUT_RULE` names."""
+    actions = [{"type": "Action", "id": action.value} for action in (Action.READ, Action.WRITE)]
+    has_readers = {"has": {"left": {"Var": "resource"}, "attr": READERS}}
+    return {
+        "effect": "forbid",
+        "principal": _ANYTHING,
+        "action": {"op": "in", "entities": actions},
+        "resource": _ANYTHING,
+        "conditions": [{"kind": "when", "body": has_readers}],
+    }
+
+
+def refuse_looking_into_names(sourced: SourcedPolicy, policy: Mapping[str, Any]) -> None:
+    """See that a policy only compares with whom it names: of all entities, a decision knows its caller's own role and
+    tenant and the target alone. What it would find in others depends on who asks, and a plan is made for many.
+
+    Raises:
+        ConfigurationError: if it looks into an entity that it names.
+    """
+    for kind, name in entities_looked_into(policy):
+        if kind != ACTION_TYPE:
+            raise ConfigurationError(
+                f'{sourced.place}: the policy looks into {kind}::"{name}"; a rule can only compare with whom it names: '
+                f'write {_COMPARED_WITH.get(kind, "principal")} == {kind}::"{name}" and ask that for the attribute'
+            )
 
 
 def policies_about(resource_type: str, policies: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

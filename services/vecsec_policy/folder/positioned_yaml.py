@@ -56,6 +56,11 @@ class Positioned:
         """Where it stands: `file:line`."""
         return f"{self._path}:{self._node.start_mark.line + 1}"
 
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it has entries."""
+        return isinstance(self._node, yaml.MappingNode)
+
     def refuse(self, reason: str) -> NoReturn:
         """Complain about this value."""
         raise ConfigurationError(f"{self.place}: {reason}")
@@ -65,6 +70,10 @@ class Positioned:
         if not isinstance(self._node, yaml.ScalarNode) or self._node.tag != _STRING_TAG:
             self.refuse(f"{what} must be text (put it in quotes if it looks like something else)")
         return str(self._node.value)
+
+    def scalar(self) -> str:
+        """The value as it stands in the file, if it is no list and no mapping; else empty."""
+        return str(self._node.value) if isinstance(self._node, yaml.ScalarNode) else ""
 
     def boolean(self, what: str) -> bool:
         """The value as true or false; YAML's other spellings (`yes`, `on`) are refused rather than guessed."""

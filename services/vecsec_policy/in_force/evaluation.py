@@ -34,11 +34,15 @@ def decide_entry(
     """A caller's access to a tenant; `now` is in seconds since the epoch.
 
     Raises:
-        AccessDenied: if the policy does not know the caller's role.
+        AccessDenied: if the policy does not know the caller's role, or cannot read what the token says of the caller.
         UnknownTenant: if the caller's own tenant is unknown to the policy, or if the tenant asked for is and the
             caller may enter any.
     """
-    caller = resolve_caller(identity, policy.roles, policy.tenants, policy.day(now))
+    attributes = policy.engine.caller_attributes.fitting(identity.attributes)
+    groups = policy.memberships.groups_of(identity)
+    caller = resolve_caller(
+        identity, policy.roles, policy.tenants, policy.day(now), groups=groups, attributes=attributes
+    )
     target = policy.tenants.get(tenant_id, Tenant(tenant_id, frozenset()))
     entry, configuring = policy.engine.decide_entry(caller, target, (action, Action.CONFIGURE))
     if tenant_id not in policy.tenants and (entry.allowed or configuring.allowed):

@@ -32,6 +32,33 @@ def observe_versions(meter: Meter, policy: PolicyInForce) -> None:
         unit="s",
         description="When the policy was loaded, in Unix time, by stage.",
     )
+    _observe_memberships(meter, policy)
+
+
+def _observe_memberships(meter: Meter, policy: PolicyInForce) -> None:
+    """How many people and groups the current policy's `memberships.yaml` lists, and when it was written: so it is seen
+    whether what exports it from a directory still runs."""
+
+    def count(_options: CallbackOptions) -> Iterable[Observation]:
+        listed = policy.assignment.current.memberships
+        yield Observation(len(listed.of_people), {"kind": "people"})
+        yield Observation(len(listed.of_each_group), {"kind": "groups"})
+
+    def changed(_options: CallbackOptions) -> Iterable[Observation]:
+        changed_at = policy.assignment.current.memberships.changed_at
+        return [] if changed_at is None else [Observation(changed_at)]
+
+    meter.create_observable_gauge(
+        "vecsec_memberships",
+        callbacks=[count],
+        description="People, and groups with people, that the memberships file in force lists, by kind.",
+    )
+    meter.create_observable_gauge(
+        "vecsec_memberships_changed_timestamp",
+        callbacks=[changed],
+        unit="s",
+        description="When the memberships file in force was written, in Unix time; absent without one.",
+    )
 
 
 def engine_caches(policy: PolicyInForce) -> Mapping[str, Callable[[], CacheUse]]:

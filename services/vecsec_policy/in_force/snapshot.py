@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vecsec_policy.cedar.engine import CedarEngine, CheckedRules, PlanKey
+from vecsec_policy.cedar.checking import CheckedRules
+from vecsec_policy.cedar.engine import CedarEngine, PlanKey
+from vecsec_policy.folder.memberships import Memberships
 from vecsec_policy.folder.policy_source import Diagnostics, PolicySource, read_policy_source
 from vecsec_policy.folder.principals import Role, Tenant
 from vecsec_policy.in_force.rollout import Rollout
@@ -21,6 +23,7 @@ class CheckedPolicy:
     rules: CheckedRules
     roles: dict[str, Role]
     tenants: dict[str, Tenant]
+    memberships: Memberships
     plans: dict[PlanKey, str]
     """Plans by it that were made already."""
 
@@ -34,13 +37,16 @@ class PolicySnapshot:
     engine: CedarEngine
     roles: Mapping[str, Role]
     tenants: Mapping[str, Tenant]
+    memberships: Memberships = field(default_factory=Memberships)
+    """Who belongs to which group beside what tokens say."""
     loaded_at: float = field(default_factory=time.time)
     """Seconds since the epoch."""
 
     @classmethod
     def of(cls, checked: CheckedPolicy) -> "PolicySnapshot":
         """Compile a policy that was checked. In a thread of its own it keeps nobody waiting."""
-        return cls(checked.version, CedarEngine(checked.rules, checked.plans), checked.roles, checked.tenants)
+        engine = CedarEngine(checked.rules, checked.plans)
+        return cls(checked.version, engine, checked.roles, checked.tenants, checked.memberships)
 
     def day(self, now: float) -> int | None:
         """The day at a time in seconds since the epoch, if the rules ask for it: others are spared deciding everything
@@ -51,7 +57,9 @@ class PolicySnapshot:
     def checked(self) -> CheckedPolicy:
         """What another process can be sent."""
         engine = self.engine
-        return CheckedPolicy(self.version, engine.checked, dict(self.roles), dict(self.tenants), engine.plans)
+        return CheckedPolicy(
+            self.version, engine.checked, dict(self.roles), dict(self.tenants), self.memberships, engine.plans
+        )
 
 
 def load_snapshot(folder: Path) -> PolicySnapshot:
@@ -74,7 +82,7 @@ def check_policy_folder(folder: Path, diagnostics: Diagnostics) -> tuple[PolicyS
     engine = None if source is None else CedarEngine.check(source, diagnostics)
     if source is None or engine is None:
         return source, None
-    return source, PolicySnapshot(source.version, engine, source.roles, source.tenants)
+    return source, PolicySnapshot(source.version, engine, source.roles, source.tenants, source.memberships)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import AccessDenied, ConfigurationError, UnknownTenant
 from vecsec_chassis.domain.labels import Label, Sensitivity
+from vecsec_policy.folder.memberships import Memberships
 from vecsec_policy.folder.principals import Caller
 from vecsec_policy.in_force.evaluation import decide_entry
 from vecsec_policy.in_force.snapshot import CheckedPolicy, PolicySnapshot, load_snapshot
@@ -38,8 +39,8 @@ _UNNOTICED_SECONDS = 0.9
 """While the check has not taken longer, plans are made: the change is in force within two seconds all the same."""
 _PLANNING_SECONDS = 0.3
 """Where it has, they are made for so long: the change, which may take rights away, waits for them."""
-_ITEMS_A_PIECE = (25, 150, 10)
-"""So many rules, tenants and plans: all three are read in about 2 ms."""
+_ITEMS_A_PIECE = (25, 150, 10, 500, 500, 20)
+"""So many rules, tenants, plans, people, groups, and groups with their people: all are read in about 2 ms."""
 _PAUSE_SECONDS = 0.002
 _STARTED = time.monotonic()
 
@@ -110,15 +111,18 @@ def _pieces(outcome: CheckOutcome) -> Iterator[object]:
     if isinstance(outcome, str):
         yield outcome
         return
-    yield replace(outcome, rules=replace(outcome.rules, rules={}), tenants={}, plans={})
+    memberships = Memberships(changed_at=outcome.memberships.changed_at)
+    yield replace(outcome, rules=replace(outcome.rules, rules={}), tenants={}, plans={}, memberships=memberships)
     parts = [iter(part.items()) for part in _parts(outcome)]
     while any(piece := [dict(islice(part, size)) for part, size in zip(parts, _ITEMS_A_PIECE, strict=True)]):
         yield piece
 
 
 def _parts(policy: CheckedPolicy) -> tuple[dict[Any, Any], ...]:
-    """What may be large: rules, tenants and plans."""
-    return policy.rules.rules, policy.tenants, policy.plans
+    """What may be large: rules, tenants, plans, and all tables of memberships."""
+    listed = policy.memberships
+    tables = listed.of_people, listed.of_groups, listed.of_each_group
+    return policy.rules.rules, policy.tenants, policy.plans, *tables
 
 
 def _main() -> None:

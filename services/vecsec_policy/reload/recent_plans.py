@@ -28,13 +28,16 @@ class RecentPlans:
 
     def note(self, access: TenantAccess) -> None:
         """A plan was made."""
-        identity = access.identity
-        subject = identity.subject if access.policy.engine.checked.rows_depend_on_subject else _NOBODY
-        request = PlanRequest(
-            replace(identity, subject=subject, issuer=_NOBODY, expires_at=0.0),
-            access.target.tenant_id,
-            access.action,
+        identity, planned = access.identity, access.policy.engine.as_planned(access.caller)
+        kind = replace(
+            identity,
+            subject=identity.subject if planned.subject == identity.subject else _NOBODY,
+            issuer=_NOBODY,
+            expires_at=0.0,
+            groups=identity.groups if planned.groups else (),
+            attributes=planned.attributes,
         )
+        request = PlanRequest(kind, access.target.tenant_id, access.action)
         self._asked[request] = None
         self._asked.move_to_end(request)
         if len(self._asked) > _REMEMBERED:

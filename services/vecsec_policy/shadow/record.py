@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from vecsec_chassis.domain.access import Action, Identity
 from vecsec_chassis.domain.labels import Label, rule_attributes
+from vecsec_policy.audit.record_bounds import bounded_label
 from vecsec_policy.audit.records import timestamp
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.snapshot import Candidate, PolicyAssignment
 from vecsec_policy.shadow.counts import ShadowChange, ShadowQuestion
+
+_BYTES_OF_A_RECORD = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class ShadowRecord:
     def to_json(self) -> str:
         """The record as one line of JSON."""
         call = self.call
+        label, cut = (None, None) if self.label is None else bounded_label(rule_attributes(self.label))
         return json.dumps(
             {
                 "kind": "shadow",
@@ -57,7 +61,8 @@ class ShadowRecord:
                 "action": call.action.value,
                 "question": self.question.value,
                 "change": self.change.value,
-                "label": None if self.label is None else rule_attributes(self.label),
+                "label": None if label is None else json.loads(label),
+                **({} if cut is None else {"label_cut": cut}),
                 "policy_version": call.assignment.current.version,
                 "rule_ids": list(self.current.rule_ids),
                 "allowed": self.current.allowed,
@@ -67,3 +72,7 @@ class ShadowRecord:
             },
             separators=(",", ":"),
         )
+
+    def weight(self) -> int:
+        """How many bytes of memory it takes while it waits, at most."""
+        return _BYTES_OF_A_RECORD + (0 if self.label is None else self.label.weight)

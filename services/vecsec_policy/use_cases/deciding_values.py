@@ -10,6 +10,8 @@ from vecsec_policy.folder.principals import Role, Tenant
 from vecsec_policy.in_force.evaluation import TenantAccess
 
 ABSENT = "(absent)"
+_MOST_MEMBERS = 20
+"""Of a set of the caller's, which may have a thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +50,40 @@ def _value(access: TenantAccess, label: Label | None, path: AttributePath) -> st
     if variable == "action":
         return access.action.value
     if variable == "principal":
-        return _of_caller(access, below)
+        return _of_caller(access, below, label)
     if variable == "context":
         return str(access.caller.today) if below == ["today"] else _of_tenant(access.target, below[1:])
     return _of_tenant(access.target, below) if label is None else _of_row(label, below)
 
 
-def _of_caller(access: TenantAccess, below: Sequence[str]) -> str:
+def _of_caller(access: TenantAccess, below: Sequence[str], label: Label | None) -> str:
     caller = access.caller
     match below:
         case ["tenant", *further]:
             return _of_tenant(caller.tenant, further)
         case ["role", *further]:
             return _of_role(caller.role, further)
-        case ["subject"]:
-            return caller.subject
-        case ["clearance"]:
-            return caller.clearance.name
+        case [name]:
+            known: dict[str, object] = {
+                "subject": caller.subject,
+                "clearance": caller.clearance,
+                "groups": caller.groups,
+                "reader_names": caller.reader_names,
+            }
+            value = known.get(name, dict(caller.attributes).get(name))
+            return _in_short(value, label) if isinstance(value, list | tuple) else as_text(value)
         case _:
             return f"{caller.tenant.tenant_id}/{caller.subject}"
+
+
+def _in_short(members: Sequence[str], label: Label | None) -> str:
+    """A set of the caller's; of a large one those members that the row has, and some others."""
+    row = frozenset[str]().union(
+        *(value for _, value in (label.attributes if label is not None else ()) if isinstance(value, frozenset))
+    )
+    first = sorted(members, key=lambda member: (member not in row, member))[:_MOST_MEMBERS]
+    more = len(members) - len(first)
+    return f"[{', '.join(first)}{f', and {more:,} more' if more else ''}]"
 
 
 def _of_tenant(tenant: Tenant, below: Sequence[str]) -> str:

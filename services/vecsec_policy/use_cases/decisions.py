@@ -14,7 +14,7 @@ from typing import TypeAlias
 import structlog
 from cachetools import LRUCache
 
-from vecsec_chassis.calls import current_request_id, unique_id
+from vecsec_chassis.calls import current_peers, current_request_id, unique_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, AuditUnavailable, UnknownTenant
 from vecsec_chassis.domain.labels import AttributeValue, Label
@@ -31,6 +31,7 @@ from vecsec_policy.shadow.shadow import ShadowEvaluator
 log = structlog.get_logger()
 
 _REMEMBERED_ENTRIES = 10_000
+"""A caller with many groups counts as several."""
 _REMEMBERED_VERDICTS_BYTES = 48 * 1024 * 1024
 """Callers may ask about labels that they make up, so it is bytes that are bounded: some 30,000 usual labels."""
 _PLANNED_BEFORE_MIDNIGHT_SECONDS = 60.0
@@ -62,14 +63,14 @@ class EntryGate:
         self._append = append
         self._may_decide = may_decide
         self._clock = clock
-        self._admitted: LRUCache[_EntryRequest, TenantAccess] = LRUCache(_REMEMBERED_ENTRIES)
+        self._admitted = _no_entries()
         self.lookups = CacheCounter()
         """How often a caller had been admitted before."""
         policy.on_change(self.forget)
 
     def forget(self) -> LRUCache[_EntryRequest, TenantAccess]:
         """Decide every entry anew from now on; what was remembered."""
-        outdated, self._admitted = self._admitted, LRUCache(_REMEMBERED_ENTRIES)
+        outdated, self._admitted = self._admitted, _no_entries()
         return outdated
 
     def admit(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> TenantAccess:
@@ -104,6 +105,20 @@ class EntryGate:
         self.record(call, access)
         return access
 
+    def admit_to_configure_own(self, call: AuditedCall, identity: Identity, tenant_id: str) -> TenantAccess:
+        """The same of a caller of that tenant. Who may enter and is another's is refused, and that is recorded.
+
+        Raises:
+            AccessDenied, UnknownTenant, AuditUnavailable: as `admit`.
+        """
+        access = self.admit(call, identity, tenant_id, Action.CONFIGURE)
+        if identity.tenant_id == tenant_id:
+            self.record(call, access)
+            return access
+        self._metrics.denial(access.action)
+        self.record(call, access, AuditedOutcome.DENIED)
+        raise AccessDenied("what callers of other tenants did in a tenant is for its own callers alone")
+
     def assess(self, call: AuditedCall, identity: Identity, tenant_id: str, action: Action) -> TenantAccess:
         """A caller's access, also if they may not enter.
 
@@ -130,6 +145,7 @@ class EntryGate:
                     tenant_id=tenant_id,
                     action=action,
                     policy_version=policy.version,
+                    peers=current_peers(),
                 )
             )
             raise
@@ -158,6 +174,7 @@ class EntryGate:
                 tenant_id=access.target.tenant_id,
                 action=access.action,
                 policy_version=access.policy.version,
+                peers=current_peers(),
                 rule_ids=access.entry.rule_ids if rule_ids is None else rule_ids,
                 violations=violations,
                 remembered=remembered,
@@ -173,6 +190,7 @@ class EntryGate:
         log.warning(
             violation.value,
             subject=access.identity.subject,
+            issuer=access.identity.issuer,
             caller_tenant_id=access.identity.tenant_id,
             role=access.identity.role,
             tenant_id=access.target.tenant_id,
@@ -330,6 +348,10 @@ def _writable(access: TenantAccess, labels: Sequence[Label]) -> Sequence[Label]:
         return ()
     verdicts = engine.decide_rows(caller, target, Action.WRITE, labels)
     return [label for label, verdict in zip(labels, verdicts, strict=True) if verdict.allowed]
+
+
+def _no_entries() -> LRUCache[_EntryRequest, TenantAccess]:
+    return LRUCache(_REMEMBERED_ENTRIES, getsizeof=lambda access: access.caller.weight)
 
 
 def _empty_memory() -> LRUCache[tuple[TenantAccess, Label], DecidedLabel]:

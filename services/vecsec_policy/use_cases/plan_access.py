@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
+from vecsec_chassis.domain.tenant_limits import StorageLimits
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_policy.audit.records import AuditedCall
@@ -20,6 +21,8 @@ from vecsec_policy.shadow.shadow import ShadowEvaluator
 from vecsec_policy.use_cases.decisions import EntryGate
 
 _REMEMBERED_GRANTS = 10_000
+"""A longer one than usual counts as several."""
+_CHARACTERS_OF_A_USUAL_GRANT = 4_096
 _COUNTED_CLAIMS = 10_000
 _SHORTEST_LIFE_SECONDS = 5.0
 """A token is accepted some seconds past its end, because clocks differ; a grant made from it then must be usable."""
@@ -66,7 +69,7 @@ class AccessPlanner:
         self._clock = clock
         self._turn = asyncio.Lock()
         """Large policies are specialised for one caller after the other: who waits finds what their like got."""
-        self._plans: LRUCache[TenantAccess, AccessPlan] = LRUCache(_REMEMBERED_GRANTS)
+        self._plans = _no_plans()
         self.lookups = CacheCounter()
         """How often a signed grant was at hand."""
         self._counted_claims: LRUCache[Identity, None] = LRUCache(_COUNTED_CLAIMS)
@@ -74,7 +77,7 @@ class AccessPlanner:
     def forget(self) -> LRUCache[TenantAccess, AccessPlan]:
         """Sign every grant anew from now on: what was remembered, and is returned, was signed with another key or by
         other rules."""
-        outdated, self._plans = self._plans, LRUCache(_REMEMBERED_GRANTS)
+        outdated, self._plans = self._plans, _no_plans()
         return outdated
 
     async def plan(self, identity: Identity, tenant_id: str, action: Action) -> AccessPlan:
@@ -125,9 +128,12 @@ class AccessPlanner:
             tenant_id=access.target.tenant_id,
             action=access.action,
             residual=residual,
-            may_configure=access.may_configure,
+            may_configure=access.may_configure and _may_have_embeddings(access),
             policy_version=policy.version,
             expires_at=now + lifetime,
+            sets=policy.engine.sets_of(access.caller, residual),
+            label_schema=policy.engine.checked.label_schema,
+            storage=StorageLimits.of(access.target.limits) if access.action is Action.WRITE else None,
         )
         self._metrics.grants_issued.add(1, access.action.value)
         return AccessPlan(access, self._sign(grant), grant.expires_at, lifetime)
@@ -139,3 +145,15 @@ class AccessPlanner:
         self._counted_claims[access.identity] = None
         self._gate.book(access, ViolationType.ROLE_CLEARANCE)
         return {ViolationType.ROLE_CLEARANCE: 1}
+
+
+def _no_plans() -> LRUCache[TenantAccess, AccessPlan]:
+    return LRUCache(
+        _REMEMBERED_GRANTS, getsizeof=lambda plan: 1 + len(plan.signed_grant) // _CHARACTERS_OF_A_USUAL_GRANT
+    )
+
+
+def _may_have_embeddings(access: TenantAccess) -> bool:
+    """From embeddings texts can be found out: across tenants they are given only where the roles file says so."""
+    is_own = access.caller.tenant.tenant_id == access.target.tenant_id
+    return is_own or access.caller.role.embeddings_across_tenants

@@ -2,7 +2,8 @@
 
 Single changes are tried, and pairs of them: of the caller's token, of the row's label, and of the topic scope of the
 caller's tenant. Each is verified by deciding again, so a remedy is never a guess. The values that are tried for an
-attribute are those that rules compare it with: no other can make a difference.
+attribute are those that rules compare it with: no other can make a difference. Rules that name other tenants have no
+say in that, for their constants may be these tenants' matter.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.domain.readers import READERS
 from vecsec_policy.folder.principals import Caller, Role, Tenant
 from vecsec_policy.in_force.evaluation import TenantAccess
 from vecsec_policy.use_cases.deciding_values import as_text
+from vecsec_policy.use_cases.rules_of_others import names_others
 
 _MOST_ALTERNATIVES = 3
 _SMALL = 4.0
@@ -26,7 +29,13 @@ _MOST_VALUES = 8
 _MOST_LABEL_CHANGES = 48
 _MOST_PAIRS = 2_000
 """All of them take a quarter of a second, in pieces."""
-_CALLER_ORDER = ("principal.tenant", "principal.role", "principal.clearance", "principal.tenant.topics")
+_CALLER_ORDER = (
+    "principal.tenant",
+    "principal.role",
+    "principal.clearance",
+    "principal.tenant.topics",
+    "principal.groups",
+)
 """Which change comes first in a pair: the role bounds the clearance, and topics are those of the new tenant."""
 _LABELS_AT_ONCE = 50
 """Deciding a label takes about 0.1 ms, during which nothing else is served."""
@@ -147,13 +156,25 @@ def _other_callers(access: TenantAccess, start: _Variant) -> Iterator[_Variant]:
     if missing:
         wider = Tenant(caller.tenant.tenant_id, caller.tenant.topics | missing)
         yield changed("principal.tenant.topics", caller.tenant.topics, wider.topics, 4, tenant=wider)
+    for group in _groups_named(start.label, caller):
+        yield changed(
+            "principal.groups", "as they are", f"and {group}", 1.5, groups=tuple(sorted((*caller.groups, group)))
+        )
+
+
+def _groups_named(label: Label | None, caller: Caller) -> list[str]:
+    """The groups that the row names as readers and that the caller does not belong to."""
+    readers = dict(label.attributes).get(READERS) if label is not None else None
+    names = sorted(readers) if isinstance(readers, frozenset) else []
+    groups = [name.removeprefix("group:") for name in names if name.startswith("group:")]
+    return [group for group in groups if group not in caller.groups][:_MOST_VALUES]
 
 
 def _other_roles(roles: Mapping[str, Role], own: Role) -> Sequence[Role]:
     """Those with the fewest rights first."""
 
     def rights(role: Role) -> int:
-        flags = role.reads_across_tenants + role.ignores_topic_scope + role.ignores_clearance
+        flags = role.reads_across_tenants + role.ignores_topic_scope + role.ignores_clearance + role.ignores_readers
         return role.max_clearance + len(role.operations) + 4 * flags
 
     return sorted((role for role in roles.values() if role.name != own.name), key=rights)[:_MOST_ROLES]
@@ -184,7 +205,9 @@ def _label_changes(access: TenantAccess, start: _Variant, label: Label) -> Itera
     for name, value in _other_attributes(access, attributes):
         rest = {key: each for key, each in attributes.items() if key != name}
         changed_attributes = canonical_attributes(rest if value is None else {**rest, name: value})
-        yield changed(f"resource.{name}", attributes.get(name), value, 1, attributes=changed_attributes)
+        # Without its readers a row is open to all: that is hardly what is wanted.
+        cost = 3.5 if name == READERS and value is None else 1
+        yield changed(f"resource.{name}", attributes.get(name), value, cost, attributes=changed_attributes)
     for cost, topics in _other_topics(access, label):
         yield changed("resource.topics", label.topics or None, topics, cost, topics=topics)
 
@@ -217,7 +240,9 @@ def _other_attributes(
         if name in attributes:
             yield name, None
         caller = access.caller
-        own: tuple[str | int, ...] = (caller.subject, caller.tenant.tenant_id)
+        own: tuple[str | int, ...] = (
+            (f"user:{caller.subject}",) if name == READERS else (caller.subject, caller.tenant.tenant_id)
+        )
         if caller.today is not None:
             own = (*own, caller.today)
         constants = (value for constant in _constants(access, name) for value in _neighbouring_values(constant))
@@ -236,7 +261,7 @@ def _constants(access: TenantAccess, name: str) -> list[str | int | bool]:
         constant
         for rule in access.policy.engine.rules.values()
         for path, constant in rule.mentions.constants
-        if path == ("resource", name)
+        if path == ("resource", name) and not names_others(rule, access)
     }
     return sorted(found, key=str)
 

@@ -13,13 +13,15 @@ from typing import Any
 
 import structlog
 
-from vecsec_policy.audit.chain import START, link_of
+from vecsec_policy.audit.chain import START, Link, link_of
+from vecsec_policy.audit.foreign_use import FOREIGN_ACCESS, use_from_fields
 from vecsec_policy.audit.log import FILES_REMOVED
 from vecsec_policy.audit.log_files import first_record, log_files, sequence_in_name
 from vecsec_policy.audit.reading import RecordedDecision, decision_from_line
 from vecsec_policy.audit.records import AuditedCall, AuditedOutcome
+from vecsec_policy.violations import foreign_access
 
-_VERSION = 1
+_VERSION = 2
 """Of the tables; an index of another version is made anew."""
 _VIOLATIONS_A_RECORD = 16
 """A violation's position is its record's number times this, plus its place among the record's violations."""
@@ -38,6 +40,7 @@ _TABLES = f"""
     CREATE INDEX violations_by_incident ON violations (incident_id);
     CREATE TABLE denials (sequence INTEGER PRIMARY KEY, tenant_id TEXT, time_ms INTEGER);
     CREATE INDEX denials_by_time ON denials (tenant_id, time_ms);
+    {foreign_access.TABLES}
     PRAGMA user_version = {_VERSION};
 """
 
@@ -168,7 +171,7 @@ class ViolationIndex:
                         break  # still being written
                     link = link_of(line)
                     if link is not None and link.is_genuine and link.sequence > self._position.sequence:
-                        changed = self._read_record(line) or changed
+                        changed = self._read_record(line, link) or changed
                         self._position = replace(
                             self._position,
                             replica=link.replica,
@@ -184,7 +187,7 @@ class ViolationIndex:
                         return lines, changed
         return lines, changed
 
-    def _read_record(self, line: bytes) -> bool:
+    def _read_record(self, line: bytes, link: Link) -> bool:
         """Take a record into the index; whether there was anything to take."""
         is_first = not self._position.since_ms
         if is_first:
@@ -192,9 +195,13 @@ class ViolationIndex:
         if _FILES_REMOVED in line:
             self._forget(json.loads(line))
             return True
-        if _NO_VIOLATIONS in line and _DENIED not in line:
+        is_foreign = foreign_access.may_be_foreign(line)
+        if _NO_VIOLATIONS in line and _DENIED not in line and not is_foreign:
             return is_first
         try:
+            if link.kind == FOREIGN_ACCESS:
+                foreign_access.take_use(self._connection, link.sequence, use_from_fields(json.loads(line)))
+                return True
             decision = decision_from_line(line)
         except ValueError as error:
             log.error("audit record is of another version of VecSec, not counted", error=str(error))
@@ -206,6 +213,7 @@ class ViolationIndex:
 
     def _take(self, decision: RecordedDecision) -> None:
         time_ms = round(decision.time.timestamp() * 1000)
+        foreign_access.take_decision(self._connection, decision)
         # An explanation is an answer, also where it says no.
         if decision.outcome is AuditedOutcome.DENIED and decision.call is not AuditedCall.EXPLAIN:
             self._connection.execute(
@@ -237,6 +245,7 @@ class ViolationIndex:
         through: int = note["through_sequence"]
         self._connection.execute("DELETE FROM violations WHERE position < ?", ((through + 1) * _VIOLATIONS_A_RECORD,))
         self._connection.execute("DELETE FROM denials WHERE sequence <= ?", (through,))
+        self._connection.execute("DELETE FROM foreign_access WHERE position <= ?", (through,))
         self._position = replace(self._position, since_ms=_milliseconds(note["kept_since"]))
 
     def _save_position(self) -> None:

@@ -7,14 +7,16 @@ import base64
 import binascii
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.errors import InvalidRequest
+from vecsec_policy.violations.foreign_access import ForeignAccessFilter, ListedForeignAccess, page_of, position_of
 
 _MOST_REPLICAS = 32
 _COLUMNS = (
@@ -124,7 +126,26 @@ class ViolationQueries:
         with self._opened() as index:
             return [_listed(row) for row in index.execute(query, [*parameters, limit])]
 
-    def position_of(self, tenant_id: str, incident_id: str, violation: ViolationType) -> int | None:
+    def foreign_access(
+        self, wanted: ForeignAccessFilter, *, behind: int | None, limit: int, newest_first: bool
+    ) -> tuple[Sequence[ListedForeignAccess], float]:
+        """Up to `limit` of what callers of other tenants did, behind a position; and when the oldest record of the log
+        was written, in seconds since the epoch.
+
+        Raises:
+            sqlite3.Error: if the index cannot be read.
+        """
+        with self._opened() as index:
+            found = page_of(index, wanted, behind=behind, limit=limit, newest_first=newest_first)
+            since = index.execute("SELECT since_ms FROM reached").fetchone()
+        return found, since[0] / 1000 if since is not None else 0.0
+
+    def position_of_foreign_access(self, tenant_id: str, incident_id: str) -> int | None:
+        """Where it is in the log; None if it is not there any more, or never was."""
+        with self._opened() as index:
+            return position_of(index, tenant_id, incident_id)
+
+    def position_of(self, tenant_id: str, incident_id: str, violation: StrEnum) -> int | None:
         """Where a violation of the tenant's callers is; None if it is not there any more, or never was."""
         query = "SELECT position FROM violations WHERE incident_id = ? AND tenant_id = ? AND violation_type = ?"
         with self._opened() as index:
@@ -144,10 +165,10 @@ def _listed(row: tuple[Any, ...]) -> ListedViolation:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last violation that was shown."""
+    """The last violation, or whatever is listed, that was shown."""
 
     incident_id: str
-    type: ViolationType
+    type: StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +184,10 @@ class PageToken:
     """By replica."""
 
     @staticmethod
-    def parse(text: str) -> "PageToken":
-        """Read a token; an empty one begins a listing.
+    def parse(
+        text: str, kinds: Callable[[str], StrEnum] = ViolationType, *, method: str = "ListViolations"
+    ) -> "PageToken":
+        """Read a token; an empty one begins a listing. `kinds` are what is listed, by the method of this name.
 
         Raises:
             InvalidRequest: if it is none of ours.
@@ -174,11 +197,10 @@ class PageToken:
         try:
             fields = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
             cursors = {
-                str(replica): Cursor(_text(incident_id), ViolationType(kind))
-                for replica, (incident_id, kind) in fields.items()
+                str(replica): Cursor(_text(incident_id), kinds(kind)) for replica, (incident_id, kind) in fields.items()
             }
         except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise InvalidRequest.of("page_token", "is not one that ListViolations gave") from error
+            raise InvalidRequest.of("page_token", f"is not one that {method} gave") from error
         return PageToken(cursors)
 
     def moved(self, replica_id: str, cursor: Cursor) -> "PageToken":

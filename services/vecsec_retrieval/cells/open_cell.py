@@ -2,17 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
 import structlog
 
 from vecsec_chassis.domain.identifiers import is_collection_id
+from vecsec_retrieval.cells.look_through import LookThrough
 from vecsec_retrieval.cells.open_collection import LoadRules, OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
-from vecsec_retrieval.model.store import RowPage, RowsWanted, WritesRefused
+from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted, WritesRefused
+from vecsec_retrieval.search.label_catalogue import SUFFIX
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -22,6 +24,7 @@ _BYTES_AWAKE = 7 * 1024 * 1024
 _BYTES_AT_REST = 64 * 1024
 """What an open cell takes beside its rows while Chroma is not open for it."""
 _FRESH_SECONDS = 1.0
+_COUNT_HOLDS_SECONDS = 10.0
 
 
 def _nothing() -> None:
@@ -41,8 +44,15 @@ class OpenCell:
     """One tenant's open cell. Used on the event loop."""
 
     def __init__(
-        self, cell: RestingCell, *, threads: StoreThreads, metrics: RetrievalMetrics, load_rules: LoadRules
+        self,
+        cell: RestingCell,
+        collections: Iterable[CollectionInfo],
+        *,
+        threads: StoreThreads,
+        metrics: RetrievalMetrics,
+        load_rules: LoadRules,
     ) -> None:
+        """Take over an open cell, of which these collections are known."""
         self.cell = cell
         self.tenant_id = cell.tenant_id
         self.writer = asyncio.Lock()
@@ -53,13 +63,21 @@ class OpenCell:
         self.closed = asyncio.Event()
         self.end_opening: Callable[[], None] = _nothing
         """Lets others be opened, if it still keeps them waiting."""
+        self.look_through = LookThrough(cell.log, threads)
         self._threads = threads
         self._metrics = metrics
         self._load_rules = load_rules
         self._collections: dict[str, OpenCollection] = {}
         self._checked_at: dict[str, float] = {}
+        self._knows_all = False
+        """Whether all collections that the store has were met."""
+        self._row_count: int | None = None
+        self._counted_at = 0.0
         self._has_failed = False
         """Whether what is in memory may not be what the store holds."""
+        for info in collections:
+            if is_collection_id(info.collection_id):
+                self._take(info.collection_id, info)
 
     def retire(self) -> None:
         """Nobody is to borrow the cell any more; the next call opens it afresh."""
@@ -112,6 +130,12 @@ class OpenCell:
         known = self._collections.get(collection_id)
         if known is not None and (self.cell.log is not None or self._is_fresh(collection_id)):
             return known
+        if self.cell.log is not None:
+            # Nobody else makes collections here. Where one was looked for in the store each time, time would tell one
+            # that is hidden from one that is not there.
+            if not self._knows_all:
+                await self.collections()
+            return self._collections.get(collection_id)
         info = await self._threads.run("find_collection", lambda: self.cell.find_collection(collection_id))
         return self._take(collection_id, info)
 
@@ -119,7 +143,32 @@ class OpenCell:
         """All collections, by id."""
         infos = await self._threads.run("list_collections", self.cell.collections)
         taken = [self._take(info.collection_id, info) for info in infos if is_collection_id(info.collection_id)]
+        self._knows_all = True
         return sorted((each for each in taken if each is not None), key=lambda each: each.info.collection_id)
+
+    async def row_count(self) -> int:
+        """How many rows all collections have; the caller holds the writer's lock. Counted once, where nobody else
+        writes, and every ten seconds else."""
+        now = time.monotonic()
+        counted = self._row_count
+        if counted is None or (self.cell.log is None and now - self._counted_at >= _COUNT_HOLDS_SECONDS):
+            counted = self._row_count = await self._threads.run("row_count", self.cell.row_count)
+            self._counted_at = now
+        return counted
+
+    def rows_changed(self, more: int) -> None:
+        """So many more rows are stored, or fewer; the caller holds the writer's lock."""
+        if self._row_count is not None:
+            self._row_count += more
+
+    async def disk_bytes(self) -> int | None:
+        """How much of the disk it takes; None where that is another machine's."""
+        return await self._threads.run("disk_bytes", self.cell.disk_bytes)
+
+    async def give_room_back(self) -> None:
+        """Let go of what deleted rows take; the caller holds the writer's lock."""
+        await self.look_through.wait()
+        await self._threads.run("give_room_back", self.cell.give_room_back)
 
     async def hold_moment(self) -> str:
         """Hold the cell's state of this moment; see `Cell.hold_moment`."""
@@ -131,10 +180,40 @@ class OpenCell:
 
     async def create_collection(self, info: CollectionInfo) -> OpenCollection:
         """Make a collection; the caller holds the writer's lock and has seen that there is none."""
-        made = await self._threads.run("create_collection", lambda: self.cell.create_collection(info))
+        await self.look_through.wait()
+        try:
+            made = await self._threads.run("create_collection", lambda: self.cell.create_collection(info))
+        except WritesRefused:
+            raise
+        except BaseException:
+            self.retire()  # it may have been made in part; opened anew, the cell is whole
+            raise
         collection = self._take(made.collection_id, made)
         assert collection is not None
         return collection
+
+    async def drop_if_empty(self, collection_id: str) -> None:
+        """Let a collection begin anew of which no row is left, whoever may see it; the caller holds the writer's lock.
+        Where others write, too, it stays."""
+        collection = self._collections.get(collection_id)
+        if collection is None or self.cell.log is None:
+            return
+        await self.look_through.wait()
+        if await self._threads.run("find_ids", lambda: self.cell.find_ids(collection_id, RowCondition(), 1)):
+            return
+        beside = collection_id + SUFFIX
+
+        def drop() -> int:
+            self.cell.drop_collections([collection_id, beside])
+            return 0
+
+        try:
+            await collection.stop_loading()
+            # As a write: were it left to itself, it could take what is imported next.
+            await self.write("drop_collection", drop, lambda _position: self._forget(collection_id))
+        finally:
+            if self._collections.get(collection_id) is collection and self.state is not CellState.CLOSING:
+                collection.go_on()
 
     async def write(self, operation: str, work: Callable[[], int], done: Callable[[int], None]) -> None:
         """Change the store, then memory; the caller holds the writer's lock and a lease. What the store returns, the
@@ -143,6 +222,7 @@ class OpenCell:
         Once begun, both are done, even if the call is cancelled. If the store fails, nobody knows what it has written:
         the cell is closed, and what is in memory with it.
         """
+        await self.look_through.wait()
         is_begun = is_complete = False
         position = 0
 
@@ -180,6 +260,9 @@ class OpenCell:
                     await self._threads.run("close_cell", self.cell.close)
         finally:
             self.closed.set()
+
+    def _forget(self, collection_id: str) -> None:
+        self._collections.pop(collection_id, None)
 
     def _is_fresh(self, collection_id: str) -> bool:
         return time.monotonic() - self._checked_at[collection_id] < _FRESH_SECONDS

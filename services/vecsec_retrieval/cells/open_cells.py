@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,15 +12,18 @@ from weakref import WeakValueDictionary
 import structlog
 
 from vecsec_chassis.background import detached
-from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged, VecSecError
+from vecsec_chassis.domain.errors import StoreDamaged, VecSecError
+from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_retrieval.cells.open_cell import CellState, OpenCell
 from vecsec_retrieval.cells.open_collection import LoadRules
 from vecsec_retrieval.cells.opening_turns import OpeningTurns
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.memory.budget import MemoryBudget, give_back_memory
 from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.model.store import Cell, CellStore
 from vecsec_retrieval.search.memory_reader import AnswerCache
+from vecsec_retrieval.shard.own_tenants import EverybodysShard, OwnTenants
 from vecsec_retrieval.store_threads import StoreThreads
 
 log = structlog.get_logger()
@@ -29,10 +32,6 @@ Result = TypeVar("Result")
 
 _BUILDS_AT_ONCE = 2
 _GIVE_BACK_SECONDS = 1.0
-_ROWS_LOOKED_AT = 100
-"""At a time: 5 ms."""
-_LOOK_PAUSE_SECONDS = 0.01
-_LOOK_AGAIN_SECONDS = 1.0
 _BUDGET_DELAY_SECONDS = 0.05
 
 
@@ -48,9 +47,11 @@ class OpenCells:
         most_awake: int = 32,
         metrics: RetrievalMetrics,
         answers: AnswerCache | None = None,
+        tenants: OwnTenants | EverybodysShard | None = None,
     ) -> None:
-        """`most_awake` is for how many of them Chroma is kept open."""
+        """`most_awake` is for how many of them Chroma is kept open, `tenants` are those that belong here."""
         self._store = store
+        self._tenants = tenants or EverybodysShard()
         self._most_awake = most_awake
         self._threads = threads
         self._budget = budget
@@ -94,9 +95,11 @@ class OpenCells:
         """The tenant's cell as `lease` gives it, to be given back.
 
         Raises:
+            WrongShard: if the tenant belongs to another service.
             StoreDamaged: if it cannot be opened.
             LimitExceeded: if so many others are to be opened that it would take too long.
         """
+        self._tenants.demand(tenant_id)
         while True:
             cell = self._open.get(tenant_id)
             if cell is None:
@@ -120,6 +123,21 @@ class OpenCells:
             self._enforce_budget(cell)
         else:
             self._enforce_budget_soon(cell)
+
+    async def count_rows(self, tenant_id: str, count_closed: Callable[[str], int]) -> int:
+        """How many rows a tenant has, without opening its cell; `count_closed` counts those of one that is not open.
+
+        Raises:
+            StoreDamaged: if they cannot be read.
+        """
+        if tenant_id in self._open:
+            async with self.lease(tenant_id) as cell:
+                if cell is not None:
+                    return await self._threads.run("count_rows", partial(_count_living, cell.cell))
+        async with self._cell_lock(tenant_id):
+            if tenant_id not in self._open:
+                return await self._threads.run("count_rows", partial(count_closed, tenant_id))
+        return await self.count_rows(tenant_id, count_closed)
 
     async def close_one(self, tenant_id: str) -> None:
         """Close a tenant's cell as soon as nobody uses it, and with it what is in memory; whoever wants it waits."""
@@ -189,39 +207,33 @@ class OpenCells:
             if tenant_id in self._open:
                 return True
             try:
-                cell = await self._threads.run("open_cell", lambda: self._store.open(tenant_id, create=create))
+                # Once more: since this was let in, a placement may have come that has the tenant elsewhere.
+                with self._tenants.beginning(tenant_id):
+                    found = await self._threads.run(
+                        "open_cell", partial(_open_and_list, self._store, tenant_id, create=create)
+                    )
             except StoreDamaged as error:
                 self._note_damage(tenant_id, error)
                 raise
-            if cell is None:
+            if found is None:
                 return False
+            cell, collections = found
             resting = RestingCell(cell, lambda: self._reopened(tenant_id))
             opened = self._open[tenant_id] = OpenCell(
-                resting, threads=self._threads, metrics=self._metrics, load_rules=self._load_rules
+                resting, collections, threads=self._threads, metrics=self._metrics, load_rules=self._load_rules
             )
-            if cell.log is not None and not cell.log.is_looked_through:
+            if not opened.look_through.is_complete:
                 self._begin(self._look_through(opened))
             return True
 
     async def _look_through(self, cell: OpenCell) -> None:
-        """Look at all rows of a cell that may have been changed since it was closed: searches in a snapshot would go on
-        while what they are derived from is torn. A little at a time, for others have more urgent work."""
-        log_of_cell, position = cell.cell.log, 0
-        assert log_of_cell is not None
-        while cell.state is not CellState.CLOSING:
-            look = partial(log_of_cell.look_through, after=position, count=_ROWS_LOOKED_AT)
-            try:
-                reached = await self._threads.run("look_through", look)
-            except StoreDamaged as error:
-                self.load_failed(cell.tenant_id, error)
-                return
-            except (LimitExceeded, RetrievalUnavailable):
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # there is too much else to do
-                continue
-            if reached is None:
-                return
-            position = reached
-            await asyncio.sleep(_LOOK_PAUSE_SECONDS)
+        try:
+            await cell.look_through.run()
+        except StoreDamaged as error:
+            self.load_failed(cell.tenant_id, error)
+        except BaseException:
+            cell.retire()  # nobody knows what is torn: it is opened anew
+            raise
 
     def _enforce_budget_soon(self, cell: OpenCell) -> None:
         """Not before a reader has its answer, and once for all that read in this time: they change next to nothing."""
@@ -302,6 +314,7 @@ class OpenCells:
 
     def _start_closing(self, cell: OpenCell) -> None:
         cell.state = CellState.CLOSING
+        cell.look_through.give_up()
         del self._open[cell.tenant_id]
         self._awake.discard(cell)
         self._budget.remove(cell.tenant_id)
@@ -338,6 +351,26 @@ class OpenCells:
             self._metrics.open_cells.set(measured[0])
             self._metrics.awake_cells.set(measured[2])
             self._metrics.index_bytes.set(measured[1])
+
+
+def _count_living(cell: Cell) -> int:
+    changes = cell.log
+    if changes is None:
+        return 0
+    callers = [info.collection_id for info in cell.collections() if is_collection_id(info.collection_id)]
+    return sum(len(changes.living(collection_id)) for collection_id in callers)
+
+
+def _open_and_list(store: CellStore, tenant_id: str, *, create: bool) -> tuple[Cell, list[CollectionInfo]] | None:
+    """A cell, and those of its collections that are known from now on: where nobody else makes any."""
+    cell = store.open(tenant_id, create=create)
+    if cell is None:
+        return None
+    try:
+        return cell, [] if cell.log is None else cell.collections()
+    except BaseException:
+        cell.close()  # its directory must not be open twice
+        raise
 
 
 class _Lease:

@@ -6,7 +6,8 @@ and of `Saving`, in all other states the store: never a part of a load.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -18,7 +19,7 @@ from vecsec_chassis.calls import time_remaining
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
-from vecsec_retrieval.memory.loading import IndexLoad
+from vecsec_retrieval.memory.loading import IndexLoad, apply_in_slices
 from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo, Document
@@ -28,6 +29,7 @@ from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
 from vecsec_retrieval.search.reader import CollectionReader
 from vecsec_retrieval.search.store_reader import StoreReader
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.label_table import LabelTable
 from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored
 from vecsec_retrieval.visibility.visible_rows import filter_visible
@@ -37,11 +39,16 @@ _CHANGED_SHARE = 0.25
 """Beyond so many changes, or such a share of the snapshot's rows, another snapshot is made."""
 _LATER_ROWS_SHARE = 8
 """Or when later rows take so small a part of all memory."""
+_CALM_SECONDS = 5.0
+_CALM_CHANGED_SHARE = 0.05
+"""Or so small a share, once nobody has written for so long: a scan of later rows shows in its time how many of them the
+caller does not see (threat 23), for they do not lie together by label."""
 _CHANGES_SAVED_AT_CLOSE = 100
-"""Fewer are read from the log as soon as a snapshot is."""
+"""Fewer are read from the log as soon as a snapshot is. In a calm they are not worth one, either."""
 _TRY_AGAIN_SECONDS = 60.0
-_MAPPED_FROM_BYTES = 32 * 1024 * 1024
-"""Smaller snapshots are read, which takes some ms: searches of them never wait for the disk, and need no thread."""
+_MAPPED_FROM_BYTES = 1024 * 1024
+"""Smaller snapshots are read, and need no file to be held open. More would be told from what a mapped one costs a
+search: that a collection holds many rows which the caller does not see (threat 23)."""
 _MAPPED_FROM_SHARE = 64
 """Unless that is more than so small a part of all memory."""
 _LOAD_PATIENCE_SECONDS = 5.0
@@ -170,6 +177,12 @@ class OpenCollection:
         )
         self._changes_until_next_try = 0
         """So many rows have to change before another snapshot is tried, where there was no room for one."""
+        self._calm: asyncio.TimerHandle | None = None
+        """Comes when nobody has written for a while."""
+        self._may_change_index = asyncio.Event()
+        """Whether another index may take the place of the one that there is, or that is read."""
+        self._may_change_index.set()
+        self._is_closing = False
         self._cold = StoreReader(cell, info.collection_id, catalogue=self.catalogue, threads=threads, metrics=metrics)
 
     @property
@@ -195,6 +208,12 @@ class OpenCollection:
         return isinstance(self._state, InMemory)
 
     @property
+    def is_known_empty(self) -> bool:
+        """Whether it is in memory, and has no rows."""
+        index = self.index
+        return index is not None and not (len(index) or index.untagged_ids or index.is_torn)
+
+    @property
     def rows_in_memory(self) -> int:
         """How many rows are in memory: all or none."""
         index = self.index
@@ -215,12 +234,17 @@ class OpenCollection:
         # Not set off again, where it failed.
         return self._reader_now()
 
+    async def labels(self) -> LabelTable:
+        """The labels of its rows, and perhaps of rows that are gone; whatever is in memory of it."""
+        index = self.index
+        return await self.catalogue.labels() if index is None else index.labels
+
     def start_loading(self) -> None:
         """Begin to take the collection into memory, unless it is there, on its way or must not be."""
         if isinstance(self._state, TooLarge) and time.monotonic() > self._state.until:
             self._changes_until_next_try = 0
             self._become(InStore())
-        if isinstance(self._state, InStore) and self._snapshots is not None:
+        if isinstance(self._state, InStore) and self._snapshots is not None and not self._is_closing:
             self._become(Loading(detached(self._load(self._snapshots))))
 
     def begin_empty(self) -> None:
@@ -234,6 +258,7 @@ class OpenCollection:
             case InMemory(index):
                 index.apply(change)
                 self._save_if_worthwhile(index)
+                self._wait_for_calm()
             case Saving(index, _, changes):
                 index.apply(change)
                 changes.append(change)
@@ -265,7 +290,8 @@ class OpenCollection:
 
     async def existing(self, document_ids: Sequence[str]) -> dict[str, ExistingRow]:
         """Those of these rows that exist, visible or not; for decisions about writes only."""
-        if (index := self.index) is not None:
+        self._heal_if_torn()
+        if (index := self.index) is not None and not index.is_torn:
             return _existing_in_memory(index, document_ids)
         rows = await self._threads.run(
             "get", lambda: self._cell.get(self.info.collection_id, document_ids, with_embeddings=False)
@@ -291,12 +317,32 @@ class OpenCollection:
         if isinstance(self._state, Loading | Saving):
             await asyncio.wait([self._state.task])
 
+    @asynccontextmanager
+    async def same_index(self) -> AsyncIterator[None]:
+        """Wait until no snapshot is being made, and begin none meanwhile, nor end a load; the caller holds the writer's
+        lock. Very many rows that were found in one index would have to be looked up in another, all in one step."""
+        while isinstance(saving := self._state, Saving):
+            await asyncio.wait([saving.task])
+        self._may_change_index.clear()
+        try:
+            yield
+        finally:
+            self._may_change_index.set()
+
     async def stop_loading(self) -> None:
-        """Give up what `loaded` waits for."""
+        """Give up what `loaded` waits for, and begin no more of it, until `go_on`."""
+        self._is_closing = True
+        if self._calm is not None:
+            self._calm.cancel()
         while isinstance(going_on := self._state, Loading | Saving):
             going_on.task.cancel()
             await asyncio.wait([going_on.task])
             self._end(going_on.task)  # where it had not even begun
+
+    def go_on(self) -> None:
+        """The collection stays after all."""
+        self._is_closing = False
+        self._wait_for_calm()
 
     async def _load(self, snapshots: CollectionSnapshots) -> None:
         # No name here may hold the state: a task that was cancelled holds its names, and whoever holds the task.
@@ -311,6 +357,7 @@ class OpenCollection:
                 threads=self._threads,
                 metrics=self._metrics,
                 builds=self._load_rules.builds,
+                may_end=self._may_change_index,
             )
             self._become(replace(self._state, load=load))
             index = await load.run(self._is_worth_saving, self._load_rules.limit_bytes)
@@ -319,6 +366,7 @@ class OpenCollection:
             else:
                 self._become(InMemory(index))
                 self._save_if_worthwhile(index)
+                self._wait_for_calm()  # what the log holds beyond the snapshot need not wait for a write
         except VecSecError as error:
             # Readers go on from the store, which tells them if it is beyond that, too.
             self._load_rules.observer.load_failed(self._cell.tenant_id, error)
@@ -341,15 +389,15 @@ class OpenCollection:
                 self._become(InMemory(saving.index))
 
     def _reader_now(self) -> CollectionReader:
+        self._heal_if_torn()
         index = self.index
-        if index is not None and index.is_torn:
-            self._heal()
+        if index is None or index.is_torn:
             return self._cold
-        return self._cold if index is None else MemoryReader(index, self._threads, self._load_rules.answers)
+        return MemoryReader(index, self._threads, self._load_rules.answers)
 
-    def _heal(self) -> None:
-        """A row of the snapshot is not what was written: make another from the log."""
-        if isinstance(self._state, InMemory) and self._snapshots is not None:
+    def _heal_if_torn(self) -> None:
+        """Where a row of the snapshot is not what was written, make another from the log."""
+        if self._snapshots is not None and isinstance(self._state, InMemory) and self._state.index.is_torn:
             self._snapshots.is_torn = True
             self._become(InStore())
             self.start_loading()
@@ -364,6 +412,22 @@ class OpenCollection:
         if self._snapshots is not None and not index.is_torn and self._is_worth_saving(index):
             self._become(Saving(index, detached(self._save(self._snapshots, index, is_second=is_second))))
 
+    def _wait_for_calm(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
+        if not self._is_closing:
+            self._calm = asyncio.get_running_loop().call_later(_CALM_SECONDS, self._save_in_calm)
+
+    def _save_in_calm(self) -> None:
+        if not self._may_change_index.is_set():
+            self._wait_for_calm()
+            return
+        match self._state:
+            case InMemory(index) if self._snapshots is not None and not index.is_torn:
+                share = index.base_rows * _CALM_CHANGED_SHARE
+                if index.changed_rows >= max(_CHANGES_SAVED_AT_CLOSE, share, self._changes_until_next_try):
+                    self._become(Saving(index, detached(self._save(self._snapshots, index, is_second=True))))
+
     async def _save(self, snapshots: CollectionSnapshots, index: CollectionIndex, *, is_second: bool) -> None:
         """Let an index of a new snapshot take the place of this one; what is written meanwhile is done to both."""
         try:
@@ -371,19 +435,21 @@ class OpenCollection:
             saved = await self._threads.run("make_snapshot", make)
             assert isinstance(self._state, Saving)
             while self._state.changes:
-                saved.apply(self._state.changes.pop(0))
-                await asyncio.sleep(0)  # each may be as much as a batch holds
+                await apply_in_slices(saved, self._state.changes.pop(0))
             self._changes_until_next_try = 0
             self._become(InMemory(saved))
             # What was written meanwhile would count against it now. Once only: a collection that is being saved does
             # not leave memory, and who goes on writing could keep it so.
             if not is_second:
                 self._save_if_worthwhile(saved, is_second=True)
+            self._wait_for_calm()
         except OSError as error:
             self._warn_of_no_room(error)
             self._changes_until_next_try = 2 * index.changed_rows
+            self._wait_for_calm()
         except (LimitExceeded, RetrievalUnavailable) as error:
             log.info("no snapshot this time", tenant_id=self._cell.tenant_id, reason=error.detail or error.message)
+            self._wait_for_calm()
         finally:
             self._end(asyncio.current_task())
         self._load_rules.observer.saved(self._cell.tenant_id)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import Cell, Change, ChangeLog, RowCondition, RowPage, RowsWanted, SnapshotName
 
@@ -79,6 +80,14 @@ class RestingCell:
         with self._awake() as cell:
             return cell.delete(collection_id, document_ids)
 
+    def relabel(self, collection_id: str, relabelled: Sequence[tuple[str, Label]]) -> int:
+        with self._awake() as cell:
+            return cell.relabel(collection_id, relabelled)
+
+    def drop_collections(self, collection_ids: Sequence[str]) -> None:
+        with self._awake() as cell:
+            cell.drop_collections(collection_ids)
+
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         with self._awake() as cell:
             return cell.get(collection_id, document_ids, with_embeddings=with_embeddings)
@@ -98,6 +107,18 @@ class RestingCell:
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         with self._awake() as cell:
             return cell.nearest(collection_id, vector, count, condition)
+
+    def row_count(self) -> int:
+        with self._awake() as cell:
+            return cell.row_count()
+
+    def disk_bytes(self) -> int | None:
+        with self._awake() as cell:
+            return cell.disk_bytes()
+
+    def give_room_back(self) -> None:
+        with self._awake() as cell:
+            cell.give_room_back()
 
     def close(self) -> None:
         with self._lock:

@@ -1,13 +1,10 @@
 """How much memory this process takes, how much cells may take of it, and which of them go first when it is too much."""
 
 import ctypes
-import re
 import resource
 from collections.abc import Iterable
 from pathlib import Path
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _MOST_AWAKE = 32
 _FILES_PER_CELL = 18
 """Measured: about 16 with one collection; further collections share Chroma's own cache of open indexes."""
@@ -18,19 +15,6 @@ _ARENAS = 2
 
 BYTES_FOR_CALLS = 96 * 1024 * 1024
 """What calls, caches and memory that is free but not given back take beside cells (measured)."""
-
-
-def parse_size(text: str) -> int:
-    """Bytes in a size such as `512M`, `1G` or `1.5GiB` (factors of 1,024).
-
-    Raises:
-        ValueError: if it is not a size, or not above zero.
-    """
-    match = _SIZE.fullmatch(text.strip())
-    size = int(float(match[1]) * _FACTORS[match[2].upper()]) if match else 0
-    if size <= 0:
-        raise ValueError(f"{text!r} is not a size such as 512M or 1G")
-    return size
 
 
 def most_awake_cells() -> int:

@@ -17,8 +17,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 Rows: TypeAlias = NDArray[np.int64]
 """Row numbers, ascending."""
 
-GATHER_BELOW_SHARE = 0.25
-"""Below this share of rows it is faster to copy the rows together than to look at all of them."""
+GATHER_BELOW_SHARE = 0.15
+"""Below this share of the rows from the first to the last it is faster to copy them together than to look at all."""
 RULE_OUT_ABOVE = 600
 """With fewer rows there is nothing to gain by ruling most of them out first."""
 
@@ -42,17 +42,23 @@ class ScanRows:
         return len(self.exact)
 
     def bounds(self, rows: Rows, query: Vector) -> NDArray[np.float32]:
-        """At least and at most what these rows' scores are, of shape (2, rows)."""
-        if rows.size < GATHER_BELOW_SHARE * len(self):
+        """At least and at most what these rows' scores are, of shape (2, rows); ascending, at least one."""
+        span = _span(rows)
+        if rows.size < GATHER_BELOW_SHARE * (span.stop - span.start):
             return self.quantised[rows].bounds(query)
-        return self.quantised.bounds(query)[:, rows]
+        found = self.quantised[span].bounds(query)
+        return (
+            found if rows.size == found.shape[1] else found.take(rows - span.start, axis=1)
+        )  # [:, rows] takes 8 times
 
     def scores(self, rows: Rows, query: Vector) -> NDArray[np.float32]:
-        """These rows' dot products with the query, in whatever order they were summed; at least one row."""
+        """These rows' dot products with the query, in whatever order they were summed; ascending, at least one."""
         self._require_whole(rows)
-        if rows.size < GATHER_BELOW_SHARE * len(self):
+        span = _span(rows)
+        if rows.size < GATHER_BELOW_SHARE * (span.stop - span.start):
             return _scores(self.exact[rows], query)
-        return _scores(self.exact, query)[rows]
+        scores: NDArray[np.float32] = _scores(self.exact[span], query)[rows - span.start]
+        return scores
 
     def exact_scores(self, rows: Rows, query: Vector) -> NDArray[np.float64]:
         """The same with 64 bits: what a row scores does not depend on the other rows."""
@@ -75,10 +81,15 @@ class ScanRows:
 
 def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible) -> Mask:
     """The living rows whose label is visible; labels beyond the array are not."""
+    bear_visible = with_unknown(visible).take(label_codes, mode="clip")  # codes beyond the array are clipped to its end
+    return np.logical_and(bear_visible, alive, out=bear_visible)
+
+
+def with_unknown(visible: Visible) -> Visible:
+    """The same, and that labels beyond the array are not visible at its end."""
     known = np.zeros(len(visible) + 1, dtype=np.bool_)
     known[:-1] = visible
-    bear_visible = known.take(label_codes, mode="clip")  # codes beyond the array are clipped to its end
-    return np.logical_and(bear_visible, alive, out=bear_visible)
+    return known
 
 
 def top_k(
@@ -119,6 +130,11 @@ def _of_parts(
             found.append(measured(part, own - first))
         first += len(part)
     return np.concatenate(found, axis=-1)
+
+
+def _span(rows: Rows) -> slice:
+    """From the first to the last: rows that lie together are scanned where they are, whatever lies elsewhere."""
+    return slice(int(rows[0]), int(rows[-1]) + 1)
 
 
 def _scores(matrix: Matrix, query: Vector) -> NDArray[np.float32]:

@@ -1,12 +1,13 @@
 """An in-memory index of one collection: the rows of its snapshot, and what came later, ready for an exact scan.
 
 Written on the event loop alone. The snapshot's rows come first and never change. Later rows are only ever appended, and
-the mask of living rows is replaced, not changed, so that a moment stays as it is while a thread scans it.
+the mask of living rows and the labels of rows are replaced, not changed, so that a moment stays as it is while a thread
+scans it.
 """
 
 import itertools
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory import quantised_rows
-from vecsec_retrieval.memory.exact_scan import Mask, ScanRows, living_visible
+from vecsec_retrieval.memory.exact_scan import ScanRows
+from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows
 from vecsec_retrieval.model.embeddings import normalised
-from vecsec_retrieval.model.rows import Document, Metadata
-from vecsec_retrieval.visibility.label_table import LabelTable, Visible
+from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.visibility.label_table import LabelTable
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -29,6 +31,17 @@ _FIRST_CAPACITY = 64
 _BYTES_PER_ROW = 400
 """What a later row costs beside its vector and what is counted by itself: objects, and places in the tables
 (measured)."""
+_IDS_A_SLICE = 200
+"""To look so many up takes 20 ms, where the snapshot is mapped."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownRows:
+    """Where rows are in an index: to look very many up by their ids takes longer than others should wait."""
+
+    index: "CollectionIndex"
+    """As long as it is the one that is changed, and nobody else writes."""
+    numbers: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,66 +56,20 @@ class IndexChange:
     """Ids; those that are not there are ignored."""
     untagged: Sequence[str] = ()
     """Ids of rows that are no documents, for want of whole tags."""
+    relabelled: Sequence[tuple[str, Label]] = ()
+    """Ids of rows that keep all but their label, which is this one now."""
+    rows: KnownRows | None = None
+    """Where those are that were deleted or relabelled, if that is known: in the order of their ids here."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexMoment:
-    """The index at one moment. All arrays have as many rows; row numbers are positions in them."""
-
-    parts: Sequence[ScanRows]
-    label_codes: NDArray[np.int32]
-    key_set_codes: NDArray[np.int32]
-    alive: Mask
-    base: SnapshotRows | None
-    """The first rows."""
-    later: Sequence[Document]
-    """The others, without embeddings. May be longer than the arrays: later rows are not part of the moment."""
-    labels: Sequence[Label]
-    """By code."""
-    key_sets: Sequence[frozenset[str]]
-    """The sets of metadata keys that rows have, by code. Both may be longer than what the moment's rows need."""
-
-    @property
-    def base_rows(self) -> int:
-        """How many rows are the snapshot's."""
-        return 0 if self.base is None else len(self.base)
-
-    @property
-    def may_wait_for_disk(self) -> bool:
-        """Whether rows lie in a file, of which the kernel may have to read what is asked for."""
-        return self.base is not None and self.base.is_mapped
-
-    def mask(self, visible: Visible) -> Mask:
-        """The living rows whose label is visible; labels beyond the array are not."""
-        return living_visible(self.label_codes, self.alive, visible)
-
-    def metadata_keys(self, mask: Mask) -> frozenset[str]:
-        """The metadata keys of these rows."""
-        codes = np.flatnonzero(np.bincount(self.key_set_codes[mask])).tolist()
-        return frozenset().union(*(self.key_sets[code] for code in codes))
-
-    def document(self, row: int) -> Document:
-        """The document of a row, without its embedding.
-
-        Raises:
-            TornSnapshot: if it is not what was written.
-        """
-        if self.base is None or row >= len(self.base):
-            return self.later[row - self.base_rows]
-        label = self.labels[self.label_codes[row]]
-        return Document(self.base.document_id(row), self.base.text(row), label, self.base.metadata(row))
-
-    def document_id(self, row: int) -> str:
-        """The id of a row."""
-        if self.base is None or row >= len(self.base):
-            return self.later[row - self.base_rows].document_id
-        return self.base.document_id(row)
-
-    def metadata(self, row: int) -> Metadata:
-        """The callers' own metadata of a row."""
-        if self.base is None or row >= len(self.base):
-            return self.later[row - self.base_rows].metadata
-        return self.base.metadata(row)
+def in_slices(change: IndexChange) -> Iterator[IndexChange]:
+    """The change in parts, none of which takes long, for an index that nobody reads yet: in this order they leave what
+    the whole leaves. Rows are looked up by their ids, for it is another index than the change was made for."""
+    for start in range(0, len(change.relabelled), _IDS_A_SLICE):
+        yield IndexChange(0, relabelled=change.relabelled[start : start + _IDS_A_SLICE])
+    for start in range(0, len(change.deleted), _IDS_A_SLICE):
+        yield IndexChange(0, deleted=change.deleted[start : start + _IDS_A_SLICE])
+    yield IndexChange(change.position, change.upserted, untagged=change.untagged)
 
 
 class CollectionIndex:
@@ -116,6 +83,7 @@ class CollectionIndex:
         self.untagged_ids = set() if base is None else set(base.untagged_ids)
         """Ids of rows in the store that are no documents, for want of whole tags."""
         self._first = self._count = self._living = 0 if base is None else len(base)
+        self._relabelled_rows = 0
         self._matrix = np.empty((0, dimensions), dtype=np.float32)
         self._quantised_rows = quantised_rows.empty(0, dimensions)
         self._label_codes = np.empty(0, dtype=np.int32) if base is None else base.label_codes
@@ -156,8 +124,8 @@ class CollectionIndex:
 
     @property
     def changed_rows(self) -> int:
-        """How many rows came after the snapshot, dead ones, too, or are dead in it."""
-        return self._count - (self._living - len(self._later_rows))
+        """How many rows came after the snapshot, dead ones, too, or are dead or labelled otherwise in it."""
+        return self._count - (self._living - len(self._later_rows)) + self._relabelled_rows
 
     @property
     def is_torn(self) -> bool:
@@ -166,8 +134,10 @@ class CollectionIndex:
 
     def apply(self, change: IndexChange) -> None:
         """Do what was written."""
+        if change.relabelled:
+            self._relabel(change)
         if change.deleted or change.untagged:
-            self._delete([*change.deleted, *change.untagged])
+            self._delete([*change.deleted, *change.untagged], change.rows)
             self.untagged_ids.update(change.untagged)
         if change.upserted:
             self._upsert(change.upserted)
@@ -189,14 +159,20 @@ class CollectionIndex:
                 self._documents,
                 self.labels.labels,
                 self._key_sets,
+                None if self._base is None or self._relabelled_rows else self._base.label_runs,
             )
         return self._moment
 
     def row(self, document_id: str) -> int | None:
-        """The row number of this id's document, in a moment that is taken now."""
+        """The row number of this id's document, in a moment that is taken now.
+
+        Raises:
+            TornSnapshot: if the snapshot is not what was written.
+        """
         later = self._later_rows.get(document_id)
         if later is not None or self._base is None:
             return later
+        self._base.require_unchanged()
         row = self._base.row(document_id)
         return row if row is not None and self._alive[row] else None
 
@@ -253,10 +229,30 @@ class CollectionIndex:
         self._count = end
         self._living += len(documents)
 
-    def _delete(self, document_ids: Sequence[str]) -> None:
+    def _delete(self, document_ids: Sequence[str], known: KnownRows | None) -> None:
         self._change()
         self.untagged_ids.difference_update(document_ids)
-        self._mark_dead(document_ids)
+        if known is None or known.index is not self:
+            self._mark_dead(document_ids)
+        else:
+            self._mark_rows_dead(known.numbers)
+
+    def _relabel(self, change: IndexChange) -> None:
+        self._change()
+        numbers, labels = self._rows_of(change)
+        code_of = {id(label): self.labels.add(label) for label in {id(label): label for label in labels}.values()}
+        label_codes = self._label_codes.copy()  # moments keep the labels that they have
+        label_codes[numbers] = [code_of[id(label)] for label in labels]
+        self._label_codes = label_codes
+        # Counted again where it is relabelled again: that it differs from the snapshot at all is what matters.
+        self._relabelled_rows += int(np.count_nonzero(numbers < self._first))
+
+    def _rows_of(self, change: IndexChange) -> tuple[NDArray[np.int64], list[Label]]:
+        labels = [label for _, label in change.relabelled]
+        if change.rows is not None and change.rows.index is self:
+            return change.rows.numbers, labels
+        found = [(row, label) for id_, label in change.relabelled if (row := self.row(id_)) is not None]
+        return np.array([row for row, _ in found], dtype=np.int64), [label for _, label in found]
 
     def _change(self) -> None:
         self.state = next(_STATES)
@@ -271,13 +267,15 @@ class CollectionIndex:
 
     def _mark_dead(self, document_ids: Iterable[str]) -> None:
         rows = {row for document_id in document_ids if (row := self.row(document_id)) is not None}
-        if not rows:
-            return
-        for row in rows:
-            if row >= self._first:
-                del self._later_rows[self._documents[row - self._first].document_id]
+        if rows:
+            self._mark_rows_dead(np.fromiter(rows, dtype=np.int64))
+
+    def _mark_rows_dead(self, rows: NDArray[np.int64]) -> None:
+        """These rows, which are living, each once."""
+        for row in rows[rows >= self._first].tolist():
+            del self._later_rows[self._documents[row - self._first].document_id]
         alive = self._alive.copy()  # moments keep the mask that they have
-        alive[list(rows)] = False
+        alive[rows] = False
         self._alive = alive
         self._living -= len(rows)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
+from vecsec_retrieval.memory.index import CollectionIndex, IndexChange, in_slices
 from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import Document
@@ -41,8 +41,11 @@ class IndexLoad:
         threads: StoreThreads,
         metrics: RetrievalMetrics,
         builds: asyncio.Semaphore,
+        may_end: asyncio.Event,
     ) -> None:
-        """Of the collections that are read from the log as a whole, no more go on than `builds` has room for."""
+        """Of the collections that are read from the log as a whole, no more go on than `builds` has room for. The load
+        does not end before it `may_end`."""
+        self._may_end = may_end
         self._builds = builds
         self._log = change_log
         self._tenant_id = tenant_id
@@ -77,9 +80,11 @@ class IndexLoad:
             elif index.approximate_bytes > limit_bytes:
                 return None
             is_complete = await self._threads.run("load_changes", partial(self._catch_up, index, _CHANGES_A_PAGE))
-        while self._changes:
-            index.apply(self._changes.pop(0))
-            await asyncio.sleep(0)  # each may be as much as a batch holds
+        while self._changes or not self._may_end.is_set():
+            if self._changes:
+                await apply_in_slices(index, self._changes.pop(0))
+            else:
+                await self._may_end.wait()
         self._metrics.count_untagged(len(index.untagged_ids))
         return index
 
@@ -109,6 +114,13 @@ class IndexLoad:
             index.apply(index_change(changes, self._tenant_id))
             read += len(changes)
         return False
+
+
+async def apply_in_slices(index: CollectionIndex, change: IndexChange) -> None:
+    """Do in an index that nobody reads yet what was written meanwhile, which may be 100,000 rows: others go on."""
+    for part in in_slices(change):
+        index.apply(part)
+        await asyncio.sleep(0)
 
 
 def index_change(changes: Sequence[Change], tenant_id: str) -> IndexChange:

@@ -15,7 +15,9 @@ from vecsec_retrieval.model.rows import Matrix, Vector
 _LARGEST = 127
 _ROUNDING = 1e-5
 """More than 32-bit arithmetic on normalised rows can be off by."""
-_ROWS_AT_ONCE = 16_384
+_MANY_ROWS = 16_384
+_THREADS = 2
+"""For scans of more rows than that: a thread alone reads half of what memory gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,11 @@ class QuantisedRows:
     def bounds(self, query: Vector) -> NDArray[np.float32]:
         """At least and at most what each row's dot product with a query of length 1 is, of shape (2, rows)."""
         quantised_query = quantise(query.reshape(1, -1))
-        products = np.empty(len(self), dtype=np.float32)
-        for start in range(0, len(self), _ROWS_AT_ONCE):
-            page = self.numbers[start : start + _ROWS_AT_ONCE]
-            found = simsimd.cdist(page, quantised_query.numbers, metric="dot", out_dtype="float32")
-            products[start : start + _ROWS_AT_ONCE] = np.asarray(found).reshape(-1)
+        if not len(self):
+            return np.empty((2, 0), dtype=np.float32)
+        threads = _THREADS if len(self) > _MANY_ROWS else 1
+        found = simsimd.cdist(self.numbers, quantised_query.numbers, metric="dot", out_dtype="float32", threads=threads)
+        products = np.asarray(found).reshape(-1)
         products *= self.scales
         products *= quantised_query.scales[0]
         # x*q - x'*q' = (x - x')*q + x'*(q - q'), and |x'| is at most 1 and the row's own error.

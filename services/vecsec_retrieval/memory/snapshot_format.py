@@ -10,7 +10,6 @@ the checksum of its table (see `vecsec_retrieval.model.store.ChangeLog`).
 import struct
 from dataclasses import dataclass
 
-SUFFIX = ".rows"
 FORMAT = 1
 MAGIC = b"VecSecRw"
 ENDING = struct.Struct("<8sqI")

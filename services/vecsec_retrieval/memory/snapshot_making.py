@@ -7,15 +7,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.exact_scan import Rows, ScanRows
-from vecsec_retrieval.memory.index import IndexMoment
+from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows, quantise
 from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_writer import SnapshotPage, SnapshotWriter
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.rows import Document, StoredRow
 from vecsec_retrieval.visibility.label_table import LabelTable
-from vecsec_retrieval.visibility.tagging import from_stored
+from vecsec_retrieval.visibility.tagging import from_stored, label_key
 
 _ROWS_A_PAGE = 2_000
 
@@ -29,7 +30,7 @@ def write_moment(path: Path, source: SnapshotSource, moment: IndexMoment, untagg
         OSError: if there is no room.
         TornSnapshot: if rows of the snapshot before are not what was written.
     """
-    rows = _in_order(moment)
+    rows, by_id = _together_by_label(moment)
     labels, label_codes = _renumbered(moment.label_codes[rows])
     key_sets, key_set_codes = _renumbered(moment.key_set_codes[rows])
     with SnapshotWriter(path, source, len(rows)) as writer:
@@ -37,12 +38,12 @@ def write_moment(path: Path, source: SnapshotSource, moment: IndexMoment, untagg
             page = slice(start, start + _ROWS_A_PAGE)
             writer.add(_page_of(moment, rows[page], label_codes[page], key_set_codes[page]))
         return writer.finish(
-            [moment.labels[code] for code in labels], [moment.key_sets[code] for code in key_sets], untagged_ids
+            [moment.labels[code] for code in labels], [moment.key_sets[code] for code in key_sets], untagged_ids, by_id
         )
 
 
 class SnapshotOfLog:
-    """Writes all rows of a log, which come in the order of their ids.
+    """Writes all rows of a log, which come in the order of their ids, and stay in it.
 
     Raises:
         OSError: if there is no room, in any method.
@@ -92,21 +93,41 @@ class SnapshotOfLog:
         )
 
 
+def _together_by_label(moment: IndexMoment) -> tuple[Rows, NDArray[np.int32]]:
+    """The living rows, those of one label together and the labels in the order of their clearance, so that what a
+    caller sees lies together, too; and where in this order the rows are that come one after the other by their ids."""
+    in_order = _in_order(moment)
+    used, codes = np.unique(moment.label_codes[in_order], return_inverse=True)
+    labels = [moment.labels[code] for code in used.tolist()]
+    place_of = np.empty(len(labels), dtype=np.int64)
+    place_of[sorted(range(len(labels)), key=lambda code: _clearance_and_key(labels[code]))] = np.arange(len(labels))
+    order = np.argsort(place_of[codes], kind="stable")
+    by_id = np.empty(len(order), dtype=np.int32)
+    by_id[order] = np.arange(len(order), dtype=np.int32)
+    return in_order[order], by_id
+
+
+def _clearance_and_key(label: Label) -> tuple[int, str]:
+    return -1 if label.sensitivity is None else label.sensitivity, label_key(label)
+
+
 def _in_order(moment: IndexMoment) -> Rows:
-    """The living rows in the order of their ids, in which those of the snapshot are already."""
-    living = np.flatnonzero(moment.alive)
-    split = int(living.searchsorted(moment.base_rows))
-    base, later = living[:split], living[split:].tolist()
+    """The living rows in the order of their ids."""
+    moment.require_unchanged()
+    later = (np.flatnonzero(moment.alive[moment.base_rows :]) + moment.base_rows).tolist()
     later.sort(key=lambda row: moment.document_id(row).encode())
     if moment.base is None:
         return np.array(later, dtype=np.int64)
+    of_base = moment.base.rows_by_id
     ranks = [moment.base.rank(moment.document_id(row)) for row in later]
-    return np.insert(base, base.searchsorted(ranks), later)
+    merged = np.insert(of_base.astype(np.int64), ranks, later)
+    return merged[moment.alive[merged]]
 
 
 def _page_of(
     moment: IndexMoment, rows: Rows, label_codes: NDArray[np.int32], key_set_codes: NDArray[np.int32]
 ) -> SnapshotPage:
+    moment.require_unchanged()
     numbers = rows.tolist()
     return SnapshotPage(
         [moment.document_id(row) for row in numbers],

@@ -8,18 +8,23 @@ are most of a file, are checked row by row when they are read.
 import mmap
 import os
 import struct
+import weakref
 import zlib
 from bisect import bisect_left
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.exact_scan import Rows, ScanRows
+from vecsec_retrieval.memory.label_runs import LabelRuns
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows
+from vecsec_retrieval.memory.resident_pages import ranges_are_resident, rows_are_resident
 from vecsec_retrieval.memory.snapshot_format import ENDING, FORMAT, MAGIC, SnapshotSource
 from vecsec_retrieval.model.rows import Metadata
 from vecsec_retrieval.visibility.label_table import LabelTable
@@ -40,7 +45,7 @@ class TornSnapshot(RetrievalUnavailable):
 
 
 class SnapshotRows:
-    """The rows of an opened file, numbered in the order of their ids."""
+    """The rows of an opened file, numbered as they lie in it."""
 
     def __init__(self, path: Path, source: SnapshotSource, checksum: int, mapped_from_bytes: int) -> None:
         """Open a file that is of this source, and whose table has this checksum. It is mapped from this size on.
@@ -52,7 +57,8 @@ class SnapshotRows:
         self._path = path
         self.is_torn = False
         """Whether it was found out that a row is not what was written."""
-        data, self.is_mapped = _contents(path, mapped_from_bytes)
+        data, self._file = _contents(path, mapped_from_bytes)
+        self.is_mapped = self._file is not None
         self._bytes = 0 if self.is_mapped else len(data)
         try:
             self._read(data, source, checksum)
@@ -76,6 +82,7 @@ class SnapshotRows:
         self.key_sets = [frozenset(keys) for keys in table["key_sets"]]
         self.untagged_ids = frozenset(table["untagged_ids"])
         self.label_codes = np.frombuffer(parts["label_codes"], dtype=np.int32)
+        self.label_runs = LabelRuns(self.label_codes)
         self.key_set_codes = np.frombuffer(parts["key_set_codes"], dtype=np.int32)
         self._exact = np.frombuffer(parts["exact"], dtype=np.float32).reshape(rows, dimensions)
         self._exact_sums = np.frombuffer(parts["exact_sums"], dtype=np.uint32)
@@ -89,9 +96,12 @@ class SnapshotRows:
             ),
             self._require_whole if self.is_mapped else None,
         )
+        self._scanned_at = [(each, each.ctypes.data) for each in (self.scanned.quantised.numbers, self._exact)]
         self._ids, self._id_ends = parts["ids"], _ends(parts["id_lengths"])
+        self._by_id = np.frombuffer(parts["by_id"], dtype=np.int32).data if "by_id" in parts else range(rows)
         self._metadata, self._metadata_ends = parts["metadata"], _ends(parts["metadata_lengths"])
         self._texts, self._text_ends = parts["texts"], _ends(parts["text_lengths"])
+        self._text_address = np.frombuffer(parts["texts"], dtype=np.uint8).ctypes.data
         self._text_sums = np.frombuffer(parts["text_sums"], dtype=np.uint32)
 
     def __len__(self) -> int:
@@ -102,18 +112,48 @@ class SnapshotRows:
         """Memory that the rows take beside what the kernel can take away."""
         return self._bytes + 3 * self._id_ends.nbytes + self._is_whole.nbytes
 
+    def require_unchanged(self) -> None:
+        """To be called before rows are read: of a mapped file that was cut meanwhile, reading ends the process.
+
+        Raises:
+            TornSnapshot: if somebody wrote to it.
+        """
+        if self._file is not None and self._file.is_changed:
+            self.is_torn = True
+            raise TornSnapshot(self._path, "it was changed while it was in use")
+
+    def scan_waits_for_disk(self, rows: Rows) -> bool:
+        """Whether the kernel may have to read some of what a scan looks at; these rows, ascending, no others."""
+        return self.is_mapped and not all(rows_are_resident(table, at, rows) for table, at in self._scanned_at)
+
+    def texts_wait_for_disk(self, rows: Sequence[int]) -> bool:
+        """Whether the kernel may have to read some of these rows' texts."""
+        if not self.is_mapped:
+            return False
+        ends = self._text_ends
+        starts = [ends[row] for row in rows]
+        return not ranges_are_resident(self._text_address, starts, [ends[row + 1] for row in rows])
+
     def document_id(self, row: int) -> str:
         """The id of a row."""
         return self._id(row).decode()
 
+    @property
+    def rows_by_id(self) -> NDArray[np.int32]:
+        """The rows in the order of their ids."""
+        return np.asarray(self._by_id, dtype=np.int32)
+
     def row(self, document_id: str) -> int | None:
         """The row of an id."""
-        row = self.rank(document_id)
-        return row if row < len(self) and self._id(row) == document_id.encode() else None
+        rank = self.rank(document_id)
+        if rank == len(self):
+            return None
+        row = self._by_id[rank]
+        return row if self._id(row) == document_id.encode() else None
 
     def rank(self, document_id: str) -> int:
         """How many ids are before this one."""
-        return bisect_left(range(len(self)), document_id.encode(), key=self._id)
+        return bisect_left(self._by_id, document_id.encode(), key=self._id)
 
     def text(self, row: int) -> str:
         """The text of a row.
@@ -162,13 +202,32 @@ class SnapshotRows:
         return found
 
 
-def _contents(path: Path, mapped_from_bytes: int) -> tuple[memoryview, bool]:
-    """What is in a file, and whether it is mapped."""
+class _MappedFile:
+    """A file that is mapped, and whether it is what it was then."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._as_mapped = self._state()
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether its size or its time is another; a change that leaves both is none of a file system's."""
+        return self._state() != self._as_mapped
+
+    def _state(self) -> tuple[int, int]:
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
+
+
+def _contents(path: Path, mapped_from_bytes: int) -> tuple[memoryview, _MappedFile | None]:
+    """What is in a file; and the file, where it is mapped."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < max(1, mapped_from_bytes):
-            return memoryview(file.read()), False
-        return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)), True
+            return memoryview(file.read()), None
+        mapped = _MappedFile(file.fileno())  # before a byte is looked at
+        return memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)), mapped
 
 
 def _ends(lengths: memoryview) -> memoryview:

@@ -28,7 +28,7 @@ _BYTES_LEFT_FREE = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPage:
-    """Some rows, in the order of their ids."""
+    """Some rows."""
 
     ids: Sequence[str]
     scanned: ScanRows
@@ -79,7 +79,7 @@ class SnapshotWriter:
             self._aside.unlink()
 
     def add(self, page: SnapshotPage) -> None:
-        """Append rows, whose ids are behind all that are there."""
+        """Append rows, in the order of their ids or in one that `finish` is told of."""
         exact = np.ascontiguousarray(page.scanned.exact)
         quantised = page.scanned.quantised
         disk = os.fstatvfs(self._file.fileno())
@@ -106,11 +106,20 @@ class SnapshotWriter:
         self._metadata.write(b"".join(page.metadata))
         self._rows += len(ids)
 
-    def finish(self, labels: Sequence[Label], key_sets: Sequence[frozenset[str]], untagged_ids: frozenset[str]) -> int:
-        """Sync the file and give it its name; the checksum of its table."""
+    def finish(
+        self,
+        labels: Sequence[Label],
+        key_sets: Sequence[frozenset[str]],
+        untagged_ids: frozenset[str],
+        by_id: NDArray[np.int32] | None = None,
+    ) -> int:
+        """Sync the file and give it its name; the checksum of its table. `by_id` has the rows in the order of their
+        ids, where they were not appended in it."""
         sections = {"exact": self._exact, "numbers": self._numbers, "texts": self._texts}
         end = self._texts.end
         blobs = {name: _joined(columns) for name, columns in self._columns.items()}
+        if by_id is not None:
+            blobs["by_id"] = by_id.tobytes()
         for name, blob in {**blobs, "ids": b"".join(self._ids)}.items():
             section = sections[name] = _Section(self._file.fileno(), _aligned(end))
             section.append(blob)

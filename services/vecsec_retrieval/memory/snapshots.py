@@ -7,13 +7,14 @@ from pathlib import Path
 import structlog
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
-from vecsec_retrieval.memory.index import CollectionIndex, IndexMoment
-from vecsec_retrieval.memory.snapshot_format import SUFFIX, SnapshotSource
+from vecsec_retrieval.memory.index import CollectionIndex
+from vecsec_retrieval.memory.index_moment import IndexMoment
+from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_making import SnapshotOfLog, write_moment
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows, TornSnapshot
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
-from vecsec_retrieval.model.store import ChangeLog, SnapshotName
+from vecsec_retrieval.model.store import SNAPSHOT_SUFFIX, ChangeLog, SnapshotName
 
 log = structlog.get_logger()
 
@@ -111,7 +112,7 @@ class CollectionSnapshots:
 
     def _path(self, position: int) -> Path:
         key = self._log.collection_key(self._info.collection_id)
-        return self._log.snapshot_folder / f"{key}-{position}{SUFFIX}"
+        return self._log.snapshot_folder / f"{key}-{position}{SNAPSHOT_SUFFIX}"
 
     def _source(self) -> SnapshotSource:
         key = self._log.collection_key(self._info.collection_id)

@@ -4,7 +4,7 @@ Types are strict: a boolean is not a number, a text is neither; whole and floati
 A document that lacks a key never matches a condition on it.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -80,8 +80,23 @@ def predicate(condition: MetadataFilter) -> Predicate:
             parts = [predicate(part) for part in filters]
             return lambda metadata: all(part(metadata) for part in parts)
         case AnyOf(filters):
-            parts = [predicate(part) for part in filters]
-            return lambda metadata: any(part(metadata) for part in parts)
+            parts = [predicate(part) for part in _joined(filters)]
+            return parts[0] if len(parts) == 1 else lambda metadata: any(part(metadata) for part in parts)
+
+
+def _joined(filters: Iterable[MetadataFilter]) -> Iterator[MetadataFilter]:
+    """The same alternatives with all values of one key in one: it is looked up once a row, however many there are."""
+    values: dict[str, list[MetadataValue]] = {}
+    for part in filters:
+        match part:
+            case Equals(key, value):
+                values.setdefault(key, []).append(value)
+            case In(key, listed):
+                values.setdefault(key, []).extend(listed)
+            case _:
+                yield part
+    for key, alternatives in values.items():
+        yield In(key, tuple(alternatives))
 
 
 def refuse_oversized(condition: MetadataFilter) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecsec_chassis.domain.errors import InvalidRequest, LimitExceeded
+from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
 
@@ -45,6 +46,7 @@ class Change:
     """With its embedding; None if it was deleted."""
 
 
+SNAPSHOT_SUFFIX = ".rows"
 UNFINISHED_SNAPSHOT = ".making-rows-"
 """How the names of snapshots begin that are being written, or were when a process ended."""
 
@@ -172,7 +174,18 @@ class Cell(Protocol):
         ...
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
-        """Remove rows; ids that are not there are ignored. Returns what `upsert` does."""
+        """Remove rows, however many, in one step where there is a log; ids that are not there are ignored. Returns what
+        `upsert` does."""
+        ...
+
+    def relabel(self, collection_id: str, relabelled: Sequence[tuple[str, Label]]) -> int:
+        """Give rows, however many, these labels, in one step where there is a log: all else of them stays. Rows that
+        are not there are ignored; of the others the tags are whole. Returns what `upsert` does."""
+        ...
+
+    def drop_collections(self, collection_ids: Sequence[str]) -> None:
+        """Forget collections with all that they hold; nothing where there is no log, for others may just have written
+        to them. The cell is to be opened anew after it."""
         ...
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
@@ -198,6 +211,19 @@ class Cell(Protocol):
     def nearest(self, collection_id: str, vector: Vector, count: int, condition: RowCondition) -> list[Neighbour]:
         """About `count` nearest matching rows, nearest first, without embeddings; approximate, and perhaps fewer than
         there are."""
+        ...
+
+    def row_count(self) -> int:
+        """How many rows all collections of callers have together; takes as long as to read all of their ids."""
+        ...
+
+    def disk_bytes(self) -> int | None:
+        """How much of the disk its rows take, and what is made of them; None where that is another machine's. Room
+        that was given back is not counted, though files may keep it."""
+        ...
+
+    def give_room_back(self) -> None:
+        """Let go of what replaced and deleted rows take, or of a part of it, as far as nobody reads them still."""
         ...
 
     def close(self) -> None:

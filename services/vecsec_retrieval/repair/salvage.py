@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_chassis.domain.labels import AttributeValue
+from vecsec_chassis.domain.readers import READERS
 from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.stores.broken_cells import BrokenCell, UnreadableCell
 from vecsec_retrieval.visibility.tagging import from_stored
@@ -53,13 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fields(document: Document) -> dict[str, object]:
     label = document.label
     assert label.sensitivity is not None, "documents have whole labels"
+    attributes = {name: _attribute(value) for name, value in label.attributes}
     embedding = {} if document.embedding is None else {"embedding": document.embedding.tolist()}
     return {
         "id": document.document_id,
         "text": document.text,
         "sensitivity": label.sensitivity.name,
         "topics": sorted(label.topics),
-        "attributes": {name: _attribute(value) for name, value in label.attributes},
+        "attributes": {name: value for name, value in attributes.items() if name != READERS or isinstance(value, str)},
+        **({READERS: attributes[READERS]} if isinstance(attributes.get(READERS), list) else {}),
         "metadata": dict(document.metadata),
         **embedding,
     }

@@ -96,12 +96,15 @@ class LabelCatalogue:
 
     def missing_entries(self, documents: Iterable[Document]) -> list[CatalogueEntry]:
         """Entries that these documents need and that are not known to be there."""
+        return self.entries_of((document.label, frozenset(document.metadata)) for document in documents)
+
+    def entries_of(self, pairs: Iterable[tuple[Label, frozenset[str]]]) -> list[CatalogueEntry]:
+        """The same for labels and the metadata keys that occur with them."""
         missing: dict[frozenset[str], dict[Label, None]] = {}
-        for document in documents:
-            keys = frozenset(document.metadata)
-            code = self._table.code(document.label)
+        for label, keys in pairs:
+            code = self._table.code(label)
             if code is None or code not in self._codes_with.get(keys, ()):
-                missing.setdefault(keys, {})[document.label] = None
+                missing.setdefault(keys, {})[label] = None
         return [entry for keys, labels in missing.items() for entry in _entries(labels, keys)]
 
     def store(self, entries: Sequence[CatalogueEntry]) -> None:

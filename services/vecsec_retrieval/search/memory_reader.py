@@ -8,23 +8,27 @@ given, so that a mistake in a key could cost rows, but show none.
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import Timed
 from vecsec_retrieval.memory.exact_scan import Mask, top_k
-from vecsec_retrieval.memory.index import CollectionIndex, IndexMoment
+from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
+from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
-from vecsec_retrieval.model.filters import Predicate, predicate
+from vecsec_retrieval.model.filters import MetadataFilter, Predicate, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
-from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
+from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.label_table import Visible
 from vecsec_retrieval.visibility.permissions import Visibility
 
@@ -33,8 +37,8 @@ REMEMBERED = "remembered"
 _INLINE_ROWS = 20_000
 _INLINE_FILTERED_ROWS = 1_000
 _INLINE_K = 100
-"""Up to so many rows a scan is over before anybody would notice that others had to wait; a filter looks at each row,
-and the k best are sorted by Python."""
+"""Up to so many visible rows a scan is over before anybody would notice that others had to wait; a filter looks at each
+row, and the k best are sorted by Python. Hidden rows do not count: time would tell how many there are."""
 _BYTES_OF_AN_ANSWER = 800
 _BYTES_OF_A_ROW = 64
 
@@ -55,9 +59,7 @@ class AnswerKey(NamedTuple):
         """The key of a search."""
         question = sha256(order.query.tobytes())
         question.update(repr((order.k, order.metadata)).encode(errors="surrogatepass"))
-        return cls(
-            index_state, visibility.cache_scope, visibility.policy_version, visibility.residual, question.digest()
-        )
+        return cls(index_state, visibility.cache_scope, visibility.policy_version, visibility.key, question.digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,14 @@ class MemoryReader:
         self._threads = threads
         self._answers = answers
 
-    async def has_visible(self, visibility: Visibility) -> bool:
+    async def has_visible(self, visibility: Eyes) -> bool:
         _, mask = await self._visible_rows(visibility)
         return bool(mask.any())
 
-    async def count(self, visibility: Visibility) -> int:
-        _, mask = await self._visible_rows(visibility)
+    async def count(self, visibility: Eyes, metadata: MetadataFilter | None = None) -> int:
+        moment, mask = await self._visible_rows(visibility)
+        if metadata is not None:
+            await self._threads.run("filter", lambda: _narrow(mask, moment, predicate(metadata)))
         return int(np.count_nonzero(mask))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
@@ -124,16 +128,38 @@ class MemoryReader:
         )
         return [LabelCount(table.labels[code], int(counts[code])) for code in codes]
 
-    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
+    async def ids(
+        self, visibility: Eyes, *, after_id: str, limit: int, metadata: MetadataFilter | None = None
+    ) -> list[str]:
         moment, mask = await self._visible_rows(visibility)
+        holds = None if metadata is None else predicate(metadata)
+        return await self._threads.run("list_ids", lambda: _first_ids(moment, mask, after_id, limit, holds))
 
-        def first() -> list[str]:
-            ids = (moment.document_id(row) for row in np.flatnonzero(mask).tolist())
-            return heapq.nsmallest(limit, (document_id for document_id in ids if document_id > after_id))
+    async def select(
+        self, eyes: Eyes, *, metadata: MetadataFilter | None = None, document_ids: Sequence[str] | None = None
+    ) -> SelectedRows:
+        moment, mask = await self._visible_rows(eyes)
+        holds = None if metadata is None else predicate(metadata)
+        return await self._threads.run("select", lambda: self._selected(moment, mask, holds, document_ids))
 
-        return await self._threads.run("list_ids", first)
+    def _selected(
+        self, moment: IndexMoment, mask: Mask, holds: Predicate | None, document_ids: Sequence[str] | None
+    ) -> SelectedRows:
+        if document_ids is not None:
+            named = [row for each in document_ids if (row := self._index.row(each)) is not None and mask[row]]
+            numbers = np.unique(np.array(named, dtype=np.int64))
+        else:
+            if holds is not None:
+                _narrow(mask, moment, holds)
+            numbers = np.flatnonzero(mask)
+        return SelectedRows(
+            [moment.document_id(row) for row in numbers.tolist()],
+            [moment.labels[code] for code in moment.label_codes[numbers].tolist()],
+            [moment.key_sets[code] for code in moment.key_set_codes[numbers].tolist()],
+            KnownRows(self._index, numbers),
+        )
 
-    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+    async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         moment, mask = await self._visible_rows(visibility)
         return moment.metadata_keys(mask)
 
@@ -157,11 +183,12 @@ class MemoryReader:
     async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
         with Timed("mask"):
             mask = moment.mask(visible)
-        filtered_rows = len(self._index) - int(np.count_nonzero(mask))
+        visible_rows = int(np.count_nonzero(mask))
+        filtered_rows = len(self._index) - visible_rows
         scan = _scan(moment, mask, order)
         inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
         with Timed("scan"):
-            is_short = len(mask) <= inline_rows and order.k <= _INLINE_K and not moment.may_wait_for_disk
+            is_short = visible_rows <= inline_rows and order.k <= _INLINE_K and not moment.scan_waits_for_disk(mask)
             rows = scan() if is_short else await self._threads.run("scan", scan)
         return CachedAnswer(rows, filtered_rows)
 
@@ -172,21 +199,45 @@ class MemoryReader:
         return SearchAnswer(results, strategy, found.filtered_rows)
 
     async def _documents(self, moment: IndexMoment, rows: Sequence[int]) -> list[Document]:
-        if moment.may_wait_for_disk:
+        if len(rows) > _INLINE_K or moment.texts_wait_for_disk(rows):
             return await self._threads.run("read_rows", lambda: [moment.document(row) for row in rows])
         return [moment.document(row) for row in rows]
 
-    async def _visible_rows(self, visibility: Visibility) -> tuple[IndexMoment, Mask]:
+    async def _visible_rows(self, visibility: Eyes) -> tuple[IndexMoment, Mask]:
         """The index as it is on return, and which of its rows are visible."""
         moment, visible = await self._visible_labels(visibility)
         with Timed("mask"):
             return moment, moment.mask(visible)
 
-    async def _visible_labels(self, visibility: Visibility) -> tuple[IndexMoment, Visible]:
+    async def _visible_labels(self, visibility: Eyes) -> tuple[IndexMoment, Visible]:
         """The index as it is on return, and which of its labels are visible."""
         with Timed("mask"):
             visible = await visibility.in_table(self._index.labels)
-            return self._index.moment(), visible
+            moment = self._index.moment()
+            moment.require_unchanged()
+            return moment, visible
+
+
+def _first_ids(moment: IndexMoment, mask: Mask, after_id: str, limit: int, holds: Predicate | None) -> list[str]:
+    """The first ids of the masked rows behind this one. The order of a snapshot's is known: of them no more are looked
+    at than are wanted, however many there are."""
+    of_base = np.array([], dtype=np.int32)
+    if moment.base is not None:
+        behind = moment.base.rows_by_id[moment.base.rank(after_id) :]
+        of_base = behind[mask[behind]]
+        if holds is None:
+            of_base = of_base[: limit + 1]  # one more, for the first may be the id itself
+    later = moment.base_rows + np.flatnonzero(mask[moment.base_rows :])
+    of_base_ids, later_ids = _ids(moment, of_base, after_id, holds), _ids(moment, later, after_id, holds)
+    return heapq.nsmallest(limit, (*islice(of_base_ids, limit), *later_ids))
+
+
+def _ids(moment: IndexMoment, rows: NDArray[np.signedinteger], after_id: str, holds: Predicate | None) -> Iterator[str]:
+    """The ids behind this one of those rows that match."""
+    for row in rows.tolist():
+        document_id = moment.document_id(row)
+        if document_id > after_id and (holds is None or holds(moment.metadata(row))):
+            yield document_id
 
 
 def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer) -> bool:

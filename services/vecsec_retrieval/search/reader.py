@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from vecsec_chassis.domain.labels import Label
+from vecsec_retrieval.memory.index import KnownRows
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.permissions import Visibility
 
 Query = TypeVar("Query", bound=str | Vector)
@@ -40,26 +42,48 @@ class LabelCount:
     document_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class SelectedRows:
+    """Rows that something is to be done with, in any order."""
+
+    document_ids: Sequence[str]
+    labels: Sequence[Label]
+    """Of each."""
+    key_sets: Sequence[frozenset[str]]
+    """Of each, its metadata keys."""
+    places: KnownRows | None
+    """Where they are in memory, if they are there."""
+
+
 class CollectionReader(Protocol):
     """Reads one collection through a grant's eyes; nothing that it returns is invisible to the grant."""
 
-    async def has_visible(self, visibility: Visibility) -> bool:
+    async def has_visible(self, visibility: Eyes) -> bool:
         """Whether any document is visible."""
         ...
 
-    async def count(self, visibility: Visibility) -> int:
-        """How many documents are visible."""
+    async def count(self, visibility: Eyes, metadata: MetadataFilter | None = None) -> int:
+        """How many documents are visible, and match."""
         ...
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
         """The visible labels by their keys, from the first behind `after_key`: fewer than `limit` only at the end."""
         ...
 
-    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
-        """The ids of visible documents in ascending order, from the first behind `after_id`."""
+    async def ids(
+        self, visibility: Eyes, *, after_id: str, limit: int, metadata: MetadataFilter | None = None
+    ) -> list[str]:
+        """The ids of visible documents that match in ascending order, from the first behind `after_id`."""
         ...
 
-    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+    async def select(
+        self, eyes: Eyes, *, metadata: MetadataFilter | None = None, document_ids: Sequence[str] | None = None
+    ) -> SelectedRows:
+        """All visible documents that match, or those among some ids. Its caller holds the writer's lock: what was
+        selected stays so until it is let go."""
+        ...
+
+    async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         """The metadata keys of visible documents."""
         ...
 

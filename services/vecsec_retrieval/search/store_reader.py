@@ -4,14 +4,18 @@ import heapq
 from collections.abc import Sequence
 
 from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.filters import MetadataFilter, predicate
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
-from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
+from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.search.store_search import StoreSearch
 from vecsec_retrieval.store_threads import StoreThreads
+from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
+
+_ROWS_A_PAGE = 500
 
 
 class StoreReader:
@@ -33,10 +37,12 @@ class StoreReader:
         self._metrics = metrics
         self._search = StoreSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
 
-    async def has_visible(self, visibility: Visibility) -> bool:
+    async def has_visible(self, visibility: Eyes) -> bool:
         return bool(await self._visible_ids(visibility, limit=1))
 
-    async def count(self, visibility: Visibility) -> int:
+    async def count(self, visibility: Eyes, metadata: MetadataFilter | None = None) -> int:
+        if metadata is not None:
+            return len((await self.select(visibility, metadata=metadata)).document_ids)
         return len(await self._visible_ids(visibility, limit=None))
 
     async def label_counts(self, visibility: Visibility, *, after_key: str, limit: int) -> list[LabelCount]:
@@ -52,16 +58,38 @@ class StoreReader:
             for code in codes
         ]
 
-    async def ids(self, visibility: Visibility, *, after_id: str, limit: int) -> list[str]:
-        ids = await self._visible_ids(visibility, limit=None)
+    async def ids(
+        self, visibility: Eyes, *, after_id: str, limit: int, metadata: MetadataFilter | None = None
+    ) -> list[str]:
+        if metadata is None:
+            ids = await self._visible_ids(visibility, limit=None)
+        else:
+            ids = list((await self.select(visibility, metadata=metadata)).document_ids)
         return await self._threads.run(
             "list_ids", lambda: heapq.nsmallest(limit, (each for each in ids if each > after_id))
         )
 
-    async def metadata_keys(self, visibility: Visibility) -> frozenset[str]:
+    async def select(
+        self, eyes: Eyes, *, metadata: MetadataFilter | None = None, document_ids: Sequence[str] | None = None
+    ) -> SelectedRows:
+        ids = document_ids if document_ids is not None else await self._visible_ids(eyes, limit=None, metadata=metadata)
+        holds = (lambda _metadata: True) if metadata is None else predicate(metadata)
+        found: list[Document] = []
+        for start in range(0, len(ids), _ROWS_A_PAGE):
+            # Each row is judged by what it says itself; a store's own comparisons are coarser.
+            page = await self.get(ids[start : start + _ROWS_A_PAGE], eyes)
+            found += (document for document in page if holds(document.metadata))
+        return SelectedRows(
+            [document.document_id for document in found],
+            [document.label for document in found],
+            [frozenset(document.metadata) for document in found],
+            None,
+        )
+
+    async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))
 
-    async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
+    async def get(self, document_ids: Sequence[str], visibility: Eyes) -> list[Document]:
         rows = await self._threads.run(
             "get", lambda: self._cell.get(self._collection_id, document_ids, with_embeddings=False)
         )
@@ -71,9 +99,11 @@ class StoreReader:
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         return await self._search.search(order, visibility)
 
-    async def _visible_ids(self, visibility: Visibility, *, limit: int | None) -> list[str]:
+    async def _visible_ids(
+        self, visibility: Eyes, *, limit: int | None, metadata: MetadataFilter | None = None
+    ) -> list[str]:
         table = await self._catalogue.labels()
-        condition = visible_rows_condition(table, await visibility.in_table(table))
+        condition = visible_rows_condition(table, await visibility.in_table(table), metadata)
         return [] if condition is None else await self._ids(condition, limit=limit)
 
     async def _ids(self, condition: RowCondition, *, limit: int | None) -> list[str]:

@@ -1,8 +1,8 @@
 """Reads what can still be read of an embedded cell that is damaged, row by row, from its SQLite file.
 
 Rows come from the log, whole and with their embeddings. Where entries of it cannot be read, nobody knows whether they
-replaced or deleted others: then only rows that ChromaDB's tables, too, know in that version are taken. Of a cell of
-VecSec 0.1, texts, labels and metadata come from those tables; embeddings are in index files, and are not read.
+replaced or deleted others: then only rows that the log's index, too, knows as the last of their id are taken. Of a cell
+of VecSec 0.1, texts, labels and metadata come from ChromaDB's tables; embeddings are in index files, and are not read.
 """
 
 import sqlite3
@@ -30,7 +30,8 @@ _COLLECTIONS = """
 _IS_LOGGED = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'vecsec_cell'"
 _ENTRY = "SELECT topic, id, operation FROM embeddings_queue WHERE seq_id = ?"
 _LOGGED_ROW = "SELECT id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id = ?"
-_VERSION = "SELECT seq_id FROM embeddings WHERE segment_id = ? AND embedding_id = ?"
+_VERSION = "SELECT max(seq_id) FROM embeddings_queue INDEXED BY vecsec_log WHERE topic = ? AND id = ?"
+"""Answered by the index alone, which has pages of its own."""
 _ROW = "SELECT segment_id, embedding_id FROM embeddings WHERE id = ?"
 _METADATA = "SELECT key, string_value, int_value, float_value, bool_value FROM embedding_metadata WHERE id = ?"
 
@@ -68,7 +69,7 @@ class BrokenCell:
             with closing(sqlite3.connect(location, uri=True)) as connection:
                 collections = list(connection.execute(_COLLECTIONS, (MODEL_KEY,)))
                 if connection.execute(_IS_LOGGED).fetchone() == (1,):
-                    by_topic = {TOPIC + collection: (segment, *of) for segment, collection, *of in collections}
+                    by_topic = {TOPIC + collection: (name, model) for _, collection, name, model in collections}
                     yield from self._logged(connection, by_topic)
                 else:
                     by_segment = {segment: of for segment, _, *of in collections}
@@ -80,7 +81,7 @@ class BrokenCell:
             raise UnreadableCell(f"{self._database}: {error}") from error
 
     def _logged(
-        self, connection: sqlite3.Connection, collections: Mapping[str, tuple[str, str, str]]
+        self, connection: sqlite3.Connection, collections: Mapping[str, tuple[str, str]]
     ) -> Iterator[SalvagedRow]:
         latest: dict[tuple[str, str], tuple[int, int]] = {}
         for number in _numbers(connection, "embeddings_queue", "seq_id"):
@@ -94,11 +95,11 @@ class BrokenCell:
                 latest[topic, document_id] = number, operation
         log_is_whole = not self.unreadable_rows and _is_sound(connection)
         for (topic, document_id), (number, operation) in latest.items():
-            segment, collection_id, embedding_model = collections[topic]
+            collection_id, embedding_model = collections[topic]
             try:
                 if operation == DELETE:
                     continue
-                if not log_is_whole and connection.execute(_VERSION, (segment, document_id)).fetchone() != (number,):
+                if not log_is_whole and connection.execute(_VERSION, (topic, document_id)).fetchone() != (number,):
                     continue  # what replaced or deleted it is counted already
                 row = read_row(*connection.execute(_LOGGED_ROW, (number,)).fetchone(), with_embeddings=True)
             except (sqlite3.DatabaseError, TornRow):

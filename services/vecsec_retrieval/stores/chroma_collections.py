@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -15,9 +16,13 @@ from chromadb.errors import InternalError, NotFoundError
 from chromadb.types import Collection as CollectionModel
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable, StoreDamaged
+from vecsec_chassis.domain.identifiers import is_collection_id
+from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.model.rows import CollectionInfo, Matrix, MetadataValue, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted, moment_not_held
 from vecsec_retrieval.stores.chroma_where import wheres
+from vecsec_retrieval.stores.whole_metadata import of_one_version
+from vecsec_retrieval.visibility.tagging import from_stored, label_tags
 
 MODEL_KEY = "vs_embedding_model"
 DIMENSIONS_KEY = "vs_dimensions"
@@ -36,6 +41,7 @@ _ID_IS_GONE = "Error finding id"
 """What Chroma says when a row was deleted between its looking up ids and vectors."""
 _TRIES_BESIDE_DELETES = 5
 _PAUSE_SECONDS = 0.01
+_ROWS_A_WRITE = 1_000
 _ROW_PARTS: Include = ["documents", "metadatas", "embeddings"]
 
 
@@ -121,9 +127,25 @@ class ChromaCell:
         return 0
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
-        if document_ids:
-            self._use(collection_id, lambda collection: collection.delete(ids=list(document_ids)))
+        for start in range(0, len(document_ids), _ROWS_A_WRITE):
+            page = list(document_ids[start : start + _ROWS_A_WRITE])
+            self._use(collection_id, lambda collection, page=page: collection.delete(ids=page))  # type: ignore[misc]
         return 0
+
+    def relabel(self, collection_id: str, relabelled: Sequence[tuple[str, Label]]) -> int:
+        for start in range(0, len(relabelled), _ROWS_A_WRITE):
+            labels = dict(relabelled[start : start + _ROWS_A_WRITE])
+            # Written as whole rows, not as labels alone: what another writer stores meanwhile may be replaced, as by
+            # any other write, but never bears the label of what stood there before.
+            rows = self.get(collection_id, list(labels), with_embeddings=True)
+            tagged = [(row, from_stored(row, self._tenant_id)) for row in rows]
+            whole = [row for row, document in tagged if document is not None]
+            if whole:
+                self.upsert(collection_id, [_relabelled(row, labels[row.document_id]) for row in whole])
+        return 0
+
+    def drop_collections(self, collection_ids: Sequence[str]) -> None:
+        """Another writer may have stored something meanwhile: an empty collection stays."""
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         if not document_ids:
@@ -192,6 +214,16 @@ class ChromaCell:
         rows = _rows(result["ids"][0], documents[0], metadatas[0], None)
         return [Neighbour(row, float(distance)) for row, distance in zip(rows, distances[0], strict=True)]
 
+    def row_count(self) -> int:
+        callers = [info.collection_id for info in self.collections() if is_collection_id(info.collection_id)]
+        return sum(self._use(each, lambda collection: collection.count()) for each in callers)
+
+    def disk_bytes(self) -> None:
+        """The server has the disk."""
+
+    def give_room_back(self) -> None:
+        """The server does so itself."""
+
     def close(self) -> None:
         self._handles.clear()
         with self._translated():
@@ -234,6 +266,10 @@ def _info(model: CollectionModel) -> CollectionInfo | None:
     return CollectionInfo(model.name, embedding_model, dimensions)
 
 
+def _relabelled(row: StoredRow, label: Label) -> StoredRow:
+    return replace(row, metadata={**row.metadata, **label_tags(label)})
+
+
 def _embedding(row: StoredRow) -> Vector:
     if row.embedding is None:
         raise ValueError(f"row {row.document_id!r} has no embedding")
@@ -274,7 +310,7 @@ def _rows(
         StoredRow(
             document_id,
             documents[position] or "",
-            cast("Mapping[str, MetadataValue | None]", metadatas[position] or {}),
+            of_one_version(cast("Mapping[str, MetadataValue | None]", metadatas[position] or {})),
             None if matrix is None else matrix[position],
         )
         for position, document_id in enumerate(ids)

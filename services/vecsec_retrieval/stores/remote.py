@@ -1,6 +1,7 @@
 """The remote store: a Chroma server, with a database per tenant."""
 
 import logging
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import httpx
@@ -10,8 +11,10 @@ from chromadb.errors import ChromaError, NotFoundError
 
 from vecsec_chassis.domain.errors import ConfigurationError, LimitExceeded, RetrievalUnavailable
 from vecsec_chassis.domain.identifiers import is_tenant_id
+from vecsec_retrieval.model.rows import StoredRow
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
 from vecsec_retrieval.stores.error_translation import remote_errors
+from vecsec_retrieval.stores.whole_metadata import with_whole_metadata
 
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -30,6 +33,13 @@ class TimedFastAPI(FastAPI):
     def close_connections(self) -> None:
         """Close the connections to the server."""
         self._session.close()
+
+
+class RemoteCell(ChromaCell):
+    """A cell that others may write to as well."""
+
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
+        return super().upsert(collection_id, [with_whole_metadata(row) for row in rows])
 
 
 class RemoteCellStore:
@@ -59,7 +69,7 @@ class RemoteCellStore:
     def location(self) -> str:
         return self._location
 
-    def open(self, tenant_id: str, *, create: bool) -> ChromaCell | None:
+    def open(self, tenant_id: str, *, create: bool) -> RemoteCell | None:
         if not is_tenant_id(tenant_id):
             raise ValueError(f"not a tenant id: {tenant_id!r}")
         database = _DATABASE_PREFIX + tenant_id
@@ -68,7 +78,7 @@ class RemoteCellStore:
                 if not create:
                     return None
                 self._create_database(database)
-        return ChromaCell(
+        return RemoteCell(
             self._api,
             tenant_id=tenant_id,
             chroma_tenant=self._chroma_tenant,

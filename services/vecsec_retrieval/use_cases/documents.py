@@ -1,15 +1,13 @@
 """Documents among those that a grant makes visible: the nearest ones, and some by id, also to delete them."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import structlog
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import InvalidRequest, LimitExceeded
-from vecsec_chassis.domain.labels import AttributeValue, Label
-from vecsec_chassis.telemetry.metrics import CacheUse
 from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
@@ -17,17 +15,17 @@ from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
-from vecsec_retrieval.model.filters import refuse_oversized, refuse_unknown_keys
-from vecsec_retrieval.model.rows import Document, MetadataValue, ScoredDocument, Vector
+from vecsec_retrieval.model.filters import MetadataFilter, predicate, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
+from vecsec_retrieval.use_cases.document_sizes import label_size, size_without_label
+from vecsec_retrieval.use_cases.seen_collection import seen_collection
+from vecsec_retrieval.visibility.grant_life import require_living
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility, refuse_unseen
 
-_BYTES_A_DOCUMENT = 64
-"""Lengths, tags, the score and the provenance of one document."""
-_BYTES_A_VALUE = 24
-"""Lengths and tags of an entry of a map; also the largest number."""
-_REMEMBERED_LABELS = 1_000
+_MEASURED_INLINE = 100
+"""Documents; a thousand take 10 ms."""
 
 log = structlog.get_logger()
 
@@ -65,7 +63,7 @@ class DocumentAccess:
         if order.metadata is not None:
             refuse_oversized(order.metadata)
         async with self._cells.lease(visibility.grant.tenant_id) as cell:
-            collection = None if cell is None else await cell.collection(collection_id)
+            collection = await seen_collection(cell, collection_id, visibility)
             answer = None if collection is None else await self._search_in(collection, order, visibility)
             if collection is not None and answer is not None and include_embeddings:
                 documents = await _with_embeddings(collection, [each.document for each in answer.results], visibility)
@@ -75,16 +73,23 @@ class DocumentAccess:
         if answer is None:
             refuse_unseen(collection_id)
             answer = SearchAnswer((), NOTHING_VISIBLE)
-        refuse_oversized_answer([result.document for result in answer.results], self._max_answer_bytes)
+        await self._require_room([result.document for result in answer.results])
+        visibility.count_rows(len(answer.results))
         self._metrics.count_search(answer.strategy, answer.filtered_rows)
         annotate_span(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
         # How an answer was found tells whether hidden rows were in the way.
         return answer if visibility.grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
 
     async def get(
-        self, token: str, collection_id: str, document_ids: Sequence[str], *, include_embeddings: bool
+        self,
+        token: str,
+        collection_id: str,
+        document_ids: Sequence[str],
+        *,
+        include_embeddings: bool,
+        metadata: MetadataFilter | None = None,
     ) -> list[Document]:
-        """The visible documents in the order of the ids; those that are missing or hidden are left out alike.
+        """The visible documents that match in the order of the ids; the missing and the hidden are left out alike.
 
         Raises:
             InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
@@ -92,8 +97,10 @@ class DocumentAccess:
             LimitExceeded: if the documents are larger together than an answer may be.
         """
         visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
+        if metadata is not None:
+            refuse_oversized(metadata)
         async with self._cells.lease(visibility.grant.tenant_id) as cell:
-            collection = None if cell is None else await cell.collection(collection_id)
+            collection = await seen_collection(cell, collection_id, visibility)
             if collection is None:
                 refuse_unseen(collection_id)
                 return []
@@ -103,23 +110,35 @@ class DocumentAccess:
                 refuse_unseen(collection_id)
             if documents and include_embeddings:
                 documents = await _with_embeddings(collection, documents, visibility)
-        refuse_oversized_answer(documents, self._max_answer_bytes)
+        if metadata is not None:
+            holds = predicate(metadata)
+            documents = [document for document in documents if holds(document.metadata)]
+        await self._require_room(documents)
+        visibility.count_rows(len(documents))
         return documents
 
-    async def delete(self, token: str, collection_id: str, document_ids: Sequence[str]) -> int:
-        """How many documents were deleted; those that may not be deleted count as absent.
+    async def delete(
+        self, token: str, collection_id: str, document_ids: Sequence[str], *, dry_run: bool = False
+    ) -> int:
+        """How many documents were deleted, or would be; those that may not be deleted count as absent.
 
         Raises:
-            InvalidGrant: if the grant is not one to delete.
+            InvalidGrant: if the grant is not one to delete, or expired before its turn to write came.
             CollectionNotFound: if nothing may be deleted in a collection other than the default one.
         """
         visibility = await self._permissions.require(token, Action.DELETE)
         async with self._cells.lease(visibility.grant.tenant_id) as cell:
-            collection = None if cell is None else await cell.collection(collection_id)
-            if cell is not None and collection is not None:
+            if cell is not None and await seen_collection(cell, collection_id, visibility) is not None:
                 async with cell.writer:
-                    deleted = await _delete_permitted(cell, collection, list(dict.fromkeys(document_ids)), visibility)
-                if deleted or await collection.reader().has_visible(visibility):
+                    require_living(visibility.grant)
+                    # Anew: whoever had the lock before may have dropped it, and another made one of its name.
+                    collection = await cell.collection(collection_id)
+                    ids = list(dict.fromkeys(document_ids))
+                    deleted = 0
+                    if collection is not None:
+                        deleted = await _delete_permitted(cell, collection, ids, visibility, dry_run=dry_run)
+                visibility.count_rows(deleted)
+                if deleted or (collection is not None and await collection.reader().has_visible(visibility)):
                     return deleted
         refuse_unseen(collection_id)
         return 0
@@ -138,6 +157,12 @@ class DocumentAccess:
             for collection in [] if cell is None else await cell.collections():
                 collection.start_loading()
         log.info("tenant is read anew", tenant_id=grant.tenant_id, subject=grant.subject)
+
+    async def _require_room(self, documents: Sequence[Document]) -> None:
+        if len(documents) <= _MEASURED_INLINE:
+            refuse_oversized_answer(documents, self._max_answer_bytes)
+        else:
+            await asyncio.to_thread(refuse_oversized_answer, documents, self._max_answer_bytes)
 
     async def _search_in(
         self, collection: OpenCollection, order: SearchOrder[str | Vector], visibility: Visibility
@@ -188,18 +213,24 @@ async def _with_embeddings(
 
 
 async def _delete_permitted(
-    cell: OpenCell, collection: OpenCollection, document_ids: Sequence[str], visibility: Visibility
+    cell: OpenCell,
+    collection: OpenCollection,
+    document_ids: Sequence[str],
+    visibility: Visibility,
+    *,
+    dry_run: bool,
 ) -> int:
     existing = await collection.existing(document_ids)
     # A row whose tags are not whole has None for a label, which is never among the deletable ones.
     deletable = await visibility.of(row.label for row in existing.values() if row.label is not None)
     to_delete = [document_id for document_id, row in existing.items() if row.label in deletable]
-    if to_delete:
-        await cell.write(
-            "delete",
-            lambda: cell.cell.delete(collection.info.collection_id, to_delete),
-            lambda position: collection.apply(IndexChange(position, deleted=to_delete)),
-        )
+
+    def forget(position: int) -> None:
+        collection.apply(IndexChange(position, deleted=to_delete))
+        cell.rows_changed(-len(to_delete))  # here, for it is true also of a call that is cancelled meanwhile
+
+    if to_delete and not dry_run:
+        await cell.write("delete", lambda: cell.cell.delete(collection.info.collection_id, to_delete), forget)
     return len(to_delete)
 
 
@@ -222,42 +253,10 @@ def count_that_fits(documents: Sequence[Document], max_bytes: int) -> int:
     total = 0
     label_sizes: dict[int, int] = {}  # by `id()`, as documents in memory share the few labels that they have
     for count, document in enumerate(documents):
-        label_size = label_sizes.get(id(document.label))
-        if label_size is None:
-            label_size = label_sizes[id(document.label)] = _label_size(document.label)
-        total += label_size + _size(document)
+        of_label = label_sizes.get(id(document.label))
+        if of_label is None:
+            of_label = label_sizes[id(document.label)] = label_size(document.label)
+        total += of_label + size_without_label(document)
         if total > max_bytes:
             return count
     return len(documents)
-
-
-def _size(document: Document) -> int:
-    """At least the bytes of the document's message without its label."""
-    total = _BYTES_A_DOCUMENT + _bytes(document.document_id) + _bytes(document.text)
-    for key, value in document.metadata.items():
-        total += _BYTES_A_VALUE + _bytes(key) + _value_size(value)
-    return total + (0 if document.embedding is None else document.embedding.nbytes)
-
-
-@lru_cache(_REMEMBERED_LABELS)
-def _label_size(label: Label) -> int:
-    topics = sum(_BYTES_A_VALUE + _bytes(topic) for topic in label.topics)
-    attributes = sum(_BYTES_A_VALUE + _bytes(name) + _value_size(value) for name, value in label.attributes)
-    return _bytes(label.tenant_id) + topics + attributes
-
-
-CACHES: Mapping[str, Callable[[], CacheUse]] = {"label_sizes": _label_size.cache_info}
-"""How this module's cache is used, by its name in metrics."""
-
-
-def _value_size(value: AttributeValue | MetadataValue) -> int:
-    match value:
-        case str():
-            return _bytes(value)
-        case frozenset():
-            return sum(_BYTES_A_VALUE + _bytes(each) for each in value)
-    return 0
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

@@ -70,6 +70,7 @@ class DocumentExport:
                 if documents:
                     page = documents[: count_that_fits(documents, self._max_answer_bytes)]
                     refuse_oversized_answer(page or documents[:1], self._max_answer_bytes)
+                    visibility.count_rows(len(page))
                     # The last one that is seen: ids of hidden rows behind it are nobody's to know.
                     return ExportedPage(moment, collection.info, page, f"{collection_id}:{page[-1].document_id}")
         return ExportedPage(moment, None, (), "")

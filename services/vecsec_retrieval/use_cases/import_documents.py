@@ -1,5 +1,6 @@
 """Stores batches of documents that a grant may write, each batch whole or not at all."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -8,10 +9,11 @@ from vecsec_chassis.domain.errors import AccessDenied, FieldViolation, InvalidGr
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
-from vecsec_retrieval.cells.open_collection import OpenCollection
+from vecsec_retrieval.cells.open_collection import ExistingRow, OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import EmbeddingModels, has_direction
-from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document
+from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, StoredRow
+from vecsec_retrieval.use_cases.document_sizes import size_without_embedding
 from vecsec_retrieval.use_cases.import_rules import (
     NewDocument,
     chosen_model,
@@ -19,7 +21,10 @@ from vecsec_retrieval.use_cases.import_rules import (
     other_model,
     refuse_missing_embeddings,
     refuse_unfit_embeddings,
+    unfit_for_hidden,
 )
+from vecsec_retrieval.use_cases.storage_quota import StorageQuota
+from vecsec_retrieval.visibility.grant_life import require_living
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility
 from vecsec_retrieval.visibility.tagging import to_stored
 
@@ -75,6 +80,7 @@ class GrantedImport:
         ):
             raise InvalidGrant("the grant is not of the caller and tenant that this import began with")
         stored = await self._batches.store(batch, writable)
+        writable.count_rows(stored)
         self._batch_number += 1
         self._total += stored
         return ImportProgress(self._batch_number, stored, self._total)
@@ -83,9 +89,10 @@ class GrantedImport:
 class BatchStore:
     """Stores single batches."""
 
-    def __init__(self, cells: OpenCells, models: EmbeddingModels) -> None:
+    def __init__(self, cells: OpenCells, models: EmbeddingModels, quota: StorageQuota) -> None:
         self._cells = cells
         self._models = models
+        self._quota = quota
 
     async def store(self, batch: ImportBatch, writable: Visibility) -> int:
         """How many documents were stored: all of the batch.
@@ -93,27 +100,60 @@ class BatchStore:
         Raises:
             InvalidRequest: naming the fields that do not fit each other or the collection.
             AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written.
+            InvalidGrant: if the grant expired before the batch's turn came.
+            TenantLimit: if the tenant may not store so much, or so fast.
         """
         tenant_id = writable.grant.tenant_id
         if batch.embedding_model:
             self._models.refuse_unknown(batch.embedding_model)  # before anything that depends on the collection
         documents = labelled(batch.documents, tenant_id)
         await _require_writable({number: document.label for number, document in enumerate(documents)}, writable)
+        await self._quota.pace(writable.grant, len(documents))
+        async with self._quota.turn(tenant_id):
+            require_living(writable.grant)  # before the batch is embedded for nothing
+            await self._embed_and_write(batch, documents, writable)
+        self._quota.note_stored(tenant_id, len(documents))
+        return len(documents)
+
+    async def _embed_and_write(self, batch: ImportBatch, documents: list[Document], writable: Visibility) -> None:
+        tenant_id = writable.grant.tenant_id
         async with self._cells.lease(tenant_id) as cell:
             collection = None if cell is None else await cell.collection(batch.collection_id)
             info = None if collection is None else collection.info
             if collection is not None and batch.embedding_model not in {"", collection.info.embedding_model}:
                 raise other_model(collection.info, is_visible=await collection.reader().has_visible(writable))
         model = chosen_model(info, batch.embedding_model, self._models.default_name, documents)
-        documents = await self._embedded(documents, model, known_dimensions=None if info is None else info.dimensions)
+        try:
+            documents = await self._embedded(documents, model, known_dimensions=info.dimensions if info else None)
+        except InvalidRequest as unfit:
+            if collection is None or await collection.reader().has_visible(writable):
+                raise
+            raise unfit_for_hidden(unfit) from unfit
         assert documents[0].embedding is not None
         info = info or CollectionInfo(batch.collection_id, model, len(documents[0].embedding))
         async with self._cells.lease(tenant_id, create=True) as cell:
             assert cell is not None
             async with cell.writer:
-                collection = await _require_collection(cell, info)
-                await _write(cell, collection, documents, writable)
-        return len(documents)
+                require_living(writable.grant)
+                await self._write(cell, info, documents, writable)
+
+    async def _write(
+        self, cell: OpenCell, info: CollectionInfo, documents: Sequence[Document], writable: Visibility
+    ) -> None:
+        collection = await cell.collection(info.collection_id)
+        existing = {} if collection is None else await collection.existing([each.document_id for each in documents])
+        replaced = [existing.get(document.document_id) for document in documents]
+        await _require_writable({number: row.label for number, row in enumerate(replaced) if row is not None}, writable)
+        more_rows = len(documents) - len(existing)
+
+        async def is_larger() -> bool:
+            assert collection is not None, "rows are replaced"
+            before = await collection.reader().get(list(existing), writable)
+            return sum(map(size_without_embedding, documents)) > sum(map(size_without_embedding, before))
+
+        await self._quota.require_room(writable.grant, cell, more_rows, is_larger)
+        collection = await _require_collection(cell, info)
+        await _store(cell, collection, documents, replaced)
 
     async def _embedded(
         self, documents: Sequence[Document], model: str, *, known_dimensions: int | None
@@ -155,16 +195,10 @@ async def _require_collection(cell: OpenCell, info: CollectionInfo) -> OpenColle
     return collection
 
 
-async def _write(
-    cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], writable: Visibility
+async def _store(
+    cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], replaced: Sequence[ExistingRow | None]
 ) -> None:
-    existing = await collection.existing([document.document_id for document in documents])
-    replaced = [existing.get(document.document_id) for document in documents]
-    await _require_writable({number: row.label for number, row in enumerate(replaced) if row is not None}, writable)
-    rows = [
-        to_stored(document, () if row is None else row.metadata_keys - document.metadata.keys())
-        for document, row in zip(documents, replaced, strict=True)
-    ]
+    rows = await asyncio.to_thread(_rows, documents, replaced)
     entries = collection.catalogue.missing_entries(documents)
     await collection.make_room(len(documents))
 
@@ -175,6 +209,7 @@ async def _write(
     def remember(position: int) -> None:
         collection.catalogue.add(entries)
         collection.apply(IndexChange(position, upserted=documents))
+        cell.rows_changed(replaced.count(None))  # here, for it is true also of a call that is cancelled meanwhile
 
     await cell.write("upsert", store, remember)
 
@@ -189,3 +224,10 @@ async def _require_writable(label_of_number: dict[int, Label | None], writable: 
     ]
     if violations:
         raise AccessDenied("the policy does not let this caller write these documents", violations=violations)
+
+
+def _rows(documents: Sequence[Document], replaced: Sequence[ExistingRow | None]) -> list[StoredRow]:
+    return [
+        to_stored(document, () if row is None else row.metadata_keys - document.metadata.keys())
+        for document, row in zip(documents, replaced, strict=True)
+    ]

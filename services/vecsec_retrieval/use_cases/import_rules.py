@@ -65,6 +65,15 @@ def other_model(info: CollectionInfo, *, is_visible: bool) -> InvalidRequest:
     return InvalidRequest.of("embedding_model", description)
 
 
+def unfit_for_hidden(unfit: InvalidRequest) -> InvalidRequest:
+    """What is told instead to a writer who sees nothing in the collection: not its vectors' length, not whether it has
+    a model, and not which of the documents would have fitted."""
+    return InvalidRequest(
+        [FieldViolation("documents", "do not fit this collection; choose another one, or ask who may see into it")],
+        detail=unfit.message,
+    )
+
+
 def refuse_missing_embeddings(documents: Sequence[Document]) -> None:
     """For collections whose callers bring all embeddings.
 

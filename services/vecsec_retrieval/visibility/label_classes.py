@@ -16,26 +16,69 @@ So all other parts of the expression are given the same values and give the same
 than through an attribute, each label is a class of its own. Whatever is not known here falls under the second kind. A
 property test compares with Cedar's word on every single label (`tests/unit/retrieval/test_label_classes.py`).
 
+Sets of the caller's are left open in a residual (`context.reader_names`), so that it is the same for all callers. Of
+these it may ask whether an attribute is in them or has a member in common with them; the answer to that is part of the
+class, so that classes, and Cedar's word on them, are the same for all callers, too.
+
 Works on Cedar's JSON policy format.
 """
 
 import json
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
+from vecsec_chassis.domain.caller_sets import member_hash
+from vecsec_chassis.domain.label_schema import is_expressible, is_text
 from vecsec_chassis.domain.labels import AttributeValue, Label
 
 _RESOURCE = {"Var": "resource"}
+_CONTEXT = {"Var": "context"}
 _EQUALITIES = frozenset({"==", "!="})
 _ORDERS = frozenset({"<", "<=", ">", ">="})
 _SET_OPERATORS = frozenset({"contains", "containsAll", "containsAny"})
-_LARGEST_LONG = 2**63 - 1
 
 Expression = Mapping[str, Any]
 Signature = Hashable
 """Names a class of labels: equal for labels of one class, different for labels of different classes."""
+Sets: TypeAlias = Mapping[str, AbstractSet[bytes]]
+"""A caller's sets by name, each as the hashes of its members."""
+NO_SETS: Sets = MappingProxyType({})
+
+
+class UnknownUse(ValueError):
+    """A residual asks of a caller's set what cannot be answered without all of its members."""
+
+
+class SetQuestion(Enum):
+    """What can be asked of an attribute and a caller's set."""
+
+    HAS_MEMBER_OF = auto()
+    """Whether the attribute, a set, has a member in common with it."""
+    IS_WITHIN = auto()
+    """Whether all members of the attribute, a set, are in it."""
+    IS_MEMBER_OF = auto()
+    """Whether the attribute, a text, is in it."""
+
+    def answer(self, value: AttributeValue | None, members: AbstractSet[bytes]) -> bool:
+        """The answer; False for values of a kind that the question is not for."""
+        if self is SetQuestion.IS_MEMBER_OF:
+            return isinstance(value, str) and member_hash(value) in members
+        if not isinstance(value, frozenset):
+            return False
+        found = (member_hash(each) in members for each in value)
+        return any(found) if self is SetQuestion.HAS_MEMBER_OF else all(found)
+
+
+_QUESTIONS = {
+    "containsAny": SetQuestion.HAS_MEMBER_OF,
+    "containsAll": SetQuestion.IS_WITHIN,
+    "contains": SetQuestion.IS_MEMBER_OF,
+}
 
 
 @dataclass(slots=True)
@@ -47,6 +90,12 @@ class AttributeUse:
     texts: set[str] = field(default_factory=set)
     numbers: list[int] = field(default_factory=list)
     """Sorted, without duplicates, once the residual was read."""
+    questions: dict[tuple[str, SetQuestion], None] = field(default_factory=dict)
+    """What is asked of the attribute and a set of the caller's, by the set's name, in the order of the residual."""
+
+    def answers(self, value: AttributeValue | None, sets: Sets) -> tuple[bool, ...]:
+        """The answers to the questions."""
+        return tuple([question.answer(value, sets[name]) for name, question in self.questions])
 
     def class_of(self, value: AttributeValue | None) -> Hashable:
         """The value's class; None is an absent value's own."""
@@ -72,10 +121,18 @@ class LabelClasses:
         """By the names of the attributes that the residual mentions."""
         self.are_single = are_single
         """Whether each label is a class of its own."""
+        self.asked = {name: use for name, use in uses.items() if use.questions}
+        """Of which attributes and which sets something is asked."""
+        self.sets = frozenset(name for use in self.asked.values() for name, _ in use.questions)
+        """The caller's sets that the residual asks for."""
 
     @classmethod
     def of_residual(cls, residual: str) -> "LabelClasses":
-        """Read a policy set in Cedar's JSON format, which Cedar itself has accepted."""
+        """Read a policy set in Cedar's JSON format, which Cedar itself has accepted.
+
+        Raises:
+            UnknownUse: if it asks something of a caller's set that is not known here.
+        """
         reader = _Reader()
         policy_set = json.loads(residual)
         reader.is_row_itself_mentioned = bool(policy_set.get("templateLinks"))
@@ -85,11 +142,23 @@ class LabelClasses:
             use.numbers = sorted(set(use.numbers))
         return cls(reader.uses, are_single=reader.is_row_itself_mentioned)
 
-    def signature(self, label: Label) -> Signature:
-        """The class of a label."""
+    def signature(self, label: Label, sets: Sets = NO_SETS) -> Signature:
+        """The class of a label, for a caller with these sets."""
+        answers = [use.answers(attribute_of(label, name), sets) for name, use in self.asked.items()]
         if self.are_single:
-            return label
-        return tuple([use.class_of(attribute_of(label, name)) for name, use in self.uses.items()])
+            return (label, *answers)
+        return (*[use.class_of(attribute_of(label, name)) for name, use in self.uses.items()], *answers)
+
+    def members(self, label: Label, sets: Sets) -> dict[str, list[str]]:
+        """By the names of the sets that the residual asks for, those of their members that the label bears where it is
+        asked: no others can make a difference to it."""
+        found: dict[str, set[str]] = {name: set() for name in self.sets}
+        for attribute, use in self.asked.items():
+            value = attribute_of(label, attribute)
+            texts = value if isinstance(value, frozenset) else {value} if isinstance(value, str) else ()
+            for name, _ in use.questions:
+                found[name].update(text for text in texts if member_hash(text) in sets[name])
+        return {name: sorted(members) for name, members in found.items()}
 
 
 def attribute_of(label: Label, name: str) -> AttributeValue | None:
@@ -106,9 +175,10 @@ def attribute_of(label: Label, name: str) -> AttributeValue | None:
 
 def is_readable(label: Label) -> bool:
     """Whether Cedar has types for all values of the label. One that it cannot read is in no class and never visible."""
-    return all(
-        -_LARGEST_LONG - 1 <= value <= _LARGEST_LONG if isinstance(value, int) else isinstance(value, str | frozenset)
-        for _, value in label.attributes
+    return (
+        all(is_expressible(value) for _, value in label.attributes)
+        and is_text(label.tenant_id)
+        and all(map(is_text, label.topics))
     )
 
 
@@ -132,8 +202,8 @@ class _Reader:
         ((operator, operands),) = expression.items()
         if operator == "Value":
             return
-        if expression == _RESOURCE:
-            self.is_row_itself_mentioned = True
+        if operator == "Var":
+            self._read_variable(operands)
         elif operator in {"&&", "||"}:
             self._read_truth_value(operands["left"])
             self._read_truth_value(operands["right"])
@@ -150,6 +220,12 @@ class _Reader:
         else:
             self._read_parts(operands)
 
+    def _read_variable(self, name: str) -> None:
+        """A variable as a whole."""
+        if name == "context":
+            raise UnknownUse("the rules ask something of the caller's sets that their members alone cannot answer")
+        self.is_row_itself_mentioned = True
+
     def _read_truth_value(self, expression: Expression) -> None:
         """An attribute as a truth value: it is true, false, or of a type that fails."""
         if _attribute_name(expression) is not None:
@@ -158,6 +234,8 @@ class _Reader:
             self._read(expression)
 
     def _read_comparison(self, operator: str, left: Expression, right: Expression) -> None:
+        if self._read_question(operator, left, right):
+            return
         for side, other in ((left, right), (right, left)):
             constants = _constants(other)
             if _attribute_name(side) is not None and constants is not None:
@@ -165,6 +243,17 @@ class _Reader:
                 return
         self._read(left)
         self._read(right)
+
+    def _read_question(self, operator: str, left: Expression, right: Expression) -> bool:
+        """Whether that is a question about an attribute and a set of the caller's; it is noted then."""
+        if operator == "containsAny" and _set_name(right) is not None:
+            left, right = right, left
+        name, attribute = _set_name(left), _attribute_name(right)
+        question = _QUESTIONS.get(operator)
+        if name is None or attribute is None or question is None:
+            return False
+        self._use(attribute).questions[name, question] = None
+        return True
 
     def _read_parts(self, operands: object) -> None:
         """Operands of an operator that nothing is known of, whatever they are called."""
@@ -194,6 +283,12 @@ def _attribute_name(expression: Expression) -> str | None:
     """The name in `resource.name`."""
     access = expression.get(".")
     return access["attr"] if access is not None and access["left"] == _RESOURCE else None
+
+
+def _set_name(expression: Expression) -> str | None:
+    """The name in `context.name`."""
+    access = expression.get(".")
+    return access["attr"] if access is not None and access["left"] == _CONTEXT else None
 
 
 def _constants(expression: Expression) -> tuple[object, ...] | None:

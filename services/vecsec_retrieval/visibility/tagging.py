@@ -24,9 +24,14 @@ def to_stored(document: Document, stale_metadata_keys: Iterable[str] = ()) -> St
     """The document as a row; `stale_metadata_keys` are those of the row that it replaces."""
     metadata: dict[str, MetadataValue | None] = {METADATA_PREFIX + key: None for key in stale_metadata_keys}
     metadata.update((METADATA_PREFIX + key, value) for key, value in document.metadata.items())
-    metadata[TENANT_KEY] = document.label.tenant_id
-    metadata[LABEL_KEY], metadata[LABEL_JSON_KEY] = _key_and_json(document.label)
+    metadata.update(label_tags(document.label))
     return StoredRow(document.document_id, document.text, metadata, document.embedding)
+
+
+def label_tags(label: Label) -> dict[str, MetadataValue]:
+    """What a row bears of its label."""
+    key, label_json = _key_and_json(label)
+    return {TENANT_KEY: label.tenant_id, LABEL_KEY: key, LABEL_JSON_KEY: label_json}
 
 
 def label_key(label: Label) -> str:

@@ -9,8 +9,8 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, StoredRow
 from vecsec_retrieval.model.store import RowCondition
+from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.label_table import LabelTable, Visible
-from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.tagging import from_stored
 
 _MOST_LABEL_KEYS = 10_000
@@ -28,7 +28,7 @@ class VisibleRows:
 
 
 async def filter_visible(
-    rows: Sequence[StoredRow], tenant_id: str, visibility: Visibility, metrics: RetrievalMetrics
+    rows: Sequence[StoredRow], tenant_id: str, visibility: Eyes, metrics: RetrievalMetrics
 ) -> VisibleRows:
     """Judge each row by the label that it carries itself, not by what is recorded elsewhere."""
     documents = [document for document in (from_stored(row, tenant_id) for row in rows) if document is not None]

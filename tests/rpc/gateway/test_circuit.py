@@ -27,7 +27,7 @@ async def test_an_open_circuit_answers_without_asking(tmp_path: Path) -> None:
         answer = await search(gateway)
         assert answer.mock_reason == gateway_pb2.MOCK_REASON_CIRCUIT_OPEN
         refused = await refusal(search(gateway, fallback=NONE))
-        assert refused.reason == "RETRIEVAL_UNAVAILABLE"
+        assert (refused.reason, refused.metadata) == ("RETRIEVAL_UNAVAILABLE", {"circuit": "open"})
         assert refused.retry_seconds is not None
         assert 0 < refused.retry_seconds <= 60
         assert gateway.retrieval.calls["SearchDocuments"] == asked

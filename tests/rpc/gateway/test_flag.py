@@ -27,8 +27,23 @@ async def test_off_means_no_call_and_a_mock_that_says_why(tmp_path: Path) -> Non
         request = gateway_pb2.GetDocumentsRequest(tenant_id="tenant_a", document_ids=["first"])
         refused = await refusal(gateway.stub.GetDocuments(request, metadata=bearer(gateway)))
         assert refused.reason == "REAL_RETRIEVAL_OFF"
+        for call in (
+            gateway.stub.ListCollections(
+                gateway_pb2.ListCollectionsRequest(tenant_id="tenant_a"), metadata=bearer(gateway)
+            ),
+            gateway.stub.ListLabels(gateway_pb2.ListLabelsRequest(tenant_id="tenant_a"), metadata=bearer(gateway)),
+        ):
+            assert (await refusal(call)).reason == "REAL_RETRIEVAL_OFF", "counts are real, too"
         assert not gateway.retrieval.calls
         assert metrics(gateway)['vecsec_mock_fallback_total{reason="flag_off"}'] == 2
+
+
+async def test_a_deployment_says_what_searches_get_that_do_not_say_it(tmp_path: Path) -> None:
+    settings = {"USE_REAL_VECTOR_RETRIEVAL": "off", "VECSEC_DEFAULT_FALLBACK": "none"}
+    async with gateway_with_peers(tmp_path, **settings) as gateway:
+        assert (await refusal(search(gateway))).reason == "REAL_RETRIEVAL_OFF"
+        asked = await search(gateway, fallback=gateway_pb2.FALLBACK_MOCK)
+        assert asked.mock_reason == gateway_pb2.MOCK_REASON_FLAG_OFF
 
 
 async def test_it_is_live_and_by_tenant(tmp_path: Path) -> None:

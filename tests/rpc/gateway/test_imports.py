@@ -7,14 +7,14 @@ from typing import Any
 
 import grpc
 import pytest
-from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refusing
+from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refuse, refusing
 from support.refusals import refusal
 from support.stack import bearer
 from support.waiting import until
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import document_pb2, sensitivity_pb2
-from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded
+from vecsec_chassis.domain.errors import AccessDenied, InvalidRequest, LimitExceeded, WrongShard
 
 
 def batch(number: int, **fields: Any) -> gateway_pb2.ImportDocumentsRequest:
@@ -42,6 +42,26 @@ async def test_each_batch_is_acknowledged(gateway: GatewayWithPeers) -> None:
     assert await Import(gateway, [batch(number) for number in range(10)]).finish() == list(range(1, 11))
     assert gateway.policy.calls == {"PlanAccess": 1, "CheckDocuments": 10}
     assert gateway.retrieval.grants == ["grant 1", *[""] * 9]
+
+
+async def test_batches_are_numbered_on_where_the_stream_has_to_begin_anew(gateway: GatewayWithPeers) -> None:
+    """As when the tenant moves to another shard meanwhile: clients refuse numbers that come out of turn."""
+    refused = []
+
+    async def script(_request: Any, context: Any) -> None:
+        if gateway.retrieval.batches_received == 3:
+            refused.append(gateway.retrieval.batches_received)
+            await refuse(context, WrongShard(""))  # the name of the only one
+
+    gateway.retrieval.scripts["ImportDocuments"] = script
+    metadata = bearer(gateway.issuer.token())
+    batches = [batch(number) for number in range(5)]
+    answers = [each async for each in gateway.stub.ImportDocuments(iter(batches), metadata=metadata)]
+    assert refused == [3]
+    assert gateway.retrieval.calls["ImportDocuments"] == 2, "streams"
+    assert [each.batch_number for each in answers] == [1, 2, 3, 4, 5]
+    assert [each.total_stored_count for each in answers] == [1, 2, 3, 4, 5]
+    assert [each.stored_count for each in answers] == [1] * 5
 
 
 @pytest.mark.parametrize("seconds", [None, 600.0])

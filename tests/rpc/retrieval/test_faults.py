@@ -15,6 +15,7 @@ from support.waiting import until
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import query_pb2
+from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import ConfigurationError
 from vecsec_retrieval.handlers import SERVICE_NAME
 from vecsec_retrieval.stores.chroma_collections import ChromaCell
@@ -28,16 +29,17 @@ IMPORTS = 'vecsec_requests_in_flight{method="ImportDocuments"}'
 async def test_with_the_flag_off_no_real_row_leaves(tmp_path: Path, signer: Signer) -> None:
     async with running(tmp_path, signer, use_real_vector_retrieval=False) as service:
         await service.load(document("one"), document("two"))
-        for call in (service.search(), service.get("one")):
+        labels = pb.ListLabelsRequest(grant=service.signer.grant(Action.CONFIGURE))
+        for call in (service.search(), service.get("one"), service.collections(), service.stub.ListLabels(labels)):
             refused = await refusal(call)
             assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "REAL_RETRIEVAL_OFF")
-        assert await service.collections() == {"documents": 2}
         assert await service.delete("one") == 1
         assert service.metric("vecsec_feature_flag") == 0
 
 
 async def test_the_flag_is_obeyed_live_and_per_tenant(tmp_path: Path, signer: Signer) -> None:
     flags = tmp_path / "flags.json"
+    flags.write_text('{"flags": {}}')
     async with running(tmp_path, signer, flag_file=flags) as service:
         await service.load(document("one"))
         await service.load(document("one"), tenant_id="tenant_b")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.refusals import refusal
 from support.retrieval_alone import PUBLIC, SECONDS, Service, Signer, document, running, whole
 from support.waiting import until
 
@@ -80,3 +81,41 @@ async def test_acknowledged_documents_are_there_after_a_restart_and_become_hot(
             np.testing.assert_allclose(
                 [each.score for each in answer.results], [each.score for each in expected.results], atol=1e-5
             )
+
+
+async def test_a_batch_in_parts_is_stored_with_its_last_one(service: Service) -> None:
+    grant = service.signer.grant(Action.WRITE)
+    parts = [
+        pb.ImportDocumentsRequest(grant=grant, documents=[document("one")], continues=True),
+        pb.ImportDocumentsRequest(documents=[document("two")], continues=True),
+        pb.ImportDocumentsRequest(documents=[document("three")]),
+        pb.ImportDocumentsRequest(documents=[document("four")]),
+    ]
+    answers = await service.load_all(parts)
+    assert [(each.batch_number, each.stored_count) for each in answers] == [(1, 3), (2, 1)]
+
+
+async def test_of_a_batch_whose_last_part_never_comes_nothing_is_stored(service: Service) -> None:
+    grant = service.signer.grant(Action.WRITE)
+    part = pb.ImportDocumentsRequest(grant=grant, documents=[document("one")], continues=True)
+    refused = await refusal(service.load_all([part]))
+    assert refused.fields == ("continues",)
+    assert await service.collections() == {}
+
+
+async def test_nothing_is_kept_of_a_part_without_a_good_grant(service: Service) -> None:
+    for grant in ("", service.signer.grant(Action.READ)):
+        part = pb.ImportDocumentsRequest(grant=grant, documents=[document("one")], continues=True)
+        assert (await refusal(service.load_all([part, part]))).reason == "INVALID_GRANT"
+
+
+async def test_parts_together_are_no_larger_than_a_batch_may_be(tmp_path: Path, signer: Signer) -> None:
+    def part(number: int) -> pb.ImportDocumentsRequest:
+        return pb.ImportDocumentsRequest(
+            grant=signer.grant(Action.WRITE), documents=[document(f"{number}", "x" * 800)], continues=True
+        )
+
+    async with running(tmp_path, signer, max_message_bytes=2_000) as service:
+        refused = await refusal(service.load_all([part(number) for number in range(5)]))
+        assert refused.fields == ("documents",)
+        assert "2,000" in refused.message

@@ -289,7 +289,7 @@ async def test_an_import_that_says_nothing_ends(
     tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vecsec_retrieval.handlers._FIRST_MESSAGE_SECONDS", 0.2)
-    monkeypatch.setattr("vecsec_chassis.rpc.interceptors._IDLE_STREAM_SECONDS", 5)
+    monkeypatch.setattr("vecsec_chassis.rpc.request_interceptor._IDLE_STREAM_SECONDS", 5)
     async with running(tmp_path, signer) as service:
         call = service.stub.ImportDocuments(timeout=SECONDS)
         assert (await refusal(call.read())).reason == "DEADLINE_EXCEEDED"

@@ -159,17 +159,52 @@ async def test_a_configmap_swap_is_seen_and_so_is_its_rollback_to_an_older_file(
 
 
 @pytest.mark.parametrize("default", [True, False])
-async def test_a_missing_file_leaves_it_to_the_environment_until_it_appears(
+async def test_a_file_that_is_named_and_missing_means_off_until_it_appears(
     default: bool, tmp_path: Path, metrics: Metrics
 ) -> None:
     file = tmp_path / "not" / "yet" / "flags.json"
-    async with real_retrieval_flag(default, file, metrics.meter) as flag:
-        assert flag.is_on("tenant_a") is default
-        file.parent.mkdir(parents=True)
-        put(file, flags("off" if default else "on"))
-        await until(lambda: flag.is_on("tenant_a") is not default)
-        file.unlink()
-        await until(lambda: flag.is_on("tenant_a") is default)
+    with capture_logs() as logs:
+        async with real_retrieval_flag(default, file, metrics.meter) as flag:
+            assert not flag.is_on("tenant_a")
+            assert metrics.value("vecsec_feature_flag") == 0
+            assert metrics.value("vecsec_feature_flag_file_errors") == 1
+            file.parent.mkdir(parents=True)
+            put(file, flags("on"))
+            await until(lambda: flag.is_on("tenant_a"))
+            put(file, '{"flags": {}}')
+            await until(lambda: flag.is_on("tenant_a") is default)
+    [lost] = [line for line in logs if line["log_level"] == "warning"]
+    assert lost["event"] == "Flag file is not there, real retrieval is off until it is"
+    assert "vecsec flag set on" in lost["remedy"]
+
+
+async def test_a_kill_switch_that_is_lost_stays_off_over_a_restart(tmp_path: Path, metrics: Metrics) -> None:
+    file = tmp_path / "flags.json"
+    put(file, flags("on", off_for=["tenant_a"]))
+    async with real_retrieval_flag(True, file, metrics.meter) as flag:
+        assert not flag.is_on("tenant_a")
+    file.unlink()
+    async with real_retrieval_flag(True, file, Metrics().meter) as flag:
+        assert not flag.is_on("tenant_a")
+
+
+async def test_a_kill_switch_that_is_lost_stays_off(tmp_path: Path, metrics: Metrics) -> None:
+    file = tmp_path / "flags.json"
+    put(file, flags("off"))
+    with capture_logs() as logs:
+        async with real_retrieval_flag(True, file, metrics.meter) as flag:
+            assert not flag.is_on("tenant_a")
+            file.unlink()
+            await until(lambda: metrics.value("vecsec_feature_flag_file_errors") == 1)
+            assert not flag.is_on("tenant_a")
+            assert metrics.value("vecsec_feature_flag") == 0
+            put(file, flags("on"))
+            await until(lambda: flag.is_on("tenant_a"))
+            file.unlink()
+            await until(lambda: metrics.value("vecsec_feature_flag_file_errors") == 2)
+            assert flag.is_on("tenant_a"), "who loses it has not switched anything off either"
+    [lost, _] = [line for line in logs if line["event"] == "Flag file is broken, the last good value stays"]
+    assert lost["reason"].startswith("it is gone; write it again")
 
 
 BROKEN = {

@@ -1,5 +1,6 @@
 """Grants verify only as the policy service signed them."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from vecsec_chassis.auth.grants import GrantSigner, GrantVerifier, thumbprint
 from vecsec_chassis.auth.keys import FileKeySource
 from vecsec_chassis.domain.access import Action, Grant
 from vecsec_chassis.domain.errors import ConfigurationError, InvalidGrant
+from vecsec_chassis.domain.label_schema import AttributeType, LabelSchema
 
 
 @pytest.fixture
@@ -92,3 +94,59 @@ def test_a_missing_or_half_written_key_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "half.pem").write_text("-----BEGIN PRIVATE KEY-----\nMC4C")
     with pytest.raises(ConfigurationError, match="VECSEC_GRANT_KEY_FILE"):
         GrantSigner.from_file(tmp_path / "half.pem")
+
+
+async def test_a_grant_tells_what_rows_may_carry_in_few_bytes(signer: GrantSigner, verifier: GrantVerifier) -> None:
+    longest = {f"{number:02}".rjust(63, "a"): kind for number, kind in enumerate(list(AttributeType) * 16)}
+    schema = LabelSchema.of(longest)
+    token = signer.sign(grant(label_schema=schema))
+    assert (await verifier.verify(token)).label_schema == schema
+    assert len(token) - len(signer.sign(grant())) < 6_000
+
+
+async def test_a_grant_with_half_a_schema_is_refused(signer: GrantSigner, verifier: GrantVerifier) -> None:
+    class Odd:
+        def to_names(self) -> object:
+            return {"decimal": ["price"]}
+
+    with pytest.raises(InvalidGrant):
+        await verifier.verify(signer.sign(grant(label_schema=Odd())))
+
+
+@pytest.mark.parametrize("lead", [-10, 0, 10, 14])
+async def test_clocks_may_differ_by_some_seconds(
+    lead: float, signer: GrantSigner, verifier: GrantVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with monkeypatch.context() as clock_of_the_policy_service:
+        clock_of_the_policy_service.setattr(time, "time", lambda: now + lead)
+        token = signer.sign(grant(expires_at=now + lead + 60))
+    assert (await verifier.verify(token)).subject == "alice"
+    assert lead - 30 < verifier.clock_lead_seconds <= lead
+
+
+@pytest.mark.parametrize(
+    ("lead", "complaint"),
+    [
+        (
+            20,
+            r"^signed (19|20) s in the future: the clocks of the policy service and of this one differ by more than",
+        ),
+        (
+            -65,
+            r"^expired \d+ s ago; if it has just been planned, the clocks of the policy service and",
+        ),
+    ],
+)
+async def test_beyond_that_the_log_names_the_clocks(
+    lead: float, complaint: str, signer: GrantSigner, verifier: GrantVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with monkeypatch.context() as clock_of_the_policy_service:
+        clock_of_the_policy_service.setattr(time, "time", lambda: now + lead)
+        token = signer.sign(grant(expires_at=now + lead + 60))
+    with pytest.raises(InvalidGrant) as refusal:
+        await verifier.verify(token)
+    assert refusal.value.message == "the grant is missing, expired or not valid; plan access again"
+    assert re.search(complaint, refusal.value.detail or "")
+    assert verifier.clock_lead_seconds > 15 or lead < 0

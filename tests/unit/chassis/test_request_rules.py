@@ -1,12 +1,20 @@
 """Requests are held to the rules that stand in the contracts; errors name the field."""
 
+import asyncio
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
 from vecsec.type.v1 import document_pb2, value_pb2
-from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_chassis.rpc.request_rules import decode
+from vecsec_chassis import calls
+from vecsec_chassis.domain.access import Identity
+from vecsec_chassis.domain.errors import InvalidRequest, TenantLimit
+from vecsec_chassis.domain.labels import Sensitivity
+from vecsec_chassis.rpc import request_rules
+from vecsec_chassis.rpc.request_rules import RequestReader, decode
 
 LIMIT = 1_000_000
 
@@ -75,6 +83,10 @@ def test_vectors_hold_numbers(bad: float) -> None:
         ({"document_id": ""}, "documents[0].document_id"),
         ({"document_id": "mock-1"}, "documents[0].document_id"),
         ({"document_id": "a\0b"}, "documents[0].document_id"),
+        ({"document_id": "a\x85b"}, "documents[0].document_id"),
+        ({"document_id": "a\u202eb"}, "documents[0].document_id"),
+        ({"document_id": "a\u2066b"}, "documents[0].document_id"),
+        ({"document_id": "a\u2028b"}, "documents[0].document_id"),
         ({"document_id": "a "}, "documents[0].document_id"),
         ({"text": "  "}, "documents[0].text"),
         ({"embedding": [float("nan")]}, "documents[0].embedding[0]"),
@@ -121,3 +133,45 @@ def test_of_a_small_request_all_bad_fields_are_named() -> None:
 def test_a_huge_key_is_not_repeated_in_full() -> None:
     request = one_document(metadata={"$" * 100_000: value_pb2.Value(string_value="x")})
     assert len(fields_of(request)[0]) < 200
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """What the thread that reads large requests waits for."""
+    go = threading.Event()
+
+    def held_up(*arguments: object, **options: object) -> object:
+        assert go.wait(60)
+        return decode(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(request_rules, "decode", held_up)
+    yield go
+    go.set()
+
+
+async def test_tenants_take_turns_in_having_large_requests_read(held: threading.Event) -> None:
+    reader, ended = RequestReader(), []
+    large = one_document(text="x" * 20_000)
+
+    async def send(tenant_id: str) -> None:
+        identity = Identity("somebody", tenant_id, "guest", Sensitivity.PUBLIC, "issuer", 0.0)
+        calls.enter(calls.Call("", "", None, identity=identity))
+        await reader.read(type(large), large.SerializeToString(), max_bytes=LIMIT)
+        ended.append(tenant_id)
+
+    loud = [asyncio.create_task(send("loud")) for _ in range(65)]
+    await asyncio.sleep(0)
+    with pytest.raises(TenantLimit, match="as many large requests waiting to be read as it may") as told:
+        await asyncio.create_task(send("loud"))
+    assert told.value.retry_after is not None
+    quiet = asyncio.create_task(send("quiet"))
+    await asyncio.sleep(0)
+    loud[0].cancel()  # in the thread: what comes next waits for it all the same
+    loud[1].cancel()
+    await asyncio.wait(loud[:2])
+    assert not ended
+    held.set()
+    await quiet
+    assert len(ended) <= 3, "one or two of the others', not sixty"
+    await asyncio.gather(*loud, return_exceptions=True)
+    assert ended.count("loud") == 63

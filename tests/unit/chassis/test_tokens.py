@@ -117,6 +117,8 @@ async def test_an_expired_token_is_refused_although_it_was_cached(
 
 async def test_clock_skew_is_tolerated_within_its_bound(issuer: Issuer, verifier: TokenVerifier) -> None:
     assert await verifier.verify(issuer.token(exp=int(time.time()) - 10))
+    ahead = int(time.time()) + 10
+    assert await verifier.verify(issuer.token(iat=ahead, nbf=ahead))
 
 
 async def test_a_rotated_key_is_seen_and_the_old_one_is_dropped(

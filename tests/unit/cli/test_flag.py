@@ -25,7 +25,8 @@ def test_the_names_are_those_of_the_services() -> None:
 
 def seen_by_services(state: Path, *tenants: str) -> list[bool]:
     async def ask() -> list[bool]:
-        async with real_retrieval_flag(True, state / "flags.json", NoOpMeter("test")) as flag:
+        file = state / "flags.json"
+        async with real_retrieval_flag(True, file if file.exists() else None, NoOpMeter("test")) as flag:
             return [flag.is_on(tenant) for tenant in tenants]
 
     return asyncio.run(ask())
@@ -41,14 +42,22 @@ def test_the_file_that_the_services_were_told_of_is_the_one(
     assert seen_by_services(state, "tenant_a") == [True]
 
 
-def test_without_a_file_the_environment_decides(vecsec: Command, state: Path) -> None:
+def test_without_a_file_services_that_are_told_of_it_take_it_for_off(vecsec: Command, state: Path) -> None:
     assert vecsec.json("flag", "get") == {
         "flag": FLAG_KEY,
         "file": str(state / "flags.json"),
+        "exists": False,
         "set": False,
     }
-    assert "USE_REAL_VECTOR_RETRIEVAL" in vecsec("flag", "get").stdout
+    assert "is not there" in vecsec("flag", "get").stdout
     assert not state.exists()
+
+
+def test_a_file_without_a_rule_leaves_it_to_the_environment(vecsec: Command, state: Path) -> None:
+    state.mkdir()
+    (state / "flags.json").write_text('{"flags": {}}')
+    assert "USE_REAL_VECTOR_RETRIEVAL" in vecsec("flag", "get").stdout
+    assert seen_by_services(state, "tenant_a") == [True]
 
 
 def test_for_everybody(vecsec: Command, state: Path) -> None:
@@ -60,6 +69,8 @@ def test_for_everybody(vecsec: Command, state: Path) -> None:
 
 
 def test_for_some_tenants(vecsec: Command, state: Path) -> None:
+    state.mkdir()
+    (state / "flags.json").write_text(json.dumps({"flags": {}}))
     vecsec("flag", "set", "off", "--tenant", "tenant_a", "--tenant", "tenant_c")
     assert seen_by_services(state, "tenant_a", "tenant_b", "tenant_c") == [False, True, False]
     assert vecsec.json("flag", "get", "--tenant", "tenant_a")["value"] is False
@@ -67,6 +78,13 @@ def test_for_some_tenants(vecsec: Command, state: Path) -> None:
     vecsec("flag", "set", "on", "--tenant", "tenant_a")
     assert seen_by_services(state, "tenant_a", "tenant_b", "tenant_c") == [True, True, False]
     assert vecsec.json("flag", "get")["tenants"] == {"tenant_c": False}
+
+
+def test_a_lost_switch_stays_off_for_those_who_are_not_named(vecsec: Command, state: Path) -> None:
+    vecsec("flag", "set", "off", "--tenant", "tenant_a")
+    assert seen_by_services(state, "tenant_a", "tenant_b") == [False, False]
+    vecsec("flag", "set", "on", "--tenant", "tenant_a")
+    assert seen_by_services(state, "tenant_a", "tenant_b") == [True, False]
 
 
 def test_off_for_everybody_knows_no_exceptions(vecsec: Command, state: Path) -> None:

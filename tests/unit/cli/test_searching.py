@@ -74,10 +74,22 @@ def test_search_prints_a_table_for_people(vecsec: Command, gateway: FakeGateway)
 
 def test_made_up_rows_are_announced_loudly(vecsec: Command, gateway: FakeGateway) -> None:
     gateway.answers["SearchDocuments"] = search_response(mock=True)
-    assert "MADE-UP ROWS" in vecsec("search", "x", "--tenant", "tenant_a").stdout
-    answer = vecsec.json("search", "x", "--tenant", "tenant_a")
+    assert "MADE-UP ROWS" in vecsec("search", "x", "--tenant", "tenant_a", "--allow-mock").stdout
+    answer = vecsec.json("search", "x", "--tenant", "tenant_a", "--allow-mock")
     assert answer["provenance"] == answer["results"][0]["provenance"] == "PROVENANCE_MOCK"
     assert answer["mock_reason"] == "MOCK_REASON_FLAG_OFF"
+
+
+@pytest.mark.parametrize(("option", "exit_code"), [((), 6), (("--fallback", "none"), 6), (("--fallback", "mock"), 0)])
+def test_made_up_rows_come_only_to_who_asks_for_them(
+    vecsec: Command, gateway: FakeGateway, option: tuple[str, ...], exit_code: int
+) -> None:
+    gateway.answers["SearchDocuments"] = search_response(mock=True)
+    result = vecsec("search", "x", "--tenant", "tenant_a", *option, exit_code=exit_code)
+    assert ("--allow-mock" in result.stderr) == bool(exit_code)
+    assert ("MADE-UP ROWS" in result.stdout) != bool(exit_code)
+    wanted = gateway_pb2.FALLBACK_NONE if exit_code else gateway_pb2.FALLBACK_MOCK
+    assert gateway.received[0].request.fallback == wanted
 
 
 @pytest.mark.parametrize(

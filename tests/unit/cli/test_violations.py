@@ -106,3 +106,89 @@ def test_points_in_time() -> None:
         assert abs((now - found).total_seconds() - ago) < 60
     assert parse_time("2026-03-01T12:00+01:00", "--since") == datetime(2026, 3, 1, 11, tzinfo=UTC)
     assert parse_time(None, "--since") is None
+
+
+OTHERS = "each replica of the policy service has a log of its own: others may hold more"
+
+
+def accessed(
+    kind: str, calls: int, rows: int, *, token: str = "", has_more: bool = False
+) -> gateway_pb2.ListForeignAccessResponse:
+    found = policy_pb2.ForeignAccess(
+        kind=kind,
+        caller_tenant_id="tenant_x",
+        subject="e\x1b[2Jve",
+        role="admin",
+        action=access_pb2.ACTION_READ,
+        call_count=calls,
+        row_count=rows,
+        incident_id="i-1",
+    )
+    return gateway_pb2.ListForeignAccessResponse(
+        listing=policy_pb2.ListForeignAccessResponse(
+            accesses=[found], next_page_token=token, has_more=has_more, replica_id="replica-1"
+        )
+    )
+
+
+def test_foreign_access(vecsec: Command, gateway: FakeGateway) -> None:
+    gateway.answers["ListForeignAccess"] = accessed("use", 200, 1_400, has_more=True)
+    arguments = ("violations", "--tenant", "tenant_a", "--foreign-access", "--since", "24h")
+    answer: Any = vecsec.json(*arguments, "--list", "7")
+    [access] = answer["accesses"]
+    assert (access["caller_tenant_id"], access["action"], access["kind"]) == ("tenant_x", "read", "use")
+    assert (access["call_count"], access["row_count"]) == (200, 1_400)
+    assert (answer["has_more"], answer["replica_id"]) == (True, "replica-1")
+    request = gateway.received[-1].request
+    assert (request.tenant_id, request.page_size, request.newest_first) == ("tenant_a", 7, True)
+    assert request.HasField("start_time")
+    printed = vecsec(*arguments, COLUMNS="200").stdout
+    for word in (
+        "tenant_x",
+        "(admin)",
+        "read",
+        "200",
+        "1,400",
+        "i-1",
+        "there are older ones",
+        "audit log of replica-1",
+        OTHERS,
+    ):
+        assert word in printed
+    assert "\x1b[2J" not in printed
+
+
+def test_what_was_granted_or_asked_is_told_in_words(vecsec: Command, gateway: FakeGateway) -> None:
+    for kind, words in (("grant", "was granted: read"), ("count", "counted violations"), ("new", "new")):
+        gateway.answers["ListForeignAccess"] = accessed(kind, 0, 0)
+        assert words in vecsec("violations", "--tenant", "tenant_a", "--foreign-access", COLUMNS="200").stdout
+    listing = policy_pb2.ListForeignAccessResponse(replica_id="replica-1")
+    gateway.answers["ListForeignAccess"] = gateway_pb2.ListForeignAccessResponse(listing=listing)
+    told = vecsec("violations", "--tenant", "tenant_a", "--foreign-access", COLUMNS="200").stdout
+    assert "no caller of another tenant was let in, by the audit log of replica-1" in told
+    assert OTHERS in told
+
+
+def test_foreign_access_is_followed(vecsec: Command, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.answers["ListForeignAccess"] = accessed("use", 2, 3, token="t1")
+
+    def sleep(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    arguments = ("violations", "--tenant", "tenant_a", "--foreign-access", "--follow")
+    told = vecsec(*arguments, exit_code=130).stdout
+    assert "(admin) of tenant_x  read  2 calls, 3 rows  incident i-1" in told
+    assert not gateway.received[0].request.newest_first
+    assert '"row_count": 3' in vecsec(*arguments, "--json", exit_code=130).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--foreign-access", "--type", "topic_violation"), "--foreign-access and --type contradict each other"),
+        (("--foreign-access", "--follow", "--until", "1h"), "--follow and --until contradict each other"),
+    ],
+)
+def test_what_contradicts_itself(vecsec: Command, options: tuple[str, ...], complaint: str) -> None:
+    assert complaint in vecsec("violations", "--tenant", "t", *options, exit_code=2).stderr

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 from support.cli_command import Command
 
-from vecsec_cli.checks import services
+from vecsec_cli.checks import audit, services
+from vecsec_cli.checks.audit import check_audit
 from vecsec_cli.checks.configuration import check_configuration
 from vecsec_cli.checks.finding import CheckResult, CheckState
 from vecsec_cli.checks.store import check_store
@@ -123,12 +124,25 @@ def test_a_full_disk_of_the_store_is_told(
     assert (finding.state, finding.detail) == (found, detail.format(state.chroma))
 
 
+def test_another_gateway_alone_is_asked_and_nothing_of_here_is_called_well(vecsec: Command, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    installation.prepare(StateDirectory(tmp_path / "state"), {})
+    for address in (vecsec.environment["VECSEC_GATEWAY"], "gateway.invalid:50051"):
+        answer = json.loads(vecsec("doctor", "--json", exit_code=1, VECSEC_GATEWAY=address).stdout)
+        assert [each["check"] for each in answer["checks"]] == ["stack", "gateway"]
+        stack, gateway = answer["checks"]
+        assert (stack["state"], gateway["state"]) == ("warn", "fail")  # the scripted one knows no health
+        assert f"VECSEC_GATEWAY={address} is not of {tmp_path / 'state'}" in stack["detail"]
+        assert address in gateway["detail"]
+        assert "vecsec up" not in gateway["remedy"]
+
+
 def test_services_that_do_not_answer_fail_the_command(vecsec: Command, tmp_path: Path) -> None:
     names = ("GATEWAY", "RETRIEVAL", "POLICY")
     ports = {f"VECSEC_{name}_{kind}": "9" for name in names for kind in ("PORT", "METRICS_PORT")}
     (tmp_path / "state").mkdir()
     installation.prepare(StateDirectory(tmp_path / "state"), {})
-    answer = vecsec.json("doctor", exit_code=1, **ports)
+    answer = vecsec.json("doctor", exit_code=1, **ports, VECSEC_GATEWAY="127.0.0.1:9")
     assert answer["ok"] is False
     failed = {each["check"] for each in answer["checks"] if each["state"] == "fail"}
     assert failed == {
@@ -142,3 +156,30 @@ def test_the_services_are_looked_for_where_up_runs_them(state: StateDirectory) -
     process = {"pid": 1, "address": "127.0.0.1:1234", "metrics_url": "http://127.0.0.1:4321/metrics"}
     state.run_file.write_text(json.dumps({"pid": os.getpid(), "services": {"gateway": process}}))
     assert services.services(state, {})["gateway"].address == "127.0.0.1:1234"
+
+
+def test_the_disk_of_the_audit_log_is_measured(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = {"VECSEC_AUDIT_FILE": str(state.root / "nowhere" / "audit.jsonl")}
+    assert by_name(check_audit(state, elsewhere)) == {}, "nothing was recorded yet"
+    state.audit_file.write_bytes(bytes(2 << 20))
+    state.audit_file.with_name("policy.0000000000000001.jsonl").write_bytes(bytes(1 << 20))
+    finding = by_name(check_audit(state, {}))["audit's disk"]
+    assert finding.state is CheckState.OK
+    assert finding.detail.startswith("3.0 MiB of audit log, ")
+    for free, expected in ((1 << 28, CheckState.WARN), (0, CheckState.FAIL)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _folder, free=free: SimpleNamespace(free=free))
+        finding = by_name(check_audit(state, {}))["audit's disk"]
+        assert (finding.state, "VECSEC_AUDIT_BYTES_KEPT" in finding.remedy) == (expected, True)
+
+
+def test_what_the_policy_service_forecasts_is_said(
+    state: StateDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "metrics"
+    page.write_text('# HELP vecsec_audit_hours_until_full When\nvecsec_audit_hours_until_full{a="b"} 3.25\n')
+    monkeypatch.setattr(
+        audit, "services", lambda _state, _settings: {"policy": SimpleNamespace(metrics_url=page.as_uri())}
+    )
+    finding = by_name(check_audit(state, {}))["audit's disk"]
+    assert finding.state is CheckState.WARN
+    assert "full in 3.2 hours if it goes on so" in finding.detail

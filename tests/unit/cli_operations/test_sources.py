@@ -7,10 +7,13 @@ import pytest
 from vecsec_cli.importing.chroma_collection import ChromaAddress, ChromaSource
 from vecsec_cli.importing.csv_table import Columns, CsvSource
 from vecsec_cli.importing.documents import Defaults
+from vecsec_cli.importing.file_tree import FileOptions, FileTreeSource
+from vecsec_cli.importing.formats import SourceFormat
+from vecsec_cli.importing.json_array import JsonArraySource
 from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import SourceError
-from vecsec_cli.importing.sources import ReadingOptions, SourceFormat, open_source
-from vecsec_cli.importing.text_folder import TextFolderSource
+from vecsec_cli.importing.row_splitting import SplitSource
+from vecsec_cli.importing.sources import ReadingOptions, open_source
 
 OPTIONS = ReadingOptions(Columns(), Defaults())
 
@@ -22,25 +25,36 @@ OPTIONS = ReadingOptions(Columns(), Defaults())
         ("a.NDJSON", JsonLinesSource),
         ("-", JsonLinesSource),
         ("a.csv", CsvSource),
-        (".", TextFolderSource),
+        (".", FileTreeSource),
+        ("a.json", JsonArraySource),
+        ("a.json.gz", JsonArraySource),
+        ("a.tsv", CsvSource),
         ("chroma:/data#notes", ChromaSource),
         ("chroma+http://localhost:8000#notes", ChromaSource),
     ],
 )
 def test_the_name_says_the_format(name: str, kind: type) -> None:
-    assert isinstance(open_source(name, None, OPTIONS), kind)
+    found = open_source(name, None, OPTIONS)
+    assert isinstance(found.source if isinstance(found, SplitSource) else found, kind)
+    assert isinstance(
+        open_source(name, None, ReadingOptions(Columns(), Defaults(), files=FileOptions(lengths=None))), kind
+    )
 
 
 def test_the_option_goes_before_the_name() -> None:
-    assert isinstance(open_source("-", SourceFormat.CSV, OPTIONS), CsvSource)
+    found = open_source("-", SourceFormat.CSV, OPTIONS)
+    assert isinstance(found, SplitSource)
+    assert isinstance(found.source, CsvSource)
 
 
 def test_an_unknown_name_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("[]")
+    (tmp_path / "a.xyz").write_text("[]")
     with pytest.raises(SourceError, match="--format says it"):
-        open_source(str(tmp_path / "a.json"), None, OPTIONS)
+        open_source(str(tmp_path / "a.xyz"), None, OPTIONS)
     with pytest.raises(SourceError, match="no such file or folder"):
-        open_source(str(tmp_path / "b.json"), None, OPTIONS)
+        open_source(str(tmp_path / "b.xyz"), None, OPTIONS)
+    with pytest.raises(SourceError, match="--read-as SUFFIX=csv"):
+        open_source(str(tmp_path), SourceFormat.CSV, OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vecsec_cli.local import installation
+from vecsec_chassis.flag.flag import first_flags
+from vecsec_chassis.flag.flag_file import OFF
+from vecsec_cli.local import flag_file, installation
 from vecsec_cli.local.run_file import RunFile, RunningProcess, read_run_file
 from vecsec_cli.local.service_settings import operator_settings, reachable_host, service_environment, services_of
 from vecsec_cli.local.state_directory import StateDirectory
@@ -87,6 +89,23 @@ def test_the_first_start_fills_the_state_directory_and_the_next_ones_leave_it(tm
     installation.prepare(state, {})
     assert (state.policy / "tenants.yaml").read_text() == "edited"
     assert state.issuer_key.read_bytes() == key
+
+
+def test_a_kill_switch_that_is_lost_stays_off_over_the_next_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = StateDirectory(tmp_path)
+    installation.prepare(state, {})
+    flag_file.write_setting(state.flags_file, flag_file.FlagSetting(default=False, tenants={}))
+    capsys.readouterr()
+    state.flags_file.unlink()
+    for _ in range(2):
+        installation.prepare(state, {})
+        assert not state.flags_file.exists()
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert "is gone, so vector retrieval is off; put it back, or: vecsec flag set on" in told
+    assert first_flags(state.flags_file) is OFF
 
 
 def test_the_rules_are_copied_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.client_caller import Caller, MakeCaller
-from support.fake_gateway import FakeGateway
+from support.fake_gateway import Failure, FakeGateway
 
+import vecsec_client
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.type.v1 import (
@@ -32,6 +34,7 @@ from vecsec_client import (
     ShadowDisagreements,
     SimilarityMetric,
     Unauthenticated,
+    VecSecError,
     all_of,
     any_of,
     at_least,
@@ -91,7 +94,6 @@ async def test_search_sends_what_was_asked_and_reads_every_field(caller: Caller,
         k=7,
         collection="notes",
         filter=all_of(equals("language", "en"), any_of(between("page", 1, 3), in_("page", [7, 9]))),
-        fallback="none",
         include_embeddings=True,
     )
     request = gateway.received[0].request
@@ -120,10 +122,55 @@ async def test_made_up_rows_are_not_taken_for_real(caller: Caller, gateway: Fake
     gateway.answers["SearchDocuments"] = search_response(
         provenance=document_pb2.PROVENANCE_MOCK, mock_reason=gateway_pb2.MOCK_REASON_CIRCUIT_OPEN
     )
-    answer = await caller.call("search", "x")
+    answer = await caller.call("search", "x", allow_mock=True)
+    assert gateway.received[0].request.fallback == gateway_pb2.FALLBACK_MOCK
     assert answer.provenance is Provenance.MOCK
     assert answer.mock_reason is MockReason.CIRCUIT_OPEN
     assert not answer.is_real
+
+
+@pytest.mark.parametrize("provenance", [document_pb2.PROVENANCE_MOCK, document_pb2.PROVENANCE_UNSPECIFIED, 99])
+async def test_rows_that_are_not_real_come_to_nobody_who_did_not_ask_for_them(
+    caller: Caller, gateway: FakeGateway, provenance: Any
+) -> None:
+    gateway.answers["SearchDocuments"] = search_response(
+        provenance=provenance, mock_reason=gateway_pb2.MOCK_REASON_FLAG_OFF
+    )
+    with pytest.raises(vecsec_client.RealRetrievalUnavailable, match="not real") as caught:
+        await caller.call("search", "x")
+    assert (caught.value.mock_reason, caught.value.request_id) == (MockReason.FLAG_OFF, "r1")
+    assert len(gateway.received) == 1
+    with pytest.raises(vecsec_client.RealRetrievalUnavailable):
+        await caller.call("search", "x", allow_mock=False)
+
+
+async def test_a_client_may_take_made_up_rows_for_all_its_searches(
+    make_caller: MakeCaller, gateway: FakeGateway
+) -> None:
+    gateway.answers["SearchDocuments"] = search_response()
+    mocking = make_caller(allow_mock=True)
+    await mocking.call("search", "x")
+    await Caller(mocking.client.with_token("another")).call("search", "x")
+    await mocking.call("search", "x", allow_mock=False)
+    sent = [each.request.fallback for each in gateway.received]
+    assert sent == [gateway_pb2.FALLBACK_MOCK, gateway_pb2.FALLBACK_MOCK, gateway_pb2.FALLBACK_NONE]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "why"),
+    [
+        ("REAL_RETRIEVAL_OFF", {}, MockReason.FLAG_OFF),
+        ("RETRIEVAL_UNAVAILABLE", {}, MockReason.RETRIEVAL_FAILED),
+        ("RETRIEVAL_UNAVAILABLE", {"circuit": "open"}, MockReason.CIRCUIT_OPEN),
+    ],
+)
+async def test_the_error_says_why_there_is_nothing_real(
+    make_caller: MakeCaller, gateway: FakeGateway, reason: str, told: dict[str, str], why: MockReason
+) -> None:
+    gateway.failures.append(Failure(grpc.StatusCode.UNAVAILABLE, reason=reason, metadata=told, retry_after=0.01))
+    with pytest.raises(vecsec_client.RealRetrievalUnavailable) as caught:
+        await make_caller(retry_policy=vecsec_client.NO_RETRIES).call("search", "x")
+    assert (caught.value.mock_reason, caught.value.reason, caught.value.retry_after) == (why, reason, 0.01)
 
 
 @pytest.mark.parametrize("provenance", [document_pb2.PROVENANCE_UNSPECIFIED, 99])
@@ -131,7 +178,7 @@ async def test_rows_of_unknown_provenance_are_not_taken_for_real(
     caller: Caller, gateway: FakeGateway, provenance: Any
 ) -> None:
     gateway.answers["SearchDocuments"] = search_response(provenance=provenance)
-    answer = await caller.call("search", "x")
+    answer = await caller.call("search", "x", allow_mock=True)
     assert answer.provenance is Provenance.UNSPECIFIED
     assert not answer.is_real
 
@@ -139,7 +186,9 @@ async def test_rows_of_unknown_provenance_are_not_taken_for_real(
 async def test_one_made_up_row_makes_the_answer_unreal(caller: Caller, gateway: FakeGateway) -> None:
     row = document_pb2.ScoredDocument(document=DOCUMENT, provenance=document_pb2.PROVENANCE_MOCK)
     gateway.answers["SearchDocuments"] = search_response(results=[row])
-    assert not (await caller.call("search", "x")).is_real
+    assert not (await caller.call("search", "x", allow_mock=True)).is_real
+    with pytest.raises(vecsec_client.RealRetrievalUnavailable):
+        await caller.call("search", "x")
 
 
 async def test_get_documents(caller: Caller, gateway: FakeGateway) -> None:
@@ -154,6 +203,17 @@ async def test_delete_documents(caller: Caller, gateway: FakeGateway) -> None:
     gateway.answers["DeleteDocuments"] = gateway_pb2.DeleteDocumentsResponse(deleted_count=1)
     assert (await caller.call("delete_documents", ["d1"], collection="notes")).deleted_count == 1
     assert gateway.received[0].request.collection_id == "notes"
+
+
+async def test_ids_of_a_dry_run_travel_where_an_older_gateway_does_not_look(
+    caller: Caller, gateway: FakeGateway
+) -> None:
+    """It would not see that it is one, and delete them; without ids it refuses."""
+    gateway.answers["DeleteDocuments"] = gateway_pb2.DeleteDocumentsResponse(deleted_count=1)
+    await caller.call("delete_documents", ["d1"], dry_run=True)
+    request = gateway.received[0].request
+    assert request.dry_run
+    assert (list(request.document_ids), list(request.dry_run_ids)) == ([], ["d1"])
 
 
 async def test_list_collections(caller: Caller, gateway: FakeGateway) -> None:
@@ -207,6 +267,22 @@ async def test_list_labels(caller: Caller, gateway: FakeGateway) -> None:
     )
     request = gateway.received[0].request
     assert (request.tenant_id, request.page_size, request.page_token) == ("tenant_a", 1, "documents:aa")
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"), [("count_documents", {}), ("list_document_ids", {"filter": equals("page", 1)})]
+)
+async def test_a_gateway_that_is_too_old_to_look_at_a_filter_is_told(
+    caller: Caller, gateway: FakeGateway, method: str, arguments: dict[str, Any]
+) -> None:
+    """It leaves both the filter and the count alone: all ids come, and none of them counted."""
+    gateway.answers["ListDocumentIds"] = gateway_pb2.ListDocumentIdsResponse(document_ids=["b", "c"])
+    with pytest.raises(VecSecError, match="the gateway is older than this client") as caught:
+        await caller.call(method, **arguments)
+    assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
+    assert gateway.received[0].request.include_count
+    gateway.answers["ListDocumentIds"] = gateway_pb2.ListDocumentIdsResponse(document_count=0)
+    await caller.call(method, **arguments)
 
 
 async def test_list_document_ids(caller: Caller, gateway: FakeGateway) -> None:
@@ -312,7 +388,7 @@ async def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(
         ("search", ["x"], {"k": "ten"}, "k"),
         ("search", ["\ud800"], {}, "query.text"),
         ("search", [["a"]], {}, "query.vector.values"),
-        ("search", ["x"], {"fallback": "nothing"}, "fallback"),
+        ("search", ["x"], {"allow_mock": "none"}, "allow_mock"),
         ("search", ["x"], {"filter": {"$or": []}}, "filter"),
         ("search", ["x"], {"filter": all_of(equals("key", object()))}, "filter.all_of.filters[0]"),  # type: ignore[arg-type]
         ("search", ["x"], {"filter": at_least("key", "a")}, "filter"),  # type: ignore[arg-type]
@@ -387,3 +463,35 @@ async def test_list_violations(caller: Caller, gateway: FakeGateway) -> None:
     assert (request.page_size, request.page_token, request.newest_first) == (7, "before", False)
     with pytest.raises(InvalidArgument, match="violation_types"):
         await caller.call("list_violations", types=["no_such"])
+
+
+async def test_list_foreign_access(caller: Caller, gateway: FakeGateway) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    when = Timestamp()
+    when.FromDatetime(moment)
+    access = policy_pb2.ForeignAccess(
+        kind="use",
+        time=when,
+        caller_tenant_id="tenant_b",
+        subject="eve",
+        role="admin",
+        action=access_pb2.ACTION_READ,
+        call_count=200,
+        row_count=400,
+        incident_id="i",
+        policy_version="v1",
+    )
+    listing = policy_pb2.ListForeignAccessResponse(
+        accesses=[access], next_page_token="t", has_more=True, since_time=when, replica_id="replica-1"
+    )
+    gateway.answers["ListForeignAccess"] = gateway_pb2.ListForeignAccessResponse(listing=listing)
+    page = await caller.call(
+        "list_foreign_access", start=moment, end=moment, page_size=7, page_token="before", newest_first=True
+    )
+    [found] = page.accesses
+    assert (found.kind, found.caller_tenant_id, found.subject, found.role) == ("use", "tenant_b", "eve", "admin")
+    assert (found.action, found.call_count, found.row_count, found.time) == ("read", 200, 400, moment)
+    assert (page.next_page_token, page.has_more, page.since, page.replica_id) == ("t", True, moment, "replica-1")
+    request = gateway.received[0].request
+    assert (request.start_time, request.end_time) == (when, when)
+    assert (request.page_size, request.page_token, request.newest_first) == (7, "before", True)

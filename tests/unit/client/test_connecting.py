@@ -1,13 +1,18 @@
 """Encryption, tokens, and what the SDK exports and needs."""
 
+import asyncio
+import builtins
+import collections.abc
 import inspect
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import grpc
 import pytest
 import trustme
+from langchain_core import documents
 from support.certificates import Authority
 from support.fake_gateway import FakeGateway, running
 
@@ -26,16 +31,18 @@ from vecsec_client.channels import Endpoint, is_loopback
 from vecsec_client.retrying import NO_RETRIES
 
 PUBLIC_NAMES = """
-NO_RETRIES Action AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Change Collection
-DataLoss DeadlineExceeded DecidingValue DeleteResult DeterminingRule Document DocumentIdPage DocumentInput
+NamedReader PossibleReaders ReadingRole RelabelResult
+NO_RETRIES Action ActionWord AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Change
+DataLoss DeadlineExceeded DecidingValue DeleteResult DeterminingRule DocumentIdPage DocumentInput
 DocumentsAnswer DocumentsRejected Equals Explanation
-ExportPage Fallback FieldViolation ImportProgress In Internal InvalidArgument LabelCount
-LabelPage MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range RejectedDocument
-ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity ShadowDisagreements SimilarityMetric
-TokenProvider Unauthenticated Unavailable VecSecClient
-VecSecError Violation ViolationCounts ViolationPage ViolationType all_of any_of at_least at_most between equals in_
-less_than more_than
-static_token token_from_environment token_from_file
+ExportPage FieldViolation ForeignAccess ForeignAccessPage ImportProgress ImportSummary In Internal InvalidArgument
+LabelCount LabelPage MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range
+RealRetrievalUnavailable RejectedDocument
+ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity SensitivityWord ShadowDisagreements
+SimilarityMetric TenantUsage TokenProvider Unauthenticated Unavailable VecSecClient
+VecSecError Violation ViolationCounts ViolationPage ViolationType ViolationWord all_of any_of at_least at_most between
+equals in_ less_than more_than
+split_documents static_token token_from_environment token_from_file
 """
 
 
@@ -163,6 +170,9 @@ def test_a_token_from_a_file_is_read_anew(tmp_path: Path) -> None:
 def test_the_public_names() -> None:
     assert sorted(vecsec_client.__all__) == sorted(PUBLIC_NAMES.split())
     assert all(hasattr(vecsec_client, name) for name in vecsec_client.__all__)
+    others = {name for module in (builtins, typing, collections.abc, asyncio, documents) for name in vars(module)}
+    assert not others & set(vecsec_client.__all__), "`import *` hides nothing of others"
+    assert vecsec_client.Document.__name__ == "Document"
 
 
 @pytest.mark.parametrize("client", [VecSecClient, AsyncVecSecClient])

@@ -14,7 +14,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import error_reason_pb2
 from vecsec_client import NO_RETRIES, RetryPolicy, VecSecError
 from vecsec_client.retrying import Deadline, is_transient
-from vecsec_client.wire.error_details import from_rpc_error
+from vecsec_client.wire.error_details import WRONG_SHARD, from_rpc_error
 
 UNAVAILABLE = Failure(grpc.StatusCode.UNAVAILABLE, reason="RETRIEVAL_UNAVAILABLE")
 
@@ -85,6 +85,17 @@ async def test_advice_is_followed(caller: Caller, gateway: FakeGateway) -> None:
     assert len(gateway.received) == 2
 
 
+async def test_a_tenant_that_another_shard_has_is_asked_for_again(caller: Caller, gateway: FakeGateway) -> None:
+    wrong = Failure(grpc.StatusCode.FAILED_PRECONDITION, reason="WRONG_SHARD", retry_after=0.1)
+    gateway.failures.append(wrong)
+    await caller.call("list_collections")
+    assert len(gateway.received) == 2
+    gateway.failures.extend([wrong] * 10)
+    with pytest.raises(vecsec_client.Unavailable) as caught:
+        await caller.call("list_collections")
+    assert caught.value.reason == "WRONG_SHARD"
+
+
 async def test_advice_beyond_the_deadline_fails_at_once(caller: Caller, gateway: FakeGateway) -> None:
     gateway.failures.append(Failure(grpc.StatusCode.UNAVAILABLE, retry_after=60))
     started = time.monotonic()
@@ -103,7 +114,7 @@ async def test_a_limit_without_advice_is_not_tried_again(caller: Caller, gateway
 
 
 async def test_what_an_operator_switched_off_is_not_tried_again(caller: Caller, gateway: FakeGateway) -> None:
-    gateway.failures.append(Failure(grpc.StatusCode.UNAVAILABLE, reason="REAL_RETRIEVAL_OFF"))
+    gateway.failures.append(Failure(grpc.StatusCode.UNAVAILABLE, reason="REAL_RETRIEVAL_OFF", retry_after=0.01))
     with pytest.raises(vecsec_client.Unavailable):
         await caller.call("list_collections")
     assert len(gateway.received) == 1
@@ -189,7 +200,8 @@ async def test_details_of_others_are_not_taken_for_ours(caller: Caller, gateway:
 
 
 def test_reasons_that_decide_about_retries_are_of_the_contract() -> None:
-    assert "ERROR_REASON_REAL_RETRIEVAL_OFF" in error_reason_pb2.ErrorReason.keys()  # noqa: SIM118 (not a mapping)
+    names = error_reason_pb2.ErrorReason.keys()
+    assert {"ERROR_REASON_REAL_RETRIEVAL_OFF", f"ERROR_REASON_{WRONG_SHARD}"} <= set(names)
 
 
 def test_only_our_own_errors_are_transient() -> None:

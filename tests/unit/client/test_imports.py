@@ -303,6 +303,14 @@ async def test_batch_size_has_limits(caller: Caller, size: int) -> None:
         await caller.store(documents(1), batch_size=size)
 
 
+async def test_an_import_is_done_and_summed_up(caller: Caller, gateway: FakeGateway) -> None:
+    gateway.refusal_of = refuses_bad
+    summary = await caller.call("import_documents", documents(10, bad=(3,)), batch_size=4)
+    assert (summary.stored_count, summary.rejected_count) == (9, 1)
+    assert [(each.index, each.reason) for each in summary.rejected] == [(3, "is bad")]
+    assert len(gateway.stored) == 9
+
+
 def test_the_source_is_read_no_further_than_the_window(address: str, gateway: FakeGateway) -> None:
     read = 0
 
@@ -313,7 +321,7 @@ def test_the_source_is_read_no_further_than_the_window(address: str, gateway: Fa
             yield each
 
     with VecSecClient(address, token="t", default_tenant="tenant_a") as client:
-        progress = client.import_documents(source(), batch_size=10)
+        progress = client.stream_import(source(), batch_size=10)
         assert read == 0
         next(progress)
         assert read <= 50
@@ -333,13 +341,13 @@ async def test_the_async_client_reads_async_sources_and_asks_async_providers(
 
     async with AsyncVecSecClient(address, token=token, default_tenant="tenant_a") as client:
         with pytest.raises(vecsec_client.Unauthenticated):
-            _ = [progress async for progress in client.import_documents(source())]
+            _ = [progress async for progress in client.stream_import(source())]
 
     async def good_token() -> str:
         return "t0ken"
 
     async with AsyncVecSecClient(address, token=good_token, default_tenant="tenant_a") as client:
-        _ = [progress async for progress in client.import_documents(source(), batch_size=10)]
+        _ = [progress async for progress in client.stream_import(source(), batch_size=10)]
     assert set(gateway.stored) == ids(range(25))
 
 
@@ -352,7 +360,7 @@ def test_a_failing_source_shows_its_own_error(address: str) -> None:
         VecSecClient(address, token="t", default_tenant="tenant_a") as client,
         pytest.raises(OSError, match="the disk is gone"),
     ):
-        list(client.import_documents(source(), batch_size=2))
+        list(client.stream_import(source(), batch_size=2))
 
 
 @pytest.mark.parametrize("listens_first", [False, True])
@@ -369,7 +377,7 @@ async def test_an_import_that_is_cancelled_as_its_stream_fails_is_not_taken_up_a
     async with AsyncVecSecClient(address, token="t0ken", default_tenant="tenant_a", retry_policy=QUICK) as client:
 
         async def store() -> None:
-            async for _ in client.import_documents(documents(1)):
+            async for _ in client.stream_import(documents(1)):
                 pass
 
         importing = asyncio.create_task(store())
@@ -385,7 +393,7 @@ async def test_an_import_whose_stream_is_still_being_opened_ends_with_its_client
         client = AsyncVecSecClient(f"127.0.0.1:{silent.getsockname()[1]}", token="t", default_tenant="tenant_a")
 
         async def store() -> None:
-            async for _ in client.import_documents(documents(1)):
+            async for _ in client.stream_import(documents(1)):
                 pass
 
         silent.settimeout(PATIENCE_SECONDS)

@@ -33,3 +33,9 @@ async def a_bare_text_is_not(client: VecSecClient, asyncio_client: AsyncVecSecCl
     await asyncio_client.explain_access(sensitivity="PUBLIC", topics="rag")  # type: ignore[arg-type]
     await asyncio_client.count_violations(types="topic_violation")  # type: ignore[arg-type]
     await asyncio_client.list_violations(types=ViolationType.TOPIC)  # type: ignore[arg-type]
+
+
+def misspelt_words_are_not(client: VecSecClient) -> None:
+    DocumentInput(document_id="d", text="t", sensitivity="publik")  # type: ignore[arg-type]
+    client.explain_access(sensitivity="SECRET", topics=["rag"], action="reed")  # type: ignore[arg-type]
+    client.count_violations(types=["topic"])  # type: ignore[list-item]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
+from support.crossing import let_admins_cross
 
 from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.metrics import PolicyMetrics
@@ -15,6 +16,12 @@ from vecsec_policy.settings import PACKAGED_POLICY
 def packaged() -> PolicySnapshot:
     """The default policy, compiled."""
     return load_snapshot(PACKAGED_POLICY)
+
+
+@pytest.fixture(scope="session")
+def crossing(tmp_path_factory: pytest.TempPathFactory) -> PolicySnapshot:
+    """The same where a deployment lets its admins read across tenants."""
+    return load_snapshot(let_admins_cross(shutil.copytree(PACKAGED_POLICY, tmp_path_factory.mktemp("a") / "policy")))
 
 
 @pytest.fixture

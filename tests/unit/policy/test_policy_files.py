@@ -46,7 +46,7 @@ def test_every_packaged_rule_says_what_it_is_for() -> None:
         (
             "roles.yaml",
             ROLES + "    color: red\n",
-            "roles.yaml:5: role 'guest' has no field 'color'; known are ignores_",
+            "roles.yaml:5: role 'guest' has no field 'color'; known are embed",
         ),
         (
             "roles.yaml",

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -242,9 +243,13 @@ def test_a_trials_outcome_arrives_as_it_was_sent(folder: Path) -> None:
     (folder / "tenants.yaml").write_text(
         "tenants:\n" + "".join(f"  t{number}: {{topics: [rag]}}\n" for number in range(400))
     )
+    (folder / "memberships.yaml").write_text(
+        "tenants: {t0: {finance: {people: [alice], groups: [audit]}, audit: {people: [bob]}}}\n"
+    )
     outcome = candidate_worker.check(folder)
     assert isinstance(outcome, CheckedPolicy)
     assert outcome.plans
+    assert all(getattr(outcome.memberships, each.name) for each in fields(outcome.memberships))
     assert candidate_worker.read_outcome(candidate_worker.outcome_as_bytes(outcome)) == outcome
     assert candidate_worker.read_outcome(candidate_worker.outcome_as_bytes("a complaint")) == "a complaint"
 

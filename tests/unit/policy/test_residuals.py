@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.labels import Label, Sensitivity, rule_attributes
-from vecsec_policy.cedar import engine as cedar_engine
+from vecsec_policy.cedar import checking
 from vecsec_policy.cedar import residual as residual_json
 from vecsec_policy.cedar.engine import CedarEngine
 from vecsec_policy.folder.principals import Caller, Role, Tenant
@@ -72,13 +72,11 @@ atoms = st.sampled_from(
         '(if resource has region then resource.region != "us" else principal.role.reads_across_tenants)',
         "context.target == principal.tenant",
         'principal == Caller::"tenant_a/alice"',
+        '[Caller::"tenant_a/alice", Caller::"c/bob"].contains(principal)',
         'action == Action::"read"',
         "principal.role.operations.contains(action)",
         'principal.tenant.topics.contains("rag")',
         'principal.role == Role::"admin"',
-        'Tenant::"python_net".topics.isEmpty()',
-        'Caller::"tenant_a/b\\"ob".tenant == principal.tenant',
-        'Caller::"tenant_a/bob" in principal.tenant',
         'principal in Caller::"tenant_a/bob"',
         'decimal("1.5").lessThan(decimal("2.5"))',
     ]
@@ -150,7 +148,7 @@ def test_the_packaged_rules_decide_alike_here_and_there(
 def test_any_rules_decide_alike_here_and_there_however_few_are_specialised_at_once(
     own_rules: list[str], at_once: int, caller: Caller, target: Tenant, action: Action, rows: list[Label]
 ) -> None:
-    with patch.object(cedar_engine, "_RULES_AT_ONCE", at_once), tempfile.TemporaryDirectory() as temporary:
+    with patch.object(checking, "_RULES_AT_ONCE", at_once), tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for file in filter(Path.is_file, PACKAGED_POLICY.iterdir()):
             (folder / file.name).write_bytes(file.read_bytes())
@@ -164,7 +162,7 @@ def test_any_rules_decide_alike_here_and_there_however_few_are_specialised_at_on
 def test_a_residual_is_small_and_says_no_more_than_it_must(packaged: PolicySnapshot) -> None:
     analyst = Caller("alice", packaged.tenants["tenant_a"], packaged.roles["analyst"], Sensitivity.INTERNAL)
     residual = packaged.engine.plan(analyst, analyst.tenant, Action.READ)
-    assert len(residual) < 2_200
+    assert len(residual) < 2_500
     assert "entity_type" not in residual
     assert "alice" not in residual
     assert "stay-in-own-tenant" not in residual, "rules about entering are settled when access is planned"
@@ -173,6 +171,7 @@ def test_a_residual_is_small_and_says_no_more_than_it_must(packaged: PolicySnaps
         "operations",
         "row-has-sensitivity",
         "row-has-topics",
+        "row-readers",
         "row-tenant",
     }
 

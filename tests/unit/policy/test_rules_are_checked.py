@@ -31,6 +31,40 @@ from vecsec_policy.in_force.snapshot import load_snapshot
         ('@id("x") forbid(principal, action, resource) when { resource in [Document::"7"] };', "cannot name a row"),
         ('@id("x") forbid(principal, action, resource) when { principal.role == Role::"amdin" };', "no role 'amdin'"),
         ('@id("x") forbid(principal, action, resource == Tenant::"tenant_x");', "lists no tenant 'tenant_x'"),
+        (
+            '@id("x") permit(principal, action, resource) when { Caller::"tenant_a/bob" has clearance };',
+            (
+                'the policy looks into Caller::"tenant_a/bob"; a rule can only compare with whom it names: '
+                'write principal == Caller::"tenant_a/bob" and ask that for the attribute'
+            ),
+        ),
+        (
+            '@id("x") permit(principal, action, resource) when { Caller::"tenant_a/bob".role.max_clearance > 1 };',
+            'looks into Caller::"tenant_a/bob"',
+        ),
+        (
+            '@id("x") permit(principal, action, resource) when { Role::"admin".max_clearance > 1 };',
+            'write principal.role == Role::"admin"',
+        ),
+        (
+            '@id("x") permit(principal, action, resource) when { Tenant::"tenant_a".topics.isEmpty() };',
+            'write principal.tenant == Tenant::"tenant_a"',
+        ),
+        (
+            (
+                '@id("x") forbid(principal, action, resource) unless '
+                '{ (if principal.clearance > 1 then principal else Caller::"tenant_a/bob").clearance > 2 };'
+            ),
+            'looks into Caller::"tenant_a/bob"',
+        ),
+        (
+            '@id("x") forbid(principal, action, resource) when { {a: [Caller::"tenant_a/bob"]}.a.isEmpty() };',
+            'looks into Caller::"tenant_a/bob"',
+        ),
+        (
+            '@id("x") forbid(principal, action, resource) when { Caller::"tenant_a/bob" in principal.tenant };',
+            'looks into Caller::"tenant_a/bob"',
+        ),
         ('@id("x") permit(principal, action, resource)', "unexpected end of input"),
     ],
 )

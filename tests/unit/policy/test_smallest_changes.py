@@ -11,6 +11,7 @@ from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_policy.in_force.evaluation import TenantAccess, decide_entry, decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot, load_snapshot
 from vecsec_policy.use_cases.deciding_values import deciding_values
+from vecsec_policy.use_cases.explain_access import explained
 from vecsec_policy.use_cases.smallest_changes import SmallestChanges, find_smallest_changes
 
 SECRET = Label("tenant_a", Sensitivity.SECRET, frozenset({"rag"}))
@@ -88,8 +89,8 @@ def test_a_pair_may_change_the_role_and_then_the_clearance(folder: Path) -> None
     assert [("principal.role", "analyst", "superuser"), ("principal.clearance", "INTERNAL", "CONFIDENTIAL")] in found
 
 
-def test_a_foreign_tenant_needs_another_token_or_a_role_that_crosses(packaged: PolicySnapshot) -> None:
-    found = shown(remedies(access(packaged, home="tenant_b"), OPEN))
+def test_a_foreign_tenant_needs_another_token_or_a_role_that_crosses(crossing: PolicySnapshot) -> None:
+    found = shown(remedies(access(crossing, home="tenant_b"), OPEN))
     assert found[0] == [("principal.tenant", "tenant_b", "tenant_a")]
     assert [("principal.role", "analyst", "admin")] in found
 
@@ -186,3 +187,48 @@ def test_a_day_that_decides_is_told_and_tried(folder: Path) -> None:
     assert shown(remedies(of, label))[0] == [("resource.until", "20300101", "19700101")]
     values = {each.attribute: each.value for each in deciding_values(of, label, decide_rows(of, [label])[0])}
     assert values == {"context.today": "19700101", "resource.until": "20300101"}
+
+
+OF_TENANT_A = """
+@id("merger") @description("Carol alone, while tenant_a merges.")
+forbid (principal, action, resource is Document)
+when { resource has owner && resource.owner != "carol" }
+unless { principal.tenant != Tenant::"tenant_a" && resource.owner == "bob" };
+@id("dave") forbid (principal, action, resource is Document)
+when { resource has owner && resource.owner == "erin" && principal == Caller::"tenant_a/dave" };
+@id("everybody") @description("Notes are private.")
+forbid (principal, action, resource is Document) when { resource has region };
+"""
+
+
+async def test_rules_that_name_others_are_told_of_to_nobody_who_lacks_the_policy(folder: Path) -> None:
+    (folder / "own.cedar").write_text(OF_TENANT_A)
+    policy = load_snapshot(folder)
+    label = replace(
+        OPEN, tenant_id="tenant_b", topics=frozenset({"finance"}), attributes=(("owner", "x"), ("region", "eu"))
+    )
+    of = access(policy, "superuser", Sensitivity.CONFIDENTIAL, home="tenant_b", tenant_id="tenant_b")
+    [verdict] = decide_rows(of, [label])
+    told = await explained(of, label, verdict, "")
+    by_id = {rule.rule_id: rule for rule in told.rules}
+    assert by_id["merger"].text == ""
+    assert by_id["merger"].description.startswith("The rule names another tenant")
+    assert "Notes are private" in by_id["everybody"].text
+    assert "carol" not in repr(told)
+    assert "tenant_a" not in repr(told)
+    at_the_desk = await explained(of, label, verdict, "", has_policy=True)
+    assert "carol" in next(rule.text for rule in at_the_desk.rules if rule.rule_id == "merger")
+    own = access(policy, "superuser", Sensitivity.CONFIDENTIAL)
+    mine = replace(label, tenant_id="tenant_a", topics=frozenset({"rag"}))
+    told = await explained(own, mine, decide_rows(own, [mine])[0], "")
+    assert "carol" in next(rule.text for rule in told.rules if rule.rule_id == "merger")
+
+
+def test_a_grant_names_nobody_whom_the_decision_does_not_hang_on(folder: Path) -> None:
+    (folder / "own.cedar").write_text(OF_TENANT_A)
+    policy = load_snapshot(folder)
+    of = access(policy, home="tenant_b", tenant_id="tenant_b")
+    residual = policy.engine.plan(of.caller, of.target, of.action)
+    assert "dave" not in residual
+    assert "erin" not in residual
+    assert "tenant_a" not in residual

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
+from support.crossing import let_admins_cross
 
 from vecsec_chassis.domain.access import Action, Grant, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant, VecSecError
@@ -106,8 +107,8 @@ class Service:
 
 
 @pytest.fixture
-def service(packaged: PolicySnapshot, metrics: PolicyMetrics) -> Service:
-    return Service(packaged, metrics)
+def service(crossing: PolicySnapshot, metrics: PolicyMetrics) -> Service:
+    return Service(crossing, metrics)
 
 
 def test_a_plan_is_a_grant_for_this_caller_tenant_and_action(service: Service) -> None:
@@ -274,10 +275,27 @@ def test_what_the_role_does_not_list_is_denied_but_no_violation(service: Service
 def test_admins_read_across_tenants_but_do_not_write_there(service: Service) -> None:
     plan = service.plan(ADMIN, "tenant_b", Action.READ)
     assert plan.access.target.tenant_id == "tenant_b"
-    assert service.signer.signed[-1].may_configure
+    assert not service.signer.signed[-1].may_configure, "without embeddings, unless that is said, too"
     for action in (Action.WRITE, Action.DELETE):
         with pytest.raises(AccessDenied):
             service.plan(ADMIN, "tenant_b", action)
+
+
+@pytest.mark.parametrize("action", Action)
+def test_nobody_enters_another_tenant_unless_the_deployment_says_so(
+    packaged: PolicySnapshot, metrics: PolicyMetrics, action: Action
+) -> None:
+    service = Service(packaged, metrics)
+    for tenant_id in ("tenant_b", "nowhere"):
+        with pytest.raises(AccessDenied):
+            service.plan(ADMIN, tenant_id, action)
+    assert service.violations() == {ViolationType.CROSS_TENANT: 2}
+
+
+def test_embeddings_go_across_where_the_deployment_says_so(folder: Path, metrics: PolicyMetrics) -> None:
+    service = Service(load_snapshot(let_admins_cross(folder, with_embeddings=True)), metrics)
+    service.plan(ADMIN, "tenant_b", Action.READ)
+    assert service.signer.signed[-1].may_configure
 
 
 def test_unknown_tenants_are_named_to_those_only_who_may_know(service: Service) -> None:

@@ -1,6 +1,7 @@
 """The index against a plain dictionary, saved in between or not, and moments that stay as they were."""
 
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from unit.retrieval.worlds import DIMENSIONS, delete, document, label, saved, up
 
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.memory.exact_scan import top_k
-from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
+from vecsec_retrieval.memory.index import CollectionIndex, IndexChange, KnownRows
 from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.visibility.label_table import Visible
 
@@ -29,8 +30,25 @@ DOCUMENTS = st.builds(
 )
 BATCHES = st.lists(DOCUMENTS, max_size=6, unique_by=lambda each: each.document_id)
 SAVE = None
-STEPS = st.lists(st.one_of(BATCHES, st.frozensets(IDS, max_size=6), st.just(SAVE)), max_size=30)
-Step = list[Document] | frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class Relabel:
+    ids: frozenset[str]
+    label: Label
+    are_rows_known: bool
+
+
+STEPS = st.lists(
+    st.one_of(
+        BATCHES,
+        st.frozensets(IDS, max_size=6),
+        st.just(SAVE),
+        st.builds(Relabel, st.frozensets(IDS, max_size=6), st.sampled_from(LABELS), st.booleans()),
+    ),
+    max_size=30,
+)
+Step = list[Document] | frozenset[str] | Relabel | None
 
 
 def everything(index: CollectionIndex) -> Visible:
@@ -53,8 +71,20 @@ def done(index: CollectionIndex, step: Step, folder: str) -> CollectionIndex:
     """The index after a step: another one, if it is saved."""
     if step is SAVE:
         return saved(index, Path(folder) / f"{index.position}.rows")
-    delete(index, step) if isinstance(step, frozenset) else upsert(index, step)
+    if isinstance(step, Relabel):
+        relabel(index, step)
+    elif isinstance(step, frozenset):
+        delete(index, step)
+    else:
+        upsert(index, step)
     return index
+
+
+def relabel(index: CollectionIndex, step: Relabel) -> None:
+    there = {each: row for each in sorted(step.ids) if (row := index.row(each)) is not None}
+    rows = KnownRows(index, np.array(list(there.values()), dtype=np.int64)) if step.are_rows_known else None
+    ids = there if step.are_rows_known else step.ids
+    index.apply(IndexChange(index.position + 1, relabelled=[(each, step.label) for each in ids], rows=rows))
 
 
 @given(STEPS)
@@ -66,6 +96,8 @@ def test_it_holds_what_a_dictionary_would(steps: list[Step]) -> None:
             if isinstance(step, frozenset):
                 for document_id in step:
                     model.pop(document_id, None)
+            elif isinstance(step, Relabel):
+                model.update({each: replace(model[each], label=step.label) for each in step.ids if each in model})
             else:
                 model.update({each.document_id: each for each in step or ()})
             assert contents(index) == {name: (each.label.key, each.text) for name, each in model.items()}
@@ -173,3 +205,18 @@ def test_ids_of_untagged_rows_are_forgotten_once_replaced_or_deleted() -> None:
     upsert(index, [document("one")])
     delete(index, ["two"])
     assert index.untagged_ids == {"three"}
+
+
+def test_a_snapshot_whose_rows_were_relabelled_or_deleted_is_known_to_be_behind(tmp_path: Path) -> None:
+    """Else it would be taken to hold the log up to here, and bring old labels back."""
+    index = CollectionIndex(DIMENSIONS)
+    upsert(index, [document("one", of=LABELS[0]), document("two", of=LABELS[0])])
+    index = saved(index, tmp_path / "first.rows")
+    assert index.changed_rows == 0
+    relabel(index, Relabel(frozenset({"one"}), LABELS[1], are_rows_known=True))
+    assert index.changed_rows == 1
+    known = KnownRows(index, np.array([index.row("two")]))
+    index.apply(IndexChange(index.position + 1, deleted=["two"], rows=known))
+    assert (index.changed_rows, index.row("two")) == (2, None)
+    index = saved(index, tmp_path / "second.rows")
+    assert (index.changed_rows, contents(index)) == (0, {"one": (LABELS[1].key, "text of one")})

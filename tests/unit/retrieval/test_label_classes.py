@@ -1,6 +1,7 @@
 """Classes of labels against Cedar itself: a class is decided as each of its labels would be, by any residual."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import cedarpy
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.retrieval.worlds import eyes, grant
 
+from vecsec_chassis.domain.label_schema import AttributeType, LabelSchema
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes, rule_attributes
 from vecsec_retrieval.visibility.label_classes import LabelClasses, is_readable
 from vecsec_retrieval.visibility.label_table import LabelTable
@@ -180,6 +182,26 @@ async def test_labels_that_cedar_cannot_read_neither_decide_for_others_nor_are_s
     decisions = ResidualDecisions()
     assert (await Visibility(decisions, grant(residual)).in_table(table)).tolist() == [False, True]
     assert await Visibility(decisions, grant(residual)).of([huge, plain]) == {plain}
+
+
+@settings(max_examples=150)
+@given(
+    st.dictionaries(st.sampled_from(ATTRIBUTES), st.sampled_from(AttributeType)).map(LabelSchema.of),
+    rules,
+    st.lists(labels, min_size=1, max_size=25, unique=True),
+)
+async def test_what_does_not_fit_the_schema_is_seen_neither_in_a_table_nor_alone(
+    schema: LabelSchema, rule: str, rows: list[Label]
+) -> None:
+    residual = residual_of("permit(principal, action, resource);", rule)
+    bare, told = grant(residual), replace(grant(residual), label_schema=schema)
+    decisions = ResidualDecisions()
+    table = LabelTable(rows)
+    by_rules = await Visibility(decisions, bare).in_table(table)
+    expected = [bool(seen) and schema.fits(label) for seen, label in zip(by_rules, rows, strict=True)]
+    assert (await Visibility(decisions, told).in_table(table)).tolist() == expected
+    visible = await Visibility(decisions, told).of(rows)
+    assert [label in visible for label in rows] == expected
 
 
 async def test_what_is_remembered_of_a_table_ends_when_it_grows() -> None:

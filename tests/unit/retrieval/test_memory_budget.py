@@ -2,7 +2,8 @@
 
 import pytest
 
-from vecsec_retrieval.memory.budget import MemoryBudget, most_awake_cells, parse_size, resident_bytes
+from vecsec_chassis.domain.sizes import parse_size
+from vecsec_retrieval.memory.budget import MemoryBudget, most_awake_cells, resident_bytes
 
 
 @pytest.mark.parametrize(

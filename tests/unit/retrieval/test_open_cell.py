@@ -36,7 +36,9 @@ def cell() -> Iterator[OpenCell]:
     assert opened is not None
     load_rules = LoadRules(limit_bytes=0, builds=asyncio.Semaphore(1), observer=Nobody(), answers=AnswerCache(0))
     with closing(StoreThreads(1, lambda _operation, _seconds: None)) as threads:
-        yield OpenCell(RestingCell(opened, lambda: opened), threads=threads, metrics=metrics(), load_rules=load_rules)
+        yield OpenCell(
+            RestingCell(opened, lambda: opened), [], threads=threads, metrics=metrics(), load_rules=load_rules
+        )
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

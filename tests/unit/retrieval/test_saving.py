@@ -24,6 +24,7 @@ from unit.retrieval.worlds import (
     world,
 )
 
+from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_retrieval.cells.open_collection import InMemory, OpenCollection
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.memory.snapshots import CollectionSnapshots
@@ -148,6 +149,51 @@ async def test_a_cell_that_closes_saves_what_would_take_long_to_read(
         await collection.loaded()
         assert collection.index is not None
         assert (collection.index.base_rows, len(collection.index)) == (base_rows, count)
+
+
+@pytest.mark.parametrize(("count", "base_rows"), [(99, 0), (100, 100)])
+async def test_once_nobody_writes_what_came_later_is_saved(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch, count: int, base_rows: int
+) -> None:
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._CALM_SECONDS", 0.05)
+    async with world(store) as here:
+        await add(here, TENANT, rows(count=count))
+        async with here.cells.lease(TENANT) as cell:
+            collection = await collection_of(cell)
+            if base_rows:
+                await until(lambda: collection.index is not None and collection.index.base_rows == base_rows)
+            else:
+                await asyncio.sleep(0.3)
+                assert collection.index is not None
+                assert collection.index.base_rows == 0
+            assert len(await ids(collection)) == count
+
+
+async def test_what_the_log_holds_beyond_a_snapshot_is_saved_without_a_write(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that failed once."""
+    async with world(store) as here:
+        await add(here, TENANT, rows(count=150))
+    log = store.cells[TENANT].log
+    assert log is not None
+    for each in rows("later", 120):
+        log.add("documents", each.document_id, to_stored(each))
+    failures, of_moment = [RetrievalUnavailable("busy")], CollectionSnapshots.of_moment
+
+    def fails_once(*arguments: object) -> CollectionIndex:
+        if failures:
+            raise failures.pop()
+        made: Callable[..., CollectionIndex] = of_moment
+        return made(*arguments)
+
+    monkeypatch.setattr(CollectionSnapshots, "of_moment", fails_once)
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._CALM_SECONDS", 0.05)
+    async with world(store) as here, here.cells.lease(TENANT) as cell:
+        collection = await collection_of(cell)
+        collection.start_loading()
+        await until(lambda: collection.index is not None and collection.index.base_rows == 270)
+        assert not failures
 
 
 async def test_a_snapshot_need_not_pass_over_what_came_to_other_collections(store: FakeCellStore) -> None:

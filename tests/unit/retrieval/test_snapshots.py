@@ -1,6 +1,8 @@
 """Snapshots: what was written is what is read, whatever is not is found out, and what is visible is found exactly."""
 
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +31,12 @@ from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_making import write_moment
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows, TornSnapshot
-from vecsec_retrieval.model.embeddings import direction
+from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, predicate
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.memory_reader import STRATEGY, MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
+from vecsec_retrieval.store_threads import StoreThreads
 
 SOURCE = SnapshotSource(TENANT, "documents", DIMENSIONS)
 MAPPED, READ = 0, 2**30
@@ -76,8 +79,12 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path, mapped_from_bytes: i
     assert len(again) == len(rows) + 1
     assert again.row("gone") is None
     moment = again.moment()
-    in_order = [moment.document_id(row) for row in range(len(again))]
-    assert in_order == sorted(in_order, key=str.encode)
+    assert moment.base is not None
+    in_order = [moment.document_id(row) for row in moment.base.rows_by_id.tolist()]
+    assert in_order == sorted((moment.document_id(row) for row in range(len(again))), key=str.encode)
+    for code in range(len(moment.labels)):
+        of_label = np.flatnonzero(moment.label_codes == code).tolist()
+        assert of_label == list(range(of_label[0], of_label[0] + len(of_label))), "rows of a label lie together"
 
 
 def damaged_copies(content: bytes) -> list[bytes]:
@@ -217,6 +224,48 @@ async def loaded_reader(here: World) -> MemoryReader:
         return reader
 
 
+@pytest.mark.parametrize("is_resident", [True, False])
+async def test_threat_23_whether_a_search_goes_to_a_thread_is_for_the_visible_rows_to_say(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch, *, is_resident: bool
+) -> None:
+    """However many hidden rows make the file one that is mapped; only where the disk must be read it is a thread's."""
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._MAPPED_FROM_BYTES", 0)
+    asked: list[object] = []
+    if not is_resident:
+        for name in ("rows_are_resident", "ranges_are_resident"):
+            monkeypatch.setattr(f"vecsec_retrieval.memory.snapshot_rows.{name}", lambda *_range: False)
+    run = StoreThreads.run
+
+    async def recorded(self: StoreThreads, operation: str, call: Callable[[], object]) -> object:
+        asked.append(operation)
+        return await run(self, operation, call)
+
+    async with world(store) as here:
+        await add(here, TENANT, list(rows_of_many_labels().values()))
+    async with world(store) as here:
+        reader = await loaded_reader(here)
+        monkeypatch.setattr(StoreThreads, "run", recorded)
+        answer = await reader.search(SearchOrder(direction(vector()), K), eyes(up_to(Sensitivity.INTERNAL)))
+        assert len(answer.results) == K
+        assert asked == ([] if is_resident else ["scan", "read_rows"])
+
+
+async def test_ids_are_listed_in_their_order_however_the_rows_lie(store: FakeCellStore) -> None:
+    rows = rows_of_many_labels()
+    async with world(store) as here:
+        await add(here, TENANT, list(rows.values()))
+    async with world(store) as here:
+        reader = await loaded_reader(here)
+        sight = eyes(up_to(Sensitivity.CONFIDENTIAL))
+        listed: list[str] = []
+        while page := await reader.ids(sight, after_id=listed[-1] if listed else "", limit=37):
+            listed += page
+        visible = [
+            each.document_id for each in rows.values() if (each.label.sensitivity or 0) <= Sensitivity.CONFIDENTIAL
+        ]
+        assert listed == sorted(visible)
+
+
 @pytest.mark.parametrize("section", ["ids", "texts", "exact"])
 async def test_a_torn_snapshot_is_made_again_from_the_log(
     store: FakeCellStore, monkeypatch: pytest.MonkeyPatch, section: str
@@ -228,7 +277,8 @@ async def test_a_torn_snapshot_is_made_again_from_the_log(
     log = store.cells[TENANT].log
     assert log is not None
     (file,) = log.snapshot_folder.glob("*.rows")
-    exact = direction(rows[7].embedding).tobytes()  # type: ignore[arg-type]
+    assert rows[7].embedding is not None
+    exact = normalised(rows[7].embedding.reshape(1, -1)).tobytes()
     harmed = {"ids": b"id-77", "texts": b"text 7", "exact": exact}[section]
     content = file.read_bytes()
     assert harmed in content
@@ -251,3 +301,40 @@ async def test_a_torn_snapshot_is_made_again_from_the_log(
             await collection.loaded()
         answer = await (await loaded_reader(here)).search(SearchOrder(query, 1), eyes(permit()))
         assert answer.results[0].document.text == "text 7"
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, 100)
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[content.index(b"id-77")] ^= 1
+    with file.open("r+b") as opened:  # in place: what is mapped is this file
+        opened.write(content)
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.parametrize("harm", [cut, flip])
+async def test_threat_27_a_file_that_is_changed_while_it_is_in_use_is_read_no_further(
+    store: FakeCellStore, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None], *, is_written: bool
+) -> None:
+    monkeypatch.setattr("vecsec_retrieval.cells.open_collection._MAPPED_FROM_BYTES", 0)
+    rows = [document(f"id-{number}", vector(), text=f"text {number}") for number in range(200)]
+    async with world(store) as here:
+        await add(here, TENANT, rows)
+    log = store.cells[TENANT].log
+    assert log is not None
+    (file,) = log.snapshot_folder.glob("*.rows")
+    order = SearchOrder(direction(rows[77].embedding), 1)  # type: ignore[arg-type]
+    async with world(store) as here:
+        reader = await loaded_reader(here)
+        harm(file)
+        async with here.cells.lease(TENANT) as cell:
+            collection = await collection_of(cell)
+            with pytest.raises(TornSnapshot, match="try again"):
+                await (collection.existing(["id-77"]) if is_written else reader.search(order, eyes(permit())))
+            assert set(await collection.existing(["id-77"])) == {"id-77"}
+            await collection.loaded()
+            answer = await collection.reader().search(order, eyes(permit()))
+        assert (answer.strategy, answer.results[0].document.text) == (STRATEGY, "text 77")

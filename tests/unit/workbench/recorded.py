@@ -35,15 +35,24 @@ class Recorded:
             log.add(record.to_json())
             log.write()
 
-    def check(self, role: str, *rows: tuple[str, str], tenant_id: str = "tenant_a") -> str:
-        """Have rows (sensitivity, topic) checked for a caller of tenant_a; the incident id."""
+    def check(
+        self,
+        role: str,
+        *rows: tuple[str, str],
+        tenant_id: str = "tenant_a",
+        actors: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (),
+        readers: tuple[str, ...] = (),
+    ) -> str:
+        """Have rows (sensitivity, topic), which may name readers, checked for a caller of tenant_a; the incident id."""
         meter = MeterProvider().get_meter("test")
         metrics = PolicyMetrics(meter)
         policy = PolicyInForce(PolicyAssignment(load_snapshot(PACKAGED_POLICY)))
         shadow = ShadowEvaluator(policy, self.append, ShadowCounts(meter))
         checker = RowChecker(EntryGate(policy, metrics, self.append), metrics, shadow)
-        identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0)
-        labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic})) for level, topic in rows)
+        identity = Identity("alice", "tenant_a", role, Sensitivity.SECRET, "issuer", 0.0, groups, actors=actors)
+        attributes = (("readers", frozenset(readers)),) if readers else ()
+        labels = Counter(Label(tenant_id, Sensitivity[level], frozenset({topic}), attributes) for level, topic in rows)
         with contextlib.suppress(AccessDenied):  # recorded, too
             asyncio.run(checker.check(identity, tenant_id, Action.READ, labels, planned_policy_version=""))
         return self.incidents[-1]

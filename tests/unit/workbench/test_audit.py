@@ -1,11 +1,18 @@
 """`vecsec audit`: verify, search and count."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 from support.cli_command import Command
 from unit.workbench.recorded import Recorded
+
+from vecsec_chassis.domain.access import Action, Grant
+from vecsec_policy.audit.foreign_use import ForeignUseRecord, ReportedUse
+from vecsec_policy.audit.log import AuditLog, LogSettings
+from vecsec_workbench.audit.records import RecordFilter, audit_log, records
+from vecsec_workbench.leak_response.evidence import _CallerTotals
 
 
 @pytest.fixture
@@ -101,3 +108,34 @@ def test_stats(vecsec: Command, log: Path) -> None:
     assert (answer["rows_allowed"], answer["rows_withheld"], answer["record_count"]) == (2, 3, 3)
     assert "topic_violation" in vecsec("audit", "stats", "--file", str(log)).stdout
     assert vecsec.json("audit", "stats", "--file", str(log), "--until", "1h")["record_count"] == 0
+
+
+def test_who_acted_for_whom_is_shown(vecsec: Command, recorded: Recorded, log: Path) -> None:
+    incident = recorded.check("analyst", ("PUBLIC", "finance"), actors=("assistant", "tool"))
+    told = vecsec("audit", "search", "--file", str(log), "--incident", incident, COLUMNS="300").stdout
+    assert "alice (analyst), by assistant, by tool" in told
+
+
+def test_what_a_grant_across_tenants_was_used_for_is_found(vecsec: Command, log: Path) -> None:
+    grant = Grant("eve", "tenant_x", "admin", "tenant_a", Action.READ, "", False, "v1", 0.0)
+    use = ForeignUseRecord(
+        1_700_000_000.0, grant, ReportedUse("0" * 32, "", 200, 400, 1_699_999_990.0, 1_800_000_000.0)
+    )
+    with contextlib.closing(AuditLog(LogSettings(log))) as opened:
+        opened.add(use.to_json())
+        opened.write()
+    options = ("audit", "search", "--file", str(log), "--caller", "eve")
+    for whose in ("tenant_a", "tenant_x"):
+        [record] = vecsec.json(*options, "--tenant", whose)["records"]
+        assert (record["kind"], record["calls"], record["rows"]) == ("foreign_access", 200, 400)
+        assert record["last_time"] == record["time"], "nothing is of the future"
+        assert "grant" not in record
+    totals = _CallerTotals()
+    for _ in range(2):
+        for read in records(audit_log(log, None), RecordFilter(exact={"subject": "eve"})):
+            totals.add(read)
+    assert [(each["call"], each["count"]) for each in totals.document()["calls"]] == [("read at retrieval", 200)]  # type: ignore[attr-defined]
+    printed = vecsec(*options, COLUMNS="300").stdout
+    assert "foreign_access" in printed
+    assert "400 in 200 calls" in printed
+    assert vecsec.json("audit", "verify", "--file", str(log))["record_count"] == 4

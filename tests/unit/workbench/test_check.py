@@ -20,8 +20,8 @@ def test_the_packaged_policy_is_clean_and_everything_was_tried(vecsec: Command) 
     report = vecsec.json("policy", "check", "--strict")
     assert report["findings"] == []
     assert report["every_combination"]
-    assert report["decisions"] > 2_000
-    assert report["across_tenants"] == {"admin": ["configure", "read"]}
+    assert report["decisions"] > 1_500
+    assert report["across_tenants"] == {}
     assert "no errors, no warnings" in vecsec("policy", "check").stdout
 
 
@@ -130,7 +130,7 @@ def test_a_policy_that_always_permits_widens_tenant_isolation_for_every_role(vec
     report = vecsec.json("policy", "check", str(folder))
     widening = [each["message"] for each in report["findings"] if each["kind"] == "widens tenant isolation"]
     for role in ("guest", "analyst", "superuser", "admin"):
-        beyond = "delete and write" if role == "admin" else "configure and delete and read and write"
+        beyond = "configure and delete and read and write"
         assert any(f"role '{role}' may {beyond} in tenants" in message for message in widening)
         assert any(f"role '{role}' may read a row labelled" in message for message in widening)
     assert sum(each["kind"] == "shows half-tagged rows" for each in report["findings"]) == 4

@@ -41,6 +41,7 @@ def state(tmp_path: Path) -> StateDirectory:
     found = StateDirectory(tmp_path / "state")
     development_issuer.ensure(found)
     shutil.copytree(PACKAGED_POLICY, found.policy)
+    found.flags_file.write_text(json.dumps({"flags": {}}))
     found.audit_file.parent.mkdir()
     recorded = Recorded(found.audit_file)
     recorded.check("guest", ("SECRET", "rag"))

@@ -9,8 +9,10 @@ from google.protobuf import json_format
 
 from vecsec.policy.v1 import policy_test_suite_pb2 as pb
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
+from vecsec_chassis.domain.access import AttributeValue as CallerAttributeValue
 from vecsec_chassis.domain.errors import AccessDenied, UnknownTenant
 from vecsec_chassis.domain.labels import AttributeValue, Label, Sensitivity, canonical_attributes
+from vecsec_chassis.domain.readers import READERS
 from vecsec_policy.cedar.rules import Verdict
 from vecsec_policy.in_force.evaluation import decide_rows
 from vecsec_policy.in_force.snapshot import PolicySnapshot
@@ -71,18 +73,27 @@ def _batches(case: pb.PolicyTestCase) -> Iterator[tuple[AccessRequest, Sequence[
         callers.tenants, callers.roles, callers.clearances, case.tenants, case.actions
     ):
         subject = callers.subject or "somebody"
-        identity = Identity(subject, home, role, Sensitivity[clearance], "", 0.0)
+        groups, attributes = tuple(sorted(set(callers.groups))), _caller_attributes(callers)
+        identity = Identity(subject, home, role, Sensitivity[clearance], "", 0.0, groups, attributes)
         labels: list[Label | None] = list(_labels(case.rows, tenant_id)) if case.HasField("rows") else [None]
         yield AccessRequest(identity, tenant_id, Action(action), now), labels
 
 
 def _labels(rows: pb.PolicyTestRows, tenant_id: str) -> Iterator[Label]:
-    attributes = canonical_attributes(
-        {name: _attribute(name, value) for name, value in json_format.MessageToDict(rows.attributes).items()}
-    )
+    given = {name: _attribute(name, value) for name, value in json_format.MessageToDict(rows.attributes).items()}
+    readers = {READERS: frozenset(rows.readers)} if rows.readers else {}
+    attributes = canonical_attributes({**given, **readers})
     for home, sensitivity, topics in itertools.product(rows.tenants or [tenant_id], rows.sensitivities, rows.topics):
         level = None if sensitivity == _UNTAGGED else Sensitivity[sensitivity]
         yield Label(home, level, frozenset(topics.split()), attributes)
+
+
+def _caller_attributes(callers: pb.PolicyTestCallers) -> tuple[tuple[str, CallerAttributeValue], ...]:
+    found: dict[str, CallerAttributeValue] = {}
+    for name, given in json_format.MessageToDict(callers.attributes).items():
+        value = _attribute(name, given)
+        found[name] = tuple(sorted(value)) if isinstance(value, frozenset) else value
+    return tuple(sorted(found.items()))
 
 
 def _attribute(name: str, value: object) -> AttributeValue:

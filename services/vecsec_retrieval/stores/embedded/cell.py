@@ -15,6 +15,9 @@ import numpy as np
 import structlog
 
 from vecsec_chassis.domain.errors import RetrievalUnavailable
+from vecsec_chassis.domain.identifiers import is_collection_id
+from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.filters import predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
@@ -22,13 +25,14 @@ from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog, WholeRows
 from vecsec_retrieval.stores.embedded.checked_rows import sealed
+from vecsec_retrieval.stores.embedded.large_writes import delete_rows, drop_collections, relabel_rows
 from vecsec_retrieval.stores.embedded.moments import Moments
 from vecsec_retrieval.stores.embedded.past_rows import rows_at
-from vecsec_retrieval.stores.embedded.record import Record, RecordedCollection
-from vecsec_retrieval.stores.embedded.vector_index import NoVectorIndex
+from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, TOPIC, Record, RecordedCollection
+from vecsec_retrieval.stores.embedded.segments import EmptySegments
 from vecsec_retrieval.stores.folder.disk import StoreDisk
 from vecsec_retrieval.stores.folder.open_files import FILES_OF_A_WRITE, FileRoom
-from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata
+from vecsec_retrieval.visibility.tagging import LABEL_KEY, caller_metadata, label_tags
 
 log = structlog.get_logger()
 
@@ -37,6 +41,11 @@ _ROWS_A_PAGE = 500
 _FORGET_ABOVE = 1_000
 """So many replaced entries may lie in the log, or half as many as there are rows, until some are dropped."""
 _FORGOTTEN_AT_ONCE = 1_000
+_WORTH_IT, _GIVEN_BACK_AT_ONCE = 100, 10_000
+"""Where room is short, already a hundredth of the entries is dropped; to find them, the whole index is read."""
+_ROWS_OF_CHROMA = 1_000
+"""More are written past it, in one transaction."""
+_RETRY_SECONDS = 1.0
 
 
 class EmbeddedCell:
@@ -47,7 +56,7 @@ class EmbeddedCell:
         tenant_id: str,
         record: Record,
         open_chroma: Callable[[], ChromaCell],
-        no_vector_index: NoVectorIndex,
+        empty_segments: EmptySegments,
         translated: ErrorTranslation,
         *,
         moments: Moments,
@@ -63,13 +72,14 @@ class EmbeddedCell:
         self._tenant_id = tenant_id
         self._record = record
         self._open_chroma = open_chroma
-        self._no_vector_index = no_vector_index
+        self._empty_segments = empty_segments
         self._chroma: ChromaCell | None = None
         self._translated = translated
         self._moments = moments
         self._disk = disk
         self._files = files
         self._collections: dict[str, RecordedCollection] = {}
+        self._entries: int | None = None
         self._replaced_entries: int | None = None
         self._turn = threading.RLock()
         """Held while ChromaDB or the record is used: their two SQLites do not see each other's locks. ChromaDB writes
@@ -97,7 +107,8 @@ class EmbeddedCell:
             self._require(self._disk.require_room)
             made = self._awake().create_collection(info)
             with self._translated():
-                self._no_vector_index.lay_out()
+                self._empty_segments.lay_out()
+                self._sync_folder()
             return made
 
     def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
@@ -105,16 +116,52 @@ class EmbeddedCell:
             self._require(lambda: self._disk.require_room_for(rows))
             replaced = self._entries_of(collection_id, [row.document_id for row in rows])
             self._awake().upsert(collection_id, [sealed(row) for row in rows])
-            self._forget(replaced)
+            self._sync_folder()
+            self._forget(len(rows), replaced)
             return self.log.position()
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         with self._turn:
-            self._require(self._disk.require_room_to_delete)
+            self._require(lambda: self._disk.require_room_to_delete(len(document_ids)))
             deleted = self._entries_of(collection_id, document_ids)
-            self._awake().delete(collection_id, document_ids)
-            self._forget(2 * deleted)
+            if len(document_ids) <= _ROWS_OF_CHROMA:
+                self._awake().delete(collection_id, document_ids)
+            else:
+                with self._reading() as record:
+                    delete_rows(record, self._topic(collection_id), document_ids)
+            self._sync_folder()
+            self._forget(len(document_ids), 2 * deleted)
             return self.log.position()
+
+    def relabel(self, collection_id: str, relabelled: Sequence[tuple[str, Label]]) -> int:
+        with self._turn:
+            with self._reading() as record:
+                bytes_a_row = record.used_bytes() // max(1, record.entries())
+            self._require(lambda: self._disk.require_room(2 * bytes_a_row * len(relabelled)))
+            tags_of = {label: label_tags(label) for label in {label for _, label in relabelled}}
+            with self._reading() as record:
+                topic = self._topic(collection_id)
+                written = relabel_rows(record, topic, {each: tags_of[label] for each, label in relabelled})
+            self._sync_folder()
+            self._forget(written, written)
+            return self.log.position()
+
+    def drop_collections(self, collection_ids: Sequence[str]) -> None:
+        with self._turn:
+            self._require(self._disk.require_room_to_delete)
+            self._let_chroma_go()
+            with self._reading() as record:
+                found = [each for each in record.collections() if each.info.collection_id in collection_ids]
+                topics = {each.topic.removeprefix(TOPIC): each.topic for each in found}
+                # An export that goes on would lack them without a word.
+                self._moments.forget(self._tenant_id)
+                drop_collections(record, topics)
+            self._collections.clear()
+            self._entries = self._replaced_entries = None
+            self._sync_folder()
+            for key in topics:
+                for file in self._record.database.parent.glob(f"{key}-*"):
+                    file.unlink(missing_ok=True)
 
     def get(self, collection_id: str, document_ids: Sequence[str], *, with_embeddings: bool) -> list[StoredRow]:
         with self._reading() as record:
@@ -165,15 +212,34 @@ class EmbeddedCell:
             rows = record.rows((position for _, position in best), with_embeddings=False)
         return [Neighbour(rows[position], distance) for distance, position in best if position in rows]
 
+    def row_count(self) -> int:
+        with self._reading() as record:
+            callers = [each for each in record.collections() if is_collection_id(each.info.collection_id)]
+            return sum(record.living_count(collection.topic) for collection in callers)
+
+    def disk_bytes(self) -> int:
+        with self._reading() as record:
+            used = record.used_bytes()
+            beside = (each for each in record.database.parent.rglob("*") if not each.name.startswith(DATABASE_FILE))
+            return used + sum(each.stat().st_size for each in beside if each.is_file())
+
+    def give_room_back(self) -> None:
+        with self._turn:
+            self._forget(0, 0, above=lambda entries: entries // _WORTH_IT, most=_GIVEN_BACK_AT_ONCE)
+
     def close(self) -> None:
         with self._turn:
             try:
-                if self._chroma is not None:
-                    self._chroma.close()
-                    self._no_vector_index.remove()
+                self._let_chroma_go()
             finally:
                 self._record.close()
             self._on_close(self._whole_rows.are_known)
+
+    def _let_chroma_go(self) -> None:
+        if self._chroma is not None:
+            self._chroma.close()
+            self._chroma = None
+            self._empty_segments.remove()
 
     @contextmanager
     def _reading(self) -> Iterator[Record]:
@@ -183,9 +249,34 @@ class EmbeddedCell:
     def _awake(self) -> ChromaCell:
         if self._chroma is None:
             with self._translated():
-                self._no_vector_index.lay_out()
+                self._empty_segments.lay_out()
+            self._empty_tables()
             self._chroma = self._open_chroma()
         return self._chroma
+
+    def _sync_folder(self) -> None:
+        """Have the end of the journal on the disk, too: where it is there again after a power cut, SQLite takes back
+        what it committed last.
+
+        Raises:
+            RetrievalUnavailable: if that fails. The write is in the log, and perhaps not for long: written again, it is
+                the same.
+        """
+        try:
+            sync_folder(self._record.database.parent)
+        except OSError as error:
+            raise RetrievalUnavailable(
+                "the disk did not say that the write will last; try again",
+                detail=f"{self._record.database.parent}: {error.strerror}",
+                retry_after=_RETRY_SECONDS,
+            ) from error
+
+    def _empty_tables(self) -> None:
+        """Take away what ChromaDB's tables hold; where there is no room for that, what makes room goes on."""
+        try:
+            self._record.empty_tables()
+        except sqlite3.OperationalError as error:
+            log.warning("ChromaDB's tables keep their rows for now", tenant_id=self._tenant_id, detail=str(error))
 
     def _require(self, room: Callable[[], None]) -> None:
         with self._translated():
@@ -209,16 +300,25 @@ class EmbeddedCell:
         with self._reading() as record:
             return len(record.positions(self._topic(collection_id), document_ids))
 
-    def _forget(self, replaced: int) -> None:
+    def _forget(
+        self,
+        written: int,
+        replaced: int,
+        *,
+        above: Callable[[int], int] = lambda entries: max(_FORGET_ABOVE, entries // 3),
+        most: int = _FORGOTTEN_AT_ONCE,
+    ) -> None:
         """Give back the room of replaced rows, where it is much; a write that is acknowledged does not fail by it."""
         try:
-            if self._replaced_entries is None:
-                self._replaced_entries = self._record.replaced_entries()
+            if self._entries is None or self._replaced_entries is None:  # counted once: that reads the whole index
+                self._entries, self._replaced_entries = self._record.entries(), self._record.replaced_entries()
             else:
+                self._entries += written
                 self._replaced_entries += replaced
             is_held = self._moments.are_held(self._tenant_id)  # an export reads what was replaced since it began
-            if not is_held and self._replaced_entries > max(_FORGET_ABOVE, self._record.entries() // 3):
-                forgotten = self._record.forget_replaced(_FORGOTTEN_AT_ONCE)
+            if not is_held and self._replaced_entries > above(self._entries):
+                forgotten = self._record.forget_replaced(most)
+                self._entries -= forgotten
                 # Where nothing may be forgotten yet, it is not tried again with each write.
                 self._replaced_entries = self._replaced_entries - forgotten if forgotten else 0
         except sqlite3.Error as error:

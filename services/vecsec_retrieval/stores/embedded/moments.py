@@ -67,6 +67,11 @@ class Moments:
         with self._lock:
             return bool(self._held(tenant_id))
 
+    def forget(self, tenant_id: str) -> None:
+        """Hold none of the tenant's any more."""
+        with self._lock:
+            self._of_tenant.pop(tenant_id, None)
+
     def _held(self, tenant_id: str) -> dict[str, _Moment]:
         """Those that are held still; the others are let go of."""
         now = self._clock()

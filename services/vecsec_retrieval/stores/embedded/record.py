@@ -2,8 +2,8 @@
 
 ChromaDB writes each change into this log in one synced transaction. By itself it then drops what its vector index is
 said to hold; that index is rewritten in place and never synced. Here nothing is dropped but what was replaced
-(`forget_replaced`), and no vector index is kept: all that is read of a cell is read from its log, where rows stand bit
-for bit as they were given.
+(`forget_replaced`), and neither index nor tables are kept: all that is read of a cell is read from its log, where rows
+stand bit for bit as they were given.
 
 ChromaDB carries a SQLite of its own, which knows nothing of the locks of Python's in the same process. Whoever uses a
 `Record` while ChromaDB is open keeps the two apart (see `EmbeddedCell`).
@@ -22,6 +22,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_retrieval.model.rows import CollectionInfo, Matrix, StoredRow
 from vecsec_retrieval.model.store import Change
 from vecsec_retrieval.stores.chroma_collections import DIMENSIONS_KEY, MODEL_KEY
@@ -66,6 +67,10 @@ _ENTRIES = """
     WHERE seq_id > ? ORDER BY seq_id LIMIT ?
 """
 _LIVING = "SELECT max(seq_id), operation FROM embeddings_queue WHERE topic = ? GROUP BY id ORDER BY id"
+_LIVING_COUNT = """
+    SELECT count(*) FROM (SELECT max(seq_id), operation FROM embeddings_queue WHERE topic = ? GROUP BY id)
+    WHERE operation != ?
+"""
 _ROWS = "SELECT seq_id, id, vector, encoding, metadata FROM embeddings_queue WHERE seq_id IN ({})"
 _VECTORS = """
     SELECT seq_id, id, vector, json_extract(metadata, '$.vs_sum') FROM embeddings_queue
@@ -84,7 +89,16 @@ _VECTOR_SEGMENTS = """
     JOIN collection_metadata ON collection_metadata.collection_id = segments.collection AND collection_metadata.key = ?
     WHERE segments.scope = 'VECTOR'
 """
-_HOLDS_EVERYTHING = "INSERT OR REPLACE INTO max_seq_id VALUES (?, ?)"
+_HOLD_EVERYTHING = """
+    INSERT OR REPLACE INTO max_seq_id SELECT segments.id, ? FROM segments
+    JOIN collection_metadata ON collection_metadata.collection_id = segments.collection AND collection_metadata.key = ?
+"""
+_ANY_IN_TABLES = "SELECT 1 FROM embeddings LIMIT 1"
+_EMPTY_TABLES = (
+    "DELETE FROM embedding_fulltext_search",
+    "DELETE FROM embedding_metadata",
+    "DELETE FROM embeddings",
+)
 _TOPICS = "SELECT DISTINCT topic FROM embeddings_queue"
 _OUR_ROWS = """
     SELECT count(*) FROM embeddings_queue WHERE topic = ? AND json_extract(metadata, '$.vs_sum') IS NOT NULL
@@ -97,6 +111,15 @@ _REPLACED = """
 """
 """Each with the position up to which deletions may be forgotten: a snapshot before them has the row."""
 
+_FORGET_COLLECTION = (
+    "DELETE FROM max_seq_id WHERE segment_id IN (SELECT id FROM segments WHERE collection = ?)",
+    "DELETE FROM segment_metadata WHERE segment_id IN (SELECT id FROM segments WHERE collection = ?)",
+    "DELETE FROM segments WHERE collection = ?",
+    "DELETE FROM collection_metadata WHERE collection_id = ?",
+    "DELETE FROM collections WHERE id = ?",
+)
+_FORGET_TOPIC = ("DELETE FROM embeddings_queue WHERE topic = ?", "DELETE FROM vecsec_snapshot WHERE topic = ?")
+
 Value = TypeVar("Value")
 
 
@@ -107,6 +130,21 @@ class RecordedCollection:
     info: CollectionInfo
     topic: str
     """What the log calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellMarks:
+    """What a cell says of itself."""
+
+    format: int
+    tenant_id: str | None
+    """Whose it is."""
+    store_id: str | None
+    """Of which store; None where it bears no mark of one."""
+    shard: str | None
+    """Which shard owns it; None where it bears no mark of one."""
+    epoch: int
+    """Since which epoch of the placement; 0 if since before there was one."""
 
 
 class Record:
@@ -149,20 +187,26 @@ class Record:
         self._connection.execute("UPDATE embeddings_queue_config SET config_json_str = ?", (_KEEP_LOG,))
 
     @property
-    def tenant_id(self) -> str | None:
-        """Whose cell of the present format this is."""
-        found = self._connection.execute("SELECT value FROM vecsec_cell WHERE key = 'tenant_id'").fetchone()
-        return None if found is None else str(found[0])
-
-    @property
-    def store_id(self) -> str | None:
-        """Of which store this cell is; None where it bears no mark of one."""
-        found = self._connection.execute("SELECT value FROM vecsec_cell WHERE key = 'store_id'").fetchone()
-        return None if found is None else str(found[0])
+    def marks(self) -> CellMarks:
+        """What a cell of the present format, or of a newer one, says of itself."""
+        found = dict(self._connection.execute("SELECT key, value FROM vecsec_cell").fetchall())
+        return CellMarks(
+            format=int(found["format"]),
+            tenant_id=found.get("tenant_id"),
+            store_id=found.get("store_id"),
+            shard=found.get("shard"),
+            epoch=int(found.get("epoch", 0)),
+        )
 
     def note_store(self, store_id: str) -> None:
         """Say of which store this cell is."""
         self._connection.execute("INSERT OR REPLACE INTO vecsec_cell VALUES ('store_id', ?)", (store_id,))
+
+    def note_owner(self, shard: str, epoch: int) -> None:
+        """Say which shard owns this cell, and since when."""
+        with self.transaction():
+            marks = [("shard", shard), ("epoch", epoch)]
+            self._connection.executemany("INSERT OR REPLACE INTO vecsec_cell VALUES (?, ?)", marks)
 
     def mark(self, tenant_id: str) -> None:
         """Say that the log is all there is: the cell is one of the present format, and this tenant's."""
@@ -172,16 +216,23 @@ class Record:
             self._connection.execute("CREATE TABLE IF NOT EXISTS vecsec_cell (key TEXT PRIMARY KEY, value)")
             marks = [("tenant_id", tenant_id), ("format", FORMAT)]
             self._connection.executemany("INSERT OR REPLACE INTO vecsec_cell VALUES (?, ?)", marks)
+        self.empty_tables()
 
     def vector_segments(self) -> list[tuple[str, int]]:
         """Of each collection that VecSec made, the folder of its vector index, and how long its vectors are."""
         return self._connection.execute(_VECTOR_SEGMENTS, (DIMENSIONS_KEY,)).fetchall()
 
-    def say_indexes_hold_everything(self) -> None:
-        """Have ChromaDB believe that these indexes lack nothing of the log."""
+    def say_segments_hold_everything(self) -> None:
+        """Have ChromaDB believe that neither indexes nor tables lack anything of the log, so that it adds nothing."""
         with self.transaction():
-            values = [(segment_id, _AHEAD_OF_EVERY_LOG) for segment_id, _ in self.vector_segments()]
-            self._connection.executemany(_HOLDS_EVERYTHING, values)
+            self._connection.execute(_HOLD_EVERYTHING, (_AHEAD_OF_EVERY_LOG, MODEL_KEY))
+
+    def empty_tables(self) -> None:
+        """Take away what ChromaDB's own tables hold of rows: texts would stay there that were deleted since."""
+        if self._connection.execute(_ANY_IN_TABLES).fetchone() is not None:
+            with self.transaction():
+                for deletion in _EMPTY_TABLES:
+                    self._connection.execute(deletion)
 
     def check(self) -> None:
         """Look at the structure of the log, page by page, whether its indexes name all rows, and whether it is known of
@@ -252,6 +303,10 @@ class Record:
         found = self._connection.execute(_LIVING, (topic,))
         return np.fromiter((position for position, operation in found if operation != DELETE), dtype=np.int64)
 
+    def living_count(self, topic: str) -> int:
+        """How many rows are living."""
+        return int(self._one(_LIVING_COUNT, topic, DELETE)[0])
+
     @property
     def snapshots(self) -> SnapshotNames:
         """Which snapshots fit the log."""
@@ -299,6 +354,16 @@ class Record:
         """How many entries the log has."""
         return int(self._one("SELECT count(*) FROM embeddings_queue")[0])
 
+    def count_rows(self) -> int:
+        """How many rows there are in all collections of callers; labels are kept in some beside them."""
+        callers = [each for each in self.collections() if is_collection_id(each.info.collection_id)]
+        return sum(len(self.living(collection.topic)) for collection in callers)
+
+    def used_bytes(self) -> int:
+        """How large the file would be without the pages that are free in it; SQLite uses those again."""
+        (pages,), (free,) = self._one("PRAGMA page_count"), self._one("PRAGMA freelist_count")
+        return (int(pages) - int(free)) * int(self._one("PRAGMA page_size")[0])
+
     def replaced_entries(self) -> int:
         """How many of them no row needs any more."""
         return self.entries() - int(self._one(_LIVE, DELETE)[0])
@@ -321,6 +386,19 @@ class Record:
                     (topic, document_id, below),
                 ).rowcount
         return entries
+
+    def write_many(self, statement: str, values: Sequence[Sequence[object]]) -> int:
+        """Run a statement of ours for each of these, in a transaction that is open; how many rows it wrote."""
+        return self._connection.executemany(statement, values).rowcount if values else 0
+
+    def forget_collection(self, collection_id: str, topic: str) -> None:
+        """Take all that there is of a collection out of the file, in a transaction that is open."""
+        self.snapshots.make()
+        for statement, value in (
+            *((each, collection_id) for each in _FORGET_COLLECTION),
+            *((each, topic) for each in _FORGET_TOPIC),
+        ):
+            self._connection.execute(statement, (value,))
 
     def ask(self, question: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         """The rows that answer a question of ours."""

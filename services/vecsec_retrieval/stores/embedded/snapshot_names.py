@@ -64,6 +64,13 @@ class SnapshotNames:
         is_right = seal == _seal(topic, (file_name, checksum, position)) and position <= last_position
         return SnapshotName(file_name, checksum, position) if is_right else None
 
+    def file_names(self) -> frozenset[str]:
+        """The files that any collection goes by, whether they fit or not."""
+        if not self.are_kept:
+            return frozenset()
+        found = self._connection.execute("SELECT file_name FROM vecsec_snapshot WHERE file_name IS NOT NULL").fetchall()
+        return frozenset(name for (name,) in found)
+
     def put(self, topic: str, name: SnapshotName | None) -> bool:
         """From now on this is the one that fits; None: none does. False if it is older than one that does, or than what
         the log has forgotten since."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,20 +19,21 @@ from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, StoreDamaged
 from vecsec_chassis.domain.identifiers import is_tenant_id
 from vecsec_chassis.process.writable_folders import sync_folder
-from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT, WritesRefused
+from vecsec_retrieval.model.store import SNAPSHOT_SUFFIX, UNFINISHED_SNAPSHOT, WritesRefused
 from vecsec_retrieval.stores.causes import RETRY_SECONDS
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded.cell import EmbeddedCell
 from vecsec_retrieval.stores.embedded.checked_rows import TornRow
 from vecsec_retrieval.stores.embedded.moments import Moments
 from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, FORMAT, Record
+from vecsec_retrieval.stores.embedded.segments import EmptySegments
 from vecsec_retrieval.stores.embedded.take_over import take_over
-from vecsec_retrieval.stores.embedded.vector_index import NoVectorIndex
 from vecsec_retrieval.stores.error_translation import damaged, embedded_errors
 from vecsec_retrieval.stores.folder.disk import StoreDisk
 from vecsec_retrieval.stores.folder.open_files import FILES_OF_CHROMA, FileRoom
 from vecsec_retrieval.stores.folder.own_folder import OwnFolder
 from vecsec_retrieval.stores.folder.store_folder import CELL_MARK
+from vecsec_retrieval.stores.folder.store_identity import ListedCells
 
 _COPIES_OF_A_TAKE_OVER = 3
 """A cell is copied, and its embeddings, which are most of it, are written to the copy's log."""
@@ -44,8 +45,9 @@ class EmbeddedCellStore:
     kind = "embedded"
     has_other_writers = False
 
-    def __init__(self, path: Path, *, may_be_new: bool = True) -> None:
-        """Take the path for this process alone; `may_be_new` says whether a store may begin where none is.
+    def __init__(self, path: Path, *, may_be_new: bool = True, shard: str | None = None) -> None:
+        """Take the path for this process alone; `may_be_new` says whether a store may begin where none is, `shard`
+        which one it is, if there are several.
 
         Raises:
             ConfigurationError: if there is no store, it cannot be used, or another process uses it. A full disk is no
@@ -62,12 +64,18 @@ class EmbeddedCellStore:
         """Files that were found damaged, and how."""
         self._moments = Moments()
         self._files = FileRoom()
-        self._folder = OwnFolder(path, may_be_new=may_be_new)
+        self._folder = OwnFolder(path, may_be_new=may_be_new, shard=shard)
+        self._shard = shard
         self._disk = StoreDisk(self._path)
 
     @property
     def location(self) -> str:
         return str(self._path)
+
+    @property
+    def cells(self) -> ListedCells:
+        """The cells that there are."""
+        return self._folder.cells
 
     def open(self, tenant_id: str, *, create: bool) -> EmbeddedCell | None:
         directory = self._directory(tenant_id)
@@ -83,12 +91,12 @@ class EmbeddedCellStore:
                 self._whole[directory / DATABASE_FILE] = _identity(directory / DATABASE_FILE)
             has_whole_rows = self._has_whole_rows(directory / DATABASE_FILE)  # before anything is noted there
             self._refuse_damaged(directory / DATABASE_FILE, tenant_id)
-            self._bring_to_format(directory, tenant_id)
-            record = Record(directory / DATABASE_FILE)
+            record = self._record_of_format(directory, tenant_id)
             try:
                 self._prepare(record, directory, tenant_id)
+                epoch = self._require_own(record, tenant_id)
                 # Not before it is whole: what a crash leaves in between is put on the list when it is opened again.
-                self._folder.cells.add(tenant_id, if_possible=self._disk.likely_cause() is not None)
+                self._folder.cells.add(tenant_id, epoch=epoch, if_possible=self._disk.likely_cause() is not None)
             except BaseException:
                 record.close()
                 raise
@@ -96,7 +104,7 @@ class EmbeddedCellStore:
             tenant_id,
             record,
             open_chroma,
-            NoVectorIndex(record, directory),
+            EmptySegments(record, directory),
             translated,
             moments=self._moments,
             disk=self._disk,
@@ -104,6 +112,16 @@ class EmbeddedCellStore:
             has_whole_rows=has_whole_rows,
             on_close=lambda is_whole: self._leave(record, is_whole=is_whole),
         )
+
+    def count_rows(self, tenant_id: str) -> int:
+        """How many rows a cell holds that is not open: two readers in one process would take each other's locks away.
+
+        Raises:
+            StoreDamaged: if it cannot be read.
+        """
+        database = self._directory(tenant_id) / DATABASE_FILE
+        with self._translated(tenant_id, database), closing(Record(database)) as record:
+            return record.count_rows()
 
     @contextmanager
     def _translated(self, tenant_id: str, database: Path) -> Iterator[None]:
@@ -149,16 +167,25 @@ class EmbeddedCellStore:
         making.rename(directory)
         sync_folder(self._path)
 
-    def _bring_to_format(self, directory: Path, tenant_id: str) -> None:
-        """Have a cell of the present format, or of a newer one."""
-        with closing(Record(directory / DATABASE_FILE)) as record:
-            if record.format >= FORMAT:
-                return
-            (directory / CELL_MARK).touch(mode=0o600)
-            waiting = len(record.rows_without_embedding())
+    def _record_of_format(self, directory: Path, tenant_id: str) -> Record:
+        """The record of a cell of the present format, or of a newer one."""
+        with ExitStack() as unless_returned:
+            record = Record(directory / DATABASE_FILE)
+            unless_returned.callback(record.close)
+            waiting = 0
+            if record.format < FORMAT:
+                (directory / CELL_MARK).touch(mode=0o600)
+                waiting = len(record.rows_without_embedding())
+                if not waiting:
+                    record.mark(tenant_id)
             if not waiting:
-                record.mark(tenant_id)
-                return
+                unless_returned.pop_all()
+                return record
+        self._take_over(directory, tenant_id, waiting)
+        return Record(directory / DATABASE_FILE)
+
+    def _take_over(self, directory: Path, tenant_id: str, waiting: int) -> None:
+        """Have a cell of version 0.1 in the present format."""
         try:
             self._disk.require_room(_COPIES_OF_A_TAKE_OVER * sum(file.stat().st_size for file in directory.rglob("*")))
         except WritesRefused as refused:
@@ -171,42 +198,63 @@ class EmbeddedCellStore:
 
     def _prepare(self, record: Record, directory: Path, tenant_id: str) -> None:
         """Have a cell that this version reads, is sound, and is the tenant's."""
-        if record.format > FORMAT:
+        marks = record.marks
+        if marks.format > FORMAT:
             raise RetrievalUnavailable(
                 f"the store of tenant {tenant_id!r} was written by a newer version of VecSec; start that one",
-                detail=f"{directory}: format {record.format}, known is {FORMAT}",
+                detail=f"{directory}: format {marks.format}, known is {FORMAT}",
             )
         self._require_sound(record)
-        if record.tenant_id != tenant_id:
+        if marks.tenant_id != tenant_id:
             raise StoreDamaged(
                 f"the store of tenant {tenant_id!r} is that of another tenant; nothing was deleted; "
                 "restore its directory from a backup of its own",
-                detail=f"{record.database} says that it is of tenant {record.tenant_id!r}",
+                detail=f"{record.database} says that it is of tenant {marks.tenant_id!r}",
             )
-        self._take_in(record, tenant_id)
+        self._take_in(record, tenant_id, marks.store_id)
 
-    def _take_in(self, record: Record, tenant_id: str) -> None:
+    def _take_in(self, record: Record, tenant_id: str, marked: str | None) -> None:
         """Have a cell of this store. One without mark is of the time before there were any."""
         store_id = self._folder.cells.store_id
-        if record.store_id is None:
+        if marked is None:
             if self._folder.cells.is_on_disk and self._disk.likely_cause() is None:
                 record.note_store(store_id)
                 self._left[record.database] = _identity(record.database)
-        elif record.store_id != store_id:
+        elif marked != store_id:
             raise StoreDamaged(
                 f"the store of tenant {tenant_id!r} is a cell of another store; nothing was deleted; "
                 "put its own directory back from a backup",
-                detail=f"{record.database} is of store {record.store_id}, this store is {store_id}",
+                detail=f"{record.database} is of store {marked}, this store is {store_id}",
             )
+
+    def _require_own(self, record: Record, tenant_id: str) -> int:
+        """Have a cell that this shard owns; since which epoch it does."""
+        marks = record.marks
+        if self._shard is None:
+            return marks.epoch
+        if marks.shard is None:
+            # A new one is begun by the placement in force; any other is of the time before there were shards.
+            epoch = 0 if tenant_id in self._folder.cells else self._folder.cells.placement_epoch
+            if self._disk.likely_cause() is None:
+                record.note_owner(self._shard, epoch)
+                self._left[record.database] = _identity(record.database)
+            return epoch
+        if marks.shard != self._shard:
+            raise StoreDamaged(
+                f"the store of tenant {tenant_id!r} is a cell of shard {marks.shard!r}; nothing was deleted; "
+                "put it back there, or restore this shard's own",
+                detail=f"{record.database}: shard {marks.shard!r} since epoch {marks.epoch}; this is {self._shard!r}",
+            )
+        return marks.epoch
 
     def _require_sound(self, record: Record) -> None:
         """Have the log's structure looked at, unless the file is as VecSec left it."""
         database = record.database
-        if database not in self._left:  # the first time: what was being written has nobody who goes on
-            for unfinished in database.parent.glob(f"{UNFINISHED_SNAPSHOT}*"):
-                unfinished.unlink(missing_ok=True)
+        is_first_time = database not in self._left
         if _identity(database) not in {self._left.get(database), _left_by_another(database)}:
             record.check()
+        if is_first_time:
+            _remove_what_nobody_names(database.parent, record)
         self._left[database] = _identity(database)
 
     def _has_whole_rows(self, database: Path) -> bool:
@@ -273,6 +321,16 @@ _Identity: TypeAlias = tuple[int, ...]
 def _identity(file: Path) -> _Identity:
     status = file.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _remove_what_nobody_names(directory: Path, record: Record) -> None:
+    """Snapshots that a process was making, or had just made, when it ended: nobody goes on with them."""
+    named = record.snapshots.file_names()
+    found = [*directory.glob(f"{UNFINISHED_SNAPSHOT}*"), *directory.glob(f"*{SNAPSHOT_SUFFIX}")]
+    for file in found:
+        if file.name not in named:
+            with suppress(OSError):  # of a disk that is read-only they harm nobody
+                file.unlink()
 
 
 def _left_by_another(database: Path) -> _Identity | None:

@@ -17,8 +17,10 @@ ROOM_IN_RESERVE = 64 * 1024 * 1024
 """Bytes that a write must leave free. ChromaDB, once it has met a full disk, may wait for its own lock for ever."""
 _ROOM_TO_DELETE = 16 * 1024 * 1024
 """A deletion may use of the reserve what is above this."""
+_BYTES_OF_A_DELETED_ROW = 300
+"""In the log, its index and the journal; measured."""
 _BYTES_WRITTEN_PER_BYTE = 4
-"""A row is written to a log, and to tables with indexes over its text."""
+"""A row is written to the log and its index, and what stood on their pages to a journal before; with some room."""
 _NO_ROOM = "there is no room left on the disk of the vector store: nothing is stored until there is; reads go on"
 _READ_ONLY = "the disk of the vector store is read-only: nothing is stored until it is writable again; reads go on"
 _REFUSALS = {errno.ENOSPC: _NO_ROOM, errno.EDQUOT: _NO_ROOM, errno.EROFS: _READ_ONLY}
@@ -59,9 +61,9 @@ class StoreDisk:
         size = sum(len(row.text) + (0 if row.embedding is None else row.embedding.nbytes) for row in rows)
         self.require_room(size * _BYTES_WRITTEN_PER_BYTE)
 
-    def require_room_to_delete(self) -> None:
-        """Refuse a deletion that could meet a full disk; raises as `require_room`."""
-        self._require_free(_ROOM_TO_DELETE)
+    def require_room_to_delete(self, rows: int = 0) -> None:
+        """Refuse a deletion of so many rows that could meet a full disk; raises as `require_room`."""
+        self._require_free(_ROOM_TO_DELETE + rows * _BYTES_OF_A_DELETED_ROW)
 
     def _require_free(self, wanted: int) -> None:
         refusal, free = self._probe(), self._free_bytes()

@@ -19,14 +19,14 @@ _NAMED_AT_MOST = 20
 class OwnFolder:
     """Held for one process at a time, and a store with an identity."""
 
-    def __init__(self, path: Path, *, may_be_new: bool) -> None:
-        """Take the path; `may_be_new` says whether a store may begin where none is.
+    def __init__(self, path: Path, *, may_be_new: bool, shard: str | None = None) -> None:
+        """Take the path; `may_be_new` says whether a store may begin where none is, `shard` which one it is to be.
 
         Raises:
             ConfigurationError: if there is no store, it cannot be used, or another process uses it.
         """
         self._path = path.absolute()
-        wanted = demand_store(path, may_be_new=may_be_new)
+        wanted = demand_store(path, may_be_new=may_be_new, shard=shard)
         self._lock = lock_file(self._path)
         is_on_disk = True
         try:

@@ -44,22 +44,39 @@ class Found:
     """Whether VecSec has had it for a store before."""
 
 
-def demand_store(folder: Path, *, may_be_new: bool) -> StoreIdentity:
-    """The identity of the store in the folder, or the one that it is to have.
+def demand_store(folder: Path, *, may_be_new: bool, shard: str | None = None) -> StoreIdentity:
+    """The identity of the store in the folder, or the one that it is to have; `shard` is what this service is.
 
     Raises:
-        ConfigurationError: if no store can be there, none is there and none may begin, or it cannot be used.
+        ConfigurationError: if no store can be there, none is there and none may begin, it cannot be used, or it is
+            another shard's.
     """
     _refuse_network(folder)
     _refuse_others_property(folder)
     demand_usable(folder)
     try:
         identity = read_identity(folder)
+        if identity is not None:
+            _refuse_other_shard(folder, identity, shard)
         return identity or _decide(folder, _found(folder), may_be_new=may_be_new)
     except OSError as error:
         raise ConfigurationError(
             f"CHROMA_PATH: {folder} cannot be read ({error.strerror}); give it to the user of this service"
         ) from error
+
+
+def _refuse_other_shard(folder: Path, identity: StoreIdentity, shard: str | None) -> None:
+    if identity.shard is None or identity.shard == shard:
+        return
+    if shard is None:
+        raise ConfigurationError(
+            f"CHROMA_PATH: the store at {folder} is shard {identity.shard!r} of a placement; set VECSEC_SHARD and "
+            "VECSEC_PLACEMENT_FILE, for others may hold tenants too"
+        )
+    raise ConfigurationError(
+        f"CHROMA_PATH: the store at {folder} is shard {identity.shard!r}, and VECSEC_SHARD is {shard!r}; "
+        "mount that shard's own disk"
+    )
 
 
 def _decide(folder: Path, found: Found, *, may_be_new: bool) -> StoreIdentity:

@@ -17,6 +17,7 @@ from vecsec.type.v1 import filter_pb2 as _filter_pb2
 from vecsec.type.v1 import label_count_pb2 as _label_count_pb2
 from vecsec.type.v1 import label_pb2 as _label_pb2
 from vecsec.type.v1 import query_pb2 as _query_pb2
+from vecsec.type.v1 import tenant_limits_pb2 as _tenant_limits_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -35,7 +36,7 @@ class _Fallback:
 class _FallbackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FALLBACK_UNSPECIFIED: _Fallback.ValueType  # 0
-    """The same as FALLBACK_MOCK."""
+    """What the deployment says (VECSEC_DEFAULT_FALLBACK of the gateway): FALLBACK_MOCK, unless it says otherwise."""
     FALLBACK_MOCK: _Fallback.ValueType  # 1
     """Answer with made-up rows, labelled as such."""
     FALLBACK_NONE: _Fallback.ValueType  # 2
@@ -45,7 +46,7 @@ class Fallback(_Fallback, metaclass=_FallbackEnumTypeWrapper):
     """What to do when real retrieval is off or out of reach."""
 
 FALLBACK_UNSPECIFIED: Fallback.ValueType  # 0
-"""The same as FALLBACK_MOCK."""
+"""What the deployment says (VECSEC_DEFAULT_FALLBACK of the gateway): FALLBACK_MOCK, unless it says otherwise."""
 FALLBACK_MOCK: Fallback.ValueType  # 1
 """Answer with made-up rows, labelled as such."""
 FALLBACK_NONE: Fallback.ValueType  # 2
@@ -260,6 +261,7 @@ class GetDocumentsRequest(_message.Message):
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant that owns them."""
     collection_id: _builtins.str
@@ -270,6 +272,10 @@ class GetDocumentsRequest(_message.Message):
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids, at most 1,000."""
 
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """A condition on the documents' metadata: those that it does not hold for are left out, too."""
+
     def __init__(
         self,
         *,
@@ -277,10 +283,11 @@ class GetDocumentsRequest(_message.Message):
         collection_id: _builtins.str = ...,
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
         include_embeddings: _builtins.bool = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "include_embeddings", b"include_embeddings", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "filter", b"filter", "include_embeddings", b"include_embeddings", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -316,20 +323,38 @@ Global___GetDocumentsResponse: _TypeAlias = GetDocumentsResponse  # noqa: Y015
 
 @_typing.final
 class DeleteDocumentsRequest(_message.Message):
-    """Documents to delete by id."""
+    """Documents to delete: by id, by a filter, or all of a collection. They go in one step for who reads meanwhile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_ID_FIELD_NUMBER: _builtins.int
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    WHOLE_COLLECTION_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_IDS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant that owns them; the caller's own."""
     collection_id: _builtins.str
     """The collection; empty means "documents"."""
+    whole_collection: _builtins.bool
+    """Deletes all that the caller may delete instead. Where that leaves nothing, the collection is gone, too: the next import
+    into it may choose another model. (A ChromaDB server keeps it, empty.)
+    """
+    dry_run: _builtins.bool
+    """Whether to delete nothing, and only say how many it would be. The ids are in dry_run_ids then."""
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids, at most 1,000."""
+
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """Deletes those that this holds for instead, of those that the caller may read and delete; however many they are."""
+
+    @_builtins.property
+    def dry_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of a dry run, at most 1,000: not in document_ids, for an older service would delete those."""
 
     def __init__(
         self,
@@ -337,10 +362,14 @@ class DeleteDocumentsRequest(_message.Message):
         tenant_id: _builtins.str = ...,
         collection_id: _builtins.str = ...,
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
+        whole_collection: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+        dry_run_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "dry_run", b"dry_run", "dry_run_ids", b"dry_run_ids", "filter", b"filter", "tenant_id", b"tenant_id", "whole_collection", b"whole_collection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,7 +384,7 @@ class DeleteDocumentsResponse(_message.Message):
     DELETED_COUNT_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     deleted_count: _builtins.int
-    """How many documents were deleted."""
+    """How many documents were deleted, or would be."""
     policy_version: _builtins.str
     """The content hash of the policy that planned the deletion."""
     def __init__(
@@ -371,6 +400,86 @@ class DeleteDocumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteDocumentsResponse: _TypeAlias = DeleteDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class RelabelDocumentsRequest(_message.Message):
+    """Documents whose labels are to change: by id, by a filter, or all of a collection. All change in one step for who reads
+    meanwhile (with a ChromaDB server, a thousand at a time). Texts, metadata and embeddings stay.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    COLLECTION_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    WHOLE_COLLECTION_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant that owns them; the caller's own."""
+    collection_id: _builtins.str
+    """The collection; empty means "documents"."""
+    whole_collection: _builtins.bool
+    """All of the collection instead."""
+    dry_run: _builtins.bool
+    """Whether to change nothing, and only say how many it would be."""
+    @_builtins.property
+    def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids, at most 1,000."""
+
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """Those that this holds for instead, however many they are."""
+
+    @_builtins.property
+    def change(self) -> _label_pb2.LabelChange:
+        """What is to be otherwise."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        collection_id: _builtins.str = ...,
+        document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
+        whole_collection: _builtins.bool = ...,
+        change: _label_pb2.LabelChange | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "collection_id", b"collection_id", "document_ids", b"document_ids", "dry_run", b"dry_run", "filter", b"filter", "tenant_id", b"tenant_id", "whole_collection", b"whole_collection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelabelDocumentsRequest: _TypeAlias = RelabelDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class RelabelDocumentsResponse(_message.Message):
+    """What was relabelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELABELLED_COUNT_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    relabelled_count: _builtins.int
+    """How many documents have another label now, or would have; those that had it before are not counted."""
+    policy_version: _builtins.str
+    """The content hash of the policy that allowed the new labels."""
+    def __init__(
+        self,
+        *,
+        relabelled_count: _builtins.int = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "relabelled_count", b"relabelled_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelabelDocumentsResponse: _TypeAlias = RelabelDocumentsResponse  # noqa: Y015
 
 @_typing.final
 class ListCollectionsRequest(_message.Message):
@@ -552,6 +661,8 @@ class ListDocumentIdsRequest(_message.Message):
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    INCLUDE_COUNT_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     collection_id: _builtins.str
@@ -560,6 +671,12 @@ class ListDocumentIdsRequest(_message.Message):
     """How many ids to list at most, up to 1,000; 0 means 500."""
     page_token: _builtins.str
     """Where to go on: the next_page_token of the answer before; empty begins."""
+    include_count: _builtins.bool
+    """Whether to count them all, too."""
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """A condition on the documents' metadata: only those that it holds for."""
+
     def __init__(
         self,
         *,
@@ -567,10 +684,12 @@ class ListDocumentIdsRequest(_message.Message):
         collection_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
+        include_count: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "page_size", b"page_size", "page_token", b"page_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "filter", b"filter", "include_count", b"include_count", "page_size", b"page_size", "page_token", b"page_token", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,10 +704,15 @@ class ListDocumentIdsResponse(_message.Message):
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where to go on; empty if this was the last page."""
     policy_version: _builtins.str
     """The content hash of the policy that planned the listing."""
+    document_count: _builtins.int
+    """How many there are, whatever the page: documents that the caller may read and that the filter holds for. Set only if it
+    was asked for.
+    """
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of documents that the caller may read, in ascending order; all others are left out."""
@@ -599,12 +723,15 @@ class ListDocumentIdsResponse(_message.Message):
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
         next_page_token: _builtins.str = ...,
         policy_version: _builtins.str = ...,
+        document_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_count", b"_document_count", "document_count", b"document_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_ids", b"document_ids", "next_page_token", b"next_page_token", "policy_version", b"policy_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_count", b"_document_count", "document_count", b"document_count", "document_ids", b"document_ids", "next_page_token", b"next_page_token", "policy_version", b"policy_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__document_count: _TypeAlias = _typing.Literal["document_count"]  # noqa: Y015
+    _WhichOneofArgType__document_count: _TypeAlias = _typing.Literal["_document_count", b"_document_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_count) -> _WhichOneofReturnType__document_count | None: ...
 
 Global___ListDocumentIdsResponse: _TypeAlias = ListDocumentIdsResponse  # noqa: Y015
 
@@ -913,3 +1040,153 @@ class ListViolationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListViolationsResponse: _TypeAlias = ListViolationsResponse  # noqa: Y015
+
+@_typing.final
+class ListForeignAccessRequest(_message.Message):
+    """Asks who of other tenants did what in a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant; the caller's own."""
+    page_size: _builtins.int
+    """How many to list, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """Where to go on: the token of the answer before, with the same other fields; empty to begin."""
+    newest_first: _builtins.bool
+    """Whether to begin with the newest. Only a listing in the order of the log can be followed."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; unset means as far back as the audit log goes."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Before when; unset means until now."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForeignAccessRequest: _TypeAlias = ListForeignAccessRequest  # noqa: Y015
+
+@_typing.final
+class ListForeignAccessResponse(_message.Message):
+    """What callers of other tenants did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def listing(self) -> _policy_service_pb2.ListForeignAccessResponse:
+        """The policy service's listing."""
+
+    def __init__(
+        self,
+        *,
+        listing: _policy_service_pb2.ListForeignAccessResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["listing", b"listing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listing", b"listing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForeignAccessResponse: _TypeAlias = ListForeignAccessResponse  # noqa: Y015
+
+@_typing.final
+class GetTenantUsageRequest(_message.Message):
+    """Asks what a tenant uses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTenantUsageRequest: _TypeAlias = GetTenantUsageRequest  # noqa: Y015
+
+@_typing.final
+class GetTenantUsageResponse(_message.Message):
+    """What a tenant uses, and what it may."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    SEARCHES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CONCURRENT_CALLS_FIELD_NUMBER: _builtins.int
+    IMPORT_ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    GATEWAY_REPLICAS_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Rows that are stored."""
+    bytes: _builtins.int
+    """Bytes that they take on the disk; unset where the store is on another machine."""
+    searches_per_second: _builtins.float
+    """Searches a second in the last ten seconds, through the gateway that answers; dear calls count as several."""
+    concurrent_calls: _builtins.int
+    """Calls of the tenant's callers that this gateway is serving."""
+    import_rows_per_second: _builtins.float
+    """Rows stored a second, in the last ten seconds."""
+    refused_count: _builtins.int
+    """Calls that this gateway refused in the last ten seconds for a limit of the tenant or of a caller."""
+    gateway_replicas: _builtins.int
+    """By how many the limits of rates and calls are divided at each gateway."""
+    policy_version: _builtins.str
+    """The content hash of the policy that has the limits."""
+    @_builtins.property
+    def limits(self) -> _tenant_limits_pb2.TenantLimits:
+        """What it may use. Of rates and calls, each of several gateways gives its share (`gateway_replicas`)."""
+
+    def __init__(
+        self,
+        *,
+        limits: _tenant_limits_pb2.TenantLimits | None = ...,
+        rows: _builtins.int = ...,
+        bytes: _builtins.int | None = ...,
+        searches_per_second: _builtins.float = ...,
+        concurrent_calls: _builtins.int = ...,
+        import_rows_per_second: _builtins.float = ...,
+        refused_count: _builtins.int = ...,
+        gateway_replicas: _builtins.int = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "bytes", b"bytes", "limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "bytes", b"bytes", "concurrent_calls", b"concurrent_calls", "gateway_replicas", b"gateway_replicas", "import_rows_per_second", b"import_rows_per_second", "limits", b"limits", "policy_version", b"policy_version", "refused_count", b"refused_count", "rows", b"rows", "searches_per_second", b"searches_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes: _TypeAlias = _typing.Literal["bytes"]  # noqa: Y015
+    _WhichOneofArgType__bytes: _TypeAlias = _typing.Literal["_bytes", b"_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes) -> _WhichOneofReturnType__bytes | None: ...
+
+Global___GetTenantUsageResponse: _TypeAlias = GetTenantUsageResponse  # noqa: Y015

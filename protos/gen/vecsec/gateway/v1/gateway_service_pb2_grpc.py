@@ -56,6 +56,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteDocumentsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteDocumentsResponse.FromString,
                 _registered_method=True)
+        self.RelabelDocuments = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/RelabelDocuments',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RelabelDocumentsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RelabelDocumentsResponse.FromString,
+                _registered_method=True)
         self.ListCollections = channel.unary_unary(
                 '/vecsec.gateway.v1.GatewayService/ListCollections',
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListCollectionsRequest.SerializeToString,
@@ -101,6 +106,16 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListViolationsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListViolationsResponse.FromString,
                 _registered_method=True)
+        self.ListForeignAccess = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/ListForeignAccess',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListForeignAccessRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListForeignAccessResponse.FromString,
+                _registered_method=True)
+        self.GetTenantUsage = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/GetTenantUsage',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetTenantUsageRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetTenantUsageResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -130,7 +145,16 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocuments(self, request, context):
-        """Deletes documents by id; those that do not exist or may not be deleted are left out alike.
+        """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+        alike.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RelabelDocuments(self, request, context):
+        """Changes labels of documents that the caller may read and write, to labels that the caller may write; those that do not
+        exist, or may not be read or written, are left out alike.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,7 +175,7 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocumentIds(self, request, context):
-        """Lists the ids of a collection's documents that the caller may read, page by page.
+        """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +225,20 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListForeignAccess(self, request, context):
+        """Lists what callers of other tenants did in a tenant; for its own callers who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTenantUsage(self, request, context):
+        """Says what a tenant uses of what it may; for callers who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -223,6 +261,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.DeleteDocuments,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteDocumentsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteDocumentsResponse.SerializeToString,
+            ),
+            'RelabelDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.RelabelDocuments,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RelabelDocumentsRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RelabelDocumentsResponse.SerializeToString,
             ),
             'ListCollections': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCollections,
@@ -268,6 +311,16 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListViolations,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListViolationsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListViolationsResponse.SerializeToString,
+            ),
+            'ListForeignAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListForeignAccess,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListForeignAccessRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListForeignAccessResponse.SerializeToString,
+            ),
+            'GetTenantUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTenantUsage,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetTenantUsageRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetTenantUsageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -380,6 +433,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/DeleteDocuments',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteDocumentsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.DeleteDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RelabelDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/RelabelDocuments',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RelabelDocumentsRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.RelabelDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -623,6 +703,60 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/ListViolations',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListViolationsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListViolationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListForeignAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/ListForeignAccess',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListForeignAccessRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListForeignAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTenantUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/GetTenantUsage',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetTenantUsageRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.GetTenantUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,13 +42,19 @@ class GatewayServiceStub:
     GetDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetDocumentsRequest, _gateway_service_pb2.GetDocumentsResponse]
     """Reads documents by id; those that do not exist or may not be read are left out alike."""
     DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.DeleteDocumentsRequest, _gateway_service_pb2.DeleteDocumentsResponse]
-    """Deletes documents by id; those that do not exist or may not be deleted are left out alike."""
+    """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+    alike.
+    """
+    RelabelDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RelabelDocumentsRequest, _gateway_service_pb2.RelabelDocumentsResponse]
+    """Changes labels of documents that the caller may read and write, to labels that the caller may write; those that do not
+    exist, or may not be read or written, are left out alike.
+    """
     ListCollections: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListCollectionsRequest, _gateway_service_pb2.ListCollectionsResponse]
     """Lists a tenant's collections with the number of documents the caller may read."""
     ListLabels: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]
-    """Lists the ids of a collection's documents that the caller may read, page by page."""
+    """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them."""
     ExportDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ExportDocumentsRequest, _gateway_service_pb2.ExportDocumentsResponse]
     """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
     moment; for callers who may configure the tenant.
@@ -65,6 +71,10 @@ class GatewayServiceStub:
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
     ListViolations: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListViolationsRequest, _gateway_service_pb2.ListViolationsResponse]
     """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
+    ListForeignAccess: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListForeignAccessRequest, _gateway_service_pb2.ListForeignAccessResponse]
+    """Lists what callers of other tenants did in a tenant; for its own callers who may configure it."""
+    GetTenantUsage: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetTenantUsageRequest, _gateway_service_pb2.GetTenantUsageResponse]
+    """Says what a tenant uses of what it may; for callers who may configure it."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -80,13 +90,19 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     GetDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetDocumentsRequest, _gateway_service_pb2.GetDocumentsResponse]  # type: ignore[assignment]
     """Reads documents by id; those that do not exist or may not be read are left out alike."""
     DeleteDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.DeleteDocumentsRequest, _gateway_service_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
-    """Deletes documents by id; those that do not exist or may not be deleted are left out alike."""
+    """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+    alike.
+    """
+    RelabelDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RelabelDocumentsRequest, _gateway_service_pb2.RelabelDocumentsResponse]  # type: ignore[assignment]
+    """Changes labels of documents that the caller may read and write, to labels that the caller may write; those that do not
+    exist, or may not be read or written, are left out alike.
+    """
     ListCollections: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListCollectionsRequest, _gateway_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists a tenant's collections with the number of documents the caller may read."""
     ListLabels: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListLabelsRequest, _gateway_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
-    """Lists the ids of a collection's documents that the caller may read, page by page."""
+    """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them."""
     ExportDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ExportDocumentsRequest, _gateway_service_pb2.ExportDocumentsResponse]  # type: ignore[assignment]
     """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
     moment; for callers who may configure the tenant.
@@ -103,6 +119,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
     ListViolations: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListViolationsRequest, _gateway_service_pb2.ListViolationsResponse]  # type: ignore[assignment]
     """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
+    ListForeignAccess: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListForeignAccessRequest, _gateway_service_pb2.ListForeignAccessResponse]  # type: ignore[assignment]
+    """Lists what callers of other tenants did in a tenant; for its own callers who may configure it."""
+    GetTenantUsage: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetTenantUsageRequest, _gateway_service_pb2.GetTenantUsageResponse]  # type: ignore[assignment]
+    """Says what a tenant uses of what it may; for callers who may configure it."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
@@ -139,7 +159,19 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.DeleteDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.DeleteDocumentsResponse, _abc.Awaitable[_gateway_service_pb2.DeleteDocumentsResponse]]:
-        """Deletes documents by id; those that do not exist or may not be deleted are left out alike."""
+        """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+        alike.
+        """
+
+    @_abc_1.abstractmethod
+    def RelabelDocuments(
+        self,
+        request: _gateway_service_pb2.RelabelDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.RelabelDocumentsResponse, _abc.Awaitable[_gateway_service_pb2.RelabelDocumentsResponse]]:
+        """Changes labels of documents that the caller may read and write, to labels that the caller may write; those that do not
+        exist, or may not be read or written, are left out alike.
+        """
 
     @_abc_1.abstractmethod
     def ListCollections(
@@ -163,7 +195,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.ListDocumentIdsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_gateway_service_pb2.ListDocumentIdsResponse]]:
-        """Lists the ids of a collection's documents that the caller may read, page by page."""
+        """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them."""
 
     @_abc_1.abstractmethod
     def ExportDocuments(
@@ -216,5 +248,21 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListViolationsResponse, _abc.Awaitable[_gateway_service_pb2.ListViolationsResponse]]:
         """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def ListForeignAccess(
+        self,
+        request: _gateway_service_pb2.ListForeignAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListForeignAccessResponse, _abc.Awaitable[_gateway_service_pb2.ListForeignAccessResponse]]:
+        """Lists what callers of other tenants did in a tenant; for its own callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def GetTenantUsage(
+        self,
+        request: _gateway_service_pb2.GetTenantUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.GetTenantUsageResponse, _abc.Awaitable[_gateway_service_pb2.GetTenantUsageResponse]]:
+        """Says what a tenant uses of what it may; for callers who may configure it."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

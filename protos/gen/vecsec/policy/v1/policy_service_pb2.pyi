@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from vecsec.type.v1 import access_pb2 as _access_pb2
 from vecsec.type.v1 import label_pb2 as _label_pb2
 from vecsec.type.v1 import sensitivity_pb2 as _sensitivity_pb2
+from vecsec.type.v1 import tenant_limits_pb2 as _tenant_limits_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -365,6 +366,102 @@ class Remedy(_message.Message):
 Global___Remedy: _TypeAlias = Remedy  # noqa: Y015
 
 @_typing.final
+class ReadingRole(_message.Message):
+    """Callers of a role who could read a row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    LEAST_CLEARANCE_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """The role."""
+    least_clearance: _sensitivity_pb2.Sensitivity.ValueType
+    """How far they have to be cleared, at least."""
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        least_clearance: _sensitivity_pb2.Sensitivity.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["least_clearance", b"least_clearance", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadingRole: _TypeAlias = ReadingRole  # noqa: Y015
+
+@_typing.final
+class NamedReader(_message.Message):
+    """Somebody whom a row names as a reader."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    PEOPLE_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As the row names them, such as "group:finance"."""
+    people_count: _builtins.int
+    """How many there are by memberships.yaml."""
+    @_builtins.property
+    def people(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The people of a group by memberships.yaml, some of them if they are many; tokens may say that there are others. Empty
+        for callers of another tenant.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        people: _abc.Iterable[_builtins.str] | None = ...,
+        people_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "people", b"people", "people_count", b"people_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NamedReader: _TypeAlias = NamedReader  # noqa: Y015
+
+@_typing.final
+class PossibleReaders(_message.Message):
+    """Who could read a row, of those who are in its tenant: whoever has one of the roles and, where the row names readers, is
+    one of them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLES_FIELD_NUMBER: _builtins.int
+    IS_LIMITED_FIELD_NUMBER: _builtins.int
+    NAMED_READERS_FIELD_NUMBER: _builtins.int
+    is_limited: _builtins.bool
+    """Whether the row names its readers."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadingRole]:
+        """The roles."""
+
+    @_builtins.property
+    def named_readers(self) -> _containers.RepeatedCompositeFieldContainer[Global___NamedReader]:
+        """Those readers."""
+
+    def __init__(
+        self,
+        *,
+        roles: _abc.Iterable[Global___ReadingRole] | None = ...,
+        is_limited: _builtins.bool = ...,
+        named_readers: _abc.Iterable[Global___NamedReader] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_limited", b"is_limited", "named_readers", b"named_readers", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PossibleReaders: _TypeAlias = PossibleReaders  # noqa: Y015
+
+@_typing.final
 class ExplainAccessResponse(_message.Message):
     """The answer to a question about access. Its shape is the same for every caller without the right to configure."""
 
@@ -377,6 +474,7 @@ class ExplainAccessResponse(_message.Message):
     DECIDING_VALUES_FIELD_NUMBER: _builtins.int
     REMEDIES_FIELD_NUMBER: _builtins.int
     TRIED_CHANGES_FIELD_NUMBER: _builtins.int
+    POSSIBLE_READERS_FIELD_NUMBER: _builtins.int
     decision: _access_pb2.Decision.ValueType
     """Whether the caller may."""
     incident_id: _builtins.str
@@ -399,6 +497,10 @@ class ExplainAccessResponse(_message.Message):
         two together would.
         """
 
+    @_builtins.property
+    def possible_readers(self) -> Global___PossibleReaders:
+        """Who could read the row; only where it was asked about reading."""
+
     def __init__(
         self,
         *,
@@ -409,10 +511,11 @@ class ExplainAccessResponse(_message.Message):
         deciding_values: _abc.Iterable[Global___DecidingValue] | None = ...,
         remedies: _abc.Iterable[Global___Remedy] | None = ...,
         tried_changes: _builtins.int = ...,
+        possible_readers: Global___PossibleReaders | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["possible_readers", b"possible_readers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deciding_values", b"deciding_values", "decision", b"decision", "determining_rules", b"determining_rules", "incident_id", b"incident_id", "policy_version", b"policy_version", "remedies", b"remedies", "tried_changes", b"tried_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deciding_values", b"deciding_values", "decision", b"decision", "determining_rules", b"determining_rules", "incident_id", b"incident_id", "policy_version", b"policy_version", "possible_readers", b"possible_readers", "remedies", b"remedies", "tried_changes", b"tried_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -790,3 +893,303 @@ class GetPolicyStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPolicyStatusResponse: _TypeAlias = GetPolicyStatusResponse  # noqa: Y015
+
+@_typing.final
+class ListForeignAccessRequest(_message.Message):
+    """Asks who of other tenants did what in a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NEWEST_FIRST_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant; the caller's own."""
+    page_size: _builtins.int
+    """How many to list, at most 1,000; 0 means 100."""
+    page_token: _builtins.str
+    """Where to go on: the token of the answer before, with the same other fields; empty to begin."""
+    newest_first: _builtins.bool
+    """Whether to begin with the newest. Only a listing in the order of the log can be followed."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on; unset means as far back as the audit log goes."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Before when; unset means until now."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        newest_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "newest_first", b"newest_first", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForeignAccessRequest: _TypeAlias = ListForeignAccessRequest  # noqa: Y015
+
+@_typing.final
+class ForeignAccess(_message.Message):
+    """What a caller of another tenant was let do, or did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    CALLER_TENANT_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    INCIDENT_ID_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What it was: `grant` (was given one; what it was used for follows as `use`), `use` (calls at retrieval, through the
+    gateway or past it), or a question to the policy service: `explain`, `count`, `list`, `status`.
+    """
+    caller_tenant_id: _builtins.str
+    """The caller's own tenant."""
+    subject: _builtins.str
+    """The caller's subject."""
+    role: _builtins.str
+    """The caller's role."""
+    action: _access_pb2.Action.ValueType
+    """What the caller was allowed to do."""
+    call_count: _builtins.int
+    """How many calls; 0 for a grant."""
+    row_count: _builtins.int
+    """How many rows, or ids of rows, these calls gave, stored or deleted."""
+    incident_id: _builtins.str
+    """The audit record's incident id."""
+    policy_version: _builtins.str
+    """The content hash of the policy that allowed it."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When; of a use, when the last of its calls was."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        caller_tenant_id: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        role: _builtins.str = ...,
+        action: _access_pb2.Action.ValueType = ...,
+        call_count: _builtins.int = ...,
+        row_count: _builtins.int = ...,
+        incident_id: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "call_count", b"call_count", "caller_tenant_id", b"caller_tenant_id", "incident_id", b"incident_id", "kind", b"kind", "policy_version", b"policy_version", "role", b"role", "row_count", b"row_count", "subject", b"subject", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForeignAccess: _TypeAlias = ForeignAccess  # noqa: Y015
+
+@_typing.final
+class ListForeignAccessResponse(_message.Message):
+    """What callers of other tenants did, from the audit log of the replica that answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCESSES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    REPLICA_ID_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Goes on behind these, also behind the last one: asking again with it shows what came since. Empty only while there
+    is nothing yet.
+    """
+    has_more: _builtins.bool
+    """Whether there are more already."""
+    replica_id: _builtins.str
+    """The replica of the policy service whose audit log was read."""
+    policy_version: _builtins.str
+    """The policy version that let the caller ask; what is told may have been decided by others."""
+    @_builtins.property
+    def accesses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForeignAccess]:
+        """In the order of the log or, if so asked, against it."""
+
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """When the oldest record of the audit log was written: nothing is known from before."""
+
+    def __init__(
+        self,
+        *,
+        accesses: _abc.Iterable[Global___ForeignAccess] | None = ...,
+        next_page_token: _builtins.str = ...,
+        has_more: _builtins.bool = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+        replica_id: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accesses", b"accesses", "has_more", b"has_more", "next_page_token", b"next_page_token", "policy_version", b"policy_version", "replica_id", b"replica_id", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListForeignAccessResponse: _TypeAlias = ListForeignAccessResponse  # noqa: Y015
+
+@_typing.final
+class GrantUse(_message.Message):
+    """What one grant was used for since it was reported last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USE_ID_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    CALL_COUNT_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    use_id: _builtins.str
+    """Names this entry; the same if it is reported again because nobody knows whether it arrived."""
+    grant: _builtins.str
+    """The grant; it may have ended."""
+    call_count: _builtins.int
+    """How many calls."""
+    row_count: _builtins.int
+    """How many rows, or ids of rows, these calls gave, stored or deleted."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of these calls was."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last was."""
+
+    def __init__(
+        self,
+        *,
+        use_id: _builtins.str = ...,
+        grant: _builtins.str = ...,
+        call_count: _builtins.int = ...,
+        row_count: _builtins.int = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "end_time", b"end_time", "grant", b"grant", "row_count", b"row_count", "start_time", b"start_time", "use_id", b"use_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantUse: _TypeAlias = GrantUse  # noqa: Y015
+
+@_typing.final
+class ReportForeignAccessRequest(_message.Message):
+    """Reports uses of grants."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uses(self) -> _containers.RepeatedCompositeFieldContainer[Global___GrantUse]:
+        """The uses."""
+
+    def __init__(
+        self,
+        *,
+        uses: _abc.Iterable[Global___GrantUse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportForeignAccessRequest: _TypeAlias = ReportForeignAccessRequest  # noqa: Y015
+
+@_typing.final
+class ReportForeignAccessResponse(_message.Message):
+    """What became of a report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSED_USE_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refused_use_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of uses that were not taken down, for their grants do not verify or cross no tenants."""
+
+    def __init__(
+        self,
+        *,
+        refused_use_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refused_use_ids", b"refused_use_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportForeignAccessResponse: _TypeAlias = ReportForeignAccessResponse  # noqa: Y015
+
+@_typing.final
+class GetTenantLimitsRequest(_message.Message):
+    """Asks what a tenant may use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTenantLimitsRequest: _TypeAlias = GetTenantLimitsRequest  # noqa: Y015
+
+@_typing.final
+class GetTenantLimitsResponse(_message.Message):
+    """What a tenant may use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.str
+    """The content hash of the policy that has them."""
+    @_builtins.property
+    def limits(self) -> _tenant_limits_pb2.TenantLimits:
+        """The limits, all of them set."""
+
+    def __init__(
+        self,
+        *,
+        limits: _tenant_limits_pb2.TenantLimits | None = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTenantLimitsResponse: _TypeAlias = GetTenantLimitsResponse  # noqa: Y015

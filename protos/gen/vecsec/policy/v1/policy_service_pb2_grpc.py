@@ -66,6 +66,21 @@ class PolicyServiceStub:
                 request_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsResponse.FromString,
                 _registered_method=True)
+        self.ListForeignAccess = channel.unary_unary(
+                '/vecsec.policy.v1.PolicyService/ListForeignAccess',
+                request_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListForeignAccessRequest.SerializeToString,
+                response_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListForeignAccessResponse.FromString,
+                _registered_method=True)
+        self.ReportForeignAccess = channel.unary_unary(
+                '/vecsec.policy.v1.PolicyService/ReportForeignAccess',
+                request_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ReportForeignAccessRequest.SerializeToString,
+                response_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ReportForeignAccessResponse.FromString,
+                _registered_method=True)
+        self.GetTenantLimits = channel.unary_unary(
+                '/vecsec.policy.v1.PolicyService/GetTenantLimits',
+                request_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetTenantLimitsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetTenantLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class PolicyServiceServicer:
@@ -115,6 +130,28 @@ class PolicyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListForeignAccess(self, request, context):
+        """Lists what callers of other tenants did in a tenant; for its own callers who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportForeignAccess(self, request, context):
+        """Takes down what grants that cross tenants were used for; for the retrieval service. It takes no token: each grant
+        proves by its signature whose it is. Answered once all of it is on the disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTenantLimits(self, request, context):
+        """Says what a tenant may use: of their own tenant to any caller, of another to those who may configure it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +184,21 @@ def add_PolicyServiceServicer_to_server(servicer, server):
                     servicer.ListViolations,
                     request_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsRequest.FromString,
                     response_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsResponse.SerializeToString,
+            ),
+            'ListForeignAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListForeignAccess,
+                    request_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListForeignAccessRequest.FromString,
+                    response_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListForeignAccessResponse.SerializeToString,
+            ),
+            'ReportForeignAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportForeignAccess,
+                    request_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ReportForeignAccessRequest.FromString,
+                    response_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ReportForeignAccessResponse.SerializeToString,
+            ),
+            'GetTenantLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTenantLimits,
+                    request_deserializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetTenantLimitsRequest.FromString,
+                    response_serializer=vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetTenantLimitsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +365,87 @@ class PolicyService:
             '/vecsec.policy.v1.PolicyService/ListViolations',
             vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsRequest.SerializeToString,
             vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListViolationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListForeignAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.policy.v1.PolicyService/ListForeignAccess',
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListForeignAccessRequest.SerializeToString,
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ListForeignAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportForeignAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.policy.v1.PolicyService/ReportForeignAccess',
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ReportForeignAccessRequest.SerializeToString,
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.ReportForeignAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTenantLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.policy.v1.PolicyService/GetTenantLimits',
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetTenantLimitsRequest.SerializeToString,
+            vecsec_dot_policy_dot_v1_dot_policy__service__pb2.GetTenantLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,14 @@ class PolicyServiceStub:
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
     ListViolations: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListViolationsRequest, _policy_service_pb2.ListViolationsResponse]
     """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
+    ListForeignAccess: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListForeignAccessRequest, _policy_service_pb2.ListForeignAccessResponse]
+    """Lists what callers of other tenants did in a tenant; for its own callers who may configure it."""
+    ReportForeignAccess: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ReportForeignAccessRequest, _policy_service_pb2.ReportForeignAccessResponse]
+    """Takes down what grants that cross tenants were used for; for the retrieval service. It takes no token: each grant
+    proves by its signature whose it is. Answered once all of it is on the disk.
+    """
+    GetTenantLimits: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetTenantLimitsRequest, _policy_service_pb2.GetTenantLimitsResponse]
+    """Says what a tenant may use: of their own tenant to any caller, of another to those who may configure it."""
 
 @_typing.type_check_only
 class PolicyServiceAsyncStub(PolicyServiceStub):
@@ -67,6 +75,14 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Says which policy decides over a tenant's rows, and what a candidate would change; for callers who may configure it."""
     ListViolations: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListViolationsRequest, _policy_service_pb2.ListViolationsResponse]  # type: ignore[assignment]
     """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
+    ListForeignAccess: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListForeignAccessRequest, _policy_service_pb2.ListForeignAccessResponse]  # type: ignore[assignment]
+    """Lists what callers of other tenants did in a tenant; for its own callers who may configure it."""
+    ReportForeignAccess: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ReportForeignAccessRequest, _policy_service_pb2.ReportForeignAccessResponse]  # type: ignore[assignment]
+    """Takes down what grants that cross tenants were used for; for the retrieval service. It takes no token: each grant
+    proves by its signature whose it is. Answered once all of it is on the disk.
+    """
+    GetTenantLimits: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetTenantLimitsRequest, _policy_service_pb2.GetTenantLimitsResponse]  # type: ignore[assignment]
+    """Says what a tenant may use: of their own tenant to any caller, of another to those who may configure it."""
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the rules. It verifies the caller's own token (authorization metadata), plans, checks,
@@ -120,5 +136,31 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_policy_service_pb2.ListViolationsResponse, _abc.Awaitable[_policy_service_pb2.ListViolationsResponse]]:
         """Lists violations of a tenant's callers, one by one; for callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def ListForeignAccess(
+        self,
+        request: _policy_service_pb2.ListForeignAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ListForeignAccessResponse, _abc.Awaitable[_policy_service_pb2.ListForeignAccessResponse]]:
+        """Lists what callers of other tenants did in a tenant; for its own callers who may configure it."""
+
+    @_abc_1.abstractmethod
+    def ReportForeignAccess(
+        self,
+        request: _policy_service_pb2.ReportForeignAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.ReportForeignAccessResponse, _abc.Awaitable[_policy_service_pb2.ReportForeignAccessResponse]]:
+        """Takes down what grants that cross tenants were used for; for the retrieval service. It takes no token: each grant
+        proves by its signature whose it is. Answered once all of it is on the disk.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTenantLimits(
+        self,
+        request: _policy_service_pb2.GetTenantLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_policy_service_pb2.GetTenantLimitsResponse, _abc.Awaitable[_policy_service_pb2.GetTenantLimitsResponse]]:
+        """Says what a tenant may use: of their own tenant to any caller, of another to those who may configure it."""
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

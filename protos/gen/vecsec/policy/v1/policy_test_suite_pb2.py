@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(vecsec/policy/v1/policy_test_suite.proto\x12\x10vecsec.policy.v1\x1a\x1cgoogle/protobuf/struct.proto\"a\n\x0fPolicyTestSuite\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x39\n\x05\x63\x61ses\x18\x02 \x03(\x0b\x32 .vecsec.policy.v1.PolicyTestCaseB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\xe8\x02\n\x0ePolicyTestCase\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12<\n\x07\x63\x61llers\x18\x02 \x01(\x0b\x32#.vecsec.policy.v1.PolicyTestCallersB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07\x61\x63tions\x18\x03 \x03(\tB,\xbaH)\x92\x01&\x08\x01\"\"r R\x04readR\x05writeR\x06\x64\x65leteR\tconfigure\x12\x44\n\x07tenants\x18\x04 \x03(\tB3\xbaH0\x92\x01-\x08\x01\")r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12.\n\x04rows\x18\x05 \x01(\x0b\x32 .vecsec.policy.v1.PolicyTestRows\x12?\n\x06\x65xpect\x18\x06 \x01(\x0b\x32\'.vecsec.policy.v1.PolicyTestExpectationB\x06\xbaH\x03\xc8\x01\x01\x12\x0b\n\x03\x64\x61y\x18\x07 \x01(\x05\"\xa2\x01\n\x11PolicyTestCallers\x12\x19\n\x07tenants\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x17\n\x05roles\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12H\n\nclearances\x18\x03 \x03(\tB4\xbaH1\x92\x01.\x08\x01\"*r(R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRET\x12\x0f\n\x07subject\x18\x04 \x01(\t\"\xbb\x01\n\x0ePolicyTestRows\x12\x0f\n\x07tenants\x18\x01 \x03(\t\x12Q\n\rsensitivities\x18\x02 \x03(\tB:\xbaH7\x92\x01\x34\x08\x01\"0r.R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRETR\x04NONE\x12\x18\n\x06topics\x18\x03 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12+\n\nattributes\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xc5\x02\n\x15PolicyTestExpectation\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x16\xbaH\x13r\x11R\x05\x41LLOWR\x08WITHHOLD\x12\r\n\x05rules\x18\x02 \x03(\t\x12\x0f\n\x07no_rule\x18\x03 \x01(\x08\x12y\n\tviolation\x18\x04 \x01(\tBf\xbaHcraR\x00R\x04noneR\x16\x63ross_tenant_violationR\x19\x64ocument_tenant_violationR\x13\x63learance_violationR\x0ftopic_violation:g\xbaHd\x1a\x62\n\x13\x65xpectation.no_rule\x12#either some rules decide or no_rule\x1a&!this.no_rule || size(this.rules) == 0b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(vecsec/policy/v1/policy_test_suite.proto\x12\x10vecsec.policy.v1\x1a\x1cgoogle/protobuf/struct.proto\"a\n\x0fPolicyTestSuite\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x39\n\x05\x63\x61ses\x18\x02 \x03(\x0b\x32 .vecsec.policy.v1.PolicyTestCaseB\x08\xbaH\x05\x92\x01\x02\x08\x01\"\xe8\x02\n\x0ePolicyTestCase\x12\x15\n\x04name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01\x12<\n\x07\x63\x61llers\x18\x02 \x01(\x0b\x32#.vecsec.policy.v1.PolicyTestCallersB\x06\xbaH\x03\xc8\x01\x01\x12=\n\x07\x61\x63tions\x18\x03 \x03(\tB,\xbaH)\x92\x01&\x08\x01\"\"r R\x04readR\x05writeR\x06\x64\x65leteR\tconfigure\x12\x44\n\x07tenants\x18\x04 \x03(\tB3\xbaH0\x92\x01-\x08\x01\")r\'2%^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$\x12.\n\x04rows\x18\x05 \x01(\x0b\x32 .vecsec.policy.v1.PolicyTestRows\x12?\n\x06\x65xpect\x18\x06 \x01(\x0b\x32\'.vecsec.policy.v1.PolicyTestExpectationB\x06\xbaH\x03\xc8\x01\x01\x12\x0b\n\x03\x64\x61y\x18\x07 \x01(\x05\"\xf0\x01\n\x11PolicyTestCallers\x12\x19\n\x07tenants\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x17\n\x05roles\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12H\n\nclearances\x18\x03 \x03(\tB4\xbaH1\x92\x01.\x08\x01\"*r(R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRET\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x1f\n\x06groups\x18\x05 \x03(\tB\x0f\xbaH\x0c\x92\x01\t\"\x07r\x05\x10\x01\x18\xfa\x01\x12+\n\nattributes\x18\x06 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xf3\x01\n\x0ePolicyTestRows\x12\x0f\n\x07tenants\x18\x01 \x03(\t\x12Q\n\rsensitivities\x18\x02 \x03(\tB:\xbaH7\x92\x01\x34\x08\x01\"0r.R\x06PUBLICR\x08INTERNALR\x0c\x43ONFIDENTIALR\x06SECRETR\x04NONE\x12\x18\n\x06topics\x18\x03 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12+\n\nattributes\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\x07readers\x18\x05 \x03(\tB%\xbaH\"\x92\x01\x1f\x10@\"\x1br\x19\x32\x17^(user|group):.{1,250}$\"\xc5\x02\n\x15PolicyTestExpectation\x12(\n\x08\x64\x65\x63ision\x18\x01 \x01(\tB\x16\xbaH\x13r\x11R\x05\x41LLOWR\x08WITHHOLD\x12\r\n\x05rules\x18\x02 \x03(\t\x12\x0f\n\x07no_rule\x18\x03 \x01(\x08\x12y\n\tviolation\x18\x04 \x01(\tBf\xbaHcraR\x00R\x04noneR\x16\x63ross_tenant_violationR\x19\x64ocument_tenant_violationR\x13\x63learance_violationR\x0ftopic_violation:g\xbaHd\x1a\x62\n\x13\x65xpectation.no_rule\x12#either some rules decide or no_rule\x1a&!this.no_rule || size(this.rules) == 0b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,10 +50,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYTESTCALLERS'].fields_by_name['roles']._serialized_options = b'\272H\005\222\001\002\010\001'
   _globals['_POLICYTESTCALLERS'].fields_by_name['clearances']._loaded_options = None
   _globals['_POLICYTESTCALLERS'].fields_by_name['clearances']._serialized_options = b'\272H1\222\001.\010\001\"*r(R\006PUBLICR\010INTERNALR\014CONFIDENTIALR\006SECRET'
+  _globals['_POLICYTESTCALLERS'].fields_by_name['groups']._loaded_options = None
+  _globals['_POLICYTESTCALLERS'].fields_by_name['groups']._serialized_options = b'\272H\014\222\001\t\"\007r\005\020\001\030\372\001'
   _globals['_POLICYTESTROWS'].fields_by_name['sensitivities']._loaded_options = None
   _globals['_POLICYTESTROWS'].fields_by_name['sensitivities']._serialized_options = b'\272H7\222\0014\010\001\"0r.R\006PUBLICR\010INTERNALR\014CONFIDENTIALR\006SECRETR\004NONE'
   _globals['_POLICYTESTROWS'].fields_by_name['topics']._loaded_options = None
   _globals['_POLICYTESTROWS'].fields_by_name['topics']._serialized_options = b'\272H\005\222\001\002\010\001'
+  _globals['_POLICYTESTROWS'].fields_by_name['readers']._loaded_options = None
+  _globals['_POLICYTESTROWS'].fields_by_name['readers']._serialized_options = b'\272H\"\222\001\037\020@\"\033r\0312\027^(user|group):.{1,250}$'
   _globals['_POLICYTESTEXPECTATION'].fields_by_name['decision']._loaded_options = None
   _globals['_POLICYTESTEXPECTATION'].fields_by_name['decision']._serialized_options = b'\272H\023r\021R\005ALLOWR\010WITHHOLD'
   _globals['_POLICYTESTEXPECTATION'].fields_by_name['violation']._loaded_options = None
@@ -65,9 +69,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYTESTCASE']._serialized_start=192
   _globals['_POLICYTESTCASE']._serialized_end=552
   _globals['_POLICYTESTCALLERS']._serialized_start=555
-  _globals['_POLICYTESTCALLERS']._serialized_end=717
-  _globals['_POLICYTESTROWS']._serialized_start=720
-  _globals['_POLICYTESTROWS']._serialized_end=907
-  _globals['_POLICYTESTEXPECTATION']._serialized_start=910
-  _globals['_POLICYTESTEXPECTATION']._serialized_end=1235
+  _globals['_POLICYTESTCALLERS']._serialized_end=795
+  _globals['_POLICYTESTROWS']._serialized_start=798
+  _globals['_POLICYTESTROWS']._serialized_end=1041
+  _globals['_POLICYTESTEXPECTATION']._serialized_start=1044
+  _globals['_POLICYTESTEXPECTATION']._serialized_end=1369
 # @@protoc_insertion_point(module_scope)

@@ -115,6 +115,8 @@ class PolicyTestCallers(_message.Message):
     ROLES_FIELD_NUMBER: _builtins.int
     CLEARANCES_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     subject: _builtins.str
     """Their subject; "somebody" where it is left out."""
     @_builtins.property
@@ -129,6 +131,14 @@ class PolicyTestCallers(_message.Message):
     def clearances(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What their tokens claim: PUBLIC, INTERNAL, CONFIDENTIAL, SECRET. Their role may allow less."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The groups that their tokens give, all to each of them; those of memberships.yaml come beside."""
+
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """What else their tokens say: texts, whole numbers, booleans, lists of texts."""
+
     def __init__(
         self,
         *,
@@ -136,10 +146,12 @@ class PolicyTestCallers(_message.Message):
         roles: _abc.Iterable[_builtins.str] | None = ...,
         clearances: _abc.Iterable[_builtins.str] | None = ...,
         subject: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        attributes: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clearances", b"clearances", "roles", b"roles", "subject", b"subject", "tenants", b"tenants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "clearances", b"clearances", "groups", b"groups", "roles", b"roles", "subject", b"subject", "tenants", b"tenants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,6 +167,7 @@ class PolicyTestRows(_message.Message):
     SENSITIVITIES_FIELD_NUMBER: _builtins.int
     TOPICS_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The tenants that the rows belong to, "" for none; left out, each row belongs to the tenant that is asked for."""
@@ -171,6 +184,10 @@ class PolicyTestRows(_message.Message):
     def attributes(self) -> _struct_pb2.Struct:
         """Further attributes of their labels: texts, whole numbers, booleans, lists of texts."""
 
+    @_builtins.property
+    def readers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who alone may read them, such as "group:finance"; left out, they name no readers."""
+
     def __init__(
         self,
         *,
@@ -178,10 +195,11 @@ class PolicyTestRows(_message.Message):
         sensitivities: _abc.Iterable[_builtins.str] | None = ...,
         topics: _abc.Iterable[_builtins.str] | None = ...,
         attributes: _struct_pb2.Struct | None = ...,
+        readers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "sensitivities", b"sensitivities", "tenants", b"tenants", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "readers", b"readers", "sensitivities", b"sensitivities", "tenants", b"tenants", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from vecsec.type.v1 import collection_pb2 as vecsec_dot_type_dot_v1_dot_collection__pb2
 from vecsec.type.v1 import document_pb2 as vecsec_dot_type_dot_v1_dot_document__pb2
 from vecsec.type.v1 import filter_pb2 as vecsec_dot_type_dot_v1_dot_filter__pb2
+from vecsec.type.v1 import label_pb2 as vecsec_dot_type_dot_v1_dot_label__pb2
 from vecsec.type.v1 import label_count_pb2 as vecsec_dot_type_dot_v1_dot_label__count__pb2
 from vecsec.type.v1 import query_pb2 as vecsec_dot_type_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+vecsec/retrieval/v1/retrieval_service.proto\x12\x13vecsec.retrieval.v1\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\x88\x02\n\x16SearchDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\"\x8e\x01\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12\x30\n\x06metric\x18\x02 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x10\n\x08strategy\x18\x03 \x01(\t\"\xd9\x01\n\x16ImportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"a\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\"\xbc\x01\n\x13GetDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\"C\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\"\xa3\x01\n\x16\x44\x65leteDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\"2\n\x16ListCollectionsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"J\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\"\xb4\x01\n\x16ListDocumentIdsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\"H\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"j\n\x16\x45xportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x18\n\x06moment\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"\x9f\x01\n\x17\x45xportDocumentsResponse\x12\x0e\n\x06moment\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x03 \x01(\t\x12+\n\tdocuments\x18\x04 \x03(\x0b\x32\x18.vecsec.type.v1.Document\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"j\n\x11ListLabelsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"Y\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x13RereadTenantRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"\x16\n\x14RereadTenantResponse2\xd3\x07\n\x10RetrievalService\x12l\n\x0fSearchDocuments\x12+.vecsec.retrieval.v1.SearchDocumentsRequest\x1a,.vecsec.retrieval.v1.SearchDocumentsResponse\x12p\n\x0fImportDocuments\x12+.vecsec.retrieval.v1.ImportDocumentsRequest\x1a,.vecsec.retrieval.v1.ImportDocumentsResponse(\x01\x30\x01\x12\x63\n\x0cGetDocuments\x12(.vecsec.retrieval.v1.GetDocumentsRequest\x1a).vecsec.retrieval.v1.GetDocumentsResponse\x12l\n\x0f\x44\x65leteDocuments\x12+.vecsec.retrieval.v1.DeleteDocumentsRequest\x1a,.vecsec.retrieval.v1.DeleteDocumentsResponse\x12l\n\x0fListCollections\x12+.vecsec.retrieval.v1.ListCollectionsRequest\x1a,.vecsec.retrieval.v1.ListCollectionsResponse\x12]\n\nListLabels\x12&.vecsec.retrieval.v1.ListLabelsRequest\x1a\'.vecsec.retrieval.v1.ListLabelsResponse\x12l\n\x0fListDocumentIds\x12+.vecsec.retrieval.v1.ListDocumentIdsRequest\x1a,.vecsec.retrieval.v1.ListDocumentIdsResponse\x12l\n\x0f\x45xportDocuments\x12+.vecsec.retrieval.v1.ExportDocumentsRequest\x1a,.vecsec.retrieval.v1.ExportDocumentsResponse\x12\x63\n\x0cRereadTenant\x12(.vecsec.retrieval.v1.RereadTenantRequest\x1a).vecsec.retrieval.v1.RereadTenantResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+vecsec/retrieval/v1/retrieval_service.proto\x12\x13vecsec.retrieval.v1\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\x88\x02\n\x16SearchDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\"\x8e\x01\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12\x30\n\x06metric\x18\x02 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x10\n\x08strategy\x18\x03 \x01(\t\"\xec\x01\n\x16ImportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x11\n\tcontinues\x18\x05 \x01(\x08\"a\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\"\xec\x01\n\x13GetDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\"C\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\"\xbb\x05\n\x16\x44\x65leteDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12(\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12.\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x18\n\x10whole_collection\x18\x05 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x1d\n\nread_grant\x18\x07 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\'\n\x0b\x64ry_run_ids\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04:\xf4\x02\xbaH\xf0\x02\x1a\xcf\x01\n\x12\x64\x65letion.selection\x12\x34set one of document_ids, filter and whole_collection\x1a\x82\x01(size(this.document_ids) + size(this.dry_run_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\x1a\x9b\x01\n\x14\x64\x65letion.dry_run_ids\x12\x38put the ids of a dry run into dry_run_ids, and no others\x1aIthis.dry_run ? size(this.document_ids) == 0 : size(this.dry_run_ids) == 0\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\"\xcd\x04\n\x17RelabelDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12(\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12.\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x18\n\x10whole_collection\x18\x05 \x01(\x08\x12\x33\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1b.vecsec.type.v1.LabelChangeB\x06\xbaH\x03\xc8\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12\x1d\n\nread_grant\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x38\n\x0e\x63hecked_labels\x18\t \x03(\x0b\x32\x15.vecsec.type.v1.LabelB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07:\xbf\x01\xbaH\xbb\x01\x1a\xb8\x01\n\x15relabelling.selection\x12\x34set one of document_ids, filter and whole_collection\x1ai(size(this.document_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\"e\n\x18RelabelDocumentsResponse\x12\x18\n\x10relabelled_count\x18\x01 \x01(\x03\x12/\n\x10unchecked_labels\x18\x02 \x03(\x0b\x32\x15.vecsec.type.v1.Label\"2\n\x16ListCollectionsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"J\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\"\xfb\x01\n\x16ListDocumentIdsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x15\n\rinclude_count\x18\x06 \x01(\x08\"x\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x1b\n\x0e\x64ocument_count\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_document_count\"j\n\x16\x45xportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x18\n\x06moment\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"\x9f\x01\n\x17\x45xportDocumentsResponse\x12\x0e\n\x06moment\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x03 \x01(\t\x12+\n\tdocuments\x18\x04 \x03(\x0b\x32\x18.vecsec.type.v1.Document\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"j\n\x11ListLabelsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"Y\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x13RereadTenantRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"\x16\n\x14RereadTenantResponse\"D\n\x14\x44\x65scribeShardRequest\x12\x15\n\rinclude_cells\x18\x01 \x01(\x08\x12\x15\n\rinclude_sizes\x18\x02 \x01(\x08\"\xeb\x01\n\x15\x44\x65scribeShardResponse\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\x12\x17\n\x0fplacement_epoch\x18\x03 \x01(\x03\x12\x14\n\x0ctenant_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64isplaced_count\x18\x05 \x01(\x03\x12\x11\n\trow_count\x18\x06 \x01(\x03\x12\x12\n\nbyte_count\x18\x07 \x01(\x03\x12-\n\x05\x63\x65lls\x18\x08 \x03(\x0b\x32\x1e.vecsec.retrieval.v1.ShardCell\x12\x13\n\x0bis_draining\x18\t \x01(\x08\"1\n\tShardCell\x12\x15\n\rtenant_digest\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"0\n\x14GetStoredSizeRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"c\n\x15GetStoredSizeResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x16import_rows_per_second\x18\x03 \x01(\x01\x42\x08\n\x06_bytes2\x94\n\n\x10RetrievalService\x12l\n\x0fSearchDocuments\x12+.vecsec.retrieval.v1.SearchDocumentsRequest\x1a,.vecsec.retrieval.v1.SearchDocumentsResponse\x12p\n\x0fImportDocuments\x12+.vecsec.retrieval.v1.ImportDocumentsRequest\x1a,.vecsec.retrieval.v1.ImportDocumentsResponse(\x01\x30\x01\x12\x63\n\x0cGetDocuments\x12(.vecsec.retrieval.v1.GetDocumentsRequest\x1a).vecsec.retrieval.v1.GetDocumentsResponse\x12l\n\x0f\x44\x65leteDocuments\x12+.vecsec.retrieval.v1.DeleteDocumentsRequest\x1a,.vecsec.retrieval.v1.DeleteDocumentsResponse\x12o\n\x10RelabelDocuments\x12,.vecsec.retrieval.v1.RelabelDocumentsRequest\x1a-.vecsec.retrieval.v1.RelabelDocumentsResponse\x12l\n\x0fListCollections\x12+.vecsec.retrieval.v1.ListCollectionsRequest\x1a,.vecsec.retrieval.v1.ListCollectionsResponse\x12]\n\nListLabels\x12&.vecsec.retrieval.v1.ListLabelsRequest\x1a\'.vecsec.retrieval.v1.ListLabelsResponse\x12l\n\x0fListDocumentIds\x12+.vecsec.retrieval.v1.ListDocumentIdsRequest\x1a,.vecsec.retrieval.v1.ListDocumentIdsResponse\x12l\n\x0f\x45xportDocuments\x12+.vecsec.retrieval.v1.ExportDocumentsRequest\x1a,.vecsec.retrieval.v1.ExportDocumentsResponse\x12\x63\n\x0cRereadTenant\x12(.vecsec.retrieval.v1.RereadTenantRequest\x1a).vecsec.retrieval.v1.RereadTenantResponse\x12\x66\n\rDescribeShard\x12).vecsec.retrieval.v1.DescribeShardRequest\x1a*.vecsec.retrieval.v1.DescribeShardResponse\x12\x66\n\rGetStoredSize\x12).vecsec.retrieval.v1.GetStoredSizeRequest\x1a*.vecsec.retrieval.v1.GetStoredSizeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,7 +64,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['collection_id']._loaded_options = None
   _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['collection_id']._serialized_options = b'\272H)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\330\001\001'
   _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['document_ids']._loaded_options = None
-  _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['document_ids']._serialized_options = b'\272H\021\222\001\016\010\001\020\350\007\"\007r\005\020\001(\200\004'
+  _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['document_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\"\007r\005\020\001(\200\004'
+  _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['read_grant']._loaded_options = None
+  _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['read_grant']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['dry_run_ids']._loaded_options = None
+  _globals['_DELETEDOCUMENTSREQUEST'].fields_by_name['dry_run_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\"\007r\005\020\001(\200\004'
+  _globals['_DELETEDOCUMENTSREQUEST']._loaded_options = None
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_options = b'\272H\360\002\032\317\001\n\022deletion.selection\0224set one of document_ids, filter and whole_collection\032\202\001(size(this.document_ids) + size(this.dry_run_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\032\233\001\n\024deletion.dry_run_ids\0228put the ids of a dry run into dry_run_ids, and no others\032Ithis.dry_run ? size(this.document_ids) == 0 : size(this.dry_run_ids) == 0'
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['grant']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['collection_id']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['collection_id']._serialized_options = b'\272H)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\330\001\001'
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['document_ids']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['document_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\"\007r\005\020\001(\200\004'
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['change']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['change']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['read_grant']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['read_grant']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['checked_labels']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST'].fields_by_name['checked_labels']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_RELABELDOCUMENTSREQUEST']._loaded_options = None
+  _globals['_RELABELDOCUMENTSREQUEST']._serialized_options = b'\272H\273\001\032\270\001\n\025relabelling.selection\0224set one of document_ids, filter and whole_collection\032i(size(this.document_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1'
   _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['grant']._loaded_options = None
   _globals['_LISTCOLLECTIONSREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
   _globals['_LISTDOCUMENTIDSREQUEST'].fields_by_name['grant']._loaded_options = None
@@ -88,42 +109,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLABELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_REREADTENANTREQUEST'].fields_by_name['grant']._loaded_options = None
   _globals['_REREADTENANTREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=224
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=488
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=491
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=633
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=636
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=853
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=855
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=952
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=955
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1143
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1145
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1212
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1215
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1378
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1380
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1428
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=1430
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=1480
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=1482
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=1556
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=1559
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=1739
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=1741
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=1813
-  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_start=1815
-  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_end=1921
-  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_start=1924
-  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_end=2083
-  _globals['_LISTLABELSREQUEST']._serialized_start=2085
-  _globals['_LISTLABELSREQUEST']._serialized_end=2191
-  _globals['_LISTLABELSRESPONSE']._serialized_start=2193
-  _globals['_LISTLABELSRESPONSE']._serialized_end=2282
-  _globals['_REREADTENANTREQUEST']._serialized_start=2284
-  _globals['_REREADTENANTREQUEST']._serialized_end=2331
-  _globals['_REREADTENANTRESPONSE']._serialized_start=2333
-  _globals['_REREADTENANTRESPONSE']._serialized_end=2355
-  _globals['_RETRIEVALSERVICE']._serialized_start=2358
-  _globals['_RETRIEVALSERVICE']._serialized_end=3337
+  _globals['_GETSTOREDSIZEREQUEST'].fields_by_name['grant']._loaded_options = None
+  _globals['_GETSTOREDSIZEREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=252
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=516
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=519
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=661
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=664
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=900
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=902
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=999
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=1002
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1238
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1240
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1307
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1310
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=2009
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=2011
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=2059
+  _globals['_RELABELDOCUMENTSREQUEST']._serialized_start=2062
+  _globals['_RELABELDOCUMENTSREQUEST']._serialized_end=2651
+  _globals['_RELABELDOCUMENTSRESPONSE']._serialized_start=2653
+  _globals['_RELABELDOCUMENTSRESPONSE']._serialized_end=2754
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=2756
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=2806
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=2808
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=2882
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=2885
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=3136
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=3138
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=3258
+  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_start=3260
+  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_end=3366
+  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_start=3369
+  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_end=3528
+  _globals['_LISTLABELSREQUEST']._serialized_start=3530
+  _globals['_LISTLABELSREQUEST']._serialized_end=3636
+  _globals['_LISTLABELSRESPONSE']._serialized_start=3638
+  _globals['_LISTLABELSRESPONSE']._serialized_end=3727
+  _globals['_REREADTENANTREQUEST']._serialized_start=3729
+  _globals['_REREADTENANTREQUEST']._serialized_end=3776
+  _globals['_REREADTENANTRESPONSE']._serialized_start=3778
+  _globals['_REREADTENANTRESPONSE']._serialized_end=3800
+  _globals['_DESCRIBESHARDREQUEST']._serialized_start=3802
+  _globals['_DESCRIBESHARDREQUEST']._serialized_end=3870
+  _globals['_DESCRIBESHARDRESPONSE']._serialized_start=3873
+  _globals['_DESCRIBESHARDRESPONSE']._serialized_end=4108
+  _globals['_SHARDCELL']._serialized_start=4110
+  _globals['_SHARDCELL']._serialized_end=4159
+  _globals['_GETSTOREDSIZEREQUEST']._serialized_start=4161
+  _globals['_GETSTOREDSIZEREQUEST']._serialized_end=4209
+  _globals['_GETSTOREDSIZERESPONSE']._serialized_start=4211
+  _globals['_GETSTOREDSIZERESPONSE']._serialized_end=4310
+  _globals['_RETRIEVALSERVICE']._serialized_start=4313
+  _globals['_RETRIEVALSERVICE']._serialized_end=5613
 # @@protoc_insertion_point(module_scope)

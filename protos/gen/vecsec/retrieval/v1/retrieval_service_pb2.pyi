@@ -11,6 +11,7 @@ from vecsec.type.v1 import collection_pb2 as _collection_pb2
 from vecsec.type.v1 import document_pb2 as _document_pb2
 from vecsec.type.v1 import filter_pb2 as _filter_pb2
 from vecsec.type.v1 import label_count_pb2 as _label_count_pb2
+from vecsec.type.v1 import label_pb2 as _label_pb2
 from vecsec.type.v1 import query_pb2 as _query_pb2
 import builtins as _builtins
 import sys
@@ -111,12 +112,17 @@ class ImportDocumentsRequest(_message.Message):
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
+    CONTINUES_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to write; required in the first request, optional later."""
     collection_id: _builtins.str
     """The collection; empty means "documents". It is made if it does not exist."""
     embedding_model: _builtins.str
     """The model that embeds the texts of a new collection; empty means the service's default. An existing collection keeps its own."""
+    continues: _builtins.bool
+    """Whether the next request goes on with this batch: one larger than a message comes in parts, the grant in the first.
+    It is stored, and answered, with its last part.
+    """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.DocumentInput]:
         """The documents, with ids unique within the batch."""
@@ -128,10 +134,11 @@ class ImportDocumentsRequest(_message.Message):
         collection_id: _builtins.str = ...,
         documents: _abc.Iterable[_document_pb2.DocumentInput] | None = ...,
         embedding_model: _builtins.str = ...,
+        continues: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "documents", b"documents", "embedding_model", b"embedding_model", "grant", b"grant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "continues", b"continues", "documents", b"documents", "embedding_model", b"embedding_model", "grant", b"grant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,6 +184,7 @@ class GetDocumentsRequest(_message.Message):
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to read."""
     collection_id: _builtins.str
@@ -187,6 +195,10 @@ class GetDocumentsRequest(_message.Message):
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids, at most 1,000."""
 
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """A condition on the documents' metadata: those that it does not hold for are left out, too."""
+
     def __init__(
         self,
         *,
@@ -194,10 +206,11 @@ class GetDocumentsRequest(_message.Message):
         collection_id: _builtins.str = ...,
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
         include_embeddings: _builtins.bool = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "grant", b"grant", "include_embeddings", b"include_embeddings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "filter", b"filter", "grant", b"grant", "include_embeddings", b"include_embeddings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,20 +242,41 @@ Global___GetDocumentsResponse: _TypeAlias = GetDocumentsResponse  # noqa: Y015
 
 @_typing.final
 class DeleteDocumentsRequest(_message.Message):
-    """Documents to delete by id."""
+    """Documents to delete: by id, by a filter, or all of a collection. They go in one step for who reads meanwhile."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GRANT_FIELD_NUMBER: _builtins.int
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    WHOLE_COLLECTION_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    READ_GRANT_FIELD_NUMBER: _builtins.int
+    DRY_RUN_IDS_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to delete."""
     collection_id: _builtins.str
     """The collection; empty means "documents"."""
+    whole_collection: _builtins.bool
+    """Deletes all that the caller may delete instead. Where that leaves nothing, the collection is gone, too: the next import
+    into it may choose another model. (A ChromaDB server keeps it, empty.)
+    """
+    dry_run: _builtins.bool
+    """Whether to delete nothing, and only say how many it would be. The ids are in dry_run_ids then."""
+    read_grant: _builtins.str
+    """A signed grant to read, of the same caller and tenant; needed with a filter, which tells of metadata."""
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The ids, at most 1,000."""
+
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """Deletes those that this holds for instead, of those that the caller may read and delete; however many they are."""
+
+    @_builtins.property
+    def dry_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids of a dry run, at most 1,000: not in document_ids, for an older service would delete those."""
 
     def __init__(
         self,
@@ -250,10 +284,15 @@ class DeleteDocumentsRequest(_message.Message):
         grant: _builtins.str = ...,
         collection_id: _builtins.str = ...,
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
+        whole_collection: _builtins.bool = ...,
+        dry_run: _builtins.bool = ...,
+        read_grant: _builtins.str = ...,
+        dry_run_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "grant", b"grant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "document_ids", b"document_ids", "dry_run", b"dry_run", "dry_run_ids", b"dry_run_ids", "filter", b"filter", "grant", b"grant", "read_grant", b"read_grant", "whole_collection", b"whole_collection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -267,7 +306,7 @@ class DeleteDocumentsResponse(_message.Message):
 
     DELETED_COUNT_FIELD_NUMBER: _builtins.int
     deleted_count: _builtins.int
-    """How many documents were deleted."""
+    """How many documents were deleted, or would be."""
     def __init__(
         self,
         *,
@@ -280,6 +319,100 @@ class DeleteDocumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteDocumentsResponse: _TypeAlias = DeleteDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class RelabelDocumentsRequest(_message.Message):
+    """Documents whose labels are to change: by id, by a filter, or all of a collection. All change in one step for who reads
+    meanwhile (with a ChromaDB server, a thousand at a time). Texts, metadata and embeddings stay.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    COLLECTION_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    WHOLE_COLLECTION_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    READ_GRANT_FIELD_NUMBER: _builtins.int
+    CHECKED_LABELS_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    """The signed grant to write."""
+    collection_id: _builtins.str
+    """The collection; empty means "documents"."""
+    whole_collection: _builtins.bool
+    """All of the collection instead."""
+    dry_run: _builtins.bool
+    """Whether to change nothing, and only say how many it would be."""
+    read_grant: _builtins.str
+    """A signed grant to read, of the same caller and tenant: who may not read a row must not make it readable."""
+    @_builtins.property
+    def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The ids, at most 1,000."""
+
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """Those that this holds for instead, however many they are."""
+
+    @_builtins.property
+    def change(self) -> _label_pb2.LabelChange:
+        """What is to be otherwise."""
+
+    @_builtins.property
+    def checked_labels(self) -> _containers.RepeatedCompositeFieldContainer[_label_pb2.Label]:
+        """New labels that the policy service has allowed. Where a document would get any other, nothing is changed, and the answer
+        names it.
+        """
+
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+        collection_id: _builtins.str = ...,
+        document_ids: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
+        whole_collection: _builtins.bool = ...,
+        change: _label_pb2.LabelChange | None = ...,
+        dry_run: _builtins.bool = ...,
+        read_grant: _builtins.str = ...,
+        checked_labels: _abc.Iterable[_label_pb2.Label] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "checked_labels", b"checked_labels", "collection_id", b"collection_id", "document_ids", b"document_ids", "dry_run", b"dry_run", "filter", b"filter", "grant", b"grant", "read_grant", b"read_grant", "whole_collection", b"whole_collection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelabelDocumentsRequest: _TypeAlias = RelabelDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class RelabelDocumentsResponse(_message.Message):
+    """What was relabelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELABELLED_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHECKED_LABELS_FIELD_NUMBER: _builtins.int
+    relabelled_count: _builtins.int
+    """How many documents have another label now, or would have; those that had it before are not counted."""
+    @_builtins.property
+    def unchecked_labels(self) -> _containers.RepeatedCompositeFieldContainer[_label_pb2.Label]:
+        """New labels that are not among the checked ones; if there are any, nothing was changed."""
+
+    def __init__(
+        self,
+        *,
+        relabelled_count: _builtins.int = ...,
+        unchecked_labels: _abc.Iterable[_label_pb2.Label] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["relabelled_count", b"relabelled_count", "unchecked_labels", b"unchecked_labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelabelDocumentsResponse: _TypeAlias = RelabelDocumentsResponse  # noqa: Y015
 
 @_typing.final
 class ListCollectionsRequest(_message.Message):
@@ -337,6 +470,8 @@ class ListDocumentIdsRequest(_message.Message):
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    INCLUDE_COUNT_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to read."""
     collection_id: _builtins.str
@@ -345,6 +480,12 @@ class ListDocumentIdsRequest(_message.Message):
     """How many ids to list at most, up to 1,000; 0 means 500."""
     page_token: _builtins.str
     """Where to go on: the next_page_token of the answer before; empty begins."""
+    include_count: _builtins.bool
+    """Whether to count them all, too."""
+    @_builtins.property
+    def filter(self) -> _filter_pb2.MetadataFilter:
+        """A condition on the documents' metadata: only those that it holds for."""
+
     def __init__(
         self,
         *,
@@ -352,10 +493,12 @@ class ListDocumentIdsRequest(_message.Message):
         collection_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _filter_pb2.MetadataFilter | None = ...,
+        include_count: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "grant", b"grant", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "filter", b"filter", "grant", b"grant", "include_count", b"include_count", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,8 +512,13 @@ class ListDocumentIdsResponse(_message.Message):
 
     DOCUMENT_IDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DOCUMENT_COUNT_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Where to go on; empty if this was the last page."""
+    document_count: _builtins.int
+    """How many there are, whatever the page: documents that the caller may read and that the filter holds for. Set only if it
+    was asked for.
+    """
     @_builtins.property
     def document_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of documents that the caller may read, in ascending order; all others are left out."""
@@ -380,12 +528,15 @@ class ListDocumentIdsResponse(_message.Message):
         *,
         document_ids: _abc.Iterable[_builtins.str] | None = ...,
         next_page_token: _builtins.str = ...,
+        document_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_count", b"_document_count", "document_count", b"document_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_ids", b"document_ids", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_count", b"_document_count", "document_count", b"document_count", "document_ids", b"document_ids", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__document_count: _TypeAlias = _typing.Literal["document_count"]  # noqa: Y015
+    _WhichOneofArgType__document_count: _TypeAlias = _typing.Literal["_document_count", b"_document_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_count) -> _WhichOneofReturnType__document_count | None: ...
 
 Global___ListDocumentIdsResponse: _TypeAlias = ListDocumentIdsResponse  # noqa: Y015
 
@@ -559,3 +710,165 @@ class RereadTenantResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RereadTenantResponse: _TypeAlias = RereadTenantResponse  # noqa: Y015
+
+@_typing.final
+class DescribeShardRequest(_message.Message):
+    """Asks a retrieval service who it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCLUDE_CELLS_FIELD_NUMBER: _builtins.int
+    INCLUDE_SIZES_FIELD_NUMBER: _builtins.int
+    include_cells: _builtins.bool
+    """Whether to list the cells, for another shard."""
+    include_sizes: _builtins.bool
+    """Whether to measure how much the cells hold."""
+    def __init__(
+        self,
+        *,
+        include_cells: _builtins.bool = ...,
+        include_sizes: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_cells", b"include_cells", "include_sizes", b"include_sizes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeShardRequest: _TypeAlias = DescribeShardRequest  # noqa: Y015
+
+@_typing.final
+class DescribeShardResponse(_message.Message):
+    """Who a retrieval service is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARD_FIELD_NUMBER: _builtins.int
+    STORE_ID_FIELD_NUMBER: _builtins.int
+    PLACEMENT_EPOCH_FIELD_NUMBER: _builtins.int
+    TENANT_COUNT_FIELD_NUMBER: _builtins.int
+    DISPLACED_COUNT_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    IS_DRAINING_FIELD_NUMBER: _builtins.int
+    shard: _builtins.str
+    """The shard's name; empty where there is no placement."""
+    store_id: _builtins.str
+    """The id of its store; empty for a ChromaDB server, which any number of services may share."""
+    placement_epoch: _builtins.int
+    """The epoch of the placement that it goes by, after which none is begun by an older one; 0 where there is none."""
+    tenant_count: _builtins.int
+    """How many tenants have a cell here; this and what follows only if sizes were asked for."""
+    displaced_count: _builtins.int
+    """How many of them the placement has elsewhere: their cells have not moved yet."""
+    row_count: _builtins.int
+    """How many rows they have, as far as the service has opened their cells."""
+    byte_count: _builtins.int
+    """How many bytes their cells take on the disk."""
+    is_draining: _builtins.bool
+    """Whether that placement gives it no new tenants, so that it can be taken away once it holds none."""
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardCell]:
+        """The cells, if they were asked for."""
+
+    def __init__(
+        self,
+        *,
+        shard: _builtins.str = ...,
+        store_id: _builtins.str = ...,
+        placement_epoch: _builtins.int = ...,
+        tenant_count: _builtins.int = ...,
+        displaced_count: _builtins.int = ...,
+        row_count: _builtins.int = ...,
+        byte_count: _builtins.int = ...,
+        cells: _abc.Iterable[Global___ShardCell] | None = ...,
+        is_draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_count", b"byte_count", "cells", b"cells", "displaced_count", b"displaced_count", "is_draining", b"is_draining", "placement_epoch", b"placement_epoch", "row_count", b"row_count", "shard", b"shard", "store_id", b"store_id", "tenant_count", b"tenant_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeShardResponse: _TypeAlias = DescribeShardResponse  # noqa: Y015
+
+@_typing.final
+class ShardCell(_message.Message):
+    """A cell of a shard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_DIGEST_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    tenant_digest: _builtins.bytes
+    """Stands for the tenant: a BLAKE2b digest of its id, which whoever knows the id can compare with."""
+    epoch: _builtins.int
+    """Since which epoch the cell is this shard's."""
+    def __init__(
+        self,
+        *,
+        tenant_digest: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "tenant_digest", b"tenant_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardCell: _TypeAlias = ShardCell  # noqa: Y015
+
+@_typing.final
+class GetStoredSizeRequest(_message.Message):
+    """Asks how much the grant's tenant has stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    """The signed grant to configure."""
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStoredSizeRequest: _TypeAlias = GetStoredSizeRequest  # noqa: Y015
+
+@_typing.final
+class GetStoredSizeResponse(_message.Message):
+    """How much a tenant has stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    IMPORT_ROWS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Rows of all collections."""
+    bytes: _builtins.int
+    """Bytes on the disk; unset where the store is on another machine."""
+    import_rows_per_second: _builtins.float
+    """Rows stored a second, in the last ten seconds."""
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        bytes: _builtins.int | None = ...,
+        import_rows_per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "bytes", b"bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes", b"_bytes", "bytes", b"bytes", "import_rows_per_second", b"import_rows_per_second", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes: _TypeAlias = _typing.Literal["bytes"]  # noqa: Y015
+    _WhichOneofArgType__bytes: _TypeAlias = _typing.Literal["_bytes", b"_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes) -> _WhichOneofReturnType__bytes | None: ...
+
+Global___GetStoredSizeResponse: _TypeAlias = GetStoredSizeResponse  # noqa: Y015

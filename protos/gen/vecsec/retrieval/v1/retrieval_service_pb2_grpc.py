@@ -56,6 +56,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DeleteDocumentsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DeleteDocumentsResponse.FromString,
                 _registered_method=True)
+        self.RelabelDocuments = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/RelabelDocuments',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RelabelDocumentsRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RelabelDocumentsResponse.FromString,
+                _registered_method=True)
         self.ListCollections = channel.unary_unary(
                 '/vecsec.retrieval.v1.RetrievalService/ListCollections',
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsRequest.SerializeToString,
@@ -80,6 +85,16 @@ class RetrievalServiceStub:
                 '/vecsec.retrieval.v1.RetrievalService/RereadTenant',
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantResponse.FromString,
+                _registered_method=True)
+        self.DescribeShard = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/DescribeShard',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DescribeShardRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DescribeShardResponse.FromString,
+                _registered_method=True)
+        self.GetStoredSize = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/GetStoredSize',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.GetStoredSizeRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.GetStoredSizeResponse.FromString,
                 _registered_method=True)
 
 
@@ -111,7 +126,16 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocuments(self, request, context):
-        """Deletes documents by id; ids that do not exist or may not be deleted are left out alike. Needs a grant to delete.
+        """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+        alike. Needs a grant to delete and, for a filter, one to read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RelabelDocuments(self, request, context):
+        """Changes labels of documents that both grants see, to labels that the one to write sees, too; all others are left out
+        alike. Needs a grant to write and one to read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +156,7 @@ class RetrievalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDocumentIds(self, request, context):
-        """Lists the ids of a collection's documents that are visible to the grant, page by page.
+        """Lists the ids of a collection's documents that are visible to the grant, page by page, by a filter, and counts them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,6 +172,21 @@ class RetrievalServiceServicer:
 
     def RereadTenant(self, request, context):
         """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeShard(self, request, context):
+        """Says which shard and which store answers here, and how much it holds. For gateways and other shards: it takes no
+        grant and tells of no tenant by name, no label and no row.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStoredSize(self, request, context):
+        """Says how much the tenant has stored, hidden rows too. Needs a grant to configure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +215,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DeleteDocumentsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DeleteDocumentsResponse.SerializeToString,
             ),
+            'RelabelDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.RelabelDocuments,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RelabelDocumentsRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RelabelDocumentsResponse.SerializeToString,
+            ),
             'ListCollections': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCollections,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListCollectionsRequest.FromString,
@@ -200,6 +244,16 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.RereadTenant,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantResponse.SerializeToString,
+            ),
+            'DescribeShard': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeShard,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DescribeShardRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DescribeShardResponse.SerializeToString,
+            ),
+            'GetStoredSize': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStoredSize,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.GetStoredSizeRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.GetStoredSizeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +366,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/DeleteDocuments',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DeleteDocumentsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DeleteDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RelabelDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/RelabelDocuments',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RelabelDocumentsRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RelabelDocumentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -447,6 +528,60 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/RereadTenant',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeShard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/DescribeShard',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DescribeShardRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.DescribeShardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStoredSize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/GetStoredSize',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.GetStoredSizeRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.GetStoredSizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,19 +44,31 @@ class RetrievalServiceStub:
     GetDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.GetDocumentsRequest, _retrieval_service_pb2.GetDocumentsResponse]
     """Reads documents by id; ids that do not exist or are not visible are left out alike. Needs a grant to read."""
     DeleteDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.DeleteDocumentsRequest, _retrieval_service_pb2.DeleteDocumentsResponse]
-    """Deletes documents by id; ids that do not exist or may not be deleted are left out alike. Needs a grant to delete."""
+    """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+    alike. Needs a grant to delete and, for a filter, one to read.
+    """
+    RelabelDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.RelabelDocumentsRequest, _retrieval_service_pb2.RelabelDocumentsResponse]
+    """Changes labels of documents that both grants see, to labels that the one to write sees, too; all others are left out
+    alike. Needs a grant to write and one to read.
+    """
     ListCollections: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListCollectionsRequest, _retrieval_service_pb2.ListCollectionsResponse]
     """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
     ListLabels: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]
-    """Lists the ids of a collection's documents that are visible to the grant, page by page."""
+    """Lists the ids of a collection's documents that are visible to the grant, page by page, by a filter, and counts them."""
     ExportDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ExportDocumentsRequest, _retrieval_service_pb2.ExportDocumentsResponse]
     """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
     grant to read of a caller who may configure.
     """
     RereadTenant: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]
     """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
+    DescribeShard: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.DescribeShardRequest, _retrieval_service_pb2.DescribeShardResponse]
+    """Says which shard and which store answers here, and how much it holds. For gateways and other shards: it takes no
+    grant and tells of no tenant by name, no label and no row.
+    """
+    GetStoredSize: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.GetStoredSizeRequest, _retrieval_service_pb2.GetStoredSizeResponse]
+    """Says how much the tenant has stored, hidden rows too. Needs a grant to configure."""
 
 @_typing.type_check_only
 class RetrievalServiceAsyncStub(RetrievalServiceStub):
@@ -74,19 +86,31 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     GetDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.GetDocumentsRequest, _retrieval_service_pb2.GetDocumentsResponse]  # type: ignore[assignment]
     """Reads documents by id; ids that do not exist or are not visible are left out alike. Needs a grant to read."""
     DeleteDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.DeleteDocumentsRequest, _retrieval_service_pb2.DeleteDocumentsResponse]  # type: ignore[assignment]
-    """Deletes documents by id; ids that do not exist or may not be deleted are left out alike. Needs a grant to delete."""
+    """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+    alike. Needs a grant to delete and, for a filter, one to read.
+    """
+    RelabelDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.RelabelDocumentsRequest, _retrieval_service_pb2.RelabelDocumentsResponse]  # type: ignore[assignment]
+    """Changes labels of documents that both grants see, to labels that the one to write sees, too; all others are left out
+    alike. Needs a grant to write and one to read.
+    """
     ListCollections: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListCollectionsRequest, _retrieval_service_pb2.ListCollectionsResponse]  # type: ignore[assignment]
     """Lists the tenant's collections that hold visible documents. Needs a grant to read."""
     ListLabels: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListLabelsRequest, _retrieval_service_pb2.ListLabelsResponse]  # type: ignore[assignment]
     """Lists the labels of the tenant's documents that the grant sees, page by page. Needs a grant to configure."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListDocumentIdsRequest, _retrieval_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
-    """Lists the ids of a collection's documents that are visible to the grant, page by page."""
+    """Lists the ids of a collection's documents that are visible to the grant, page by page, by a filter, and counts them."""
     ExportDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ExportDocumentsRequest, _retrieval_service_pb2.ExportDocumentsResponse]  # type: ignore[assignment]
     """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
     grant to read of a caller who may configure.
     """
     RereadTenant: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]  # type: ignore[assignment]
     """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
+    DescribeShard: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.DescribeShardRequest, _retrieval_service_pb2.DescribeShardResponse]  # type: ignore[assignment]
+    """Says which shard and which store answers here, and how much it holds. For gateways and other shards: it takes no
+    grant and tells of no tenant by name, no label and no row.
+    """
+    GetStoredSize: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.GetStoredSizeRequest, _retrieval_service_pb2.GetStoredSizeResponse]  # type: ignore[assignment]
+    """Says how much the tenant has stored, hidden rows too. Needs a grant to configure."""
 
 class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only service that knows the vector store. It acts on grants alone: a grant, signed by the policy service, names
@@ -125,7 +149,19 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_service_pb2.DeleteDocumentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.DeleteDocumentsResponse, _abc.Awaitable[_retrieval_service_pb2.DeleteDocumentsResponse]]:
-        """Deletes documents by id; ids that do not exist or may not be deleted are left out alike. Needs a grant to delete."""
+        """Deletes documents by id, by filter, or all of a collection; those that do not exist or may not be deleted are left out
+        alike. Needs a grant to delete and, for a filter, one to read.
+        """
+
+    @_abc_1.abstractmethod
+    def RelabelDocuments(
+        self,
+        request: _retrieval_service_pb2.RelabelDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.RelabelDocumentsResponse, _abc.Awaitable[_retrieval_service_pb2.RelabelDocumentsResponse]]:
+        """Changes labels of documents that both grants see, to labels that the one to write sees, too; all others are left out
+        alike. Needs a grant to write and one to read.
+        """
 
     @_abc_1.abstractmethod
     def ListCollections(
@@ -149,7 +185,7 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _retrieval_service_pb2.ListDocumentIdsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_retrieval_service_pb2.ListDocumentIdsResponse]]:
-        """Lists the ids of a collection's documents that are visible to the grant, page by page."""
+        """Lists the ids of a collection's documents that are visible to the grant, page by page, by a filter, and counts them."""
 
     @_abc_1.abstractmethod
     def ExportDocuments(
@@ -168,5 +204,23 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.RereadTenantResponse, _abc.Awaitable[_retrieval_service_pb2.RereadTenantResponse]]:
         """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
+
+    @_abc_1.abstractmethod
+    def DescribeShard(
+        self,
+        request: _retrieval_service_pb2.DescribeShardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.DescribeShardResponse, _abc.Awaitable[_retrieval_service_pb2.DescribeShardResponse]]:
+        """Says which shard and which store answers here, and how much it holds. For gateways and other shards: it takes no
+        grant and tells of no tenant by name, no label and no row.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStoredSize(
+        self,
+        request: _retrieval_service_pb2.GetStoredSizeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.GetStoredSizeResponse, _abc.Awaitable[_retrieval_service_pb2.GetStoredSizeResponse]]:
+        """Says how much the tenant has stored, hidden rows too. Needs a grant to configure."""
 
 def add_RetrievalServiceServicer_to_server(servicer: RetrievalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

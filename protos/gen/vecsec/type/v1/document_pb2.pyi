@@ -218,9 +218,11 @@ class DocumentInput(_message.Message):
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document's id, unique within its tenant and collection; an existing document with this id is replaced.
-    The prefix "mock-" is reserved for made-up rows. No control characters, no blank at either end.
+    The prefix "mock-" is reserved for made-up rows. No control characters, none
+    that turns text around (bidi), no blank at either end.
     """
     text: _builtins.str
     """The passage, at most 1 MiB; may not be blank."""
@@ -242,6 +244,12 @@ class DocumentInput(_message.Message):
     def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The embedding, where the caller brings its own; otherwise the collection's model embeds the text."""
 
+    @_builtins.property
+    def readers(self) -> _label_pb2.Readers:
+        """Who alone may read it, besides all other rules; left out, all whom the other rules let through. Refused if the tenant's
+        policy has no rule for it, that is if its schema does not declare `readers`.
+        """
+
     def __init__(
         self,
         *,
@@ -252,10 +260,11 @@ class DocumentInput(_message.Message):
         attributes: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
         metadata: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
         embedding: _abc.Iterable[_builtins.float] | None = ...,
+        readers: _label_pb2.Readers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readers", b"readers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "document_id", b"document_id", "embedding", b"embedding", "metadata", b"metadata", "sensitivity", b"sensitivity", "text", b"text", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "document_id", b"document_id", "embedding", b"embedding", "metadata", b"metadata", "readers", b"readers", "sensitivity", b"sensitivity", "text", b"text", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

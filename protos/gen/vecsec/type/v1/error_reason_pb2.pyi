@@ -39,7 +39,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_POLICY_UNAVAILABLE: _ErrorReason.ValueType  # 7
     """UNAVAILABLE: the policy service cannot be reached; without it nothing is answered."""
     ERROR_REASON_RETRIEVAL_UNAVAILABLE: _ErrorReason.ValueType  # 8
-    """UNAVAILABLE: the vector store or the retrieval service cannot be reached and no mock was wanted; RetryInfo says when to try again."""
+    """UNAVAILABLE: the vector store or the retrieval service cannot be reached and no mock was wanted; RetryInfo says when to try again. The
+    ErrorInfo's metadata says "circuit": "open" where it was not even asked, for it failed repeatedly a moment ago.
+    """
     ERROR_REASON_REAL_RETRIEVAL_OFF: _ErrorReason.ValueType  # 9
     """UNAVAILABLE: USE_REAL_VECTOR_RETRIEVAL is off for this tenant and no mock was wanted or possible."""
     ERROR_REASON_STORE_DAMAGED: _ErrorReason.ValueType  # 10
@@ -54,6 +56,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the service is shutting down; another replica, or the next start, will answer."""
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 15
     """UNAVAILABLE: the policy service cannot write its audit log and was told to refuse then; RetryInfo says when to try again."""
+    ERROR_REASON_KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 16
+    """UNAVAILABLE: the keys of the token's issuer cannot be had, so nobody knows whether it holds; RetryInfo says when to try again."""
+    ERROR_REASON_WRONG_SHARD: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the tenant belongs to another shard than the retrieval service that was asked; the ErrorInfo's
+    metadata names it as "shard". The gateway asks that one; where it cannot, callers may try again a moment later.
+    """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 17
+    """RESOURCE_EXHAUSTED: more is asked for than can be served in time; nothing was done, RetryInfo says when to try again."""
+    ERROR_REASON_TENANT_LIMIT: _ErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED: the caller's tenant has its share already; nothing was done, but what an import had acknowledged
+    before is stored. RetryInfo says when to try again; there is none where waiting is no help, as when there is no room.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error of every VecSec service carries one google.rpc.ErrorInfo with domain "vecsec" and one
@@ -77,7 +91,9 @@ ERROR_REASON_COLLECTION_NOT_FOUND: ErrorReason.ValueType  # 6
 ERROR_REASON_POLICY_UNAVAILABLE: ErrorReason.ValueType  # 7
 """UNAVAILABLE: the policy service cannot be reached; without it nothing is answered."""
 ERROR_REASON_RETRIEVAL_UNAVAILABLE: ErrorReason.ValueType  # 8
-"""UNAVAILABLE: the vector store or the retrieval service cannot be reached and no mock was wanted; RetryInfo says when to try again."""
+"""UNAVAILABLE: the vector store or the retrieval service cannot be reached and no mock was wanted; RetryInfo says when to try again. The
+ErrorInfo's metadata says "circuit": "open" where it was not even asked, for it failed repeatedly a moment ago.
+"""
 ERROR_REASON_REAL_RETRIEVAL_OFF: ErrorReason.ValueType  # 9
 """UNAVAILABLE: USE_REAL_VECTOR_RETRIEVAL is off for this tenant and no mock was wanted or possible."""
 ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 10
@@ -92,4 +108,16 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 14
 """UNAVAILABLE: the service is shutting down; another replica, or the next start, will answer."""
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 15
 """UNAVAILABLE: the policy service cannot write its audit log and was told to refuse then; RetryInfo says when to try again."""
+ERROR_REASON_KEYS_UNAVAILABLE: ErrorReason.ValueType  # 16
+"""UNAVAILABLE: the keys of the token's issuer cannot be had, so nobody knows whether it holds; RetryInfo says when to try again."""
+ERROR_REASON_WRONG_SHARD: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the tenant belongs to another shard than the retrieval service that was asked; the ErrorInfo's
+metadata names it as "shard". The gateway asks that one; where it cannot, callers may try again a moment later.
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 17
+"""RESOURCE_EXHAUSTED: more is asked for than can be served in time; nothing was done, RetryInfo says when to try again."""
+ERROR_REASON_TENANT_LIMIT: ErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED: the caller's tenant has its share already; nothing was done, but what an import had acknowledged
+before is stored. RetryInfo says when to try again; there is none where waiting is no help, as when there is no room.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,13 +26,15 @@ from vecsec.type.v1 import sensitivity_pb2 as vecsec_dot_type_dot_v1_dot_sensiti
 from vecsec.type.v1 import value_pb2 as vecsec_dot_type_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/label.proto\x12\x0evecsec.type.v1\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\xb5\x04\n\x05Label\x12\x1a\n\ttenant_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12:\n\x0bsensitivity\x18\x02 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x06topics\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10 \"\x04r\x02\x18@\x12\xe9\x02\n\nattributes\x18\x04 \x03(\x0b\x32%.vecsec.type.v1.Label.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/label.proto\x12\x0evecsec.type.v1\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\"\n\x07Readers\x12\x17\n\x05names\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\"\xdf\x04\n\x05Label\x12\x1a\n\ttenant_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12:\n\x0bsensitivity\x18\x02 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\x06topics\x18\x03 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10 \"\x04r\x02\x18@\x12\xe9\x02\n\nattributes\x18\x04 \x03(\x0b\x32%.vecsec.type.v1.Label.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x12(\n\x07readers\x18\x05 \x01(\x0b\x32\x17.vecsec.type.v1.Readers\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\"\x99\x08\n\x0bLabelChange\x12:\n\x0bsensitivity\x18\x01 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12;\n\x06topics\x18\x02 \x03(\tB+\xbaH(\x92\x01%\x10 \x18\x01\"\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,63}$\x12\xef\x02\n\nattributes\x18\x03 \x03(\x0b\x32+.vecsec.type.v1.LabelChange.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x12\x42\n\x12removed_attributes\x18\x04 \x03(\tB&\xbaH#\x92\x01 \x10\x10\x18\x01\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$\x12(\n\x07readers\x18\x05 \x01(\x0b\x32\x17.vecsec.type.v1.Readers\x12\x16\n\x0eremove_readers\x18\x06 \x01(\x08\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01:\xce\x02\xbaH\xca\x02\x1a\xdf\x01\n\x0e\x63hange.nothing\x12.set at least one thing that is to be otherwise\x1a\x9c\x01this.sensitivity != 0 || size(this.topics) > 0 || size(this.attributes) > 0 || size(this.removed_attributes) > 0 || has(this.readers) || this.remove_readers\x1a\x66\n\x0e\x63hange.readers\x12\'set readers or remove_readers, not both\x1a+!(has(this.readers) && this.remove_readers)b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecsec.type.v1.label_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_READERS'].fields_by_name['names']._loaded_options = None
+  _globals['_READERS'].fields_by_name['names']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_LABEL_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_LABEL_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_LABEL'].fields_by_name['tenant_id']._loaded_options = None
@@ -43,8 +45,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LABEL'].fields_by_name['topics']._serialized_options = b'\272H\013\222\001\010\020 \"\004r\002\030@'
   _globals['_LABEL'].fields_by_name['attributes']._loaded_options = None
   _globals['_LABEL'].fields_by_name['attributes']._serialized_options = b'\272H\251\002\232\001\245\002\020\020\"\032r\0302\026^[a-z][a-z0-9_]{0,62}$*\204\002\272\001\200\002\n\016attribute.size\022_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\032\214\001size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)'
-  _globals['_LABEL']._serialized_start=109
-  _globals['_LABEL']._serialized_end=674
-  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_start=602
-  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_end=674
+  _globals['_LABELCHANGE_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_LABELCHANGE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
+  _globals['_LABELCHANGE'].fields_by_name['sensitivity']._loaded_options = None
+  _globals['_LABELCHANGE'].fields_by_name['sensitivity']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LABELCHANGE'].fields_by_name['topics']._loaded_options = None
+  _globals['_LABELCHANGE'].fields_by_name['topics']._serialized_options = b'\272H(\222\001%\020 \030\001\"\037r\0352\033^[a-z0-9][a-z0-9_.-]{0,63}$'
+  _globals['_LABELCHANGE'].fields_by_name['attributes']._loaded_options = None
+  _globals['_LABELCHANGE'].fields_by_name['attributes']._serialized_options = b'\272H\251\002\232\001\245\002\020\020\"\032r\0302\026^[a-z][a-z0-9_]{0,62}$*\204\002\272\001\200\002\n\016attribute.size\022_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\032\214\001size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)'
+  _globals['_LABELCHANGE'].fields_by_name['removed_attributes']._loaded_options = None
+  _globals['_LABELCHANGE'].fields_by_name['removed_attributes']._serialized_options = b'\272H#\222\001 \020\020\030\001\"\032r\0302\026^[a-z][a-z0-9_]{0,62}$'
+  _globals['_LABELCHANGE']._loaded_options = None
+  _globals['_LABELCHANGE']._serialized_options = b'\272H\312\002\032\337\001\n\016change.nothing\022.set at least one thing that is to be otherwise\032\234\001this.sensitivity != 0 || size(this.topics) > 0 || size(this.attributes) > 0 || size(this.removed_attributes) > 0 || has(this.readers) || this.remove_readers\032f\n\016change.readers\022\'set readers or remove_readers, not both\032+!(has(this.readers) && this.remove_readers)'
+  _globals['_READERS']._serialized_start=108
+  _globals['_READERS']._serialized_end=142
+  _globals['_LABEL']._serialized_start=145
+  _globals['_LABEL']._serialized_end=752
+  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_start=680
+  _globals['_LABEL_ATTRIBUTESENTRY']._serialized_end=752
+  _globals['_LABELCHANGE']._serialized_start=755
+  _globals['_LABELCHANGE']._serialized_end=1804
+  _globals['_LABELCHANGE_ATTRIBUTESENTRY']._serialized_start=680
+  _globals['_LABELCHANGE_ATTRIBUTESENTRY']._serialized_end=752
 # @@protoc_insertion_point(module_scope)

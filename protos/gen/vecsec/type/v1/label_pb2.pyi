@@ -21,6 +21,32 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Readers(_message.Message):
+    """Who alone may read a row, besides all other rules. It is there or not: a row without is as if there were no such list,
+    and one whose list is empty is readable by nobody.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"user:<subject>" or "group:<name>", at most 64, each of at most 256 printable characters. Order does not count."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Readers: _TypeAlias = Readers  # noqa: Y015
+
+@_typing.final
 class Label(_message.Message):
     """Everything about a row that access may depend on. A tenant has few distinct labels and many rows.
     A label that lacks its tenant, its sensitivity or its topics is carried as it is, so that the policy service can
@@ -54,6 +80,7 @@ class Label(_message.Message):
     SENSITIVITY_FIELD_NUMBER: _builtins.int
     TOPICS_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant that owns the row."""
     sensitivity: _sensitivity_pb2.Sensitivity.ValueType
@@ -68,6 +95,10 @@ class Label(_message.Message):
         256 characters, lists of at most 16 texts of at most 64. They cannot be called tenant_id, sensitivity or topics.
         """
 
+    @_builtins.property
+    def readers(self) -> Global___Readers:
+        """Who alone may read the row. Rules see it as the attribute `readers`, which the Cedar schema has to declare."""
+
     def __init__(
         self,
         *,
@@ -75,11 +106,83 @@ class Label(_message.Message):
         sensitivity: _sensitivity_pb2.Sensitivity.ValueType = ...,
         topics: _abc.Iterable[_builtins.str] | None = ...,
         attributes: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
+        readers: Global___Readers | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readers", b"readers"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "sensitivity", b"sensitivity", "tenant_id", b"tenant_id", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "readers", b"readers", "sensitivity", b"sensitivity", "tenant_id", b"tenant_id", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Label: _TypeAlias = Label  # noqa: Y015
+
+@_typing.final
+class LabelChange(_message.Message):
+    """What is to be otherwise in labels; all that is not named here stays as it is in each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _value_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _value_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    SENSITIVITY_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    REMOVED_ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    READERS_FIELD_NUMBER: _builtins.int
+    REMOVE_READERS_FIELD_NUMBER: _builtins.int
+    sensitivity: _sensitivity_pb2.Sensitivity.ValueType
+    """How sensitive the rows are; unset: as before."""
+    remove_readers: _builtins.bool
+    """Whether all may read them whom the other rules let through."""
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What they are about, instead of what was said before; none: as before."""
+
+    @_builtins.property
+    def attributes(self) -> _containers.MessageMap[_builtins.str, _value_pb2.Value]:
+        """Attributes that are to have these values; others stay."""
+
+    @_builtins.property
+    def removed_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attributes that are to go; those that a row lacks are ignored."""
+
+    @_builtins.property
+    def readers(self) -> Global___Readers:
+        """Who alone may read them, instead of who could before."""
+
+    def __init__(
+        self,
+        *,
+        sensitivity: _sensitivity_pb2.Sensitivity.ValueType = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
+        removed_attributes: _abc.Iterable[_builtins.str] | None = ...,
+        readers: Global___Readers | None = ...,
+        remove_readers: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readers", b"readers"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "readers", b"readers", "remove_readers", b"remove_readers", "removed_attributes", b"removed_attributes", "sensitivity", b"sensitivity", "topics", b"topics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelChange: _TypeAlias = LabelChange  # noqa: Y015

@@ -1,0 +1,1 @@
+"""Readers, one a format: what a file holds becomes blocks, which splitting packs into passages."""

@@ -1,0 +1,1 @@
+"""What the distributions for frameworks (`clients/NAME`) have in common; applications import those."""

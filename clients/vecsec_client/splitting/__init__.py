@@ -1,0 +1,1 @@
+"""Long texts as passages: what a text is made of, and how that is packed."""

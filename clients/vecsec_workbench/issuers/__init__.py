@@ -1,0 +1,1 @@
+"""Whose tokens are accepted, and how they are read: without any service."""

@@ -1,0 +1,1 @@
+"""`vecsec shards`: which shards there are, and what each of them says of itself."""

@@ -1,0 +1,1 @@
+"""What each tenant and caller may use of this gateway, and of what is behind it."""
