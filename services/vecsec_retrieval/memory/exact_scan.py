@@ -63,11 +63,7 @@ class ScanRows:
     def exact_scores(self, rows: Rows, query: Vector) -> NDArray[np.float64]:
         """The same with 64 bits: what a row scores does not depend on the other rows."""
         self._require_whole(rows)
-        # NumPy's bare functions: its methods for the same take twice as long for so few rows.
-        exact: NDArray[np.float64] = np.add.reduce(
-            self.exact[rows].astype(np.float64) * query.astype(np.float64), axis=1
-        )
-        return exact
+        return dot_products(self.exact[rows], query)
 
     def gathered(self, rows: Rows) -> "ScanRows":
         """These rows alone, copied."""
@@ -77,6 +73,13 @@ class ScanRows:
     def _require_whole(self, rows: Rows) -> None:
         if self.require_whole is not None:
             self.require_whole(rows)
+
+
+def dot_products(matrix: Matrix, query: Vector) -> NDArray[np.float64]:
+    """The rows' dot products with the query, reckoned with 64 bits: each to the same bits, whatever rows are beside."""
+    # NumPy's bare functions: its methods for the same take twice as long for few rows.
+    products: NDArray[np.float64] = np.add.reduce(matrix.astype(np.float64) * query.astype(np.float64), axis=1)
+    return products
 
 
 def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible) -> Mask:
@@ -110,11 +113,20 @@ def top_k(
     if k < rows.size:
         scores = _of_parts(parts, rows, lambda part, own: part.scores(own, query))
         rows = rows[scores >= _kth_best(scores, k) - 2 * query.size * _ROUNDING]
-    exact = _of_parts(parts, rows, lambda part, own: part.exact_scores(own, query))
-    exact = np.maximum(np.minimum(exact, 1.0), -1.0)
+    exact = exact_scores(parts, rows, query)
     numbers = rows.tolist()
     ranked = sorted(zip((-exact).tolist(), identifiers(numbers), numbers, strict=True))
     return [(row, -negative) for negative, _, row in ranked[:k]]
+
+
+def exact_scores(parts: Sequence[ScanRows], rows: Rows, query: Vector) -> NDArray[np.float64]:
+    """The cosine similarities in [-1, 1] of these rows, at least one."""
+    return cosines(_of_parts(parts, rows, lambda part, own: part.exact_scores(own, query)))
+
+
+def cosines(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dot products of vectors that have length 1 but for rounding."""
+    return np.maximum(np.minimum(products, 1.0), -1.0)
 
 
 def _of_parts(
