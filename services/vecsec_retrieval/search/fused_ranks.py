@@ -8,14 +8,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from vecsec_retrieval.model.rows import ScoreParts
+from vecsec_retrieval.words.weights import RANK_CONSTANT, TEXT_WEIGHT, VECTOR_WEIGHT
 
 FUSED_DEPTH = 100
 """So many of each kind are ranked at least; a row that is neither has no chance among the first ten."""
-RANK_SMOOTHING = 60.0
-"""How little the first few ranks differ in what they are worth."""
-VECTOR_WEIGHT = 1.0
-TEXT_WEIGHT = 1.0
-_BEST = (VECTOR_WEIGHT + TEXT_WEIGHT) / (RANK_SMOOTHING + 1)
+_BEST = (VECTOR_WEIGHT + TEXT_WEIGHT) / (RANK_CONSTANT + 1)
 
 Row = TypeVar("Row", bound=Hashable)
 
@@ -80,4 +77,4 @@ class MissingScores(NamedTuple, Generic[Row]):
 
 
 def _worth(weight: float, rank: int | None) -> float:
-    return 0.0 if rank is None else weight / (RANK_SMOOTHING + rank)
+    return 0.0 if rank is None else weight / (RANK_CONSTANT + rank)

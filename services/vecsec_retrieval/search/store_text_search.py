@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vecsec_retrieval.memory.exact_scan import cosines, dot_products
 from vecsec_retrieval.memory.postings import bm25
 from vecsec_retrieval.memory.postings.later_postings import LaterPostings, LaterWords
-from vecsec_retrieval.memory.postings.word_counts import WordCounts, word_counts
+from vecsec_retrieval.memory.postings.word_counts import WordCounts, counted_words
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
@@ -96,9 +96,8 @@ class _RowsRead:
 
     def add(self, documents: Sequence[Document]) -> None:
         """Documents, with embeddings where a vector is looked for."""
-        for document in documents:
+        for document, counted in zip(documents, counted_words(documents), strict=True):
             self.ids.append(document.document_id)
-            counted = word_counts(document.text)
             wanted = {word: count for word, count in counted.counts.items() if word in self._wanted}
             self._postings.add(WordCounts(wanted, counted.length))
         embeddings = [each.embedding for each in documents if each.embedding is not None]

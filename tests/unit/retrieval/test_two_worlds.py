@@ -26,10 +26,10 @@ from vecsec_retrieval.words import words_of_query
 
 WORLDS = 40
 QUERIES = 24
-WORDS = (
+WORDS = tuple(
     "vector index search grant label policy Türschloss schloss AB-1234/7 useState --no-verify E0382 running runs ran "
-    "日本語 naïve the of and a rows row hidden visible key keys open file files closing 42 v1.2"
-).split()
+    "日本語 naïve the of and a rows row hidden visible key keys open file files closing 42 v1.2".split()
+)
 SECRET = label(Sensitivity.SECRET)
 VISIBLE = (label(), label(topics=("a", "b")), label(Sensitivity.INTERNAL))
 SEEN = up_to(Sensitivity.INTERNAL)

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from vecsec_retrieval.memory.exact_scan import Mask
 from vecsec_retrieval.memory.postings.occurrences import Occurrences
+from vecsec_retrieval.words.weights import LENGTH_NORMALISATION, SATURATION
 
-SATURATION = 1.2
-"""k1: how soon a word that is there again says nothing more."""
-LENGTH_SHARE = 0.75
-"""b: how much the words of a long text count for less."""
-MOST_WORDS = 64
+MOST_WORDS = 128
 """Of one query, the first ones: more take time and tell nothing apart."""
 
 
@@ -71,7 +68,9 @@ def _saturated(place: Occurrences, lengths: NDArray[np.int32], mean_length: floa
     """How much the word counts in each row, from 0 to 1."""
     counts = place.counts.astype(np.float64)
     relative = lengths[place.rows] / mean_length
-    saturated: NDArray[np.float64] = counts / (counts + SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * relative))
+    saturated: NDArray[np.float64] = counts / (
+        counts + SATURATION * (1 - LENGTH_NORMALISATION + LENGTH_NORMALISATION * relative)
+    )
     return saturated
 
 
