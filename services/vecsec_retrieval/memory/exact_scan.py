@@ -1,6 +1,6 @@
 """The k most similar rows among those that a mask leaves, found exactly."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -8,6 +8,7 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
+from vecsec_retrieval.memory.best_first import Identifiers, best_first
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows
 from vecsec_retrieval.model.rows import Matrix, Vector
 from vecsec_retrieval.visibility.label_table import Visible
@@ -96,7 +97,7 @@ def with_unknown(visible: Visible) -> Visible:
 
 
 def top_k(
-    parts: Sequence[ScanRows], mask: Mask, query: Vector, k: int, identifiers: Callable[[Sequence[int]], Iterable[str]]
+    parts: Sequence[ScanRows], mask: Mask, query: Vector, k: int, identifiers: Identifiers
 ) -> list[tuple[int, float]]:
     """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of the rows' identifiers.
 
@@ -114,9 +115,8 @@ def top_k(
         scores = _of_parts(parts, rows, lambda part, own: part.scores(own, query))
         rows = rows[scores >= _kth_best(scores, k) - 2 * query.size * _ROUNDING]
     exact = exact_scores(parts, rows, query)
-    numbers = rows.tolist()
-    ranked = sorted(zip((-exact).tolist(), identifiers(numbers), numbers, strict=True))
-    return [(row, -negative) for negative, _, row in ranked[:k]]
+    places = best_first(rows, exact, k, identifiers)
+    return list(zip(rows[places].tolist(), exact[places].tolist(), strict=True))
 
 
 def exact_scores(parts: Sequence[ScanRows], rows: Rows, query: Vector) -> NDArray[np.float64]:

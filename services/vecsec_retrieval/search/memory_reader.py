@@ -68,7 +68,7 @@ class AnswerKey(NamedTuple):
 class CachedAnswer:
     """Which rows were found."""
 
-    rows: Sequence[RankedRow[int]]
+    rows: Sequence[RankedRow]
     """By their numbers in the index in that state, best first."""
     filtered_rows: int
     """Rows met that were left out because their label is not visible."""
@@ -253,8 +253,8 @@ def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer
     return bool((codes < len(visible)).all() and visible[codes].all() and moment.alive[rows].all())
 
 
-def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector | None]) -> Callable[[], list[RankedRow[int]]]:
-    def scan() -> list[RankedRow[int]]:
+def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector | None]) -> Callable[[], list[RankedRow]]:
+    def scan() -> list[RankedRow]:
         if order.metadata is not None:
             _narrow(mask, moment, predicate(order.metadata))
         return ranked_rows(MaskedMoment(moment, mask), order.query, order.words, order.k)

@@ -39,7 +39,7 @@ class Rankable(Protocol):
         ...
 
 
-def ranked_rows(rows: Rankable, vector: Vector | None, words: TextQuery | None, k: int) -> list[RankedRow[int]]:
+def ranked_rows(rows: Rankable, vector: Vector | None, words: TextQuery | None, k: int) -> list[RankedRow]:
     """The k best, best first; by words alone only rows that have some, else k if there are so many."""
     if words is None:
         return [] if vector is None else by_vectors(rows.nearest(vector, k))
@@ -51,7 +51,7 @@ def ranked_rows(rows: Rankable, vector: Vector | None, words: TextQuery | None, 
     if vector is None:
         return by_words(matching)
     nearest = rows.nearest(vector, depth)
-    missing = MissingScores[int](
+    missing = MissingScores(
         lambda others: rows.vector_scores(vector, others),
         lambda others: {row: float(scores[row]) for row in others if scores[row]},
     )

@@ -192,7 +192,8 @@ class DocumentAccess:
             if not await reader.has_visible(visibility):
                 return None  # what does not fit would tell of a collection that is hidden
             raise
-        answer = await reader.search(replace(order, query=vector), visibility)
+        wanted = SearchOrder(vector, order.k, order.metadata, words=order.words)
+        answer = await reader.search(wanted, visibility)
         answer = replace(answer, mode=SearchMode.TEXT if vector is None else order.mode)
         if not answer.results and not await reader.has_visible(visibility):
             return None

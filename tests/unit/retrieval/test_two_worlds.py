@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from unit.retrieval.worlds import DIMENSIONS, delete, document, eyes, label, metrics, saved, up_to, upsert
+
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.model.embeddings import direction
@@ -26,9 +26,8 @@ from vecsec_retrieval.words import words_of_query
 
 WORLDS = 40
 QUERIES = 24
-WORDS = tuple(
-    "vector index search grant label policy Türschloss schloss AB-1234/7 useState --no-verify E0382 running runs ran "
-    "日本語 naïve the of and a rows row hidden visible key keys open file files closing 42 v1.2".split()
+WORDS = (
+    ["vector", "index", "search", "grant", "label", "policy", "Türschloss", "schloss", "AB-1234/7", "useState", "--no-verify", "E0382", "running", "runs", "ran", "日本語", "naïve", "the", "of", "and", "a", "rows", "row", "hidden", "visible", "key", "keys", "open", "file", "files", "closing", "42", "v1.2"]
 )
 SECRET = label(Sensitivity.SECRET)
 VISIBLE = (label(), label(topics=("a", "b")), label(Sensitivity.INTERNAL))

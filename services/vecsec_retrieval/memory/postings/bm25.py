@@ -7,12 +7,13 @@ bits, so that a row's score depends neither on where it lies nor on what lies be
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecsec_retrieval.memory.best_first import Identifiers, best_first
 from vecsec_retrieval.memory.exact_scan import Mask
 from vecsec_retrieval.memory.postings.occurrences import Occurrences
 from vecsec_retrieval.words.weights import LENGTH_NORMALISATION, SATURATION
@@ -44,44 +45,50 @@ def looked_for(words: Sequence[str]) -> dict[str, int]:
 def scores(parts: Sequence[RowWords], mask: Mask, words: Sequence[str]) -> NDArray[np.float64]:
     """Each row's score, of shape (rows,): above 0 where a masked row has one of the words, else 0. The parts' rows are
     numbered on from part to part."""
-    found = np.zeros(len(mask))
-    masks, into, start = [], [], 0
+    wanted = looked_for(words)
+    found, first, total = [], 0, 0
     for part in parts:
-        end = start + len(part.lengths)
-        masks.append(mask[start:end])
-        into.append(found[start:end])
-        start = end
-    rows = int(np.count_nonzero(mask))
-    total = sum(int(part.lengths[own].sum(dtype=np.int64)) for part, own in zip(parts, masks, strict=True))
+        end = first + len(part.lengths)
+        own = mask[first:end]
+        if wanted and own.any():
+            found.append(_masked(part, own, list(wanted), first))
+            total += int(part.lengths[own].sum(dtype=np.int64))
+        first = end
     if not total:
-        return found
-    for word, times in looked_for(words).items():
-        places = [part.of(word).among(own) for part, own in zip(parts, masks, strict=True)]
-        holding = sum(place.rows.size for place in places)
-        weight = times * math.log1p((rows - holding + 0.5) / (holding + 0.5)) * (SATURATION + 1)
-        for part, place, of_part in zip(parts, places, into, strict=True):
-            of_part[place.rows] += weight * _saturated(place, part.lengths, total / rows)
-    return found
+        return np.zeros(len(mask))
+    words_of, rows, counts, lengths = (np.concatenate(column) for column in zip(*found, strict=True))
+    holding = np.bincount(words_of, minlength=len(wanted))
+    row_count = int(np.count_nonzero(mask))
+    weights = np.array([_weight(row_count, of) * times for of, times in zip(holding, wanted.values(), strict=True)])
+    relative = lengths / (total / row_count)
+    shares = counts / (counts + SATURATION * (1 - LENGTH_NORMALISATION + LENGTH_NORMALISATION * relative))
+    # One after the other as they stand here, so that a row's words are summed in their order.
+    return np.bincount(rows, weights[words_of] * shares, minlength=len(mask))
 
 
-def _saturated(place: Occurrences, lengths: NDArray[np.int32], mean_length: float) -> NDArray[np.float64]:
-    """How much the word counts in each row, from 0 to 1."""
-    counts = place.counts.astype(np.float64)
-    relative = lengths[place.rows] / mean_length
-    saturated: NDArray[np.float64] = counts / (
-        counts + SATURATION * (1 - LENGTH_NORMALISATION + LENGTH_NORMALISATION * relative)
-    )
-    return saturated
+def _masked(part: RowWords, mask: Mask, words: Sequence[str], first_row: int) -> tuple[NDArray[Any], ...]:
+    """Of all places where one of the words is in a masked row: the word's number, the row, how often it is there, and
+    how many words the row has."""
+    places = [part.of(word) for word in words]
+    rows = np.concatenate([place.rows for place in places])
+    is_there = mask[rows]
+    words_of = np.repeat(np.arange(len(words)), [place.rows.size for place in places])[is_there]
+    counts = np.concatenate([place.counts for place in places])[is_there]
+    rows = rows[is_there]
+    return words_of, rows.astype(np.int64) + first_row, counts.astype(np.float64), part.lengths[rows]
 
 
-def best(
-    scored: NDArray[np.float64], count: int, identifiers: Callable[[Sequence[int]], Iterable[str]]
-) -> list[tuple[int, float]]:
+def _weight(row_count: int, holding: int) -> float:
+    """What a word is worth that so many of the rows have."""
+    return math.log1p((row_count - int(holding) + 0.5) / (int(holding) + 0.5)) * (SATURATION + 1)
+
+
+def best(scored: NDArray[np.float64], count: int, identifiers: Identifiers) -> list[tuple[int, float]]:
     """The rows with the highest scores above 0, best first; equal scores in the order of the rows' identifiers."""
     (rows,) = scored.nonzero()
+    of_rows = scored[rows]
     if rows.size > count:
-        of_rows = scored[rows]
-        rows = rows[of_rows >= np.partition(of_rows, rows.size - count)[rows.size - count]]
-    numbers = rows.tolist()
-    ranked = sorted(zip((-scored[rows]).tolist(), identifiers(numbers), numbers, strict=True))
-    return [(row, -negative) for negative, _, row in ranked[:count]]
+        stays = of_rows >= np.partition(of_rows, rows.size - count)[rows.size - count]
+        rows, of_rows = rows[stays], of_rows[stays]
+    places = best_first(rows, of_rows, count, identifiers)
+    return list(zip(rows[places].tolist(), of_rows[places].tolist(), strict=True))

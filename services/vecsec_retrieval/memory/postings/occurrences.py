@@ -13,10 +13,5 @@ class Occurrences(NamedTuple):
     counts: NDArray[Any]
     """Whole numbers."""
 
-    def among(self, mask: NDArray[np.bool_]) -> "Occurrences":
-        """Those of the masked rows alone."""
-        is_there = mask[self.rows]
-        return Occurrences(self.rows[is_there], self.counts[is_there])
-
 
 NO_OCCURRENCES = Occurrences(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))
