@@ -131,10 +131,10 @@ class SnapshotWriter:
             section = sections[name] = _Section(self._file.fileno(), _aligned(end))
             section.append(blob)
             end = section.end
-        for name, blob in self.words.sections():
+        for name, part in self.words.sections():
             section = sections.get(name) or sections.setdefault(name, _Section(self._file.fileno(), _aligned(end)))
-            self._require_room(len(blob))
-            section.append(blob)
+            self._require_room(len(part))
+            section.append(part)
             end = section.end
         metadata = sections["metadata"] = _Section(self._file.fileno(), end)
         self._metadata.seek(0)
@@ -173,7 +173,7 @@ class _Section:
         self.start = self.end = start
         self.checksum = 0
 
-    def append(self, data: bytes | memoryview) -> None:
+    def append(self, data: bytes) -> None:
         self.checksum = zlib.crc32(data, self.checksum)
         left = memoryview(data)
         while left:

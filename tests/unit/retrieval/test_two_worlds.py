@@ -27,7 +27,9 @@ from vecsec_retrieval.words import words_of_query
 WORLDS = 40
 QUERIES = 24
 WORDS = (
-    ["vector", "index", "search", "grant", "label", "policy", "Türschloss", "schloss", "AB-1234/7", "useState", "--no-verify", "E0382", "running", "runs", "ran", "日本語", "naïve", "the", "of", "and", "a", "rows", "row", "hidden", "visible", "key", "keys", "open", "file", "files", "closing", "42", "v1.2"]
+    *("vector", "index", "search", "grant", "label", "policy", "Türschloss", "schloss", "AB-1234/7", "useState", "the"),
+    *("--no-verify", "E0382", "running", "runs", "ran", "日本語", "naïve", "of", "and", "a", "rows", "row", "hidden"),
+    *("visible", "key", "keys", "open", "file", "files", "closing", "42", "v1.2"),
 )
 SECRET = label(Sensitivity.SECRET)
 VISIBLE = (label(), label(topics=("a", "b")), label(Sensitivity.INTERNAL))

@@ -63,7 +63,8 @@ def scores(parts: Sequence[RowWords], mask: Mask, words: Sequence[str]) -> NDArr
     relative = lengths / (total / row_count)
     shares = counts / (counts + SATURATION * (1 - LENGTH_NORMALISATION + LENGTH_NORMALISATION * relative))
     # One after the other as they stand here, so that a row's words are summed in their order.
-    return np.bincount(rows, weights[words_of] * shares, minlength=len(mask))
+    summed = np.bincount(rows, weights[words_of] * shares, minlength=len(mask))
+    return summed.astype(np.float64, copy=False)  # of nothing it makes whole numbers
 
 
 def _masked(part: RowWords, mask: Mask, words: Sequence[str], first_row: int) -> tuple[NDArray[Any], ...]:

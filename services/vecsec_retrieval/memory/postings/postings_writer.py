@@ -73,7 +73,7 @@ class PostingsWriter:
         """How many words all rows have, where they were not added one after the other."""
         self._lengths = [lengths]
 
-    def sections(self) -> Iterator[tuple[str, memoryview | bytes]]:
+    def sections(self) -> Iterator[tuple[str, bytes]]:
         """What goes into the file, section by section, some of it in parts."""
         words = sorted(self._number_of)
         order = np.array([self._number_of[word] for word in words], dtype=np.int64)
