@@ -22,9 +22,12 @@ from vecsec_retrieval.model.filters import (
     AllOf,
     AnyOf,
     Equals,
+    Exists,
     In,
     MetadataFilter,
+    Not,
     Range,
+    TextContains,
 )
 from vecsec_retrieval.model.label_change import LabelChange
 from vecsec_retrieval.model.rows import Document, MetadataValue, Vector
@@ -423,6 +426,8 @@ class _FilterReader:
                     self.read(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts)
                 )
             )
+        if kind == "not":
+            return Not(self.read(getattr(message, kind).filter, f"{path}.not.filter", depth + 1))  # a keyword of Python
         self._conditions += 1
         if self._conditions > MAXIMUM_CONDITIONS:
             raise InvalidRequest.of("filter", f"has more than {MAXIMUM_CONDITIONS} conditions")
@@ -446,6 +451,10 @@ def _condition(message: filter_pb2.MetadataFilter, path: str) -> MetadataFilter:
                 at_most=bounds.at_most if bounds.HasField("at_most") else None,
                 less_than=bounds.less_than if bounds.HasField("less_than") else None,
             )
+        case "exists":
+            return Exists(message.exists.key)
+        case "text_contains":
+            return TextContains(message.text_contains.text)
     raise InvalidRequest.of(path, "set exactly one condition")
 
 

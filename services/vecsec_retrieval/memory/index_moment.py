@@ -91,3 +91,13 @@ class IndexMoment:
         if self.base is None or row >= len(self.base):
             return self.later[row - self.base_rows].metadata
         return self.base.metadata(row)
+
+    def text(self, row: int) -> str:
+        """The text of a row.
+
+        Raises:
+            TornSnapshot: if it is not what was written.
+        """
+        if self.base is None or row >= len(self.base):
+            return self.later[row - self.base_rows].text
+        return self.base.text(row)

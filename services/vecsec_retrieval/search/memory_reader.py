@@ -10,6 +10,7 @@ given, so that a mistake in a key could cost rows, but show none.
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from vecsec_retrieval.memory.exact_scan import Mask, top_k
 from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
-from vecsec_retrieval.model.filters import MetadataFilter, Predicate, predicate
+from vecsec_retrieval.model.filters import MetadataFilter, Predicate, looks_at_texts, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.store_threads import StoreThreads
@@ -186,7 +187,7 @@ class MemoryReader:
         visible_rows = int(np.count_nonzero(mask))
         filtered_rows = len(self._index) - visible_rows
         scan = _scan(moment, mask, order)
-        inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
+        inline_rows = _inline_rows(order.metadata)
         with Timed("scan"):
             is_short = visible_rows <= inline_rows and order.k <= _INLINE_K and not moment.scan_waits_for_disk(mask)
             rows = scan() if is_short else await self._threads.run("scan", scan)
@@ -236,7 +237,7 @@ def _ids(moment: IndexMoment, rows: NDArray[np.signedinteger], after_id: str, ho
     """The ids behind this one of those rows that match."""
     for row in rows.tolist():
         document_id = moment.document_id(row)
-        if document_id > after_id and (holds is None or holds(moment.metadata(row))):
+        if document_id > after_id and (holds is None or holds(moment.metadata(row), partial(moment.text, row))):
             yield document_id
 
 
@@ -247,6 +248,12 @@ def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer
         return False
     codes = moment.label_codes[rows]
     return bool((codes < len(visible)).all() and visible[codes].all() and moment.alive[rows].all())
+
+
+def _inline_rows(metadata: MetadataFilter | None) -> int:
+    if metadata is None:
+        return _INLINE_ROWS
+    return 0 if looks_at_texts(metadata) else _INLINE_FILTERED_ROWS
 
 
 def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector]) -> Callable[[], list[tuple[int, float]]]:
@@ -260,7 +267,7 @@ def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector]) -> Callab
 
 def _narrow(mask: Mask, moment: IndexMoment, holds: Predicate) -> None:
     for row in mask.nonzero()[0].tolist():
-        if not holds(moment.metadata(row)):
+        if not holds(moment.metadata(row), partial(moment.text, row)):
             mask[row] = False
 
 

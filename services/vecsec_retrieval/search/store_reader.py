@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Sequence
 
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import MetadataFilter, predicate
+from vecsec_retrieval.model.filters import MetadataFilter, of_document
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
@@ -73,12 +73,12 @@ class StoreReader:
         self, eyes: Eyes, *, metadata: MetadataFilter | None = None, document_ids: Sequence[str] | None = None
     ) -> SelectedRows:
         ids = document_ids if document_ids is not None else await self._visible_ids(eyes, limit=None, metadata=metadata)
-        holds = (lambda _metadata: True) if metadata is None else predicate(metadata)
+        holds = of_document(metadata)
         found: list[Document] = []
         for start in range(0, len(ids), _ROWS_A_PAGE):
             # Each row is judged by what it says itself; a store's own comparisons are coarser.
             page = await self.get(ids[start : start + _ROWS_A_PAGE], eyes)
-            found += (document for document in page if holds(document.metadata))
+            found += (document for document in page if holds(document))
         return SelectedRows(
             [document.document_id for document in found],
             [document.label for document in found],

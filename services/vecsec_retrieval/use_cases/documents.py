@@ -15,7 +15,7 @@ from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
-from vecsec_retrieval.model.filters import MetadataFilter, predicate, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.filters import MetadataFilter, of_document, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
@@ -111,8 +111,8 @@ class DocumentAccess:
             if documents and include_embeddings:
                 documents = await _with_embeddings(collection, documents, visibility)
         if metadata is not None:
-            holds = predicate(metadata)
-            documents = [document for document in documents if holds(document.metadata)]
+            holds = of_document(metadata)
+            documents = [document for document in documents if holds(document)]
         await self._require_room(documents)
         visibility.count_rows(len(documents))
         return documents

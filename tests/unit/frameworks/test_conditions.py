@@ -45,4 +45,4 @@ def test_a_condition_holds_where_the_services_say_so(condition: MetadataFilter, 
     theirs = as_the_services_have_it(condition)
     services.refuse_oversized(theirs)
     decided = services.predicate(theirs)
-    assert [holds(condition, row) for row in some] == [decided(row) for row in some]
+    assert [holds(condition, row) for row in some] == [decided(row, str) for row in some]
