@@ -93,6 +93,16 @@ def kind_of(value: MetadataValue) -> str:
     return "text" if isinstance(value, str) else "number"
 
 
+def kinds_of_values(rows: Iterable[Metadata], keys: Collection[str]) -> dict[str, frozenset[str]]:
+    """Of which kinds the values of these keys are."""
+    kinds: dict[str, set[str]] = {key: set() for key in keys}
+    for metadata in rows:
+        for key, found in kinds.items():
+            if (value := metadata.get(key)) is not None:
+                found.add(kind_of(value))
+    return {key: frozenset(found) for key, found in kinds.items()}
+
+
 def predicate(condition: MetadataFilter) -> Predicate:
     """The condition as a function of a document's metadata and text."""
     return _holds(condition) if _is_negated_nowhere(condition) else _holds(negations_at_leaves(condition))
@@ -210,6 +220,12 @@ def refuse_unknown_keys(condition: MetadataFilter, known: Collection[str]) -> No
     ]
     if violations:
         raise InvalidRequest(violations)
+
+
+def conditions(condition: MetadataFilter) -> Iterator[tuple[str, MetadataFilter]]:
+    """All conditions of a filter, each with its path in the request."""
+    for path, _, part in _walk(condition, "filter"):
+        yield path, part
 
 
 def _walk(condition: MetadataFilter, path: str, depth: int = 1) -> Iterator[tuple[str, int, MetadataFilter]]:

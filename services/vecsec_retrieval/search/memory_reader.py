@@ -8,7 +8,7 @@ given, so that a mistake in a key could cost rows, but show none.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -25,7 +25,7 @@ from vecsec_retrieval.memory.exact_scan import Mask, top_k
 from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
-from vecsec_retrieval.model.filters import MetadataFilter, Predicate, looks_at_texts, predicate
+from vecsec_retrieval.model.filters import MetadataFilter, Predicate, kinds_of_values, looks_at_texts, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.store_threads import StoreThreads
@@ -163,6 +163,16 @@ class MemoryReader:
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         moment, mask = await self._visible_rows(visibility)
         return moment.metadata_keys(mask)
+
+    async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        moment, mask = await self._visible_rows(eyes)
+
+        def told() -> dict[str, frozenset[str]]:
+            having = np.array([not keys.isdisjoint(each) for each in moment.key_sets], dtype=np.bool_)
+            rows = np.flatnonzero(mask & having[moment.key_set_codes]).tolist() if having.any() else []
+            return kinds_of_values(map(moment.metadata, rows), keys)
+
+        return await self._threads.run("value_kinds", told)
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
         moment, mask = await self._visible_rows(visibility)

@@ -1,6 +1,6 @@
 """What use cases ask of a collection that they read, whether it is in memory or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -85,6 +85,10 @@ class CollectionReader(Protocol):
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         """The metadata keys of visible documents."""
+        ...
+
+    async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        """Of which kinds these keys' values are in visible documents; empty where it would take too long to tell."""
         ...
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:

@@ -1,10 +1,10 @@
 """Reads a collection from the store, where it is not or must not be in memory as a whole."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import MetadataFilter, of_document
+from vecsec_retrieval.model.filters import MetadataFilter, kinds_of_values, of_document
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
@@ -16,6 +16,8 @@ from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 _ROWS_A_PAGE = 500
+_MOST_ROWS_TOLD_OF = 500
+"""Of so many visible rows at most it is told what kinds their values are; a store takes some 0.1 ms for each."""
 
 
 class StoreReader:
@@ -88,6 +90,12 @@ class StoreReader:
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))
+
+    async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        ids = await self._visible_ids(eyes, limit=_MOST_ROWS_TOLD_OF + 1)
+        if len(ids) > _MOST_ROWS_TOLD_OF:
+            return {}
+        return kinds_of_values((each.metadata for each in await self.get(ids, eyes)), keys)
 
     async def get(self, document_ids: Sequence[str], visibility: Eyes) -> list[Document]:
         rows = await self._threads.run(
