@@ -31,6 +31,7 @@ class RetrievalMetrics:
         self._searches = LabelledCounter(
             meter, "vecsec_search_strategy", "Searches, by the strategy that answered them.", "strategy"
         )
+        self._batched_queries = LabelledCounter(meter, "vecsec_batched_queries", "Queries that came in batches.")
         self._rows_filtered = LabelledCounter(
             meter, "vecsec_rows_filtered", "Rows left out of searches because their label is not visible."
         )
@@ -128,6 +129,10 @@ class RetrievalMetrics:
         self._searches.add(1, strategy)
         if filtered_rows:
             self._rows_filtered.add(filtered_rows)
+
+    def count_batch(self, queries: int) -> None:
+        """So many queries came in one call."""
+        self._batched_queries.add(queries)
 
     def count_untagged(self, rows: int) -> None:
         """Rows without whole tags turned up."""

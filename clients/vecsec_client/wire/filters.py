@@ -22,14 +22,6 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
         raise InvalidArgument.of("filter", f"nested deeper than {_MAX_DEPTH} levels")
     with naming(field):
         match condition:
-            case Equals(key, value):
-                equals = filter_pb2.MetadataFilter.Equals(key=key, value=value_to_proto(value))
-                return filter_pb2.MetadataFilter(equals=equals)
-            case In(key, values):
-                members = [value_to_proto(value) for value in several(values)]
-                return _named("in", filter_pb2.MetadataFilter.In(key=key, values=members))
-            case Range():
-                return filter_pb2.MetadataFilter(range=filter_pb2.MetadataFilter.Range(**asdict(condition)))
             case AllOf(filters):
                 parts = _parts(filters, f"{field}.all_of", depth)
                 return filter_pb2.MetadataFilter(all_of=filter_pb2.MetadataFilter.AllOf(filters=parts))
@@ -39,11 +31,23 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
             case Not(inner):
                 part = filter_to_proto(inner, f"{field}.not.filter", depth + 1)
                 return _named("not", filter_pb2.MetadataFilter.Not(filter=part))
-            case Exists(key):
-                return filter_pb2.MetadataFilter(exists=filter_pb2.MetadataFilter.Exists(key=key))
-            case TextContains(text):
-                contains = filter_pb2.MetadataFilter.TextContains(text=text)
-                return filter_pb2.MetadataFilter(text_contains=contains)
+        return _single(condition, field)
+
+
+def _single(condition: Equals | In | Range | Exists | TextContains, field: str) -> filter_pb2.MetadataFilter:
+    match condition:
+        case Equals(key, value):
+            equals = filter_pb2.MetadataFilter.Equals(key=key, value=value_to_proto(value))
+            return filter_pb2.MetadataFilter(equals=equals)
+        case In(key, values):
+            members = [value_to_proto(value) for value in several(values)]
+            return _named("in", filter_pb2.MetadataFilter.In(key=key, values=members))
+        case Range():
+            return filter_pb2.MetadataFilter(range=filter_pb2.MetadataFilter.Range(**asdict(condition)))
+        case Exists(key):
+            return filter_pb2.MetadataFilter(exists=filter_pb2.MetadataFilter.Exists(key=key))
+        case TextContains(text):
+            return filter_pb2.MetadataFilter(text_contains=filter_pb2.MetadataFilter.TextContains(text=text))
     raise InvalidArgument.of(field, f"not a filter: {type(condition).__name__}; build one with vecsec_client.filters")
 
 

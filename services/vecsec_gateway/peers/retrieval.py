@@ -7,6 +7,7 @@ It gets the grant and nothing else that says who calls. Every unary call may be 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 import grpc
@@ -14,7 +15,7 @@ from opentelemetry.trace import Tracer
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
-from vecsec.type.v1 import document_pb2
+from vecsec.type.v1 import batch_pb2, document_pb2, error_reason_pb2
 from vecsec_chassis.calls import queued_seconds
 from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError, WrongShard
 from vecsec_gateway.peers.call import Deadline, Response, RetryBudget, RetryRules, call_unary, retried, traced
@@ -38,12 +39,14 @@ from vecsec_gateway.peers.contract import (
     Lookup,
     Plan,
     Provenance,
+    QueryOutcome,
     Relabelled,
     Relabelling,
     RetrievalGone,
     RetrievalTimedOut,
     Row,
     Search,
+    SearchBatch,
     StoredSize,
 )
 from vecsec_gateway.peers.metrics import GatewayMetrics
@@ -57,6 +60,7 @@ _Stub: TypeAlias = "retrieval_grpc.RetrievalServiceAsyncStub"
 _SERVICE = "vecsec.retrieval.v1.RetrievalService"
 _OPERATIONS = {
     "SearchDocuments": "search",
+    "SearchDocumentsBatch": "search",
     "GetDocuments": "get",
     "DeleteDocuments": "delete",
     "RelabelDocuments": "relabel",
@@ -82,6 +86,7 @@ _SHARE_THAT_COUNTS = 0.2
 _Granted = TypeVar(
     "_Granted",
     retrieval_pb2.SearchDocumentsRequest,
+    retrieval_pb2.SearchDocumentsBatchRequest,
     retrieval_pb2.GetDocumentsRequest,
     retrieval_pb2.DeleteDocumentsRequest,
     retrieval_pb2.RelabelDocumentsRequest,
@@ -127,6 +132,23 @@ class RetrievalClient:
             for scored in response.results[: search.k]
         )
         return found_rows(found, response.strategy)
+
+    async def search_batch(self, plan: Plan, batch: SearchBatch, deadline: Deadline) -> Answer:
+        """The nearest rows of each query, as many as it asked for at most."""
+        response = await self._call(
+            "SearchDocumentsBatch", lambda stub: stub.SearchDocumentsBatch, plan, batch, deadline
+        )
+        if len(response.results) != len(batch.queries):
+            raise VecSecError(
+                "internal error: the batch was not answered",
+                detail=f"retrieval gave {len(response.results)} results for {len(batch.queries)} queries",
+            )
+        found = (
+            (scored.document, scored.score, PROVENANCES.get(scored.provenance, Provenance.UNKNOWN), number)
+            for number, (query, result) in enumerate(zip(batch.queries, response.results, strict=True))
+            for scored in result.results[: query.k]
+        )
+        return replace(_rows(found), queries=list(map(_outcome, response.results)))
 
     async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""
@@ -322,18 +344,30 @@ def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: st
 
     Labels go on to the policy service as they came: it judges them, and whether they can be labels at all.
     """
+    return replace(_rows((*each, 0) for each in found), strategy=strategy)
+
+
+def _outcome(result: batch_pb2.BatchResult) -> QueryOutcome:
+    if not result.HasField("error"):
+        return QueryOutcome(result.strategy)
+    is_not_found = result.error.reason == error_reason_pb2.ERROR_REASON_COLLECTION_NOT_FOUND
+    return QueryOutcome(result.strategy, result.error, is_not_found)
+
+
+def _rows(found: Iterable[tuple[Document, float, Provenance, int]]) -> Answer:
+    """The same, each with the query of a batch that it answers."""
     rows: list[Row] = []
     labels: list[LabelMessage] = []
     places: dict[bytes, int] = {}
-    for document, score, provenance in found:
+    for document, score, provenance, query in found:
         label = document.label
         key = label.SerializeToString(deterministic=True)
         place = places.get(key)
         if place is None:
             place = places[key] = len(labels)
             labels.append(label)
-        rows.append(Row(document.document_id, place, score, provenance, document))
-    return Answer(rows, labels, strategy)
+        rows.append(Row(document.document_id, place, score, provenance, document, query))
+    return Answer(rows, labels)
 
 
 def _is_transient(error: VecSecError) -> bool:

@@ -1,4 +1,4 @@
-"""Comparisons that can hold for no value that there is, for it is of another kind: a number compared with texts, say."""
+"""Comparisons that hold for no value that there is, for it is of another kind: a number compared with texts, say."""
 
 from collections.abc import Iterator, Mapping
 

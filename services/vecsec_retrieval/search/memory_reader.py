@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import Timed
-from vecsec_retrieval.memory.exact_scan import Mask, top_k
+from vecsec_retrieval.memory.exact_scan import Mask, top_k, top_k_of_many
 from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
@@ -190,6 +190,44 @@ class MemoryReader:
         found = await self._found(moment, visible, order)
         self._answers.keep(key, found)
         return await self._answer(moment, found, STRATEGY)
+
+    async def search_many(self, orders: Sequence[SearchOrder[Vector]], visibility: Visibility) -> list[SearchAnswer]:
+        moment, visible = await self._visible_labels(visibility)
+        groups: dict[str, list[int]] = {}
+        for place, order in enumerate(orders):
+            # By what is written, not by what is equal: for Python, 1 and True are the same.
+            groups.setdefault(repr(order.metadata), []).append(place)
+        with Timed("mask"):
+            mask = moment.mask(visible)
+        found: dict[int, CachedAnswer] = {}
+        for places in groups.values():
+            ranked = await self._ranked(moment, mask.copy(), [orders[place] for place in places])
+            found |= dict(zip(places, ranked, strict=True))
+        return [await self._answer(moment, found[place], STRATEGY) for place in range(len(orders))]
+
+    async def _ranked(
+        self, moment: IndexMoment, mask: Mask, orders: Sequence[SearchOrder[Vector]]
+    ) -> list[CachedAnswer]:
+        """What orders with the same filter find."""
+        visible_rows = int(np.count_nonzero(mask))
+        filtered_rows = len(self._index) - visible_rows
+        metadata = orders[0].metadata
+        ks = [order.k for order in orders]
+
+        def scan() -> list[list[tuple[int, float]]]:
+            if metadata is not None:
+                _narrow(mask, moment, predicate(metadata))
+            queries = np.stack([order.query for order in orders])
+            return top_k_of_many(moment.parts, mask, queries, ks, lambda rows: map(moment.document_id, rows))
+
+        with Timed("scan"):
+            is_short = (
+                visible_rows * len(orders) <= _inline_rows(metadata)
+                and sum(ks) <= _INLINE_K
+                and not moment.scan_waits_for_disk(mask)
+            )
+            ranked = scan() if is_short else await self._threads.run("scan", scan)
+        return [CachedAnswer(rows, filtered_rows) for rows in ranked]
 
     async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
         with Timed("mask"):

@@ -98,3 +98,7 @@ class CollectionReader(Protocol):
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         """The k most similar visible documents that match, or all of them if they are fewer; without embeddings."""
         ...
+
+    async def search_many(self, orders: Sequence[SearchOrder[Vector]], visibility: Visibility) -> list[SearchAnswer]:
+        """The same for each of several, bit for bit."""
+        ...

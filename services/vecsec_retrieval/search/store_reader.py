@@ -107,6 +107,9 @@ class StoreReader:
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
         return await self._search.search(order, visibility)
 
+    async def search_many(self, orders: Sequence[SearchOrder[Vector]], visibility: Visibility) -> list[SearchAnswer]:
+        return [await self._search.search(order, visibility) for order in orders]
+
     async def _visible_ids(
         self, visibility: Eyes, *, limit: int | None, metadata: MetadataFilter | None = None
     ) -> list[str]:

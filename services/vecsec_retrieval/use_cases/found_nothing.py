@@ -7,8 +7,8 @@ from vecsec_retrieval.visibility.eyes import Eyes
 
 
 async def refuse_senseless(metadata: MetadataFilter | None, reader: CollectionReader, readable: Eyes) -> None:
-    """See that nothing was found because nothing matches, not because a number was compared with texts. It takes another
-    look at what the caller may read, and at nothing else: so only where nothing was found.
+    """See that nothing was found because nothing matches, not because a number was compared with texts. It takes
+    another look at what the caller may read, and at nothing else: so only where nothing was found.
 
     Raises:
         InvalidRequest: naming the comparisons that can hold for none of it.

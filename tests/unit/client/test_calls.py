@@ -40,7 +40,10 @@ from vecsec_client import (
     at_least,
     between,
     equals,
+    exists,
     in_,
+    not_,
+    text_contains,
 )
 
 DOCUMENT = document_pb2.Document(

@@ -1,11 +1,12 @@
 """What is decided here of a condition is what the services decide."""
 
+from dataclasses import asdict
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecsec_client import AllOf, AnyOf, Equals, Exists, In, MetadataFilter, Not, Range, TextContains
+from vecsec_client import AllOf, AnyOf, Equals, Exists, MetadataFilter, Not, Range, TextContains
 from vecsec_client.frameworks.conditions import holds, one_of
 from vecsec_retrieval.model import filters as services
 
@@ -39,18 +40,9 @@ def as_the_services_have_it(condition: MetadataFilter) -> Any:
     match condition:
         case AllOf(parts) | AnyOf(parts):
             return getattr(services, type(condition).__name__)(tuple(map(as_the_services_have_it, parts)))
-        case Equals(key, value):
-            return services.Equals(key, value)
-        case In(key, values):
-            return services.In(key, values)
-        case Range(key, low, above, high, below):
-            return services.Range(key, low, above, high, below)
         case Not(inner):
             return services.Not(as_the_services_have_it(inner))
-        case Exists(key):
-            return services.Exists(key)
-        case TextContains(text):
-            return services.TextContains(text)
+    return getattr(services, type(condition).__name__)(**asdict(condition))
 
 
 @given(conditions, st.lists(rows, max_size=5))
