@@ -49,8 +49,10 @@ FilterOption = Annotated[
     list[str] | None,
     typer.Option(
         "--filter",
-        help="A condition on the metadata: key=value, or key>=n, key>n, key<=n, key<n for numbers. "
-        'Repeated conditions must all hold. A value in quotes ("3") is a text.',
+        help="A condition on the metadata: key=value, key!=value, key? (is there), or key>=n, key>n, key<=n, key<n for "
+        "numbers; or on the text: ~some words (contains them, case counts). '!' in front negates. Documents that lack "
+        "the key match neither it nor its negation. Repeated conditions must all hold. "
+        'A value in quotes ("3") is a text.',
     ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

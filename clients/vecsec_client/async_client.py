@@ -22,6 +22,7 @@ from vecsec_client.iterating import IDS_A_PAGE, iterate_async
 from vecsec_client.relabelling import relabel_documents
 from vecsec_client.results import Document, DocumentInput, ImportProgress, ImportSummary
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
+from vecsec_client.search_batch import search_batch
 from vecsec_client.shared_channel import SharedAsyncChannels, closed
 from vecsec_client.tokens import AsyncTokenProvider, bearer_metadata, nobodys_token, provided, provider_of
 from vecsec_client.wire.error_details import from_rpc_error
@@ -125,6 +126,7 @@ class AsyncVecSecClient:
         return view
 
     search = _awaited(calls.search)
+    search_batch = _awaited(search_batch)
     get_documents = _awaited(calls.get_documents)
     delete_documents = _awaited(calls.delete_documents)
     relabel_documents = _awaited(relabel_documents)

@@ -23,6 +23,7 @@ from vecsec_client.iterating import IDS_A_PAGE, iterate
 from vecsec_client.relabelling import relabel_documents
 from vecsec_client.results import Document, DocumentInput, ImportProgress, ImportSummary
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
+from vecsec_client.search_batch import search_batch
 from vecsec_client.shared_channel import SharedChannel, closed
 from vecsec_client.tokens import TokenProvider, bearer_metadata, nobodys_token, provider_of
 from vecsec_client.wire.error_details import from_rpc_error
@@ -144,6 +145,7 @@ class VecSecClient:
         return view
 
     search = _blocking(calls.search)
+    search_batch = _blocking(search_batch)
     get_documents = _blocking(calls.get_documents)
     delete_documents = _blocking(calls.delete_documents)
     relabel_documents = _blocking(relabel_documents)

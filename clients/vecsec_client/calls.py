@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, get_args
 from google.protobuf.message import Message
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
-from vecsec.type.v1 import access_pb2, query_pb2
+from vecsec.type.v1 import access_pb2, batch_pb2, query_pb2
 from vecsec_client import results
 from vecsec_client.connection import CallDefaults
 from vecsec_client.errors import VecSecError
@@ -90,6 +90,9 @@ def search(
     collection: str = "",
     filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
     mode: SearchMode | SearchModeWord = SearchMode.AUTO,
+    min_score: float | None = None,
+    offset: int = 0,
+    distinct_texts: bool = False,
     allow_mock: bool | None = None,
     include_embeddings: bool = False,
     timeout: float | None = None,
@@ -101,10 +104,13 @@ def search(
         tenant: the tenant to search.
         k: how many documents to find, 1 to 1,000.
         collection: the collection to search; empty means "documents".
-        filter: a condition on the documents' metadata.
+        filter: a condition on the documents' metadata and texts.
         mode: by what documents are found: "vector", "text" (words; phrases in double quotes), "hybrid" (both), or
             "auto": hybrid for a text where the store can, else vector. The answer says which it was (`mode`), and what
             `score` means (`metric`).
+        min_score: leave out documents with a lower score.
+        offset: leave out so many of the best that the caller may read; `k` and `offset` may be 1,000 together.
+        distinct_texts: give documents of equal texts once, and others for the rest.
         allow_mock: whether made-up rows are an answer when real retrieval is off or out of reach; the answer says so
             (`is_real`, `provenance`, `mock_reason`). None leaves it to the client, which takes none unless it was made
             with `allow_mock=True`.
@@ -120,17 +126,39 @@ def search(
         fallback=gateway_pb2.FALLBACK_MOCK if mock_allowed else gateway_pb2.FALLBACK_NONE,
     )
     fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection, k=k)
-    fill(request, include_embeddings=include_embeddings, mode=mode_number(mode))
-    if isinstance(query, str):
-        with naming("query.text"):
-            request.query.text = query
-    else:
-        with naming("query.vector.values"):
-            request.query.vector.CopyFrom(query_pb2.Vector(values=[float(value) for value in query]))
-    if filter is not None:
-        request.filter.CopyFrom(filter_to_proto(filter))
+    fill(
+        request,
+        include_embeddings=include_embeddings,
+        mode=mode_number(mode),
+        offset=offset,
+        distinct_texts=distinct_texts,
+    )
+    if min_score is not None:
+        fill(request, min_score=min_score)
+    fill_query(request, query, filter)
     read = answers.search_answer if mock_allowed else answers.real_search_answer
     return Exchange("SearchDocuments", request, read, timeout)
+
+
+def fill_query(
+    message: gateway_pb2.SearchDocumentsRequest | batch_pb2.BatchQuery,
+    query: str | Sequence[float],
+    condition: MetadataFilter | None,
+    path: str = "",
+) -> None:
+    """Say what to look for; `path` is where in the request that is.
+
+    Raises:
+        InvalidArgument: naming the field that cannot be sent.
+    """
+    if isinstance(query, str):
+        with naming(f"{path}query.text"):
+            message.query.text = query
+    else:
+        with naming(f"{path}query.vector.values"):
+            message.query.vector.CopyFrom(query_pb2.Vector(values=[float(value) for value in query]))
+    if condition is not None:
+        message.filter.CopyFrom(filter_to_proto(condition, f"{path}filter"))
 
 
 def get_documents(

@@ -1,8 +1,9 @@
-"""Conditions on the documents' metadata. They narrow what the caller may read and can never widen it.
+"""Conditions on the documents' metadata and texts. They narrow what the caller may read and can never widen it.
 
-Only positive conditions exist: a document that lacks the key never matches.
+A condition on a key says nothing about documents that lack it: neither it nor its negation holds for them.
 
-    all_of(equals("language", "python"), between("year", 2020, 2024))
+    all_of(equals("language", "python"), between("year", 2020, 2024), not_(text_contains("deprecated")))
+    any_of(not_(equals("state", "draft")), missing("state"))
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,28 @@ class AnyOf:
     filters: "tuple[MetadataFilter, ...]"
 
 
-MetadataFilter: TypeAlias = Equals | In | Range | AllOf | AnyOf
+@dataclass(frozen=True, slots=True)
+class Not:
+    """This does not hold; documents that lack a key which it compares are left out all the same."""
+
+    filter: "MetadataFilter"
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The key is there, whatever its value."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextContains:
+    """The document's text contains this one, at most 1 KiB, character by character: case counts."""
+
+    text: str
+
+
+MetadataFilter: TypeAlias = Equals | In | Range | AllOf | AnyOf | Not | Exists | TextContains
 
 
 def equals(key: str, value: Scalar) -> Equals:
@@ -110,3 +132,23 @@ def all_of(*filters: MetadataFilter) -> AllOf:
 def any_of(*filters: MetadataFilter) -> AnyOf:
     """At least one of these holds."""
     return AnyOf(filters)
+
+
+def not_(condition: MetadataFilter) -> Not:
+    """This does not hold; documents that lack a key which it compares are left out all the same."""
+    return Not(condition)
+
+
+def exists(key: str) -> Exists:
+    """The key is there, whatever its value."""
+    return Exists(key)
+
+
+def missing(key: str) -> Not:
+    """The key is not there."""
+    return Not(Exists(key))
+
+
+def text_contains(text: str) -> TextContains:
+    """The document's text contains this one, at most 1 KiB, character by character: case counts."""
+    return TextContains(text)

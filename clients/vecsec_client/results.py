@@ -106,6 +106,58 @@ class SearchAnswer(Table[ScoredDocument], Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueryFailure(Value):
+    """Why one query of a batch could not be answered: what a single search would have failed with."""
+
+    reason: str
+    """Which fact, by the names of `vecsec.type.v1.ErrorReason` without their prefix."""
+    message: str
+    fields: Mapping[str, str]
+    """The bad fields of the query, by their paths in it, and what is wrong with each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryAnswer(Table[ScoredDocument], Value):
+    """What one query of a batch found."""
+
+    ROWS: ClassVar[str] = "results"
+
+    results: tuple[ScoredDocument, ...]
+    """Best first; fewer than asked for only if the caller may read no more, or no more have the words looked for."""
+    failure: QueryFailure | None = None
+    """Set if this query could not be answered, and then there are no results."""
+    metric: SimilarityMetric | None = None
+    """What the scores mean; None where there is a failure."""
+    mode: SearchMode | None = None
+    """By what the documents were found; None for made-up rows, and where there is a failure."""
+    strategy: str = ""
+    """How the query was run, such as "exact_scan"; empty unless the caller may configure the tenant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchAnswer(Table[QueryAnswer], Value):
+    """What the queries of a batch found, in their order."""
+
+    ROWS: ClassVar[str] = "answers"
+
+    answers: tuple[QueryAnswer, ...]
+    provenance: Provenance
+    """Whether the rows are real or made up."""
+    mock_reason: MockReason | None
+    """Why they are made up; None if they are real."""
+    policy_version: str
+    """The content hash of the policy that checked the rows."""
+    request_id: str
+    """The id under which logs, traces and the audit record have this batch."""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether every row was read from the vector store."""
+        rows = (row for answer in self.answers for row in answer.results)
+        return self.provenance is Provenance.REAL and all(row.provenance is Provenance.REAL for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentsAnswer(Table[Document], Value):
     """The documents that exist and that the caller may read, in the order of the request."""
 

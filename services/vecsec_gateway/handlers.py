@@ -13,9 +13,9 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import document_pb2, filter_pb2, query_pb2
+from vecsec.type.v1 import batch_pb2, document_pb2, filter_pb2, query_pb2
 from vecsec_chassis.calls import current_request_id, current_token, time_remaining
-from vecsec_chassis.domain.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
+from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidRequest, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.domain.search_mode import SearchMode
@@ -32,7 +32,16 @@ from vecsec_chassis.rpc.wire import (
 from vecsec_gateway.limits import cost
 from vecsec_gateway.limits.gatekeeper import Gatekeeper
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import Answer, Batch, CallContext, CircuitOpen, MockReason, PolicyTimedOut
+from vecsec_gateway.peers.contract import (
+    Answer,
+    Batch,
+    CallContext,
+    CircuitOpen,
+    MockReason,
+    PolicyTimedOut,
+    QueryOutcome,
+    Row,
+)
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.policy import PolicyClient
 from vecsec_gateway.use_cases.documents import DocumentAccess
@@ -58,6 +67,8 @@ _NO_TIME_SECONDS = 0.01
 _TURN_SHARE, _LONGEST_TURN_SECONDS = 0.25, 1.0
 """So much of its time a call waits for its turn among the dear ones of its tenant; what is left is for the answer."""
 _FIRST_BATCH_SECONDS = 10.0
+_MOST_BATCH_ROWS = 1_000
+"""As many as the policy service checks at once."""
 _ROWS_AT_ONCE = 200
 """A millisecond."""
 _NUMBER_OF_MOCK_REASON = {
@@ -115,12 +126,26 @@ class GatewayHandlers(GatewayServiceServicer):
             k=request.k,
             include_embeddings=request.include_embeddings,
             mode=request.mode,
+            min_score=request.min_score if request.HasField("min_score") else None,
+            offset=request.offset,
+            distinct_texts=request.distinct_texts,
         )
         filter_bytes = request.filter.ByteSize() if request.HasField("filter") else 0
-        units = cost.search_cost(request.k, filter_bytes, embeddings=request.include_embeddings)
+        depth = cost.ranked_rows(request.offset + request.k, distinct_texts=request.distinct_texts)
+        units = cost.search_cost(depth, filter_bytes, embeddings=request.include_embeddings)
         async with self._call_with_deadline(units, "search") as caller:
             answer = await self._use_cases.search(caller, request.tenant_id, search, mock_allowed=mock_allowed)
         return await search_response(answer, current_request_id())
+
+    async def SearchDocumentsBatch(  # noqa: N802
+        self, request: gateway_pb2.SearchDocumentsBatchRequest, _context: Context
+    ) -> gateway_pb2.SearchDocumentsBatchResponse:
+        """Answer several queries at once."""
+        mock_allowed = self._mock_allowed.get(request.fallback, False)
+        batch = search_batch(request)
+        async with self._call_with_deadline(cost.batch_cost(batch), "search") as caller:
+            answer = await self._use_cases.search.batch(caller, request.tenant_id, batch, mock_allowed=mock_allowed)
+        return await batch_response(answer, current_request_id())
 
     async def ImportDocuments(  # noqa: N802
         self, requests: AsyncIterator[gateway_pb2.ImportDocumentsRequest], _context: Context
@@ -475,17 +500,69 @@ def batch_of(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
     )
 
 
-def _fill_parts(result: document_pb2.ScoredDocument, parts: document_pb2.ScoredDocument) -> None:
-    """What retrieval says of what a score is made; the document is in place already."""
-    for name in ("vector_score", "text_score", "vector_rank", "text_rank"):
-        if parts.HasField(name):
-            setattr(result, name, getattr(parts, name))
+def _fill_row(result: document_pb2.ScoredDocument, row: Row) -> None:
+    """The document, and what retrieval says of what its score is made. They are filled in where they stand: a message
+    that is put into another one is copied, and once is enough."""
+    result.document.CopyFrom(row.document)
+    if row.parts is not None:
+        for name in ("vector_score", "text_score", "vector_rank", "text_rank"):
+            if row.parts.HasField(name):
+                setattr(result, name, getattr(row.parts, name))
+
+
+def search_batch(request: gateway_pb2.SearchDocumentsBatchRequest) -> retrieval_pb2.SearchDocumentsBatchRequest:
+    """What retrieval is asked for a batch.
+
+    Raises:
+        InvalidRequest: if it asks for more rows than can be checked at once.
+    """
+    rows = sum(query.offset + query.k for query in request.queries)
+    if rows > _MOST_BATCH_ROWS:
+        raise InvalidRequest.of(
+            "queries", f"ask for {rows:,} rows, with offsets; a batch may ask for {_MOST_BATCH_ROWS:,}"
+        )
+    batch = retrieval_pb2.SearchDocumentsBatchRequest(
+        queries=request.queries, include_embeddings=request.include_embeddings
+    )
+    for query in batch.queries:
+        query.collection_id = query.collection_id or DEFAULT_COLLECTION_ID
+    return batch
+
+
+async def batch_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocumentsBatchResponse:
+    """The answer to a batch; see `search_response`."""
+    provenance = _provenance_of(answer)
+    response = gateway_pb2.SearchDocumentsBatchResponse(
+        results=list(map(_batch_result, answer.queries)),
+        provenance=provenance,
+        mock_reason=_NUMBER_OF_MOCK_REASON[answer.mock_reason],
+        policy_version=answer.policy_version,
+        request_id=request_id,
+    )
+    for number, row in enumerate(answer.rows, 1):
+        _fill_row(response.results[row.query].results.add(score=row.score, provenance=provenance), row)
+        if number % _ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return response
+
+
+def _batch_result(query: QueryOutcome) -> batch_pb2.BatchResult:
+    if query.error is not None:
+        return batch_pb2.BatchResult(error=query.error)
+    return batch_pb2.BatchResult(
+        strategy=query.strategy,
+        mode=query_pb2.SEARCH_MODE_UNSPECIFIED if query.mode is None else search_mode_to_proto(query.mode),
+        metric=metric_to_proto(query.mode or SearchMode.VECTOR),
+    )
+
+
+def _provenance_of(answer: Answer) -> document_pb2.Provenance.ValueType:
+    return document_pb2.PROVENANCE_REAL if answer.mock_reason is None else document_pb2.PROVENANCE_MOCK
 
 
 async def search_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
     """The answer; while a long one is made, others get their turn."""
-    is_real = answer.mock_reason is None
-    provenance = document_pb2.PROVENANCE_REAL if is_real else document_pb2.PROVENANCE_MOCK
+    provenance = _provenance_of(answer)
     response = gateway_pb2.SearchDocumentsResponse(
         provenance=provenance,
         mock_reason=_NUMBER_OF_MOCK_REASON[answer.mock_reason],
@@ -496,11 +573,7 @@ async def search_response(answer: Answer, request_id: str) -> gateway_pb2.Search
         mode=query_pb2.SEARCH_MODE_UNSPECIFIED if answer.mode is None else search_mode_to_proto(answer.mode),
     )
     for number, row in enumerate(answer.rows, 1):
-        # Filled in where it stands: a message that is put into another one is copied, and once is enough.
-        result = response.results.add(score=row.score, provenance=provenance)
-        result.document.CopyFrom(row.document)
-        if row.parts is not None:
-            _fill_parts(result, row.parts)
+        _fill_row(response.results.add(score=row.score, provenance=provenance), row)
         if number % _ROWS_AT_ONCE == 0:
             await asyncio.sleep(0)
     return response

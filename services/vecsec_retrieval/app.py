@@ -38,6 +38,7 @@ from vecsec_retrieval.stores.embedded.store import EmbeddedCellStore
 from vecsec_retrieval.stores.folder.open_files import demand_enough_files, warn_of_few_files
 from vecsec_retrieval.stores.remote import RemoteCellStore
 from vecsec_retrieval.use_cases import document_sizes
+from vecsec_retrieval.use_cases.collection_search import CollectionSearch
 from vecsec_retrieval.use_cases.deleting import DocumentDeletion
 from vecsec_retrieval.use_cases.describe_shard import ShardDescriber
 from vecsec_retrieval.use_cases.documents import DocumentAccess
@@ -45,6 +46,7 @@ from vecsec_retrieval.use_cases.exporting import DocumentExport
 from vecsec_retrieval.use_cases.import_documents import BatchStore
 from vecsec_retrieval.use_cases.listing import CollectionListing
 from vecsec_retrieval.use_cases.relabelling import Relabelling
+from vecsec_retrieval.use_cases.search_batch import SearchBatch
 from vecsec_retrieval.use_cases.storage_quota import StorageQuota
 from vecsec_retrieval.visibility import tagging
 from vecsec_retrieval.visibility.grant_uses import GrantUses
@@ -126,10 +128,16 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
         )
         permissions = Permissions(verifier, flag, decisions, uses)
         quota = StorageQuota(metrics)
+        searching = CollectionSearch(models, max_answer_bytes=settings.max_answer_bytes)
         handlers = RetrievalHandlers(
             permissions=permissions,
             batches=BatchStore(cells, models, quota),
-            documents=DocumentAccess(permissions, cells, models, metrics, max_answer_bytes=settings.max_answer_bytes),
+            documents=DocumentAccess(
+                permissions, cells, searching, metrics, max_answer_bytes=settings.max_answer_bytes
+            ),
+            batch_search=SearchBatch(
+                permissions, cells, searching, metrics, max_answer_bytes=settings.max_answer_bytes
+            ),
             deletion=DocumentDeletion(permissions, cells),
             relabelling=Relabelling(permissions, cells),
             listing=CollectionListing(permissions, cells, quota),

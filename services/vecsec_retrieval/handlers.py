@@ -8,12 +8,13 @@ import numpy as np
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
-from vecsec.type.v1 import collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
+from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
 from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidRequest
 from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.domain.readers import READERS
 from vecsec_chassis.rpc import wire
+from vecsec_chassis.rpc.error_status import query_error_to_proto
 from vecsec_chassis.rpc.interceptors import Context
 from vecsec_retrieval.batch_parts import whole_batches
 from vecsec_retrieval.model.filters import (
@@ -22,13 +23,18 @@ from vecsec_retrieval.model.filters import (
     AllOf,
     AnyOf,
     Equals,
+    Exists,
     In,
     MetadataFilter,
+    Not,
     Range,
+    TextContains,
 )
 from vecsec_retrieval.model.label_change import LabelChange
 from vecsec_retrieval.model.rows import Document, MetadataValue, ScoreParts, Vector
-from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.search.reader import SearchAnswer
+from vecsec_retrieval.search.shaping import Shape
+from vecsec_retrieval.use_cases.collection_search import SearchWanted
 from vecsec_retrieval.use_cases.deleting import DocumentDeletion
 from vecsec_retrieval.use_cases.describe_shard import ShardDescriber
 from vecsec_retrieval.use_cases.documents import DocumentAccess
@@ -37,6 +43,7 @@ from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImpor
 from vecsec_retrieval.use_cases.import_rules import NewDocument
 from vecsec_retrieval.use_cases.listing import CollectionListing, IdsWanted
 from vecsec_retrieval.use_cases.relabelling import Relabelling, RelabelOrder
+from vecsec_retrieval.use_cases.search_batch import QueryInCollection, SearchBatch
 from vecsec_retrieval.visibility.permissions import Permissions
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
@@ -48,6 +55,7 @@ _DOCUMENTS_AT_ONCE = 200
 _HoldsDocuments = TypeVar("_HoldsDocuments", pb.GetDocumentsResponse, pb.ExportDocumentsResponse)
 _HasFilter: TypeAlias = (
     pb.SearchDocumentsRequest
+    | batch_pb2.BatchQuery
     | pb.GetDocumentsRequest
     | pb.ListDocumentIdsRequest
     | pb.DeleteDocumentsRequest
@@ -65,6 +73,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         permissions: Permissions,
         batches: BatchStore,
         documents: DocumentAccess,
+        batch_search: SearchBatch,
         deletion: DocumentDeletion,
         relabelling: Relabelling,
         listing: CollectionListing,
@@ -75,6 +84,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self._permissions = permissions
         self._batches = batches
         self._documents = documents
+        self._batch_search = batch_search
         self._deletion = deletion
         self._relabelling = relabelling
         self._listing = listing
@@ -93,10 +103,27 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
             request.grant,
             request.collection_id or DEFAULT_COLLECTION_ID,
             # In a thread: to read ten thousand values takes 20 ms.
-            search_order(request) if is_small else await asyncio.to_thread(search_order, request),
+            search_wanted(request) if is_small else await asyncio.to_thread(search_wanted, request),
             include_embeddings=request.include_embeddings,
         )
-        return await _search_response(answer)
+        message = pb.SearchDocumentsResponse()
+        await _fill_results(message, answer)
+        return message
+
+    async def SearchDocumentsBatch(  # noqa: N802
+        self, request: pb.SearchDocumentsBatchRequest, context: Context
+    ) -> pb.SearchDocumentsBatchResponse:
+        """Answer several queries at once."""
+        is_small = sum(each.filter.ByteSize() for each in request.queries) <= _INLINE_FILTER_BYTES
+        queries = _batch_queries(request) if is_small else await asyncio.to_thread(_batch_queries, request)
+        answers = await self._batch_search.search(request.grant, queries, include_embeddings=request.include_embeddings)
+        message = pb.SearchDocumentsBatchResponse()
+        for answer in answers:
+            if isinstance(answer, SearchAnswer):
+                await _fill_results(message.results.add(), answer)
+            else:
+                message.results.add(error=query_error_to_proto(answer))
+        return message
 
     async def ImportDocuments(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ImportDocumentsRequest], context: Context
@@ -291,19 +318,35 @@ async def _begun_in_time(
         yield message
 
 
-def search_order(message: pb.SearchDocumentsRequest) -> SearchOrder[str | Vector]:
+def search_wanted(message: pb.SearchDocumentsRequest | batch_pb2.BatchQuery) -> SearchWanted[str | Vector]:
     """What to look for.
 
     Raises:
         InvalidRequest: if the filter is nested too deeply, has too many conditions or compares with a list.
     """
     query = message.query
-    return SearchOrder(
+    return SearchWanted(
         query.text if query.WhichOneof("kind") == "text" else _vector(query.vector.values),
         message.k,
         metadata_filter(message),
+        Shape(
+            message.offset,
+            message.min_score if message.HasField("min_score") else None,
+            message.distinct_texts,
+        ),
         wire.search_mode_from_proto(message.mode),
     )
+
+
+def _batch_queries(message: pb.SearchDocumentsBatchRequest) -> list[QueryInCollection | InvalidRequest]:
+    return [_batch_query(query) for query in message.queries]
+
+
+def _batch_query(message: batch_pb2.BatchQuery) -> QueryInCollection | InvalidRequest:
+    try:
+        return QueryInCollection(message.collection_id or DEFAULT_COLLECTION_ID, search_wanted(message))
+    except InvalidRequest as error:
+        return error
 
 
 def _labels(messages: Iterable[label_pb2.Label]) -> frozenset[Label]:
@@ -330,18 +373,16 @@ def metadata_filter(message: _HasFilter) -> MetadataFilter | None:
     """The condition on documents' metadata that a request has.
 
     Raises:
-        InvalidRequest: as `search_order` does.
+        InvalidRequest: as `search_wanted` does.
     """
     return _FilterReader().read(message.filter, "filter") if message.HasField("filter") else None
 
 
-async def _search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
-    """The answer; while a long one is made, others get their turn."""
-    message = pb.SearchDocumentsResponse(
-        metric=wire.metric_to_proto(answer.mode),
-        strategy=answer.strategy,
-        mode=wire.search_mode_to_proto(answer.mode),
-    )
+async def _fill_results(message: pb.SearchDocumentsResponse | batch_pb2.BatchResult, answer: SearchAnswer) -> None:
+    """Put in what was found, and how; while that is much, others get their turn."""
+    message.strategy = answer.strategy
+    message.mode = wire.search_mode_to_proto(answer.mode)
+    message.metric = wire.metric_to_proto(answer.mode)
     labels: dict[int, label_pb2.Label] = {}
     for number, result in enumerate(answer.results, 1):
         # Filled in where it stands: a message that is put into another one is copied.
@@ -350,7 +391,6 @@ async def _search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
         _fill(scored.document, result.document, labels)
         if number % _DOCUMENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
-    return message
 
 
 def _fill_parts(message: document_pb2.ScoredDocument, parts: ScoreParts) -> None:
@@ -437,6 +477,8 @@ class _FilterReader:
                     self.read(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts)
                 )
             )
+        if kind == "not":
+            return Not(self.read(getattr(message, kind).filter, f"{path}.not.filter", depth + 1))  # a keyword of Python
         self._conditions += 1
         if self._conditions > MAXIMUM_CONDITIONS:
             raise InvalidRequest.of("filter", f"has more than {MAXIMUM_CONDITIONS} conditions")
@@ -460,6 +502,10 @@ def _condition(message: filter_pb2.MetadataFilter, path: str) -> MetadataFilter:
                 at_most=bounds.at_most if bounds.HasField("at_most") else None,
                 less_than=bounds.less_than if bounds.HasField("less_than") else None,
             )
+        case "exists":
+            return Exists(message.exists.key)
+        case "text_contains":
+            return TextContains(message.text_contains.text)
     raise InvalidRequest.of(path, "set exactly one condition")
 
 

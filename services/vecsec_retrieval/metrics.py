@@ -35,6 +35,7 @@ class RetrievalMetrics:
         self._modes = LabelledCounter(
             meter, "vecsec_searches", "Searches, by what they found documents by: vector, text or hybrid.", "mode"
         )
+        self._batched_queries = LabelledCounter(meter, "vecsec_batched_queries", "Queries that came in batches.")
         self._rows_filtered = LabelledCounter(
             meter, "vecsec_rows_filtered", "Rows left out of searches because their label is not visible."
         )
@@ -133,6 +134,10 @@ class RetrievalMetrics:
         self._modes.add(1, mode.value)
         if filtered_rows:
             self._rows_filtered.add(filtered_rows)
+
+    def count_batch(self, queries: int) -> None:
+        """So many queries came in one call."""
+        self._batched_queries.add(queries)
 
     def count_untagged(self, rows: int) -> None:
         """Rows without whole tags turned up."""

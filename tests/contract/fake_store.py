@@ -4,6 +4,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -209,12 +210,12 @@ class FakeCell:
             raise RetrievalUnavailable("the collection changed while it was being used; try again") from error
 
     def _matching(self, collection_id: str, condition: RowCondition) -> Iterator[StoredRow]:
-        holds = predicate(condition.metadata) if condition.metadata is not None else lambda _metadata: True
+        holds = predicate(condition.metadata) if condition.metadata is not None else lambda _metadata, _text: True
         for row in self._rows(collection_id).values():
             if condition.document_ids is not None and row.document_id not in condition.document_ids:
                 continue
             tagged = condition.label_keys is None or row.metadata.get(LABEL_KEY) in condition.label_keys
-            if tagged and holds(caller_metadata(row.metadata)):
+            if tagged and holds(caller_metadata(row.metadata), partial(getattr, row, "text")):
                 yield row
 
 

@@ -3,16 +3,28 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pytest
 
 from vecsec_chassis.domain.labels import Label, Sensitivity
-from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.filters import (
+    AllOf,
+    AnyOf,
+    Equals,
+    Exists,
+    In,
+    MetadataFilter,
+    Not,
+    Range,
+    TextContains,
+    predicate,
+)
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Metadata, Vector
 from vecsec_retrieval.model.store import Cell, CellStore, ChangeLog, RowCondition, RowsWanted, SnapshotName
 from vecsec_retrieval.search.label_catalogue import SUFFIX
-from vecsec_retrieval.visibility.tagging import from_stored, label_key, to_stored
+from vecsec_retrieval.visibility.tagging import caller_metadata, from_stored, label_key, to_stored
 
 DIMENSIONS = 8
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
@@ -384,19 +396,62 @@ def test_every_store_filters_alike(cell: Cell, condition: MetadataFilter, expect
     for name, metadata in ROWS.items():
         put(cell, name, vector(1), metadata)
     holds = predicate(condition)
-    assert {name for name, metadata in ROWS.items() if holds(metadata)} == expected
+    assert {name for name, metadata in ROWS.items() if holds(metadata, str)} == expected
     found = cell.find_ids("documents", RowCondition(metadata=condition))
-    assert {name for name in found if holds(ROWS[name])} == expected
+    assert {name for name in found if holds(ROWS[name], str)} == expected
     assert len(found) <= len(expected) + 1, "coarser than rounding explains"
     both = RowCondition(frozenset({label(cell.tenant_id).key}), condition)
     neighbours = cell.nearest("documents", vector(1), 20, both)
     assert {each.row.document_id for each in neighbours} == set(found)
 
 
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (Not(Equals("t", "4")), {"half"}),
+        (Not(Equals("n", "4")), {"int", "float", "bool", "large", "half", "negative"}),
+        (Not(In("t", ("4", "y"))), {"half"}),
+        (Not(Equals("b", True)), {"negative"}),
+        (Not(In("n", (4, 0.5))), {"bool", "text", "large", "negative"}),
+        (Not(Equals("n", 2**53)), {"int", "float", "bool", "text", "large", "half", "negative"}),
+        (Not(Range("n", at_least=0)), {"bool", "text", "negative"}),
+        (Not(Not(Equals("n", 4))), {"int", "float"}),
+        (Not(AnyOf((Equals("t", "4"), Equals("n", 4)))), {"half"}),
+        (Not(AllOf((Equals("t", "4"), Equals("n", 4)))), {"bool", "text", "large", "half", "negative"}),
+        (Exists("t"), {"int", "half"}),
+        (Exists("missing"), set()),
+        (Not(Exists("n")), {"none"}),
+        (AnyOf((Not(Equals("t", "4")), Not(Exists("t")))), set(ROWS) - {"int"}),
+        (TextContains("text of int"), {"int"}),
+        (TextContains("Text of int"), set()),
+        (TextContains("f"), set(ROWS)),
+        (AllOf((Not(TextContains("of n")), Equals("n", 4))), {"int", "float"}),
+        (AllOf((Not(TextContains("of f")), Range("n", at_least=0.25, less_than=4.5))), {"int", "half"}),
+    ],
+)
+def test_what_chroma_has_no_words_for_is_found_all_the_same(
+    cell: Cell, condition: MetadataFilter, expected: set[str]
+) -> None:
+    for name, metadata in ROWS.items():
+        put(cell, name, vector(1), metadata)
+    holds = predicate(condition)
+    assert {name for name, metadata in ROWS.items() if holds(metadata, partial("text of {}".format, name))} == expected
+    both = RowCondition(frozenset({label(cell.tenant_id).key}), condition)
+    for found in (
+        cell.find_ids("documents", RowCondition(metadata=condition)),
+        cell.find_ids("documents", both),
+        [each.row.document_id for each in cell.nearest("documents", vector(1), 20, both)],
+    ):
+        assert expected <= set(found) <= set(ROWS)
+
+
 def test_reserved_keys_cannot_be_reached_by_a_filter(cell: Cell) -> None:
     put(cell, "one", vector(1))
     for key in ("vs_tenant", "vs_label", "$or", "chroma:document", "m.vs_tenant"):
         assert cell.find_ids("documents", RowCondition(metadata=Equals(key, cell.tenant_id))) == []
+        holds = predicate(AnyOf((Exists(key), Not(Equals(key, "")))))
+        (row,) = cell.get("documents", ["one"], with_embeddings=False)
+        assert not holds(caller_metadata(row.metadata), str)
 
 
 def test_the_same_ids_in_two_cells_are_two_rows(store: CellStore, cell: Cell, tenant_id: str) -> None:

@@ -12,7 +12,7 @@ from unit.retrieval.worlds import eyes, up_to
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import direction
-from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, of_document
 from vecsec_retrieval.model.rows import CollectionInfo, Document
 from vecsec_retrieval.model.store import CellStore
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
@@ -69,11 +69,11 @@ async def test_k_are_found_if_k_exist_and_nearly_all_of_the_nearest(filled: tupl
     hits = wanted = 0
     for clearance in Sensitivity:
         for condition in CONDITIONS:
-            holds = (lambda _metadata: True) if condition is None else predicate(condition)
+            holds = of_document(condition)
             matching = [
                 each
                 for each in stored
-                if each.label.sensitivity and each.label.sensitivity <= clearance and holds(each.metadata)
+                if each.label.sensitivity and each.label.sensitivity <= clearance and holds(each)
             ]
             for _ in range(3):
                 query = direction(random.standard_normal(DIMENSIONS).astype(np.float32))

@@ -4,19 +4,17 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.panel import Panel
-from rich.table import Column
-from rich.text import Text
 
 from vecsec_cli.commands.filter_expressions import parse_filters
+from vecsec_cli.commands.search_batch import search_lines
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
 from vecsec_cli.options import CollectionOption, EmbeddingsOption, FilterOption, TenantOption
 from vecsec_cli.terminal import output
+from vecsec_cli.terminal.failures import CommandFailure
+from vecsec_cli.terminal.found import print_results, warn_of_mock
 from vecsec_cli.terminal.json_shapes import document_fields, fields_of
-from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
-from vecsec_client import ScoredDocument, SearchAnswer, SearchMode
-
-_TEXT_WIDTH = 100
+from vecsec_cli.terminal.text import plain
+from vecsec_client import SearchMode, SearchQuery
 
 
 class _OldFallback(StrEnum):
@@ -30,7 +28,7 @@ class _OldFallback(StrEnum):
 def search(
     session: GatewaySession,
     *,
-    text: Annotated[str, typer.Argument(help="What to look for.")],
+    text: Annotated[str, typer.Argument(help="What to look for; left out with --batch.", show_default=False)] = "",
     tenant: TenantOption,
     k: Annotated[int, typer.Option("--k", "-k", help="How many documents to find, 1 to 1,000.")] = 10,
     collection: CollectionOption = "",
@@ -42,6 +40,25 @@ def search(
             "both (hybrid). auto: hybrid, where the store can."
         ),
     ] = SearchMode.AUTO,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", help="Leave out documents with a lower score.", show_default=False)
+    ] = None,
+    offset: Annotated[
+        int, typer.Option("--offset", help="Leave out so many of the best; with k at most 1,000 together.")
+    ] = 0,
+    distinct_texts: Annotated[
+        bool, typer.Option("--distinct-texts", help="Documents of equal texts once, and others for the rest.")
+    ] = False,
+    batch: Annotated[
+        str,
+        typer.Option(
+            "--batch",
+            metavar="FILE",
+            help='Look for each line of a file ("-" for the standard input) instead, up to 32 in one call. All other '
+            "options are for each of them.",
+            show_default=False,
+        ),
+    ] = "",
     allow_mock: Annotated[
         bool,
         typer.Option(
@@ -55,46 +72,43 @@ def search(
 
     Real ones, or the command fails and says why (exit status 6).
     """
+    if bool(text) is bool(batch):
+        raise CommandFailure("say what to look for: a text, or --batch with a file of texts, and not both")
+    condition, mock_allowed = parse_filters(filters or ()), allow_mock or fallback is _OldFallback.MOCK
+    if batch:
+        query = SearchQuery(
+            query="",
+            k=k,
+            collection=collection,
+            filter=condition,
+            mode=mode,
+            min_score=min_score,
+            offset=offset,
+            distinct_texts=distinct_texts,
+        )
+        search_lines(
+            session, batch, query, tenant=tenant, allow_mock=mock_allowed, include_embeddings=include_embeddings
+        )
+        return
     answer = session.client.search(
         text,
         tenant=tenant,
         k=k,
         collection=collection,
-        filter=parse_filters(filters or ()),
+        filter=condition,
         mode=mode,
-        allow_mock=allow_mock or fallback is _OldFallback.MOCK,
+        min_score=min_score,
+        offset=offset,
+        distinct_texts=distinct_texts,
+        allow_mock=mock_allowed,
         include_embeddings=include_embeddings,
     )
     if session.json:
         results = [document_fields(row) for row in answer.results]
         output.print_json({**fields_of(answer), "strategy": answer.strategy or None, "results": results})
     else:
-        _print_table(answer)
-
-
-def _print_table(answer: SearchAnswer) -> None:
-    if not answer.is_real:
-        reason = "unknown" if answer.mock_reason is None else answer.mock_reason.value
-        warning = plain(f"MADE-UP ROWS, NOT YOUR DATA ({reason}); `--allow-mock` asked for them.", "bold")
-        output.console().print(Panel(warning, style="bold white on red"))
-    if not answer.results:
-        output.say("nothing that you may read matches")
-        return
-    output.print_table(
-        "#",
-        "score",
-        Column("document", overflow="fold", max_width=26),
-        Column("sensitivity", no_wrap=True),
-        Column("topics", overflow="fold", max_width=14),
-        Column("text", overflow="ellipsis", no_wrap=True, ratio=1),
-        rows=[_cells(rank, row) for rank, row in enumerate(answer.results, start=1)],
-        expand=True,
-    )
-    mode = f"{answer.mode} search, " if answer.mode is not None else ""
-    how = f", found by {answer.strategy}" if answer.strategy else ""
-    output.say(plain(f"{mode}policy {answer.policy_version[:12]}, request {answer.request_id}{how}", "dim"))
-
-
-def _cells(rank: int, row: ScoredDocument) -> tuple[str | Text, ...]:
-    sensitivity, topics = plain(*sensitivity_style(row.sensitivity)), ", ".join(row.topics)
-    return str(rank), f"{row.score:.3f}", row.document_id, sensitivity, topics, one_line(row.text, _TEXT_WIDTH)
+        warn_of_mock(answer)
+        print_results(answer.results)
+        mode_used = f"{answer.mode} search, " if answer.mode is not None else ""
+        how = f", found by {answer.strategy}" if answer.strategy else ""
+        output.say(plain(f"{mode_used}policy {answer.policy_version[:12]}, request {answer.request_id}{how}", "dim"))

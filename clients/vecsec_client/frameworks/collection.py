@@ -115,7 +115,7 @@ class StoredCollection:
         if len(answer.results) < MOST_AT_A_TIME:
             return sorted(answer.results, key=lambda row: row.document_id)
         rows = yield from self.read_all()
-        return [row for row in rows if holds(condition, row.metadata)]
+        return [row for row in rows if holds(condition, row.metadata, row.text)]
 
     def count(self) -> Steps[int]:
         """How many rows the caller may read."""

@@ -4,16 +4,19 @@ What cannot be said is an error that names it: left out, it would widen the answ
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 from vecsec_client.filters import (
     AllOf,
     AnyOf,
     Equals,
+    Exists,
     In,
     MetadataFilter,
+    Not,
     Range,
+    TextContains,
     any_of,
     at_least,
     at_most,
@@ -100,19 +103,45 @@ def one_of(key: str, operator: str, values: object) -> MetadataFilter:
     return parts[0] if len(parts) == 1 else any_of(*parts)
 
 
-def holds(condition: MetadataFilter, metadata: Metadata) -> bool:
-    """Whether a row with this metadata meets the condition, as the services decide it."""
+def holds(condition: MetadataFilter, metadata: Metadata, text: str) -> bool:
+    """Whether a row with this metadata and text meets the condition, as the services decide it."""
+    return _truth(condition, metadata, text) is True
+
+
+def _truth(condition: MetadataFilter, metadata: Metadata, text: str) -> bool | None:
+    """None where a key is compared that is not there, and nothing else decides."""
     match condition:
         case AllOf(parts):
-            return all(holds(part, metadata) for part in parts)
+            return _all([_truth(part, metadata, text) for part in parts])
         case AnyOf(parts):
-            return any(holds(part, metadata) for part in parts)
-        case Equals(key, value):
-            return key in metadata and _alike(metadata[key], value)
-        case In(key, values):
-            return key in metadata and any(_alike(metadata[key], value) for value in values)
+            return _not(_all([_not(_truth(part, metadata, text)) for part in parts]))
+        case Not(inner):
+            return _not(_truth(inner, metadata, text))
+        case Exists(key):
+            return key in metadata
+        case TextContains(wanted):
+            return wanted in text
+    return _compares(condition, metadata[condition.key]) if condition.key in metadata else None
+
+
+def _all(parts: Sequence[bool | None]) -> bool | None:
+    if False in parts:
+        return False
+    return None if None in parts else True
+
+
+def _not(part: bool | None) -> bool | None:
+    return None if part is None else not part
+
+
+def _compares(condition: Equals | In | Range, value: object) -> bool:
+    match condition:
+        case Equals(_, wanted):
+            return _alike(value, wanted)
+        case In(_, values):
+            return any(_alike(value, wanted) for wanted in values)
         case Range():
-            return _within(condition, metadata.get(condition.key))
+            return _within(condition, value)
 
 
 def _alike(one: object, other: object) -> bool:

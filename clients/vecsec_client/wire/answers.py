@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC
+from typing import TypeVar
 
 from grpc import StatusCode
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
-from vecsec.type.v1 import access_pb2
+from vecsec.type.v1 import access_pb2, batch_pb2, error_reason_pb2
 from vecsec_client.errors import RealRetrievalUnavailable, VecSecError
 from vecsec_client.results import (
+    BatchAnswer,
     Change,
     Collection,
     DecidingValue,
@@ -25,6 +27,8 @@ from vecsec_client.results import (
     NamedReader,
     PolicyStatus,
     PossibleReaders,
+    QueryAnswer,
+    QueryFailure,
     ReadingRole,
     RelabelResult,
     SearchAnswer,
@@ -45,6 +49,8 @@ from vecsec_client.wire.values import (
     scored_document_from_proto,
     sensitivity_from_proto,
 )
+
+SearchT = TypeVar("SearchT", SearchAnswer, BatchAnswer)
 
 _MOCK_REASON_OF_NUMBER: Mapping[int, MockReason] = {
     gateway_pb2.MockReason.Value(reason.value): reason for reason in MockReason
@@ -71,13 +77,62 @@ def search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer
     )
 
 
+def batch_answer(response: gateway_pb2.SearchDocumentsBatchResponse) -> BatchAnswer:
+    """What the queries of a batch found."""
+    provenance = provenance_from_proto(response.provenance)
+    reason = _MOCK_REASON_OF_NUMBER.get(response.mock_reason, MockReason.UNSPECIFIED)
+    return result(
+        BatchAnswer,
+        response,
+        answers=tuple(map(_query_answer, response.results)),
+        provenance=provenance,
+        mock_reason=None if provenance is Provenance.REAL else reason,
+    )
+
+
+def _query_answer(message: batch_pb2.BatchResult) -> QueryAnswer:
+    results = tuple(scored_document_from_proto(row) for row in message.results)
+    if not message.HasField("error"):
+        return QueryAnswer(
+            results=results,
+            metric=metric_from_proto(message.metric),
+            mode=mode_from_proto(message.mode),
+            strategy=message.strategy,
+        )
+    error = message.error
+    failure = QueryFailure(
+        reason=_reason_name(error.reason),
+        message=error.message,
+        fields={each.field: each.description for each in error.violations},
+    )
+    return QueryAnswer(results=(), failure=failure)
+
+
+def _reason_name(number: int) -> str:
+    """Empty for one that this version does not know."""
+    known = error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_number.get(number)
+    return "" if known is None else known.name.removeprefix("ERROR_REASON_")
+
+
 def real_search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer:
     """What a search found that asked for real rows alone.
 
     Raises:
         RealRetrievalUnavailable: if the gateway sent others all the same; nobody is to take them for real.
     """
-    answer = search_answer(response)
+    return _demand_real(search_answer(response))
+
+
+def real_batch_answer(response: gateway_pb2.SearchDocumentsBatchResponse) -> BatchAnswer:
+    """The same of a batch.
+
+    Raises:
+        RealRetrievalUnavailable: as `real_search_answer` does.
+    """
+    return _demand_real(batch_answer(response))
+
+
+def _demand_real(answer: SearchT) -> SearchT:
     if answer.is_real:
         return answer
     why = answer.mock_reason or MockReason.UNSPECIFIED

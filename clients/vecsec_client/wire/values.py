@@ -51,7 +51,7 @@ def naming(field: str) -> Iterator[None]:
         raise InvalidArgument.of(field, str(error)) from error
 
 
-def fill(request: RequestT, **values: str | int) -> RequestT:
+def fill(request: RequestT, **values: str | float) -> RequestT:
     """Set single fields; what protobuf will not take is told by the field's name."""
     for name, value in values.items():
         with naming(name):

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from vecsec.type.v1 import batch_pb2, error_reason_pb2
 from vecsec_chassis.domain.errors import FieldViolation, Reason, VecSecError
 
 DOMAIN = "vecsec"
@@ -60,6 +61,21 @@ def error_status(error: VecSecError) -> status_pb2.Status:
         delay.FromNanoseconds(int(error.retry_after * 1e9))
         _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
     return status
+
+
+def query_error_to_proto(error: VecSecError) -> batch_pb2.QueryError:
+    """The same for one query of a batch, of which the others are answered."""
+    return batch_pb2.QueryError(
+        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason.value}"),
+        message=shortened(error.message, _TEXT_CHARACTERS),
+        violations=[
+            batch_pb2.QueryError.FieldViolation(
+                field=shortened(each.field, _FIELD_CHARACTERS),
+                description=shortened(each.description, _FIELD_CHARACTERS),
+            )
+            for each in error.violations[:_REPORTED_VIOLATIONS]
+        ],
+    )
 
 
 def shortened(text: str, characters: int) -> str:

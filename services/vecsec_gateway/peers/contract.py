@@ -6,7 +6,7 @@ from enum import Enum, StrEnum
 from typing import TypeAlias
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
+from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, label_pb2
 from vecsec_chassis.domain.errors import Overloaded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_gateway.peers.call import Deadline
@@ -16,6 +16,8 @@ from vecsec_gateway.peers.call import Deadline
 
 # Retrieval's requests, complete but for the grant, which its client fills in.
 Search: TypeAlias = retrieval_pb2.SearchDocumentsRequest
+SearchBatch: TypeAlias = retrieval_pb2.SearchDocumentsBatchRequest
+BatchQuery: TypeAlias = batch_pb2.BatchQuery
 Lookup: TypeAlias = retrieval_pb2.GetDocumentsRequest
 Deletion: TypeAlias = retrieval_pb2.DeleteDocumentsRequest
 Relabelling: TypeAlias = retrieval_pb2.RelabelDocumentsRequest
@@ -29,6 +31,7 @@ BatchStored: TypeAlias = retrieval_pb2.ImportDocumentsResponse
 Relabelled: TypeAlias = retrieval_pb2.RelabelDocumentsResponse
 Document: TypeAlias = document_pb2.Document
 ScoredDocument: TypeAlias = document_pb2.ScoredDocument
+QueryError: TypeAlias = batch_pb2.QueryError
 LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
@@ -104,6 +107,21 @@ class Row:
     document: Document
     parts: ScoredDocument | None = None
     """As retrieval sent it, with what the score is made of; None where no search found the row."""
+    query: int = 0
+    """Which query of a batch it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOutcome:
+    """What became of one query of a batch, beside its rows."""
+
+    strategy: str = ""
+    mode: SearchMode | None = None
+    """None for made-up rows, and where there is an error."""
+    error: QueryError | None = None
+    """Why it could not be answered."""
+    is_not_found: bool = False
+    """Whether that is because the caller sees no such collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +140,8 @@ class Answer:
     """Why the rows are made up; None if they are real."""
     policy_version: str = ""
     """Of the policy that allowed the rows; empty until they are checked."""
+    queries: Sequence[QueryOutcome] = ()
+    """Of a batch, one a query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from opentelemetry.trace import Tracer
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
-from vecsec.type.v1 import document_pb2
+from vecsec.type.v1 import batch_pb2, document_pb2, error_reason_pb2
 from vecsec_chassis.calls import queued_seconds
 from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError, WrongShard
 from vecsec_chassis.domain.search_mode import SearchMode
@@ -41,6 +41,7 @@ from vecsec_gateway.peers.contract import (
     Lookup,
     Plan,
     Provenance,
+    QueryOutcome,
     Relabelled,
     Relabelling,
     RetrievalGone,
@@ -48,6 +49,7 @@ from vecsec_gateway.peers.contract import (
     Row,
     ScoredDocument,
     Search,
+    SearchBatch,
     StoredSize,
 )
 from vecsec_gateway.peers.metrics import GatewayMetrics
@@ -61,6 +63,7 @@ _Stub: TypeAlias = "retrieval_grpc.RetrievalServiceAsyncStub"
 _SERVICE = "vecsec.retrieval.v1.RetrievalService"
 _OPERATIONS = {
     "SearchDocuments": "search",
+    "SearchDocumentsBatch": "search",
     "GetDocuments": "get",
     "DeleteDocuments": "delete",
     "RelabelDocuments": "relabel",
@@ -86,6 +89,7 @@ _SHARE_THAT_COUNTS = 0.2
 _Granted = TypeVar(
     "_Granted",
     retrieval_pb2.SearchDocumentsRequest,
+    retrieval_pb2.SearchDocumentsBatchRequest,
     retrieval_pb2.GetDocumentsRequest,
     retrieval_pb2.DeleteDocumentsRequest,
     retrieval_pb2.RelabelDocumentsRequest,
@@ -134,6 +138,29 @@ class RetrievalClient:
         if mode is SearchMode.AUTO:
             mode = SearchMode.VECTOR  # a retrieval of an earlier version does not say so, and knows nothing else
         return replace(found_rows(found), strategy=response.strategy, mode=mode)
+
+    async def search_batch(self, plan: Plan, batch: SearchBatch, deadline: Deadline) -> Answer:
+        """The nearest rows of each query, as many as it asked for at most."""
+        response = await self._call(
+            "SearchDocumentsBatch", lambda stub: stub.SearchDocumentsBatch, plan, batch, deadline
+        )
+        if len(response.results) != len(batch.queries):
+            raise VecSecError(
+                "internal error: the batch was not answered",
+                detail=f"retrieval gave {len(response.results)} results for {len(batch.queries)} queries",
+            )
+        found = (
+            FoundDocument(
+                scored.document,
+                scored.score,
+                PROVENANCES.get(scored.provenance, Provenance.UNKNOWN),
+                scored,
+                number,
+            )
+            for number, (query, result) in enumerate(zip(batch.queries, response.results, strict=True))
+            for scored in result.results[: query.k]
+        )
+        return replace(found_rows(found), queries=list(map(_outcome, response.results)))
 
     async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""
@@ -332,6 +359,8 @@ class FoundDocument(NamedTuple):
     provenance: Provenance
     scored: ScoredDocument | None = None
     """The message that a search has of it."""
+    query: int = 0
+    """Which query of a batch it answers."""
 
 
 def found_rows(found: Iterable[FoundDocument]) -> Answer:
@@ -342,15 +371,23 @@ def found_rows(found: Iterable[FoundDocument]) -> Answer:
     rows: list[Row] = []
     labels: list[LabelMessage] = []
     places: dict[bytes, int] = {}
-    for document, score, provenance, scored in found:
+    for document, score, provenance, scored, query in found:
         label = document.label
         key = label.SerializeToString(deterministic=True)
         place = places.get(key)
         if place is None:
             place = places[key] = len(labels)
             labels.append(label)
-        rows.append(Row(document.document_id, place, score, provenance, document, scored))
+        rows.append(Row(document.document_id, place, score, provenance, document, scored, query))
     return Answer(rows, labels)
+
+
+def _outcome(result: batch_pb2.BatchResult) -> QueryOutcome:
+    mode = search_mode_from_proto(result.mode)
+    if not result.HasField("error"):
+        return QueryOutcome(result.strategy, mode)
+    is_not_found = result.error.reason == error_reason_pb2.ERROR_REASON_COLLECTION_NOT_FOUND
+    return QueryOutcome(error=result.error, is_not_found=is_not_found)
 
 
 def _is_transient(error: VecSecError) -> bool:

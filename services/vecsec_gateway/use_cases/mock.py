@@ -4,23 +4,48 @@ Pure: the same tenant, collection, query and topics give the same rows, and noth
 """
 
 import hashlib
+from dataclasses import replace
 
 from vecsec_chassis.domain.identifiers import MOCK_ID_PREFIX
 from vecsec_chassis.domain.labels import Label, Sensitivity
 from vecsec_chassis.rpc.wire import label_to_proto
-from vecsec_gateway.peers.contract import Answer, Document, LabelMessage, MockReason, Plan, Provenance, Row, Search
+from vecsec_gateway.peers.contract import (
+    Answer,
+    BatchQuery,
+    Document,
+    LabelMessage,
+    MockReason,
+    Plan,
+    Provenance,
+    QueryOutcome,
+    Row,
+    Search,
+    SearchBatch,
+)
 
 MAXIMUM_MOCK_ROWS = 5
 """Enough to exercise a caller's code path; nobody takes five rows that say they are made up for a full answer."""
 
 
-def mock_answer(plan: Plan, search: Search, reason: MockReason) -> Answer:
+def mock_batch(plan: Plan, batch: SearchBatch, reason: MockReason) -> Answer:
+    """What `mock_answer` makes up for each query of a batch."""
+    rows: list[Row] = []
+    labels: list[LabelMessage] = []
+    for number, query in enumerate(batch.queries):
+        made_up = mock_answer(plan, query, reason)
+        rows += [replace(row, label=row.label + len(labels), query=number) for row in made_up.rows]
+        labels += made_up.labels
+    return Answer(rows, labels, mock_reason=reason, queries=[QueryOutcome()] * len(batch.queries))
+
+
+def mock_answer(plan: Plan, search: Search | BatchQuery, reason: MockReason) -> Answer:
     """Up to `MAXIMUM_MOCK_ROWS` rows of the searched tenant, PUBLIC, each about one of its topics, best score first.
 
     A tenant without topics gets rows without one, which the policy withholds like any half-tagged row.
     """
     topics = sorted(plan.topics) or [""]
-    digests = [_digest(plan.tenant_id, search, index) for index in range(min(search.k, MAXIMUM_MOCK_ROWS))]
+    count = min(search.offset + search.k, MAXIMUM_MOCK_ROWS)
+    digests = [_digest(plan.tenant_id, search, index) for index in range(count)]
     topic_of = [topics[int.from_bytes(digest[16:24], "big") % len(topics)] for digest in digests]
     labels = {topic: _label(plan.tenant_id, topic) for topic in topic_of}
     places = {topic: place for place, topic in enumerate(labels)}
@@ -29,7 +54,9 @@ def mock_answer(plan: Plan, search: Search, reason: MockReason) -> Answer:
         for number, (digest, topic) in enumerate(zip(digests, topic_of, strict=True), 1)
     ]
     rows.sort(key=lambda row: (-row.score, row.document_id))
-    return Answer(rows, list(labels.values()), mock_reason=reason)
+    if search.HasField("min_score"):
+        rows = [row for row in rows if row.score >= search.min_score]
+    return Answer(rows[search.offset :], list(labels.values()), mock_reason=reason)
 
 
 def _label(tenant_id: str, topic: str) -> LabelMessage:
@@ -51,7 +78,7 @@ def _row(number: int, digest: bytes, topic: str, place: int, label: LabelMessage
     )
 
 
-def _digest(tenant_id: str, search: Search, index: int) -> bytes:
+def _digest(tenant_id: str, search: Search | BatchQuery, index: int) -> bytes:
     digest = hashlib.blake2b(digest_size=32, person=b"vecsec-mock")
     query = search.query.SerializeToString(deterministic=True)
     for part in (tenant_id.encode(), search.collection_id.encode(), query, str(index).encode()):

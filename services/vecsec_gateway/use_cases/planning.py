@@ -129,6 +129,10 @@ class Planning:
         except InvalidGrant as refusal:
             raise grant_refused(refusal) from refusal
 
+    def forget_reading(self, caller: CallContext, tenant_id: str) -> None:
+        """Ask for the plan to read again next time: so that whoever tries names out is seen by the policy service."""
+        self._plan_cache.forget(PlanKey.of(caller.token, tenant_id, Action.READ))
+
     async def plan(self, caller: CallContext, tenant_id: str, action: Action) -> Plan:
         """A plan of now, for what no check follows.
 

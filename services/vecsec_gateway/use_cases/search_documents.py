@@ -1,4 +1,6 @@
-"""One search: plan, retrieve (or make up), check, answer."""
+"""One search, or several at once: plan, retrieve (or make up), check, answer."""
+
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -7,10 +9,19 @@ from vecsec_chassis.domain.errors import RealRetrievalOff, RetrievalUnavailable,
 from vecsec_chassis.flag.flag import RealRetrievalFlag
 from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import Answer, CallContext, CircuitOpen, MockReason, Plan, Provenance, Search
+from vecsec_gateway.peers.contract import (
+    Answer,
+    CallContext,
+    CircuitOpen,
+    MockReason,
+    Plan,
+    Provenance,
+    Search,
+    SearchBatch,
+)
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.retrieval import RetrievalClient
-from vecsec_gateway.use_cases.mock import mock_answer
+from vecsec_gateway.use_cases.mock import mock_answer, mock_batch
 from vecsec_gateway.use_cases.planning import Planning, require_real_retrieval
 
 log = structlog.get_logger()
@@ -39,8 +50,38 @@ class SearchDocuments:
             RetrievalUnavailable, RealRetrievalOff: if there is nothing real and no mock is wanted.
         """
 
+        return await self._answer(
+            caller,
+            tenant_id,
+            lambda plan, deadline: self._retrieval.search(plan, search, deadline),
+            (lambda plan, reason: mock_answer(plan, search, reason)) if mock_allowed else None,
+        )
+
+    async def batch(self, caller: CallContext, tenant_id: str, batch: SearchBatch, *, mock_allowed: bool) -> Answer:
+        """The same for several queries at once; `queries` of the answer says which could not be answered, and why.
+
+        Raises:
+            VecSecError: as a single search does, for what keeps all of them from being answered.
+        """
+        answer = await self._answer(
+            caller,
+            tenant_id,
+            lambda plan, deadline: self._retrieval.search_batch(plan, batch, deadline),
+            (lambda plan, reason: mock_batch(plan, batch, reason)) if mock_allowed else None,
+        )
+        if any(each.is_not_found for each in answer.queries):
+            self._planning.forget_reading(caller, tenant_id)
+        return answer
+
+    async def _answer(
+        self,
+        caller: CallContext,
+        tenant_id: str,
+        real: Callable[[Plan, Deadline], Awaitable[Answer]],
+        made_up: Callable[[Plan, MockReason], Answer] | None,
+    ) -> Answer:
         async def find(plan: Plan) -> Answer:
-            return await self._find(plan, search, mock_allowed=mock_allowed, deadline=caller.deadline)
+            return await self._find(plan, real, made_up, caller.deadline)
 
         answer = await self._planning.read(caller, tenant_id, find)
         if answer.mock_reason is not None:
@@ -48,22 +89,28 @@ class SearchDocuments:
         annotate_span(provenance=Provenance.REAL if answer.mock_reason is None else Provenance.MOCK)
         return answer
 
-    async def _find(self, plan: Plan, search: Search, *, mock_allowed: bool, deadline: Deadline) -> Answer:
+    async def _find(
+        self,
+        plan: Plan,
+        real: Callable[[Plan, Deadline], Awaitable[Answer]],
+        made_up: Callable[[Plan, MockReason], Answer] | None,
+        deadline: Deadline,
+    ) -> Answer:
         reason: MockReason
         error: VecSecError
         try:
             require_real_retrieval(self._flag, plan.tenant_id)
-            return await self._retrieval.search(plan, search, deadline.with_reserve(_RESERVED_SHARE))
+            return await real(plan, deadline.with_reserve(_RESERVED_SHARE))
         except RealRetrievalOff as off:
             reason, error = MockReason.FLAG_OFF, off
         except CircuitOpen as circuit_open:
             reason, error = MockReason.CIRCUIT_OPEN, circuit_open
         except RetrievalUnavailable as unavailable:
             reason, error = MockReason.RETRIEVAL_FAILED, unavailable
-        if not mock_allowed:
+        if made_up is None:
             raise error
         _log(reason, error, plan.tenant_id)
-        return mock_answer(plan, search, reason)
+        return made_up(plan, reason)
 
     def _count_mock(self, reason: MockReason) -> None:
         """Once a call, and only where the caller gets it: a search may be done twice, and its check may fail."""

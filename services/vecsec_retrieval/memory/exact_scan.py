@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -23,6 +24,9 @@ GATHER_BELOW_SHARE = 0.15
 RULE_OUT_ABOVE = 600
 """With fewer rows there is nothing to gain by ruling most of them out first."""
 
+_BOUNDS_AT_ONCE = 2_000_000
+"""Pairs of row and query; each takes 20 bytes."""
+
 _ROUNDING = 2.0**-24
 """Of one 32-bit operation on numbers up to 1."""
 
@@ -42,15 +46,15 @@ class ScanRows:
     def __len__(self) -> int:
         return len(self.exact)
 
-    def bounds(self, rows: Rows, query: Vector) -> NDArray[np.float32]:
-        """At least and at most what these rows' scores are, of shape (2, rows); ascending, at least one."""
+    def bounds(self, rows: Rows, queries: Matrix) -> NDArray[np.float32]:
+        """At least and at most what these rows' scores are, of shape (queries, 2, rows); ascending, at least one."""
         span = _span(rows)
         if rows.size < GATHER_BELOW_SHARE * (span.stop - span.start):
-            return self.quantised[rows].bounds(query)
-        found = self.quantised[span].bounds(query)
+            return self.quantised[rows].bounds(queries)
+        found = self.quantised[span].bounds(queries)
         return (
-            found if rows.size == found.shape[1] else found.take(rows - span.start, axis=1)
-        )  # [:, rows] takes 8 times
+            found if rows.size == found.shape[2] else found.take(rows - span.start, axis=2)
+        )  # [:, :, rows] takes 8 times
 
     def scores(self, rows: Rows, query: Vector) -> NDArray[np.float32]:
         """These rows' dot products with the query, in whatever order they were summed; ascending, at least one."""
@@ -105,10 +109,44 @@ def top_k(
     alone, not on where they lie among others: rows that cannot be among the best are ruled out by the quantised ones,
     then by 32-bit scores; what is left is scored again row by row with 64 bits.
     """
+    return top_k_of_many(parts, mask, query.reshape(1, -1), [k], identifiers)[0]
+
+
+def top_k_of_many(
+    parts: Sequence[ScanRows],
+    mask: Mask,
+    queries: Matrix,
+    ks: Sequence[int],
+    identifiers: Identifiers,
+) -> list[list[tuple[int, float]]]:
+    """The same for several queries with a k each: what rules rows out is looked at once for all of them. Each answer is
+    that of its query alone, bit for bit, for it follows from 64-bit scores of single rows."""
     (rows,) = mask.nonzero()
-    if rows.size > max(k, RULE_OUT_ABOVE):
-        at_least, at_most = _of_parts(parts, rows, lambda part, own: part.bounds(own, query))
-        rows = rows[at_most >= _kth_best(at_least, k)]
+    if rows.size <= max(*ks, RULE_OUT_ABOVE):
+        return [_ranked(parts, rows, query, k, identifiers) for query, k in zip(queries, ks, strict=True)]
+    ranked = []
+    at_once = max(1, _BOUNDS_AT_ONCE // rows.size)
+    for start in range(0, len(ks), at_once):
+        some = slice(start, start + at_once)
+        bounds = _of_parts(parts, rows, partial(_bounds, queries=queries[some]))
+        for query, k, (at_least, at_most) in zip(queries[some], ks[some], bounds, strict=True):
+            left = rows[at_most >= _kth_best(at_least, k)]
+            ranked.append(_ranked(parts, left, query, k, identifiers))
+    return ranked
+
+
+def _bounds(part: ScanRows, rows: Rows, queries: Matrix) -> NDArray[np.float32]:
+    return part.bounds(rows, queries)
+
+
+def _ranked(
+    parts: Sequence[ScanRows],
+    rows: Rows,
+    query: Vector,
+    k: int,
+    identifiers: Identifiers,
+) -> list[tuple[int, float]]:
+    """The k best of these rows."""
     if rows.size == 0:
         return []
     if k < rows.size:

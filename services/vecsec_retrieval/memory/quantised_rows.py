@@ -10,7 +10,7 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from vecsec_retrieval.model.rows import Matrix, Vector
+from vecsec_retrieval.model.rows import Matrix
 
 _LARGEST = 127
 _ROUNDING = 1e-5
@@ -53,22 +53,25 @@ class QuantisedRows:
         grown.set(0, self[:count])
         return grown
 
-    def bounds(self, query: Vector) -> NDArray[np.float32]:
-        """At least and at most what each row's dot product with a query of length 1 is, of shape (2, rows)."""
-        quantised_query = quantise(query.reshape(1, -1))
+    def bounds(self, queries: Matrix) -> NDArray[np.float32]:
+        """At least and at most what each row's dot products with queries of length 1 are, of shape (queries, 2, rows);
+        each row is read from memory once."""
+        quantised_queries = quantise(queries)
         if not len(self):
-            return np.empty((2, 0), dtype=np.float32)
+            return np.empty((len(queries), 2, 0), dtype=np.float32)
         threads = _THREADS if len(self) > _MANY_ROWS else 1
-        found = simsimd.cdist(self.numbers, quantised_query.numbers, metric="dot", out_dtype="float32", threads=threads)
-        products = np.asarray(found).reshape(-1)
+        found = simsimd.cdist(
+            self.numbers, quantised_queries.numbers, metric="dot", out_dtype="float32", threads=threads
+        )
+        products = np.ascontiguousarray(np.asarray(found).reshape(-1, len(queries)).T)
         products *= self.scales
-        products *= quantised_query.scales[0]
-        # x*q - x'*q' = (x - x')*q + x'*(q - q'), and |x'| is at most 1 and the row's own error.
-        query_error = quantised_query.errors[0]
-        margins = self.errors * (1 + query_error) + (query_error + np.float32(_ROUNDING))
-        bounds = np.empty((2, len(self)), dtype=np.float32)
-        np.subtract(products, margins, out=bounds[0])
-        np.add(products, margins, out=bounds[1])
+        products *= quantised_queries.scales[:, np.newaxis]
+        bounds = np.empty((len(queries), 2, len(self)), dtype=np.float32)
+        for each, product, query_error in zip(bounds, products, quantised_queries.errors, strict=True):
+            # x*q - x'*q' = (x - x')*q + x'*(q - q'), and |x'| is at most 1 and the row's own error.
+            margins = self.errors * (1 + query_error) + (query_error + np.float32(_ROUNDING))
+            np.subtract(product, margins, out=each[0])
+            np.add(product, margins, out=each[1])
         return bounds
 
 

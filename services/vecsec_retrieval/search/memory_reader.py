@@ -8,8 +8,9 @@ given, so that a mistake in a key could cost rows, but show none.
 """
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -24,10 +25,10 @@ from vecsec_retrieval.memory.exact_scan import Mask
 from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
-from vecsec_retrieval.model.filters import MetadataFilter, Predicate, predicate
+from vecsec_retrieval.model.filters import MetadataFilter, Predicate, kinds_of_values, looks_at_texts, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.search.fused_ranks import RankedRow
-from vecsec_retrieval.search.ranked_rows import MaskedMoment, ranked_rows
+from vecsec_retrieval.search.ranked_rows import MaskedMoment, RowsWanted, ranked_rows, ranked_rows_of_many
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.eyes import Eyes
@@ -165,6 +166,16 @@ class MemoryReader:
         moment, mask = await self._visible_rows(visibility)
         return moment.metadata_keys(mask)
 
+    async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        moment, mask = await self._visible_rows(eyes)
+
+        def told() -> dict[str, frozenset[str]]:
+            having = np.array([not keys.isdisjoint(each) for each in moment.key_sets], dtype=np.bool_)
+            rows = np.flatnonzero(mask & having[moment.key_set_codes]).tolist() if having.any() else []
+            return kinds_of_values(map(moment.metadata, rows), keys)
+
+        return await self._threads.run("value_kinds", told)
+
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
         moment, mask = await self._visible_rows(visibility)
         rows = (self._index.row(document_id) for document_id in document_ids)
@@ -182,13 +193,54 @@ class MemoryReader:
         self._answers.keep(key, found)
         return await self._answer(moment, found, STRATEGY)
 
+    async def search_many(
+        self, orders: Sequence[SearchOrder[Vector | None]], visibility: Visibility
+    ) -> list[SearchAnswer]:
+        moment, visible = await self._visible_labels(visibility)
+        groups: dict[str, list[int]] = {}
+        for place, order in enumerate(orders):
+            # By what is written, not by what is equal: for Python, 1 and True are the same.
+            groups.setdefault(repr(order.metadata), []).append(place)
+        with Timed("mask"):
+            mask = moment.mask(visible)
+        found: dict[int, CachedAnswer] = {}
+        for places in groups.values():
+            ranked = await self._ranked(moment, mask.copy(), [orders[place] for place in places])
+            found |= dict(zip(places, ranked, strict=True))
+        return [await self._answer(moment, found[place], STRATEGY) for place in range(len(orders))]
+
+    async def _ranked(
+        self, moment: IndexMoment, mask: Mask, orders: Sequence[SearchOrder[Vector | None]]
+    ) -> list[CachedAnswer]:
+        """What orders with the same filter find."""
+        visible_rows = int(np.count_nonzero(mask))
+        filtered_rows = len(self._index) - visible_rows
+        metadata = orders[0].metadata
+        ks = [order.k for order in orders]
+
+        def scan() -> list[list[RankedRow]]:
+            if metadata is not None:
+                _narrow(mask, moment, predicate(metadata))
+            return ranked_rows_of_many(
+                MaskedMoment(moment, mask), [RowsWanted(order.query, order.words, order.k) for order in orders]
+            )
+
+        with Timed("scan"):
+            is_short = (
+                visible_rows * len(orders) <= _inline_rows(metadata)
+                and sum(ks) <= _INLINE_K
+                and not moment.scan_waits_for_disk(mask)
+            )
+            ranked = scan() if is_short else await self._threads.run("scan", scan)
+        return [CachedAnswer(rows, filtered_rows) for rows in ranked]
+
     async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector | None]) -> CachedAnswer:
         with Timed("mask"):
             mask = moment.mask(visible)
         visible_rows = int(np.count_nonzero(mask))
         filtered_rows = len(self._index) - visible_rows
         scan = _scan(moment, mask, order)
-        inline_rows = _INLINE_ROWS if order.metadata is None else _INLINE_FILTERED_ROWS
+        inline_rows = _inline_rows(order.metadata)
         with Timed("scan"):
             is_short = visible_rows <= inline_rows and order.k <= _INLINE_K and not moment.scan_waits_for_disk(mask)
             rows = scan() if is_short else await self._threads.run("scan", scan)
@@ -240,7 +292,7 @@ def _ids(moment: IndexMoment, rows: NDArray[np.signedinteger], after_id: str, ho
     """The ids behind this one of those rows that match."""
     for row in rows.tolist():
         document_id = moment.document_id(row)
-        if document_id > after_id and (holds is None or holds(moment.metadata(row))):
+        if document_id > after_id and (holds is None or holds(moment.metadata(row), partial(moment.text, row))):
             yield document_id
 
 
@@ -253,18 +305,24 @@ def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer
     return bool((codes < len(visible)).all() and visible[codes].all() and moment.alive[rows].all())
 
 
+def _inline_rows(metadata: MetadataFilter | None) -> int:
+    if metadata is None:
+        return _INLINE_ROWS
+    return 0 if looks_at_texts(metadata) else _INLINE_FILTERED_ROWS
+
+
 def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector | None]) -> Callable[[], list[RankedRow]]:
     def scan() -> list[RankedRow]:
         if order.metadata is not None:
             _narrow(mask, moment, predicate(order.metadata))
-        return ranked_rows(MaskedMoment(moment, mask), order.query, order.words, order.k)
+        return ranked_rows(MaskedMoment(moment, mask), RowsWanted(order.query, order.words, order.k))
 
     return scan
 
 
 def _narrow(mask: Mask, moment: IndexMoment, holds: Predicate) -> None:
     for row in mask.nonzero()[0].tolist():
-        if not holds(moment.metadata(row)):
+        if not holds(moment.metadata(row), partial(moment.text, row)):
             mask[row] = False
 
 

@@ -1,17 +1,25 @@
 """The best rows by vector, by words, or by both, among those that a mask leaves."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecsec_retrieval.memory.exact_scan import Mask, exact_scores, top_k
+from vecsec_retrieval.memory.exact_scan import Mask, exact_scores, top_k_of_many
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.memory.postings import bm25
 from vecsec_retrieval.memory.postings.phrases import MOST_TEXTS, with_phrases
 from vecsec_retrieval.model.rows import Vector
-from vecsec_retrieval.search.fused_ranks import FUSED_DEPTH, MissingScores, RankedRow, by_vectors, by_words, fused
+from vecsec_retrieval.search.fused_ranks import (
+    FUSED_DEPTH,
+    MissingScores,
+    RankedRow,
+    Scored,
+    by_vectors,
+    by_words,
+    fused,
+)
 from vecsec_retrieval.words import TextQuery
 
 
@@ -26,8 +34,8 @@ class Rankable(Protocol):
         """The text of a row."""
         ...
 
-    def nearest(self, vector: Vector, count: int) -> list[tuple[int, float]]:
-        """The most similar rows and their similarities, best first."""
+    def nearest(self, vectors: Sequence[Vector], counts: Sequence[int]) -> list[list[tuple[int, float]]]:
+        """For each vector the so many most similar rows and their similarities, best first."""
         ...
 
     def vector_scores(self, vector: Vector, rows: Sequence[int]) -> Mapping[int, float]:
@@ -39,18 +47,43 @@ class Rankable(Protocol):
         ...
 
 
-def ranked_rows(rows: Rankable, vector: Vector | None, words: TextQuery | None, k: int) -> list[RankedRow]:
+class RowsWanted(NamedTuple):
+    """What is looked for among rows: the k best by a vector, by words, or by both."""
+
+    vector: Vector | None
+    words: TextQuery | None
+    k: int
+
+    @property
+    def depth(self) -> int:
+        """How many are ranked by each."""
+        return self.k if self.vector is None or self.words is None else max(self.k, FUSED_DEPTH)
+
+
+def ranked_rows(rows: Rankable, wanted: RowsWanted) -> list[RankedRow]:
     """The k best, best first; by words alone only rows that have some, else k if there are so many."""
+    return ranked_rows_of_many(rows, [wanted])[0]
+
+
+def ranked_rows_of_many(rows: Rankable, wanted: Sequence[RowsWanted]) -> list[list[RankedRow]]:
+    """The same for each of several, bit for bit; all their vectors are looked for at once."""
+    with_vectors = [each for each in wanted if each.vector is not None]
+    vectors = [each.vector for each in with_vectors if each.vector is not None]
+    nearest = iter(rows.nearest(vectors, [each.depth for each in with_vectors]) if vectors else ())
+    return [_ranked(rows, each, () if each.vector is None else next(nearest)) for each in wanted]
+
+
+def _ranked(rows: Rankable, wanted: RowsWanted, nearest: Scored) -> list[RankedRow]:
+    vector, words, k = wanted
     if words is None:
-        return [] if vector is None else by_vectors(rows.nearest(vector, k))
+        return by_vectors(nearest)
     scores = rows.text_scores(words.words)
-    depth = k if vector is None else max(k, FUSED_DEPTH)
+    depth = wanted.depth
     matching = bm25.best(scores, MOST_TEXTS if words.phrases else depth, rows.identifiers)
     if words.phrases:
         matching = with_phrases(matching, words.phrases, depth, rows.text)
     if vector is None:
         return by_words(matching)
-    nearest = rows.nearest(vector, depth)
     missing = MissingScores(
         lambda others: rows.vector_scores(vector, others),
         lambda others: {row: float(scores[row]) for row in others if scores[row]},
@@ -71,8 +104,8 @@ class MaskedMoment:
     def text(self, row: int) -> str:
         return self._moment.text(row)
 
-    def nearest(self, vector: Vector, count: int) -> list[tuple[int, float]]:
-        return top_k(self._moment.parts, self._mask, vector, count, self.identifiers)
+    def nearest(self, vectors: Sequence[Vector], counts: Sequence[int]) -> list[list[tuple[int, float]]]:
+        return top_k_of_many(self._moment.parts, self._mask, np.stack(vectors), counts, self.identifiers)
 
     def vector_scores(self, vector: Vector, rows: Sequence[int]) -> Mapping[int, float]:
         ascending = np.array(sorted(rows), dtype=np.int64)

@@ -1,6 +1,6 @@
 """What use cases ask of a collection that they read, whether it is in memory or not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -18,16 +18,13 @@ Query_co = TypeVar("Query_co", bound=str | Vector | None, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class SearchOrder(Generic[Query_co]):
-    """What to look for in a collection: a text or a vector as callers send them. Readers get a vector of the
-    collection's dimensions and length 1, or words, or both: the modes VECTOR, TEXT and HYBRID."""
+    """What to look for in a collection: a vector of the collection's dimensions and length 1, or words, or both: the
+    modes VECTOR, TEXT and HYBRID."""
 
     query: Query_co
     k: int
     metadata: MetadataFilter | None = None
-    mode: SearchMode = SearchMode.AUTO
-    """As callers choose it."""
     words: TextQuery | None = None
-    """For readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +92,10 @@ class CollectionReader(Protocol):
         """The metadata keys of visible documents."""
         ...
 
+    async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        """Of which kinds these keys' values are in visible documents; empty where it would take too long to tell."""
+        ...
+
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:
         """The visible documents among these, in this order, without embeddings."""
         ...
@@ -102,4 +103,10 @@ class CollectionReader(Protocol):
     async def search(self, order: SearchOrder[Vector | None], visibility: Visibility) -> SearchAnswer:
         """The k best of the visible documents that match, or all of them if they are fewer; without embeddings. By
         words alone, only those that have some of them are found."""
+        ...
+
+    async def search_many(
+        self, orders: Sequence[SearchOrder[Vector | None]], visibility: Visibility
+    ) -> list[SearchAnswer]:
+        """The same for each of several, bit for bit."""
         ...

@@ -1,11 +1,11 @@
 """Reads a collection from the store, where it is not or must not be in memory as a whole."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import MetadataFilter, predicate
+from vecsec_retrieval.model.filters import MetadataFilter, kinds_of_values, of_document
 from vecsec_retrieval.model.rows import Document, ScoreParts, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
@@ -18,6 +18,8 @@ from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 _ROWS_A_PAGE = 500
+_MOST_ROWS_TOLD_OF = 500
+"""Of so many visible rows at most it is told what kinds their values are; a store takes some 0.1 ms for each."""
 
 
 class StoreReader:
@@ -76,12 +78,12 @@ class StoreReader:
         self, eyes: Eyes, *, metadata: MetadataFilter | None = None, document_ids: Sequence[str] | None = None
     ) -> SelectedRows:
         ids = document_ids if document_ids is not None else await self._visible_ids(eyes, limit=None, metadata=metadata)
-        holds = (lambda _metadata: True) if metadata is None else predicate(metadata)
+        holds = of_document(metadata)
         found: list[Document] = []
         for start in range(0, len(ids), _ROWS_A_PAGE):
             # Each row is judged by what it says itself; a store's own comparisons are coarser.
             page = await self.get(ids[start : start + _ROWS_A_PAGE], eyes)
-            found += (document for document in page if holds(document.metadata))
+            found += (document for document in page if holds(document))
         return SelectedRows(
             [document.document_id for document in found],
             [document.label for document in found],
@@ -91,6 +93,12 @@ class StoreReader:
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))
+
+    async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        ids = await self._visible_ids(eyes, limit=_MOST_ROWS_TOLD_OF + 1)
+        if len(ids) > _MOST_ROWS_TOLD_OF:
+            return {}
+        return kinds_of_values((each.metadata for each in await self.get(ids, eyes)), keys)
 
     async def get(self, document_ids: Sequence[str], visibility: Eyes) -> list[Document]:
         rows = await self._threads.run(
@@ -109,6 +117,11 @@ class StoreReader:
             for rank, each in enumerate(answer.results, 1)
         ]
         return replace(answer, results=results)
+
+    async def search_many(
+        self, orders: Sequence[SearchOrder[Vector | None]], visibility: Visibility
+    ) -> list[SearchAnswer]:
+        return [await self.search(order, visibility) for order in orders]
 
     async def _visible_ids(
         self, visibility: Eyes, *, limit: int | None, metadata: MetadataFilter | None = None

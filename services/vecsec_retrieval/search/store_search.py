@@ -14,7 +14,7 @@ import numpy as np
 
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
-from vecsec_retrieval.model.filters import Predicate, predicate
+from vecsec_retrieval.model.filters import of_document
 from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
@@ -92,11 +92,11 @@ class StoreSearch:
             "nearest", lambda: self._cell.nearest(self._collection_id, order.query, count, condition)
         )
         seen = await filter_visible([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
-        matches = holds(order)
+        matches = of_document(order.metadata)
         hits = [
             ScoredDocument(seen.visible[each.row.document_id], _similarity(each))
             for each in neighbours
-            if each.row.document_id in seen.visible and matches(seen.visible[each.row.document_id].metadata)
+            if each.row.document_id in seen.visible and matches(seen.visible[each.row.document_id])
         ]
         return _best(hits, len(hits)), seen.filtered
 
@@ -104,22 +104,17 @@ class StoreSearch:
         self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder[Vector], visibility: Visibility
     ) -> list[ScoredDocument]:
         best = found
-        matches = holds(order)
+        matches = of_document(order.metadata)
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
             rows = await self._threads.run("read_page", lambda page=page: self._read(page))  # type: ignore[misc]
             seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
-            matching = [document for document in seen.visible.values() if matches(document.metadata)]
+            matching = [document for document in seen.visible.values() if matches(document)]
             best = _best([*best, *scored(matching, order.query)], order.k)
         return best
 
     def _read(self, ids: Sequence[str]) -> list[StoredRow]:
         return self._cell.get(self._collection_id, ids, with_embeddings=True)
-
-
-def holds(order: SearchOrder[Vector | None]) -> Predicate:
-    """Whether a row's metadata are what is looked for."""
-    return (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
 
 
 def _similarity(neighbour: Neighbour) -> float:

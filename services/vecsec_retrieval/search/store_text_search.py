@@ -15,12 +15,13 @@ from vecsec_retrieval.memory.postings.later_postings import LaterPostings, Later
 from vecsec_retrieval.memory.postings.word_counts import WordCounts, counted_words
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
+from vecsec_retrieval.model.filters import of_document
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.model.store import Cell
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
-from vecsec_retrieval.search.ranked_rows import ranked_rows
+from vecsec_retrieval.search.ranked_rows import RowsWanted, ranked_rows
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
-from vecsec_retrieval.search.store_search import NOTHING_VISIBLE, holds
+from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
@@ -58,13 +59,13 @@ class StoreTextSearch:
             return SearchAnswer((), NOTHING_VISIBLE)
         ids = await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition))
         rows = _RowsRead(words, order.query, self._text)
-        matches = holds(order)
+        matches = of_document(order.metadata)
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
             documents = await self._visible(page, visibility, embeddings=order.query is not None)
-            matching = [each for each in documents.values() if matches(each.metadata)]
+            matching = [each for each in documents.values() if matches(each)]
             await self._threads.run("count_words", lambda matching=matching: rows.add(matching))  # type: ignore[misc]
-        ranked = await self._threads.run("rank", lambda: ranked_rows(rows, order.query, words, order.k))
+        ranked = await self._threads.run("rank", lambda: ranked_rows(rows, RowsWanted(order.query, words, order.k)))
         found = await self._visible([rows.ids[each.row] for each in ranked], visibility, embeddings=False)
         results = [
             ScoredDocument(found[rows.ids[each.row]], each.score, each.parts)
@@ -110,9 +111,11 @@ class _RowsRead:
     def text(self, row: int) -> str:
         return self._text_of(self.ids[row])
 
-    def nearest(self, vector: Vector, count: int) -> list[tuple[int, float]]:
+    def nearest(self, vectors: Sequence[Vector], counts: Sequence[int]) -> list[list[tuple[int, float]]]:
+        # Similarities were reckoned page by page, with the one vector that there is.
+        (count,) = counts
         scored = zip((-self._all_similarities()).tolist(), self.ids, range(len(self.ids)), strict=True)
-        return [(row, -negative) for negative, _, row in sorted(scored)[:count]]
+        return [[(row, -negative) for negative, _, row in sorted(scored)[:count]]]
 
     def vector_scores(self, vector: Vector, rows: Sequence[int]) -> Mapping[int, float]:
         similarities = self._all_similarities()

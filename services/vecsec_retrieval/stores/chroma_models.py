@@ -45,3 +45,6 @@ class ChromaModel:
 
     def embed_query(self, text: str) -> Vector:
         return direction(self.embed([text])[0])
+
+    def embed_queries(self, texts: Sequence[str]) -> Sequence[Vector]:
+        return list(map(direction, self.embed(texts)))

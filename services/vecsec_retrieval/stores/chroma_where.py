@@ -1,7 +1,8 @@
 """Conditions in Chroma's own words. The parts come from typed values alone, so nothing can be injected.
 
 What Chroma finds by them may be more than what matches, as it compares whole with floating-point numbers by cutting
-or rounding one of them; it is never less.
+or rounding one of them; it is never less. What Chroma has no words for is left out: negations of numbers (for the same
+reason they would find less), whether a key exists, and texts, of which its index knows pieces of three characters.
 """
 
 import functools
@@ -10,7 +11,18 @@ from typing import cast
 
 from chromadb.api.types import Where
 
-from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_retrieval.model.filters import (
+    AllOf,
+    AnyOf,
+    Equals,
+    Exists,
+    In,
+    MetadataFilter,
+    Not,
+    Range,
+    TextContains,
+    negations_at_leaves,
+)
 from vecsec_retrieval.model.rows import MetadataValue
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.visibility.tagging import LABEL_KEY, METADATA_PREFIX
@@ -29,7 +41,8 @@ def wheres(condition: RowCondition) -> Iterator[Where | None]:
     """
     metadata: list[_Clause] = []
     if condition.metadata is not None and _count_values(condition.metadata) <= _MOST_METADATA_VALUES:
-        metadata.append(_clause(condition.metadata))
+        clause = _clause(negations_at_leaves(condition.metadata))
+        metadata += [] if clause is None else [clause]
     if condition.label_keys is None:
         yield cast("Where", metadata[0]) if metadata else None
         return
@@ -45,6 +58,8 @@ def _count_values(condition: MetadataFilter) -> int:
             return sum(_count_values(part) for part in parts)
         case In(_, values):
             return len(values)
+        case Not(inner):
+            return _count_values(inner)
     return 1
 
 
@@ -53,7 +68,8 @@ def _combined(operator: str, parts: list[_Clause]) -> _Clause:
 
 
 @functools.singledispatch
-def _clause(condition: MetadataFilter) -> _Clause:
+def _clause(condition: MetadataFilter) -> _Clause | None:
+    """None if Chroma is not to look at it."""
     raise TypeError(f"not a filter: {condition!r}")
 
 
@@ -95,10 +111,28 @@ def _operator(name: str, bound: float) -> str:
 
 
 @_clause.register
-def _(condition: AllOf) -> _Clause:
-    return _combined("$and", [_clause(part) for part in condition.filters])
+def _(condition: AllOf) -> _Clause | None:
+    parts = [part for part in map(_clause, condition.filters) if part is not None]
+    return _combined("$and", parts) if parts else None
 
 
 @_clause.register
-def _(condition: AnyOf) -> _Clause:
-    return _combined("$or", [_clause(part) for part in condition.filters])
+def _(condition: AnyOf) -> _Clause | None:
+    parts = [part for part in map(_clause, condition.filters) if part is not None]
+    return _combined("$or", parts) if len(parts) == len(condition.filters) else None
+
+
+@_clause.register
+def _(condition: Not) -> _Clause | None:
+    """Chroma's negations match rows that lack the key, too, of which none matches."""
+    match condition.filter:
+        case Equals(key, value) if isinstance(value, str | bool):
+            return {METADATA_PREFIX + key: {"$ne": value}}
+        case In(key, values) if all(isinstance(value, str | bool) for value in values):
+            return {METADATA_PREFIX + key: {"$nin": list(values)}}
+    return None
+
+
+@_clause.register
+def _(_condition: Exists | TextContains) -> None:
+    return None

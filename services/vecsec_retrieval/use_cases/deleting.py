@@ -15,6 +15,7 @@ from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.search.reader import SelectedRows
+from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
 from vecsec_retrieval.visibility.eyes import AllOfThem, Eyes, require_same_caller
 from vecsec_retrieval.visibility.grant_life import require_living
@@ -53,7 +54,10 @@ class DocumentDeletion:
                 if await reader.has_visible(readable):
                     if dry_run:
                         refuse_unknown_keys(metadata, await reader.metadata_keys(readable))
-                        return await reader.count(eyes, metadata)
+                        count = await reader.count(eyes, metadata)
+                        if not (count or await reader.count(readable, metadata)):
+                            await refuse_senseless(metadata, reader, readable)
+                        return count
                     return await _delete(cell, collection_id, [deletable, readable], eyes, metadata)
         refuse_unseen(collection_id)
         return 0

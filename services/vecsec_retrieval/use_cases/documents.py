@@ -7,24 +7,28 @@ from dataclasses import replace
 import structlog
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import InvalidRequest, LimitExceeded
-from vecsec_chassis.domain.search_mode import SearchMode
+from vecsec_chassis.domain.errors import LimitExceeded
 from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
-from vecsec_retrieval.model.filters import MetadataFilter, predicate, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.filters import MetadataFilter, of_document, refuse_oversized
 from vecsec_retrieval.model.rows import Document, Vector
-from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
+from vecsec_retrieval.search.reader import SearchAnswer
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
+from vecsec_retrieval.use_cases.collection_search import (
+    CollectionSearch,
+    SearchWanted,
+    scored_with_embeddings,
+    with_embeddings,
+)
 from vecsec_retrieval.use_cases.document_sizes import label_size, size_without_label
+from vecsec_retrieval.use_cases.search_modes import with_mode
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
 from vecsec_retrieval.visibility.grant_life import require_living
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility, refuse_unseen
-from vecsec_retrieval.words import TextQuery, words_of_query
 
 _MEASURED_INLINE = 100
 """Documents; a thousand take 10 ms."""
@@ -41,19 +45,19 @@ class DocumentAccess:
         self,
         permissions: Permissions,
         cells: OpenCells,
-        models: EmbeddingModels,
+        searching: CollectionSearch,
         metrics: RetrievalMetrics,
         *,
         max_answer_bytes: int,
     ) -> None:
         self._permissions = permissions
         self._cells = cells
-        self._models = models
+        self._searching = searching
         self._metrics = metrics
         self._max_answer_bytes = max_answer_bytes
 
     async def search(
-        self, token: str, collection_id: str, order: SearchOrder[str | Vector], *, include_embeddings: bool
+        self, token: str, collection_id: str, wanted: SearchWanted[str | Vector], *, include_embeddings: bool
     ) -> SearchAnswer:
         """The k best of the visible documents.
 
@@ -65,21 +69,18 @@ class DocumentAccess:
             LimitExceeded: if the documents are larger together than an answer may be.
         """
         visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
-        if order.metadata is not None:
-            refuse_oversized(order.metadata)
-        order = replace(order, mode=mode_of(order, have_words=self._cells.have_words))
-        order = replace(order, words=await _words_of(order))
+        if wanted.metadata is not None:
+            refuse_oversized(wanted.metadata)
+        wanted = await with_mode(wanted, have_words=self._cells.have_words)
         async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = await seen_collection(cell, collection_id, visibility)
-            answer = None if collection is None else await self._search_in(collection, order, visibility)
+            answer = None if collection is None else await self._searching.one(collection, wanted, visibility)
             if collection is not None and answer is not None and include_embeddings:
-                documents = await _with_embeddings(collection, [each.document for each in answer.results], visibility)
-                found = {each.document.document_id: each for each in answer.results}
-                results = [replace(found[document.document_id], document=document) for document in documents]
-                answer = replace(answer, results=results)
+                scored = await scored_with_embeddings(collection, answer.results, visibility)
+                answer = replace(answer, results=scored)
         if answer is None:
             refuse_unseen(collection_id)
-            answer = SearchAnswer((), NOTHING_VISIBLE, mode=order.mode)
+            answer = SearchAnswer((), NOTHING_VISIBLE, mode=wanted.mode)
         await self._require_room([result.document for result in answer.results])
         visibility.count_rows(len(answer.results))
         self._metrics.count_search(answer.strategy, answer.mode, answer.filtered_rows)
@@ -121,10 +122,10 @@ class DocumentAccess:
             if not documents and not await reader.has_visible(visibility):
                 refuse_unseen(collection_id)
             if documents and include_embeddings:
-                documents = await _with_embeddings(collection, documents, visibility)
+                documents = await with_embeddings(collection, documents, visibility)
         if metadata is not None:
-            holds = predicate(metadata)
-            documents = [document for document in documents if holds(document.metadata)]
+            holds = of_document(metadata)
+            documents = [document for document in documents if holds(document)]
         await self._require_room(documents)
         visibility.count_rows(len(documents))
         return documents
@@ -175,94 +176,6 @@ class DocumentAccess:
             refuse_oversized_answer(documents, self._max_answer_bytes)
         else:
             await asyncio.to_thread(refuse_oversized_answer, documents, self._max_answer_bytes)
-
-    async def _search_in(
-        self, collection: OpenCollection, order: SearchOrder[str | Vector], visibility: Visibility
-    ) -> SearchAnswer | None:
-        """What the caller finds; None if the caller sees nothing at all in the collection.
-
-        Whether it does is asked only where the answer depends on it: in large collections that takes a store long.
-        """
-        reader = await collection.reader_after_load()
-        try:
-            if order.metadata is not None:
-                refuse_unknown_keys(order.metadata, await reader.metadata_keys(visibility))
-            vector = await self._vector(collection, order, visibility)
-        except InvalidRequest:
-            if not await reader.has_visible(visibility):
-                return None  # what does not fit would tell of a collection that is hidden
-            raise
-        wanted = SearchOrder(vector, order.k, order.metadata, words=order.words)
-        answer = await reader.search(wanted, visibility)
-        answer = replace(answer, mode=SearchMode.TEXT if vector is None else order.mode)
-        if not answer.results and not await reader.has_visible(visibility):
-            return None
-        return answer
-
-    async def _vector(
-        self, collection: OpenCollection, order: SearchOrder[str | Vector], visibility: Visibility
-    ) -> Vector | None:
-        query = order.query
-        if order.mode is SearchMode.TEXT:
-            return None
-        if isinstance(query, str):
-            model = collection.info.embedding_model
-            vector = await self._models.embed_query(visibility.cache_scope, model, query)
-            if vector.any():
-                return vector
-            if order.words is not None and order.words.words:
-                return None  # a text of which the model knows nothing may have words all the same
-            raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
-        dimensions = collection.info.dimensions
-        if len(query) != dimensions:
-            raise InvalidRequest.of(
-                "query.vector.values", f"has {len(query)} numbers; this collection's embeddings have {dimensions}"
-            )
-        vector = direction(query)
-        if not vector.any():
-            raise InvalidRequest.of("query.vector.values", "must not be all zero: cosine similarity needs a direction")
-        return vector
-
-
-def mode_of(order: SearchOrder[str | Vector], *, have_words: bool) -> SearchMode:
-    """By what is searched where callers leave it open, or choose it. It depends on the query and on the store's kind,
-    and on nothing that is stored: it would tell of hidden rows.
-
-    Raises:
-        InvalidRequest: if it cannot be.
-    """
-    if order.mode is SearchMode.VECTOR:
-        return SearchMode.VECTOR
-    if order.mode is SearchMode.AUTO:
-        return SearchMode.HYBRID if have_words and isinstance(order.query, str) else SearchMode.VECTOR
-    if not isinstance(order.query, str):
-        raise InvalidRequest.of("mode", f"{order.mode.name} looks for words: send a text, or search with VECTOR")
-    if not have_words:
-        raise InvalidRequest.of(
-            "mode", f"{order.mode.name} is not to be had: the store is a Chroma server; search with VECTOR or AUTO"
-        )
-    return order.mode
-
-
-async def _words_of(order: SearchOrder[str | Vector]) -> TextQuery | None:
-    if not isinstance(order.query, str) or order.mode is SearchMode.VECTOR:
-        return None
-    if len(order.query) <= _SPLIT_INLINE:
-        words = words_of_query(order.query)
-    else:
-        words = await asyncio.to_thread(words_of_query, order.query)
-    if order.mode is SearchMode.TEXT and not words.words:
-        raise InvalidRequest.of("query.text", "holds no word to look for")
-    return words
-
-
-async def _with_embeddings(
-    collection: OpenCollection, documents: Sequence[Document], visibility: Visibility
-) -> list[Document]:
-    """The documents that are still there and visible, with their embeddings: as they are now, which may be another
-    version. One version's text beside another's embedding would be neither."""
-    embedded = await collection.embedded([document.document_id for document in documents], visibility)
-    return [embedded[document.document_id] for document in documents if document.document_id in embedded]
 
 
 async def _delete_permitted(

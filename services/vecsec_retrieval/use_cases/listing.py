@@ -11,6 +11,7 @@ from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.search.reader import LabelCount
+from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
 from vecsec_retrieval.use_cases.storage_quota import StorageQuota
 from vecsec_retrieval.visibility.permissions import Permissions, refuse_unseen
@@ -148,6 +149,8 @@ class CollectionListing:
                 ids = await reader.ids(visibility, after_id=wanted.page_token, limit=limit, metadata=metadata)
                 visibility.count_rows(len(ids))
                 if ids or await reader.has_visible(visibility):
+                    if not ids and is_first:
+                        await refuse_senseless(metadata, reader, visibility)
                     count = await reader.count(visibility, metadata) if wanted.include_count else None
                     return IdPage(ids, ids[-1] if len(ids) == limit else "", count)
         refuse_unseen(collection_id)

@@ -21,6 +21,7 @@ from vecsec_retrieval.memory.index import IndexChange, KnownRows
 from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.label_change import LabelChange
 from vecsec_retrieval.search.reader import CollectionReader, SelectedRows
+from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
 from vecsec_retrieval.visibility.eyes import AllOfThem, Eyes, require_same_caller
 from vecsec_retrieval.visibility.grant_life import require_living
@@ -101,6 +102,8 @@ class Relabelling:
                         refuse_unknown_keys(order.metadata, await reader.metadata_keys(readable))
                     if order.dry_run:
                         planned = await _planned(reader, eyes, order)
+                        if not (planned.relabelled or await reader.count(readable, order.metadata)):
+                            await refuse_senseless(order.metadata, reader, readable)
                         return _told(planned, order)
                     return await _relabel(cell, (writable, readable), eyes, order)
         refuse_unseen(order.collection_id)

@@ -123,7 +123,25 @@ def test_filters_are_typed_and_all_hold(vecsec: Command, gateway: FakeGateway) -
     assert (odd.equals.key, odd.equals.value.string_value) == ("a.b-c", "x=y")
 
 
-@pytest.mark.parametrize("condition", ["", "page", "=3", "page>=three", "$or=1", "page!=3"])
+def test_filters_negate_and_look_at_texts(vecsec: Command, gateway: FakeGateway) -> None:
+    gateway.answers["SearchDocuments"] = search_response()
+    conditions = ("state!=draft", "title?", "!title ?", "~ten per cent", "!~Draft", "!page>3", "!a=!b")
+    options = [option for condition in conditions for option in ("--filter", condition)]
+    vecsec("search", "x", "--tenant", "tenant_a", *options)
+    parts = gateway.received[0].request.filter.all_of.filters
+    state, title, untitled, text, draft, page, odd = parts
+    assert getattr(state, "not").filter.equals.value.string_value == "draft"
+    assert title.exists.key == "title"
+    assert getattr(untitled, "not").filter.exists.key == "title"
+    assert text.text_contains.text == "ten per cent"
+    assert getattr(draft, "not").filter.text_contains.text == "Draft"
+    assert getattr(page, "not").filter.range.more_than == 3
+    assert getattr(odd, "not").filter.equals.value.string_value == "!b"
+
+
+@pytest.mark.parametrize(
+    "condition", ["", "page", "=3", "page>=three", "$or=1", "page!3", "!", "~", "!!page?", "$or?", "?"]
+)
 def test_what_is_no_filter_is_told(vecsec: Command, gateway: FakeGateway, condition: str) -> None:
     result = vecsec("search", "x", "--tenant", "tenant_a", "--filter", condition, exit_code=2)
     assert "--filter" in result.stderr

@@ -40,7 +40,10 @@ from vecsec_client import (
     at_least,
     between,
     equals,
+    exists,
     in_,
+    not_,
+    text_contains,
 )
 
 DOCUMENT = document_pb2.Document(
@@ -93,7 +96,12 @@ async def test_search_sends_what_was_asked_and_reads_every_field(caller: Caller,
         tenant="tenant_b",
         k=7,
         collection="notes",
-        filter=all_of(equals("language", "en"), any_of(between("page", 1, 3), in_("page", [7, 9]))),
+        filter=all_of(
+            equals("language", "en"),
+            any_of(between("page", 1, 3), in_("page", [7, 9])),
+            not_(exists("draft")),
+            text_contains("Rag"),
+        ),
         include_embeddings=True,
     )
     request = gateway.received[0].request
@@ -101,7 +109,9 @@ async def test_search_sends_what_was_asked_and_reads_every_field(caller: Caller,
     assert request.query.text == "what is rag?"
     assert request.fallback == gateway_pb2.FALLBACK_NONE
     assert request.include_embeddings
-    first, second = request.filter.all_of.filters
+    first, second, third, fourth = request.filter.all_of.filters
+    assert getattr(third, "not").filter.exists.key == "draft"
+    assert fourth.text_contains.text == "Rag"
     assert (first.equals.key, first.equals.value.string_value) == ("language", "en")
     assert (second.any_of.filters[0].range.at_least, second.any_of.filters[0].range.at_most) == (1, 3)
     assert [value.integer_value for value in getattr(second.any_of.filters[1], "in").values] == [7, 9]

@@ -1,11 +1,12 @@
 """What is decided here of a condition is what the services decide."""
 
+from dataclasses import asdict
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecsec_client import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_client import AllOf, AnyOf, Equals, Exists, MetadataFilter, Not, Range, TextContains
 from vecsec_client.frameworks.conditions import holds, one_of
 from vecsec_retrieval.model import filters as services
 
@@ -17,11 +18,18 @@ leaves = st.one_of(
     st.builds(Equals, keys, scalars),
     st.builds(one_of, keys, st.just("in"), st.lists(scalars, min_size=1, max_size=4)),
     st.builds(Range, keys, bounds, bounds, bounds, bounds),
+    st.builds(Exists, st.sampled_from(["x", "y", "z"])),
+    st.builds(TextContains, st.sampled_from(["a", "ab", "B"])),
 )
 conditions = st.recursive(
     leaves,
-    lambda inner: st.builds(
-        lambda kind, parts: kind(tuple(parts)), st.sampled_from([AllOf, AnyOf]), st.lists(inner, min_size=1, max_size=3)
+    lambda inner: st.one_of(
+        st.builds(
+            lambda kind, parts: kind(tuple(parts)),
+            st.sampled_from([AllOf, AnyOf]),
+            st.lists(inner, min_size=1, max_size=3),
+        ),
+        st.builds(Not, inner),
     ),
     max_leaves=6,
 )
@@ -32,12 +40,9 @@ def as_the_services_have_it(condition: MetadataFilter) -> Any:
     match condition:
         case AllOf(parts) | AnyOf(parts):
             return getattr(services, type(condition).__name__)(tuple(map(as_the_services_have_it, parts)))
-        case Equals(key, value):
-            return services.Equals(key, value)
-        case In(key, values):
-            return services.In(key, values)
-        case Range(key, low, above, high, below):
-            return services.Range(key, low, above, high, below)
+        case Not(inner):
+            return services.Not(as_the_services_have_it(inner))
+    return getattr(services, type(condition).__name__)(**asdict(condition))
 
 
 @given(conditions, st.lists(rows, max_size=5))
@@ -45,4 +50,4 @@ def test_a_condition_holds_where_the_services_say_so(condition: MetadataFilter, 
     theirs = as_the_services_have_it(condition)
     services.refuse_oversized(theirs)
     decided = services.predicate(theirs)
-    assert [holds(condition, row) for row in some] == [decided(row) for row in some]
+    assert [holds(condition, row, "a b ab") for row in some] == [decided(row, lambda: "a b ab") for row in some]

@@ -44,7 +44,7 @@ def test_a_condition_says_what_haystacks_own_store_says(asked: dict[str, Any], s
     translated = condition_of(asked, LABEL_KEYS)
     assert translated is not None
     meant = [document_matches_filter(asked, Document(content="x", meta=row)) for row in some]
-    assert [holds(translated, row) for row in some] == meant
+    assert [holds(translated, row, "") for row in some] == meant
 
 
 def single(operator: Any, value: Any, field: Any = "meta.a") -> dict[str, Any]:

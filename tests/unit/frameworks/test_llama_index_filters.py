@@ -49,7 +49,7 @@ def test_a_condition_says_what_llama_indexs_own_store_says(
     translated = condition_of(filters, LABEL_KEYS)
     assert translated is not None
     meant = build_metadata_filter_fn(lambda at: some[int(at)], filters)
-    assert [holds(translated, row) for row in some] == [meant(str(at)) for at in range(len(some))]
+    assert [holds(translated, row, "") for row in some] == [meant(str(at)) for at in range(len(some))]
 
 
 def single(operator: str, value: Any, key: str = "a") -> MetadataFilters:

@@ -9,6 +9,7 @@ import pytest
 from contract.fake_store import FakeCell, FakeCellStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.retrieval.plain_filters import FILTERS, METADATA, truth
 from unit.retrieval.worlds import DIMENSIONS, TENANT, World, document, eyes, label, permit, up_to, world
 
 from vecsec_chassis.domain.labels import Sensitivity
@@ -17,7 +18,7 @@ from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import direction
-from vecsec_retrieval.model.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.filters import Equals, MetadataFilter
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
@@ -27,7 +28,6 @@ from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
 EVEN = direction(np.ones(DIMENSIONS, dtype=np.float32))
 INFO = CollectionInfo("documents", "external", DIMENSIONS)
-METADATA = st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([1, 2, 2.5, "1", True]))
 DOCUMENTS = st.lists(
     st.builds(
         lambda number, sensitivity, metadata, seed: document(
@@ -44,17 +44,6 @@ DOCUMENTS = st.lists(
     max_size=40,
     unique_by=lambda each: each.document_id,
 )
-LEAVES: st.SearchStrategy[MetadataFilter] = st.one_of(
-    st.builds(Equals, st.sampled_from(["x", "y"]), st.sampled_from([1, 2.5, "1", True])),
-    st.builds(In, st.sampled_from(["x", "y"]), st.sampled_from([(1, 2.5), ("1",), (True, False)])),
-    st.builds(Range, st.sampled_from(["x", "y"]), at_least=st.sampled_from([None, 1.5]), less_than=st.just(2.5)),
-)
-FILTERS = st.one_of(
-    st.none(),
-    LEAVES,
-    st.lists(LEAVES, min_size=1, max_size=3).map(lambda parts: AllOf(tuple(parts))),
-    st.lists(LEAVES, min_size=1, max_size=3).map(lambda parts: AnyOf(tuple(parts))),
-)
 
 
 async def fill(cell: OpenCell, documents: list[Document]) -> OpenCollection:
@@ -70,7 +59,6 @@ async def fill(cell: OpenCell, documents: list[Document]) -> OpenCollection:
 
 
 def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensitivity) -> list[str]:
-    holds = (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
     query = order.query / np.linalg.norm(order.query)
     scored = [
         (-round(float(each.embedding @ query / np.linalg.norm(each.embedding)), 5), each.document_id)
@@ -78,14 +66,14 @@ def expected_ids(documents: list[Document], order: SearchOrder, clearance: Sensi
         if each.embedding is not None
         and each.label.sensitivity is not None
         and each.label.sensitivity <= clearance
-        and holds(each.metadata)
+        and (order.metadata is None or truth(order.metadata, each.metadata, each.text) is True)
     ]
     return [document_id for _, document_id in sorted(scored)[: order.k]]
 
 
 @pytest.mark.parametrize("has_other_writers", [False, True], ids=["hot", "cold"])
 @settings(max_examples=60)
-@given(DOCUMENTS, FILTERS, st.sampled_from(Sensitivity), st.integers(1, 12), st.integers(0, 10_000))
+@given(DOCUMENTS, st.none() | FILTERS, st.sampled_from(Sensitivity), st.integers(1, 12), st.integers(0, 10_000))
 async def test_a_reader_finds_the_best_visible_documents_and_no_others(
     has_other_writers: bool,
     documents: list[Document],

@@ -32,7 +32,7 @@ from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_making import write_moment
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows, TornSnapshot
 from vecsec_retrieval.model.embeddings import direction, normalised
-from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, predicate
+from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, of_document
 from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.memory_reader import STRATEGY, MemoryReader
 from vecsec_retrieval.search.reader import SearchOrder
@@ -178,7 +178,7 @@ def nearest(
         if each.embedding is not None
         and each.label.sensitivity is not None
         and each.label.sensitivity <= clearance
-        and (condition is None or predicate(condition)(each.metadata))
+        and of_document(condition)(each)
     ]
     return [document_id for _, document_id in sorted(scored)[:K]]
 

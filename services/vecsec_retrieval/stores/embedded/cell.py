@@ -327,7 +327,9 @@ class EmbeddedCell:
 
 def _matches(row: StoredRow, condition: RowCondition) -> bool:
     lies = condition.label_keys is None or row.metadata.get(LABEL_KEY) in condition.label_keys
-    return lies and (condition.metadata is None or predicate(condition.metadata)(caller_metadata(row.metadata)))
+    if not lies or condition.metadata is None:
+        return lies
+    return predicate(condition.metadata)(caller_metadata(row.metadata), lambda: row.text)
 
 
 def _pages(values: Iterable[int], count: int) -> Iterator[list[int]]:

@@ -291,7 +291,7 @@ class VecSecVectorStore(BasePydanticVectorStore):
         condition = condition_of(filters, self._labelling.keys.names())
         if node_ids is not None:
             rows = yield from self._collection.read(node_ids)
-            return [row for row in rows if condition is None or holds(condition, row.metadata)]
+            return [row for row in rows if condition is None or holds(condition, row.metadata, row.text)]
         if condition is not None:
             return (yield from self._collection.read_matching(condition))
         return (yield from self._collection.read_all())

@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from vecsec.policy.v1 import policy_service_pb2 as _policy_service_pb2
 from vecsec.type.v1 import access_pb2 as _access_pb2
+from vecsec.type.v1 import batch_pb2 as _batch_pb2
 from vecsec.type.v1 import collection_pb2 as _collection_pb2
 from vecsec.type.v1 import document_pb2 as _document_pb2
 from vecsec.type.v1 import filter_pb2 as _filter_pb2
@@ -95,6 +96,9 @@ class SearchDocumentsRequest(_message.Message):
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DISTINCT_TEXTS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant to search; the caller's own, unless its role reads across tenants. Never defaulted."""
     collection_id: _builtins.str
@@ -107,6 +111,14 @@ class SearchDocumentsRequest(_message.Message):
     """What to do when real retrieval is off or out of reach."""
     mode: _query_pb2.SearchMode.ValueType
     """By what documents are found; refused for a vector where it needs a text, and where the store cannot do it."""
+    min_score: _builtins.float
+    """Leaves out documents with a lower score."""
+    offset: _builtins.int
+    """Leaves out so many of the best; only documents that the caller may read count."""
+    distinct_texts: _builtins.bool
+    """Whether to give documents of equal texts once, the nearest of them, and others for the rest: as many as there are among
+    the 4,000 nearest.
+    """
     @_builtins.property
     def query(self) -> _query_pb2.Query:
         """What to look for."""
@@ -126,12 +138,17 @@ class SearchDocumentsRequest(_message.Message):
         include_embeddings: _builtins.bool = ...,
         fallback: Global___Fallback.ValueType = ...,
         mode: _query_pb2.SearchMode.ValueType = ...,
+        min_score: _builtins.float | None = ...,
+        offset: _builtins.int = ...,
+        distinct_texts: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "filter", b"filter", "min_score", b"min_score", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "fallback", b"fallback", "filter", b"filter", "include_embeddings", b"include_embeddings", "k", b"k", "mode", b"mode", "query", b"query", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "collection_id", b"collection_id", "distinct_texts", b"distinct_texts", "fallback", b"fallback", "filter", b"filter", "include_embeddings", b"include_embeddings", "k", b"k", "min_score", b"min_score", "mode", b"mode", "offset", b"offset", "query", b"query", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___SearchDocumentsRequest: _TypeAlias = SearchDocumentsRequest  # noqa: Y015
 
@@ -190,6 +207,82 @@ class SearchDocumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchDocumentsResponse: _TypeAlias = SearchDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class SearchDocumentsBatchRequest(_message.Message):
+    """Several searches in one tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant to search; the caller's own, unless its role reads across tenants. Never defaulted."""
+    include_embeddings: _builtins.bool
+    """Whether to return embeddings; refused unless the caller's role may configure."""
+    fallback: Global___Fallback.ValueType
+    """What to do when real retrieval is off or out of reach, for all of them."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.BatchQuery]:
+        """The queries; k and offsets of all may be 1,000 together."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        queries: _abc.Iterable[_batch_pb2.BatchQuery] | None = ...,
+        include_embeddings: _builtins.bool = ...,
+        fallback: Global___Fallback.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fallback", b"fallback", "include_embeddings", b"include_embeddings", "queries", b"queries", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchDocumentsBatchRequest: _TypeAlias = SearchDocumentsBatchRequest  # noqa: Y015
+
+@_typing.final
+class SearchDocumentsBatchResponse(_message.Message):
+    """What each query found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    MOCK_REASON_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    provenance: _document_pb2.Provenance.ValueType
+    """Whether the rows are real or made up; the same on every row."""
+    mock_reason: Global___MockReason.ValueType
+    """Why they are made up, if they are."""
+    policy_version: _builtins.str
+    """The content hash of the policy that checked the rows."""
+    request_id: _builtins.str
+    """The id under which logs, traces and the audit record have this batch."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.BatchResult]:
+        """One result a query, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_batch_pb2.BatchResult] | None = ...,
+        provenance: _document_pb2.Provenance.ValueType = ...,
+        mock_reason: Global___MockReason.ValueType = ...,
+        policy_version: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mock_reason", b"mock_reason", "policy_version", b"policy_version", "provenance", b"provenance", "request_id", b"request_id", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchDocumentsBatchResponse: _TypeAlias = SearchDocumentsBatchResponse  # noqa: Y015
 
 @_typing.final
 class ImportDocumentsRequest(_message.Message):

@@ -41,6 +41,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsResponse.FromString,
                 _registered_method=True)
+        self.SearchDocumentsBatch = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/SearchDocumentsBatch',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsBatchRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsBatchResponse.FromString,
+                _registered_method=True)
         self.ImportDocuments = channel.stream_stream(
                 '/vecsec.gateway.v1.GatewayService/ImportDocuments',
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ImportDocumentsRequest.SerializeToString,
@@ -125,6 +130,13 @@ class GatewayServiceServicer:
 
     def SearchDocuments(self, request, context):
         """Finds the nearest documents among those the caller may read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchDocumentsBatch(self, request, context):
+        """Answers up to 32 queries in collections of one tenant at once: planned once, checked once, one audit record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,6 +259,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsResponse.SerializeToString,
             ),
+            'SearchDocumentsBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchDocumentsBatch,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsBatchRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsBatchResponse.SerializeToString,
+            ),
             'ImportDocuments': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportDocuments,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ImportDocumentsRequest.FromString,
@@ -352,6 +369,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/SearchDocuments',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchDocumentsBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/SearchDocumentsBatch',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsBatchRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.SearchDocumentsBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

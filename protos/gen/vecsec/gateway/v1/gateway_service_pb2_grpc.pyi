@@ -37,6 +37,8 @@ class GatewayServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     SearchDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.SearchDocumentsRequest, _gateway_service_pb2.SearchDocumentsResponse]
     """Finds the nearest documents among those the caller may read."""
+    SearchDocumentsBatch: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.SearchDocumentsBatchRequest, _gateway_service_pb2.SearchDocumentsBatchResponse]
+    """Answers up to 32 queries in collections of one tenant at once: planned once, checked once, one audit record."""
     ImportDocuments: _grpc.StreamStreamMultiCallable[_gateway_service_pb2.ImportDocumentsRequest, _gateway_service_pb2.ImportDocumentsResponse]
     """Stores documents batch by batch, with an answer for each batch once it is durable."""
     GetDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetDocumentsRequest, _gateway_service_pb2.GetDocumentsResponse]
@@ -85,6 +87,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.SearchDocumentsRequest, _gateway_service_pb2.SearchDocumentsResponse]  # type: ignore[assignment]
     """Finds the nearest documents among those the caller may read."""
+    SearchDocumentsBatch: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.SearchDocumentsBatchRequest, _gateway_service_pb2.SearchDocumentsBatchResponse]  # type: ignore[assignment]
+    """Answers up to 32 queries in collections of one tenant at once: planned once, checked once, one audit record."""
     ImportDocuments: _aio.StreamStreamMultiCallable[_gateway_service_pb2.ImportDocumentsRequest, _gateway_service_pb2.ImportDocumentsResponse]  # type: ignore[assignment]
     """Stores documents batch by batch, with an answer for each batch once it is durable."""
     GetDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetDocumentsRequest, _gateway_service_pb2.GetDocumentsResponse]  # type: ignore[assignment]
@@ -136,6 +140,14 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.SearchDocumentsResponse, _abc.Awaitable[_gateway_service_pb2.SearchDocumentsResponse]]:
         """Finds the nearest documents among those the caller may read."""
+
+    @_abc_1.abstractmethod
+    def SearchDocumentsBatch(
+        self,
+        request: _gateway_service_pb2.SearchDocumentsBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.SearchDocumentsBatchResponse, _abc.Awaitable[_gateway_service_pb2.SearchDocumentsBatchResponse]]:
+        """Answers up to 32 queries in collections of one tenant at once: planned once, checked once, one audit record."""
 
     @_abc_1.abstractmethod
     def ImportDocuments(

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from vecsec.type.v1 import batch_pb2 as vecsec_dot_type_dot_v1_dot_batch__pb2
 from vecsec.type.v1 import collection_pb2 as vecsec_dot_type_dot_v1_dot_collection__pb2
 from vecsec.type.v1 import document_pb2 as vecsec_dot_type_dot_v1_dot_document__pb2
 from vecsec.type.v1 import filter_pb2 as vecsec_dot_type_dot_v1_dot_filter__pb2
@@ -30,7 +31,7 @@ from vecsec.type.v1 import label_count_pb2 as vecsec_dot_type_dot_v1_dot_label__
 from vecsec.type.v1 import query_pb2 as vecsec_dot_type_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+vecsec/retrieval/v1/retrieval_service.proto\x12\x13vecsec.retrieval.v1\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\xbc\x02\n\x16SearchDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\x12\x32\n\x04mode\x18\x07 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\xb8\x01\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12\x30\n\x06metric\x18\x02 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12(\n\x04mode\x18\x04 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchMode\"\xec\x01\n\x16ImportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x11\n\tcontinues\x18\x05 \x01(\x08\"a\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\"\xec\x01\n\x13GetDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\"C\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\"\xbb\x05\n\x16\x44\x65leteDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12(\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12.\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x18\n\x10whole_collection\x18\x05 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x1d\n\nread_grant\x18\x07 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\'\n\x0b\x64ry_run_ids\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04:\xf4\x02\xbaH\xf0\x02\x1a\xcf\x01\n\x12\x64\x65letion.selection\x12\x34set one of document_ids, filter and whole_collection\x1a\x82\x01(size(this.document_ids) + size(this.dry_run_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\x1a\x9b\x01\n\x14\x64\x65letion.dry_run_ids\x12\x38put the ids of a dry run into dry_run_ids, and no others\x1aIthis.dry_run ? size(this.document_ids) == 0 : size(this.dry_run_ids) == 0\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\"\xcd\x04\n\x17RelabelDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12(\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12.\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x18\n\x10whole_collection\x18\x05 \x01(\x08\x12\x33\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1b.vecsec.type.v1.LabelChangeB\x06\xbaH\x03\xc8\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12\x1d\n\nread_grant\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x38\n\x0e\x63hecked_labels\x18\t \x03(\x0b\x32\x15.vecsec.type.v1.LabelB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07:\xbf\x01\xbaH\xbb\x01\x1a\xb8\x01\n\x15relabelling.selection\x12\x34set one of document_ids, filter and whole_collection\x1ai(size(this.document_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\"e\n\x18RelabelDocumentsResponse\x12\x18\n\x10relabelled_count\x18\x01 \x01(\x03\x12/\n\x10unchecked_labels\x18\x02 \x03(\x0b\x32\x15.vecsec.type.v1.Label\"2\n\x16ListCollectionsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"J\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\"\xfb\x01\n\x16ListDocumentIdsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x15\n\rinclude_count\x18\x06 \x01(\x08\"x\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x1b\n\x0e\x64ocument_count\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_document_count\"j\n\x16\x45xportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x18\n\x06moment\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"\x9f\x01\n\x17\x45xportDocumentsResponse\x12\x0e\n\x06moment\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x03 \x01(\t\x12+\n\tdocuments\x18\x04 \x03(\x0b\x32\x18.vecsec.type.v1.Document\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"j\n\x11ListLabelsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"Y\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x13RereadTenantRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"\x16\n\x14RereadTenantResponse\"D\n\x14\x44\x65scribeShardRequest\x12\x15\n\rinclude_cells\x18\x01 \x01(\x08\x12\x15\n\rinclude_sizes\x18\x02 \x01(\x08\"\xeb\x01\n\x15\x44\x65scribeShardResponse\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\x12\x17\n\x0fplacement_epoch\x18\x03 \x01(\x03\x12\x14\n\x0ctenant_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64isplaced_count\x18\x05 \x01(\x03\x12\x11\n\trow_count\x18\x06 \x01(\x03\x12\x12\n\nbyte_count\x18\x07 \x01(\x03\x12-\n\x05\x63\x65lls\x18\x08 \x03(\x0b\x32\x1e.vecsec.retrieval.v1.ShardCell\x12\x13\n\x0bis_draining\x18\t \x01(\x08\"1\n\tShardCell\x12\x15\n\rtenant_digest\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"0\n\x14GetStoredSizeRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"c\n\x15GetStoredSizeResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x16import_rows_per_second\x18\x03 \x01(\x01\x42\x08\n\x06_bytes2\x94\n\n\x10RetrievalService\x12l\n\x0fSearchDocuments\x12+.vecsec.retrieval.v1.SearchDocumentsRequest\x1a,.vecsec.retrieval.v1.SearchDocumentsResponse\x12p\n\x0fImportDocuments\x12+.vecsec.retrieval.v1.ImportDocumentsRequest\x1a,.vecsec.retrieval.v1.ImportDocumentsResponse(\x01\x30\x01\x12\x63\n\x0cGetDocuments\x12(.vecsec.retrieval.v1.GetDocumentsRequest\x1a).vecsec.retrieval.v1.GetDocumentsResponse\x12l\n\x0f\x44\x65leteDocuments\x12+.vecsec.retrieval.v1.DeleteDocumentsRequest\x1a,.vecsec.retrieval.v1.DeleteDocumentsResponse\x12o\n\x10RelabelDocuments\x12,.vecsec.retrieval.v1.RelabelDocumentsRequest\x1a-.vecsec.retrieval.v1.RelabelDocumentsResponse\x12l\n\x0fListCollections\x12+.vecsec.retrieval.v1.ListCollectionsRequest\x1a,.vecsec.retrieval.v1.ListCollectionsResponse\x12]\n\nListLabels\x12&.vecsec.retrieval.v1.ListLabelsRequest\x1a\'.vecsec.retrieval.v1.ListLabelsResponse\x12l\n\x0fListDocumentIds\x12+.vecsec.retrieval.v1.ListDocumentIdsRequest\x1a,.vecsec.retrieval.v1.ListDocumentIdsResponse\x12l\n\x0f\x45xportDocuments\x12+.vecsec.retrieval.v1.ExportDocumentsRequest\x1a,.vecsec.retrieval.v1.ExportDocumentsResponse\x12\x63\n\x0cRereadTenant\x12(.vecsec.retrieval.v1.RereadTenantRequest\x1a).vecsec.retrieval.v1.RereadTenantResponse\x12\x66\n\rDescribeShard\x12).vecsec.retrieval.v1.DescribeShardRequest\x1a*.vecsec.retrieval.v1.DescribeShardResponse\x12\x66\n\rGetStoredSize\x12).vecsec.retrieval.v1.GetStoredSizeRequest\x1a*.vecsec.retrieval.v1.GetStoredSizeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+vecsec/retrieval/v1/retrieval_service.proto\x12\x13vecsec.retrieval.v1\x1a\x1avecsec/type/v1/batch.proto\x1a\x1fvecsec/type/v1/collection.proto\x1a\x1dvecsec/type/v1/document.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/label_count.proto\x1a\x1avecsec/type/v1/query.proto\"\xf6\x03\n\x16SearchDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\x12\x32\n\x04mode\x18\x07 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1f\n\tmin_score\x18\x0b \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x1a\n\x06offset\x18\x0c \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe7\x07(\x00\x12\x16\n\x0e\x64istinct_texts\x18\r \x01(\x08:U\xbaHR\x1aP\n\x0csearch.depth\x12\"k and offset may be 1,000 together\x1a\x1cthis.k + this.offset <= 1000B\x0c\n\n_min_score\"\xb8\x01\n\x17SearchDocumentsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12\x30\n\x06metric\x18\x02 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12(\n\x04mode\x18\x04 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchMode\"\x8c\x01\n\x1bSearchDocumentsBatchRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x37\n\x07queries\x18\x02 \x03(\x0b\x32\x1a.vecsec.type.v1.BatchQueryB\n\xbaH\x07\x92\x01\x04\x08\x01\x10 \x12\x1a\n\x12include_embeddings\x18\x06 \x01(\x08\"L\n\x1cSearchDocumentsBatchResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.vecsec.type.v1.BatchResult\"\xec\x01\n\x16ImportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12=\n\tdocuments\x18\x03 \x03(\x0b\x32\x1d.vecsec.type.v1.DocumentInputB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12!\n\x0f\x65mbedding_model\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x11\n\tcontinues\x18\x05 \x01(\x08\"a\n\x17ImportDocumentsResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x05\x12\x1a\n\x12total_stored_count\x18\x03 \x01(\x03\"\xec\x01\n\x13GetDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12*\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12\x1a\n\x12include_embeddings\x18\x04 \x01(\x08\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\"C\n\x14GetDocumentsResponse\x12+\n\tdocuments\x18\x01 \x03(\x0b\x32\x18.vecsec.type.v1.Document\"\xbb\x05\n\x16\x44\x65leteDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12(\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12.\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x18\n\x10whole_collection\x18\x05 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x06 \x01(\x08\x12\x1d\n\nread_grant\x18\x07 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\'\n\x0b\x64ry_run_ids\x18\x08 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04:\xf4\x02\xbaH\xf0\x02\x1a\xcf\x01\n\x12\x64\x65letion.selection\x12\x34set one of document_ids, filter and whole_collection\x1a\x82\x01(size(this.document_ids) + size(this.dry_run_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\x1a\x9b\x01\n\x14\x64\x65letion.dry_run_ids\x12\x38put the ids of a dry run into dry_run_ids, and no others\x1aIthis.dry_run ? size(this.document_ids) == 0 : size(this.dry_run_ids) == 0\"0\n\x17\x44\x65leteDocumentsResponse\x12\x15\n\rdeleted_count\x18\x01 \x01(\x05\"\xcd\x04\n\x17RelabelDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12(\n\x0c\x64ocument_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\"\x07r\x05\x10\x01(\x80\x04\x12.\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x18\n\x10whole_collection\x18\x05 \x01(\x08\x12\x33\n\x06\x63hange\x18\x06 \x01(\x0b\x32\x1b.vecsec.type.v1.LabelChangeB\x06\xbaH\x03\xc8\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12\x1d\n\nread_grant\x18\x08 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x38\n\x0e\x63hecked_labels\x18\t \x03(\x0b\x32\x15.vecsec.type.v1.LabelB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07:\xbf\x01\xbaH\xbb\x01\x1a\xb8\x01\n\x15relabelling.selection\x12\x34set one of document_ids, filter and whole_collection\x1ai(size(this.document_ids) > 0 ? 1 : 0) + (has(this.filter) ? 1 : 0) + (this.whole_collection ? 1 : 0) == 1\"e\n\x18RelabelDocumentsResponse\x12\x18\n\x10relabelled_count\x18\x01 \x01(\x03\x12/\n\x10unchecked_labels\x18\x02 \x03(\x0b\x32\x15.vecsec.type.v1.Label\"2\n\x16ListCollectionsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"J\n\x17ListCollectionsResponse\x12/\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.Collection\"\xfb\x01\n\x16ListDocumentIdsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x15\n\rinclude_count\x18\x06 \x01(\x08\"x\n\x17ListDocumentIdsResponse\x12\x14\n\x0c\x64ocument_ids\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x1b\n\x0e\x64ocument_count\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_document_count\"j\n\x16\x45xportDocumentsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x18\n\x06moment\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\"\x9f\x01\n\x17\x45xportDocumentsResponse\x12\x0e\n\x06moment\x18\x01 \x01(\t\x12\x15\n\rcollection_id\x18\x02 \x01(\t\x12\x17\n\x0f\x65mbedding_model\x18\x03 \x01(\t\x12+\n\tdocuments\x18\x04 \x03(\x0b\x32\x18.vecsec.type.v1.Document\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"j\n\x11ListLabelsRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"Y\n\x12ListLabelsResponse\x12*\n\x06labels\x18\x01 \x03(\x0b\x32\x1a.vecsec.type.v1.LabelCount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"/\n\x13RereadTenantRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"\x16\n\x14RereadTenantResponse\"D\n\x14\x44\x65scribeShardRequest\x12\x15\n\rinclude_cells\x18\x01 \x01(\x08\x12\x15\n\rinclude_sizes\x18\x02 \x01(\x08\"\xeb\x01\n\x15\x44\x65scribeShardResponse\x12\r\n\x05shard\x18\x01 \x01(\t\x12\x10\n\x08store_id\x18\x02 \x01(\t\x12\x17\n\x0fplacement_epoch\x18\x03 \x01(\x03\x12\x14\n\x0ctenant_count\x18\x04 \x01(\x03\x12\x17\n\x0f\x64isplaced_count\x18\x05 \x01(\x03\x12\x11\n\trow_count\x18\x06 \x01(\x03\x12\x12\n\nbyte_count\x18\x07 \x01(\x03\x12-\n\x05\x63\x65lls\x18\x08 \x03(\x0b\x32\x1e.vecsec.retrieval.v1.ShardCell\x12\x13\n\x0bis_draining\x18\t \x01(\x08\"1\n\tShardCell\x12\x15\n\rtenant_digest\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"0\n\x14GetStoredSizeRequest\x12\x18\n\x05grant\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04\"c\n\x15GetStoredSizeResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x12\n\x05\x62ytes\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x16import_rows_per_second\x18\x03 \x01(\x01\x42\x08\n\x06_bytes2\x91\x0b\n\x10RetrievalService\x12l\n\x0fSearchDocuments\x12+.vecsec.retrieval.v1.SearchDocumentsRequest\x1a,.vecsec.retrieval.v1.SearchDocumentsResponse\x12{\n\x14SearchDocumentsBatch\x12\x30.vecsec.retrieval.v1.SearchDocumentsBatchRequest\x1a\x31.vecsec.retrieval.v1.SearchDocumentsBatchResponse\x12p\n\x0fImportDocuments\x12+.vecsec.retrieval.v1.ImportDocumentsRequest\x1a,.vecsec.retrieval.v1.ImportDocumentsResponse(\x01\x30\x01\x12\x63\n\x0cGetDocuments\x12(.vecsec.retrieval.v1.GetDocumentsRequest\x1a).vecsec.retrieval.v1.GetDocumentsResponse\x12l\n\x0f\x44\x65leteDocuments\x12+.vecsec.retrieval.v1.DeleteDocumentsRequest\x1a,.vecsec.retrieval.v1.DeleteDocumentsResponse\x12o\n\x10RelabelDocuments\x12,.vecsec.retrieval.v1.RelabelDocumentsRequest\x1a-.vecsec.retrieval.v1.RelabelDocumentsResponse\x12l\n\x0fListCollections\x12+.vecsec.retrieval.v1.ListCollectionsRequest\x1a,.vecsec.retrieval.v1.ListCollectionsResponse\x12]\n\nListLabels\x12&.vecsec.retrieval.v1.ListLabelsRequest\x1a\'.vecsec.retrieval.v1.ListLabelsResponse\x12l\n\x0fListDocumentIds\x12+.vecsec.retrieval.v1.ListDocumentIdsRequest\x1a,.vecsec.retrieval.v1.ListDocumentIdsResponse\x12l\n\x0f\x45xportDocuments\x12+.vecsec.retrieval.v1.ExportDocumentsRequest\x1a,.vecsec.retrieval.v1.ExportDocumentsResponse\x12\x63\n\x0cRereadTenant\x12(.vecsec.retrieval.v1.RereadTenantRequest\x1a).vecsec.retrieval.v1.RereadTenantResponse\x12\x66\n\rDescribeShard\x12).vecsec.retrieval.v1.DescribeShardRequest\x1a*.vecsec.retrieval.v1.DescribeShardResponse\x12\x66\n\rGetStoredSize\x12).vecsec.retrieval.v1.GetStoredSizeRequest\x1a*.vecsec.retrieval.v1.GetStoredSizeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +48,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['k']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['mode']._loaded_options = None
   _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['mode']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['min_score']._loaded_options = None
+  _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['min_score']._serialized_options = b'\272H\004\022\002@\001'
+  _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['offset']._loaded_options = None
+  _globals['_SEARCHDOCUMENTSREQUEST'].fields_by_name['offset']._serialized_options = b'\272H\007\032\005\030\347\007(\000'
+  _globals['_SEARCHDOCUMENTSREQUEST']._loaded_options = None
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_options = b'\272HR\032P\n\014search.depth\022\"k and offset may be 1,000 together\032\034this.k + this.offset <= 1000'
+  _globals['_SEARCHDOCUMENTSBATCHREQUEST'].fields_by_name['grant']._loaded_options = None
+  _globals['_SEARCHDOCUMENTSBATCHREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
+  _globals['_SEARCHDOCUMENTSBATCHREQUEST'].fields_by_name['queries']._loaded_options = None
+  _globals['_SEARCHDOCUMENTSBATCHREQUEST'].fields_by_name['queries']._serialized_options = b'\272H\007\222\001\004\010\001\020 '
   _globals['_IMPORTDOCUMENTSREQUEST'].fields_by_name['grant']._loaded_options = None
   _globals['_IMPORTDOCUMENTSREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
   _globals['_IMPORTDOCUMENTSREQUEST'].fields_by_name['collection_id']._loaded_options = None
@@ -113,56 +124,60 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REREADTENANTREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
   _globals['_GETSTOREDSIZEREQUEST'].fields_by_name['grant']._loaded_options = None
   _globals['_GETSTOREDSIZEREQUEST'].fields_by_name['grant']._serialized_options = b'\272H\006r\004(\200\200\004'
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=252
-  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=568
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=571
-  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=755
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=758
-  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=994
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=996
-  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=1093
-  _globals['_GETDOCUMENTSREQUEST']._serialized_start=1096
-  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1332
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1334
-  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1401
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1404
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=2103
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=2105
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=2153
-  _globals['_RELABELDOCUMENTSREQUEST']._serialized_start=2156
-  _globals['_RELABELDOCUMENTSREQUEST']._serialized_end=2745
-  _globals['_RELABELDOCUMENTSRESPONSE']._serialized_start=2747
-  _globals['_RELABELDOCUMENTSRESPONSE']._serialized_end=2848
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=2850
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=2900
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=2902
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=2976
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=2979
-  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=3230
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=3232
-  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=3352
-  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_start=3354
-  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_end=3460
-  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_start=3463
-  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_end=3622
-  _globals['_LISTLABELSREQUEST']._serialized_start=3624
-  _globals['_LISTLABELSREQUEST']._serialized_end=3730
-  _globals['_LISTLABELSRESPONSE']._serialized_start=3732
-  _globals['_LISTLABELSRESPONSE']._serialized_end=3821
-  _globals['_REREADTENANTREQUEST']._serialized_start=3823
-  _globals['_REREADTENANTREQUEST']._serialized_end=3870
-  _globals['_REREADTENANTRESPONSE']._serialized_start=3872
-  _globals['_REREADTENANTRESPONSE']._serialized_end=3894
-  _globals['_DESCRIBESHARDREQUEST']._serialized_start=3896
-  _globals['_DESCRIBESHARDREQUEST']._serialized_end=3964
-  _globals['_DESCRIBESHARDRESPONSE']._serialized_start=3967
-  _globals['_DESCRIBESHARDRESPONSE']._serialized_end=4202
-  _globals['_SHARDCELL']._serialized_start=4204
-  _globals['_SHARDCELL']._serialized_end=4253
-  _globals['_GETSTOREDSIZEREQUEST']._serialized_start=4255
-  _globals['_GETSTOREDSIZEREQUEST']._serialized_end=4303
-  _globals['_GETSTOREDSIZERESPONSE']._serialized_start=4305
-  _globals['_GETSTOREDSIZERESPONSE']._serialized_end=4404
-  _globals['_RETRIEVALSERVICE']._serialized_start=4407
-  _globals['_RETRIEVALSERVICE']._serialized_end=5707
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_start=280
+  _globals['_SEARCHDOCUMENTSREQUEST']._serialized_end=782
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_start=785
+  _globals['_SEARCHDOCUMENTSRESPONSE']._serialized_end=969
+  _globals['_SEARCHDOCUMENTSBATCHREQUEST']._serialized_start=972
+  _globals['_SEARCHDOCUMENTSBATCHREQUEST']._serialized_end=1112
+  _globals['_SEARCHDOCUMENTSBATCHRESPONSE']._serialized_start=1114
+  _globals['_SEARCHDOCUMENTSBATCHRESPONSE']._serialized_end=1190
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_start=1193
+  _globals['_IMPORTDOCUMENTSREQUEST']._serialized_end=1429
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_start=1431
+  _globals['_IMPORTDOCUMENTSRESPONSE']._serialized_end=1528
+  _globals['_GETDOCUMENTSREQUEST']._serialized_start=1531
+  _globals['_GETDOCUMENTSREQUEST']._serialized_end=1767
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_start=1769
+  _globals['_GETDOCUMENTSRESPONSE']._serialized_end=1836
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1839
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=2538
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=2540
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=2588
+  _globals['_RELABELDOCUMENTSREQUEST']._serialized_start=2591
+  _globals['_RELABELDOCUMENTSREQUEST']._serialized_end=3180
+  _globals['_RELABELDOCUMENTSRESPONSE']._serialized_start=3182
+  _globals['_RELABELDOCUMENTSRESPONSE']._serialized_end=3283
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=3285
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=3335
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=3337
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=3411
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_start=3414
+  _globals['_LISTDOCUMENTIDSREQUEST']._serialized_end=3665
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_start=3667
+  _globals['_LISTDOCUMENTIDSRESPONSE']._serialized_end=3787
+  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_start=3789
+  _globals['_EXPORTDOCUMENTSREQUEST']._serialized_end=3895
+  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_start=3898
+  _globals['_EXPORTDOCUMENTSRESPONSE']._serialized_end=4057
+  _globals['_LISTLABELSREQUEST']._serialized_start=4059
+  _globals['_LISTLABELSREQUEST']._serialized_end=4165
+  _globals['_LISTLABELSRESPONSE']._serialized_start=4167
+  _globals['_LISTLABELSRESPONSE']._serialized_end=4256
+  _globals['_REREADTENANTREQUEST']._serialized_start=4258
+  _globals['_REREADTENANTREQUEST']._serialized_end=4305
+  _globals['_REREADTENANTRESPONSE']._serialized_start=4307
+  _globals['_REREADTENANTRESPONSE']._serialized_end=4329
+  _globals['_DESCRIBESHARDREQUEST']._serialized_start=4331
+  _globals['_DESCRIBESHARDREQUEST']._serialized_end=4399
+  _globals['_DESCRIBESHARDRESPONSE']._serialized_start=4402
+  _globals['_DESCRIBESHARDRESPONSE']._serialized_end=4637
+  _globals['_SHARDCELL']._serialized_start=4639
+  _globals['_SHARDCELL']._serialized_end=4688
+  _globals['_GETSTOREDSIZEREQUEST']._serialized_start=4690
+  _globals['_GETSTOREDSIZEREQUEST']._serialized_end=4738
+  _globals['_GETSTOREDSIZERESPONSE']._serialized_start=4740
+  _globals['_GETSTOREDSIZERESPONSE']._serialized_end=4839
+  _globals['_RETRIEVALSERVICE']._serialized_start=4842
+  _globals['_RETRIEVALSERVICE']._serialized_end=6267
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from vecsec.type.v1 import batch_pb2 as _batch_pb2
 from vecsec.type.v1 import collection_pb2 as _collection_pb2
 from vecsec.type.v1 import document_pb2 as _document_pb2
 from vecsec.type.v1 import filter_pb2 as _filter_pb2
@@ -37,6 +38,9 @@ class SearchDocumentsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    DISTINCT_TEXTS_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to read, as PlanAccess gave it."""
     collection_id: _builtins.str
@@ -47,6 +51,14 @@ class SearchDocumentsRequest(_message.Message):
     """Whether to return embeddings; refused unless the grant says that the caller may configure."""
     mode: _query_pb2.SearchMode.ValueType
     """By what documents are found; refused for a vector where it needs a text, and where the store cannot do it."""
+    min_score: _builtins.float
+    """Leaves out documents with a lower score."""
+    offset: _builtins.int
+    """Leaves out so many of the best; only documents that the caller may read count."""
+    distinct_texts: _builtins.bool
+    """Whether to give documents of equal texts once, the nearest of them, and others for the rest: as many as there are among
+    the 4,000 nearest.
+    """
     @_builtins.property
     def query(self) -> _query_pb2.Query:
         """What to look for."""
@@ -65,12 +77,17 @@ class SearchDocumentsRequest(_message.Message):
         filter: _filter_pb2.MetadataFilter | None = ...,
         include_embeddings: _builtins.bool = ...,
         mode: _query_pb2.SearchMode.ValueType = ...,
+        min_score: _builtins.float | None = ...,
+        offset: _builtins.int = ...,
+        distinct_texts: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "filter", b"filter", "min_score", b"min_score", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "filter", b"filter", "grant", b"grant", "include_embeddings", b"include_embeddings", "k", b"k", "mode", b"mode", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "collection_id", b"collection_id", "distinct_texts", b"distinct_texts", "filter", b"filter", "grant", b"grant", "include_embeddings", b"include_embeddings", "k", b"k", "min_score", b"min_score", "mode", b"mode", "offset", b"offset", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
+    _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___SearchDocumentsRequest: _TypeAlias = SearchDocumentsRequest  # noqa: Y015
 
@@ -111,6 +128,62 @@ class SearchDocumentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SearchDocumentsResponse: _TypeAlias = SearchDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class SearchDocumentsBatchRequest(_message.Message):
+    """Several searches inside the grant's tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    """The signed grant to read, as PlanAccess gave it."""
+    include_embeddings: _builtins.bool
+    """Whether to return embeddings; refused unless the grant says that the caller may configure."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.BatchQuery]:
+        """The queries; k and offsets of all may be 1,000 together."""
+
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+        queries: _abc.Iterable[_batch_pb2.BatchQuery] | None = ...,
+        include_embeddings: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant", b"grant", "include_embeddings", b"include_embeddings", "queries", b"queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchDocumentsBatchRequest: _TypeAlias = SearchDocumentsBatchRequest  # noqa: Y015
+
+@_typing.final
+class SearchDocumentsBatchResponse(_message.Message):
+    """What each query found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.BatchResult]:
+        """One result a query, in their order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_batch_pb2.BatchResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchDocumentsBatchResponse: _TypeAlias = SearchDocumentsBatchResponse  # noqa: Y015
 
 @_typing.final
 class ImportDocumentsRequest(_message.Message):

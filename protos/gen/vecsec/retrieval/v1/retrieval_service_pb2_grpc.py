@@ -41,6 +41,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsResponse.FromString,
                 _registered_method=True)
+        self.SearchDocumentsBatch = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/SearchDocumentsBatch',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsBatchRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsBatchResponse.FromString,
+                _registered_method=True)
         self.ImportDocuments = channel.stream_stream(
                 '/vecsec.retrieval.v1.RetrievalService/ImportDocuments',
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ImportDocumentsRequest.SerializeToString,
@@ -105,6 +110,13 @@ class RetrievalServiceServicer:
 
     def SearchDocuments(self, request, context):
         """Finds the nearest documents among those that the grant makes visible. Needs a grant to read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchDocumentsBatch(self, request, context):
+        """Answers several queries in collections of the tenant at once; each as if it were alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +212,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsResponse.SerializeToString,
             ),
+            'SearchDocumentsBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchDocumentsBatch,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsBatchRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsBatchResponse.SerializeToString,
+            ),
             'ImportDocuments': grpc.stream_stream_rpc_method_handler(
                     servicer.ImportDocuments,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ImportDocumentsRequest.FromString,
@@ -285,6 +302,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/SearchDocuments',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchDocumentsBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/SearchDocumentsBatch',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsBatchRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.SearchDocumentsBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class RetrievalServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RetrievalServiceAsyncStub: ...
     SearchDocuments: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.SearchDocumentsRequest, _retrieval_service_pb2.SearchDocumentsResponse]
     """Finds the nearest documents among those that the grant makes visible. Needs a grant to read."""
+    SearchDocumentsBatch: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.SearchDocumentsBatchRequest, _retrieval_service_pb2.SearchDocumentsBatchResponse]
+    """Answers several queries in collections of the tenant at once; each as if it were alone."""
     ImportDocuments: _grpc.StreamStreamMultiCallable[_retrieval_service_pb2.ImportDocumentsRequest, _retrieval_service_pb2.ImportDocumentsResponse]
     """Stores documents, batch by batch; each request is one batch, stored whole or not at all, and answered once it is
     durable. Needs a grant to write; a later request may bring a fresh one of the same caller and tenant.
@@ -79,6 +81,8 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchDocuments: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.SearchDocumentsRequest, _retrieval_service_pb2.SearchDocumentsResponse]  # type: ignore[assignment]
     """Finds the nearest documents among those that the grant makes visible. Needs a grant to read."""
+    SearchDocumentsBatch: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.SearchDocumentsBatchRequest, _retrieval_service_pb2.SearchDocumentsBatchResponse]  # type: ignore[assignment]
+    """Answers several queries in collections of the tenant at once; each as if it were alone."""
     ImportDocuments: _aio.StreamStreamMultiCallable[_retrieval_service_pb2.ImportDocumentsRequest, _retrieval_service_pb2.ImportDocumentsResponse]  # type: ignore[assignment]
     """Stores documents, batch by batch; each request is one batch, stored whole or not at all, and answered once it is
     durable. Needs a grant to write; a later request may bring a fresh one of the same caller and tenant.
@@ -124,6 +128,14 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_retrieval_service_pb2.SearchDocumentsResponse, _abc.Awaitable[_retrieval_service_pb2.SearchDocumentsResponse]]:
         """Finds the nearest documents among those that the grant makes visible. Needs a grant to read."""
+
+    @_abc_1.abstractmethod
+    def SearchDocumentsBatch(
+        self,
+        request: _retrieval_service_pb2.SearchDocumentsBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.SearchDocumentsBatchResponse, _abc.Awaitable[_retrieval_service_pb2.SearchDocumentsBatchResponse]]:
+        """Answers several queries in collections of the tenant at once; each as if it were alone."""
 
     @_abc_1.abstractmethod
     def ImportDocuments(

@@ -21,8 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MetadataFilter(_message.Message):
-    """A condition on the documents' own metadata. It narrows what the caller may read and can never widen it.
-    Only positive conditions exist: a document that lacks the key never matches. At most 8 levels and 64 conditions.
+    """A condition on the documents' own metadata and texts. It narrows what the caller may read and can never widen it.
+    A condition on a key says nothing about documents that lack it: neither it nor its negation holds for them. `exists` alone
+    asks whether the key is there. At most 8 levels and 64 conditions, of which 8 may look at texts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -174,11 +175,78 @@ class MetadataFilter(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Not(_message.Message):
+        """This does not hold. Documents that lack a key which it compares are left out all the same; to have them, too, ask for
+        any_of {not, not {exists}}.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FILTER_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def filter(self) -> Global___MetadataFilter:
+            """The condition."""
+
+        def __init__(
+            self,
+            *,
+            filter: Global___MetadataFilter | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Exists(_message.Message):
+        """The key is there, whatever its value. It may be a key that no document has."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        """The metadata key."""
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class TextContains(_message.Message):
+        """The document's text contains this text, character by character: case counts, and nothing is normalised."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TEXT_FIELD_NUMBER: _builtins.int
+        text: _builtins.str
+        """What to find."""
+        def __init__(
+            self,
+            *,
+            text: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EQUALS_FIELD_NUMBER: _builtins.int
     IN_FIELD_NUMBER: _builtins.int
     RANGE_FIELD_NUMBER: _builtins.int
     ALL_OF_FIELD_NUMBER: _builtins.int
     ANY_OF_FIELD_NUMBER: _builtins.int
+    NOT_FIELD_NUMBER: _builtins.int
+    EXISTS_FIELD_NUMBER: _builtins.int
+    TEXT_CONTAINS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def equals(self) -> Global___MetadataFilter.Equals:
         """The key has this value."""
@@ -195,6 +263,14 @@ class MetadataFilter(_message.Message):
     def any_of(self) -> Global___MetadataFilter.AnyOf:
         """At least one of these holds."""
 
+    @_builtins.property
+    def exists(self) -> Global___MetadataFilter.Exists:
+        """The key is there, whatever its value."""
+
+    @_builtins.property
+    def text_contains(self) -> Global___MetadataFilter.TextContains:
+        """The document's text contains a text."""
+
     def __init__(
         self,
         *,
@@ -202,12 +278,14 @@ class MetadataFilter(_message.Message):
         range: Global___MetadataFilter.Range | None = ...,
         all_of: Global___MetadataFilter.AllOf | None = ...,
         any_of: Global___MetadataFilter.AnyOf | None = ...,
+        exists: Global___MetadataFilter.Exists | None = ...,
+        text_contains: Global___MetadataFilter.TextContains | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "in", b"in", "range", b"range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "exists", b"exists", "in", b"in", "not", b"not", "range", b"range", "text_contains", b"text_contains"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "in", b"in", "range", b"range"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "exists", b"exists", "in", b"in", "not", b"not", "range", b"range", "text_contains", b"text_contains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["equals", "in", "range", "all_of", "any_of"]  # noqa: Y015
+    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["equals", "in", "range", "all_of", "any_of", "not", "exists", "text_contains"]  # noqa: Y015
     _WhichOneofArgType_condition: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_condition) -> _WhichOneofReturnType_condition | None: ...
 
