@@ -33,8 +33,10 @@ async def test_a_search_finds_what_the_caller_may_read(stack: Stack) -> None:
     answer = await stack.search(token, "tenant_a", "how does retrieval work?")
     assert sorted(result.document.document_id for result in answer.results) == ["internal", "open"]
     assert answer.provenance == document_pb2.PROVENANCE_REAL
-    assert answer.metric == document_pb2.SIMILARITY_METRIC_COSINE
-    assert all(-1 <= result.score <= 1 for result in answer.results)
+    assert answer.metric == document_pb2.SIMILARITY_METRIC_FUSED_RANKS
+    assert answer.mode == query_pb2.SEARCH_MODE_HYBRID
+    assert sorted(result.text_rank for result in answer.results) == [1, 2]
+    assert all(-1 <= result.vector_score <= 1 and result.text_score > 0 for result in answer.results)
     assert len(answer.policy_version) >= 16
 
 

@@ -17,7 +17,7 @@ from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 from tenancy.oracle import LEVELS, ROLES, Oracle, Person, Row, Scorer
 
 from vecsec.gateway.v1 import gateway_service_pb2
-from vecsec.type.v1 import label_pb2, sensitivity_pb2
+from vecsec.type.v1 import label_pb2, query_pb2, sensitivity_pb2
 
 TENANTS = ("north", "south", "east")
 TOPICS = ("finance", "policy", "marketing")
@@ -36,6 +36,7 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join)
 rows = st.builds(Row, text=texts, sensitivity=st.sampled_from(list(LEVELS)), topics=topic_sets)
 ids = st.sampled_from([f"doc-{number}" for number in range(12)])
 tenants = st.sampled_from(TENANTS)
+modes = st.sampled_from((query_pb2.SEARCH_MODE_VECTOR, query_pb2.SEARCH_MODE_TEXT, query_pb2.SEARCH_MODE_HYBRID))
 
 
 class Installation:
@@ -195,11 +196,13 @@ class SecuredSearch(RuleBasedStateMachine):
         else:
             assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
-    @rule(person=people, tenant_id=tenants, query=texts, k=st.sampled_from([1, 2, 5, 100]))
-    def searches(self, person: Person, tenant_id: str, query: str, k: int) -> None:
+    @rule(person=people, tenant_id=tenants, query=texts, k=st.sampled_from([1, 2, 5, 100]), mode=modes)
+    def searches(
+        self, person: Person, tenant_id: str, query: str, k: int, mode: query_pb2.SearchMode.ValueType
+    ) -> None:
         try:
             answer = self.installation.loop.run(
-                self.stack.search(self.token(person), tenant_id, query, k, collection_id=self.collection_id)
+                self.stack.search(self.token(person), tenant_id, query, k, collection_id=self.collection_id, mode=mode)
             )
         except grpc.aio.AioRpcError as error:
             if self.oracle.may_enter(person, tenant_id, "read"):
@@ -211,12 +214,13 @@ class SecuredSearch(RuleBasedStateMachine):
         assert self.oracle.may_enter(person, tenant_id, "read")
         readable = self.oracle.readable(person, tenant_id)
         found = {result.document.document_id: result for result in answer.results}
-        assert len(found) == len(answer.results) == min(k, len(readable))
+        assert len(found) == len(answer.results) <= k
+        assert len(found) == min(k, len(readable)) or mode == query_pb2.SEARCH_MODE_TEXT
         assert set(found) <= set(readable)
         for name, result in found.items():
             assert result.document.text == readable[name].text
             assert tuple(result.document.label.topics) == readable[name].topics
-        if readable:
+        if readable and mode == query_pb2.SEARCH_MODE_VECTOR:
             scores = dict(
                 zip(readable, self.scorer.scores(query, [row.text for row in readable.values()]), strict=True)
             )

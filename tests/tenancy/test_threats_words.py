@@ -1,5 +1,5 @@
-"""THREATS 29: lexical statistics tell nothing of hidden rows. Two tenants hold the same rows that a caller may read,
-and different ones that it may not; whatever is asked, both answer alike."""
+"""THREATS 29: lexical statistics tell nothing of hidden rows. Two collections hold the same rows that a caller may
+read, and different ones that it may not; whatever is asked, both answer alike."""
 
 import random
 from collections.abc import Sequence
@@ -15,23 +15,10 @@ from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.type.v1 import document_pb2, query_pb2
 
 MODES = query_pb2.SearchMode.values()
-WORDS = [
-    "quarterly",
-    "revenue",
-    "forecast",
-    "garden",
-    "notes",
-    "AB-1234/7",
-    "E0382",
-    "Türschloss",
-    "running",
-    "runs",
-    "secret",
-    "plan",
-    "the",
-    "of",
-    "日本語",
-]
+WORDS = (
+    *("quarterly", "revenue", "forecast", "garden", "notes", "AB-1234/7", "E0382", "Türschloss", "running", "runs"),
+    *("secret", "plan", "the", "of", "日本語"),
+)
 ODD_QUERIES = (
     "the of and",
     '"quarterly revenue',
