@@ -148,7 +148,7 @@ class RetrievalClient:
             for number, (query, result) in enumerate(zip(batch.queries, response.results, strict=True))
             for scored in result.results[: query.k]
         )
-        return replace(_rows(found), queries=list(map(_outcome, response.results)))
+        return replace(batch_rows(found), queries=list(map(_outcome, response.results)))
 
     async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""
@@ -344,7 +344,7 @@ def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: st
 
     Labels go on to the policy service as they came: it judges them, and whether they can be labels at all.
     """
-    return replace(_rows((*each, 0) for each in found), strategy=strategy)
+    return replace(batch_rows((*each, 0) for each in found), strategy=strategy)
 
 
 def _outcome(result: batch_pb2.BatchResult) -> QueryOutcome:
@@ -354,7 +354,7 @@ def _outcome(result: batch_pb2.BatchResult) -> QueryOutcome:
     return QueryOutcome(result.strategy, result.error, is_not_found)
 
 
-def _rows(found: Iterable[tuple[Document, float, Provenance, int]]) -> Answer:
+def batch_rows(found: Iterable[tuple[Document, float, Provenance, int]]) -> Answer:
     """The same, each with the query of a batch that it answers."""
     rows: list[Row] = []
     labels: list[LabelMessage] = []
