@@ -24,7 +24,7 @@ from unit.retrieval.worlds import permit
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import access_pb2, label_pb2, query_pb2
+from vecsec.type.v1 import access_pb2, batch_pb2, label_pb2, query_pb2
 from vecsec_chassis.auth.grants import GrantSigner, thumbprint
 from vecsec_chassis.domain.access import Action, Grant
 
@@ -91,6 +91,8 @@ async def _answer(stub: Any, request: Message, metadata: Any) -> Any:
 
 
 QUERY = query_pb2.Query(text="plans")
+BATCH_QUERY = batch_pb2.BatchQuery(query=QUERY, k=1)
+OTHER_QUERY = batch_pb2.BatchQuery(query=QUERY, k=1, collection_id="other")
 ROW = document("new", "plans", "PUBLIC")
 LABEL = label_pb2.Label(sensitivity=1, topics=["marketing"])
 CHANGE = label_pb2.LabelChange(sensitivity=1)
@@ -100,6 +102,11 @@ GATEWAY = {
         at_gateway("SearchDocuments", query=QUERY, k=1, fallback=gateway_pb2.FALLBACK_MOCK),
         at_gateway("SearchDocuments", query=query_pb2.Query(vector=query_pb2.Vector(values=[1.0])), k=1),
         at_gateway("SearchDocuments", query=QUERY, k=1, include_embeddings=True, collection_id="other"),
+    ],
+    "SearchDocumentsBatch": [
+        at_gateway("SearchDocumentsBatch", queries=[BATCH_QUERY]),
+        at_gateway("SearchDocumentsBatch", queries=[BATCH_QUERY] * 2, fallback=gateway_pb2.FALLBACK_MOCK),
+        at_gateway("SearchDocumentsBatch", queries=[BATCH_QUERY, OTHER_QUERY], include_embeddings=True),
     ],
     "ImportDocuments": [at_gateway("ImportDocuments", documents=[ROW])],
     "GetDocuments": [at_gateway("GetDocuments", document_ids=["row"])],
@@ -139,6 +146,10 @@ RETRIEVAL = {
     "SearchDocuments": [
         at_retrieval("SearchDocuments", query=QUERY, k=1),
         at_retrieval("SearchDocuments", query=QUERY, k=1, include_embeddings=True),
+    ],
+    "SearchDocumentsBatch": [
+        at_retrieval("SearchDocumentsBatch", queries=[BATCH_QUERY, OTHER_QUERY]),
+        at_retrieval("SearchDocumentsBatch", queries=[BATCH_QUERY], include_embeddings=True),
     ],
     "ImportDocuments": [at_retrieval("ImportDocuments", documents=[ROW])],
     "GetDocuments": [at_retrieval("GetDocuments", document_ids=["row"])],
@@ -276,7 +287,11 @@ async def test_threat_24_without_a_grant_that_fits_retrieval_tells_of_no_tenant(
 
 async def test_threat_24_embeddings_are_refused_before_the_flag_is_looked_at(all_states: Stack) -> None:
     stack = all_states
-    for call in (RETRIEVAL["SearchDocuments"][1], RETRIEVAL["ExportDocuments"][0]):
+    for call in (
+        RETRIEVAL["SearchDocuments"][1],
+        RETRIEVAL["SearchDocumentsBatch"][1],
+        RETRIEVAL["ExportDocuments"][0],
+    ):
         told = {
             target: await what_is_told(call, stack, target, stack_signed(stack, target, Action.READ, expired=False))
             for target in [ABSENT, *LISTED]
@@ -293,7 +308,15 @@ ACTION_OF = {
     "RereadTenant": Action.CONFIGURE,
     "GetStoredSize": Action.CONFIGURE,
     **dict.fromkeys(
-        ("SearchDocuments", "GetDocuments", "ListCollections", "ListDocumentIds", "ExportDocuments"), Action.READ
+        (
+            "SearchDocuments",
+            "SearchDocumentsBatch",
+            "GetDocuments",
+            "ListCollections",
+            "ListDocumentIds",
+            "ExportDocuments",
+        ),
+        Action.READ,
     ),
 }
 

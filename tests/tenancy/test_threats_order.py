@@ -13,7 +13,7 @@ from support.refusals import refusal
 from support.stack import SEARCH_SECONDS, Stack, bearer, document, running_stack
 
 from vecsec.gateway.v1 import gateway_service_pb2 as pb
-from vecsec.type.v1 import access_pb2, label_pb2, query_pb2, sensitivity_pb2
+from vecsec.type.v1 import access_pb2, batch_pb2, label_pb2, query_pb2, sensitivity_pb2
 from vecsec_policy.audit.records import AuditedOutcome
 
 FOREIGN, ABSENT = "tenant_a", "absent_a"
@@ -21,6 +21,7 @@ FOREIGN, ABSENT = "tenant_a", "absent_a"
 CALLERS = (("guest", "PUBLIC"), ("analyst", "INTERNAL"), ("superuser", "CONFIDENTIAL"), ("admin", "SECRET"))
 """Nobody enters another tenant than their own."""
 QUERY = query_pb2.Query(text="a note")
+BATCH_QUERY = batch_pb2.BatchQuery(query=QUERY, k=1)
 LABEL = label_pb2.Label(sensitivity=sensitivity_pb2.SENSITIVITY_PUBLIC, topics=["rag"])
 
 REQUESTS: Mapping[str, Callable[[str], tuple[Message, ...]]] = {
@@ -28,6 +29,15 @@ REQUESTS: Mapping[str, Callable[[str], tuple[Message, ...]]] = {
         pb.SearchDocumentsRequest(tenant_id=tenant, query=QUERY, k=1, fallback=pb.FALLBACK_NONE),
         pb.SearchDocumentsRequest(tenant_id=tenant, query=QUERY, k=1, fallback=pb.FALLBACK_MOCK),
         pb.SearchDocumentsRequest(tenant_id=tenant, query=QUERY, k=1, collection_id="hidden", include_embeddings=True),
+    ),
+    "SearchDocumentsBatch": lambda tenant: (
+        pb.SearchDocumentsBatchRequest(tenant_id=tenant, queries=[BATCH_QUERY], fallback=pb.FALLBACK_NONE),
+        pb.SearchDocumentsBatchRequest(tenant_id=tenant, queries=[BATCH_QUERY] * 2, fallback=pb.FALLBACK_MOCK),
+        pb.SearchDocumentsBatchRequest(
+            tenant_id=tenant,
+            queries=[BATCH_QUERY, batch_pb2.BatchQuery(query=QUERY, k=1, collection_id="hidden")],
+            include_embeddings=True,
+        ),
     ),
     "ImportDocuments": lambda tenant: (pb.ImportDocumentsRequest(tenant_id=tenant, documents=[document("new", "x")]),),
     "GetDocuments": lambda tenant: (

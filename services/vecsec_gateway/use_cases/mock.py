@@ -13,69 +13,61 @@ from vecsec_gateway.peers.contract import (
     Answer,
     BatchQuery,
     Document,
-    LabelMessage,
     MockReason,
     Plan,
     Provenance,
     QueryOutcome,
-    Row,
     Search,
     SearchBatch,
 )
+from vecsec_gateway.peers.retrieval import FoundDocument, found_rows
 
 MAXIMUM_MOCK_ROWS = 5
 """Enough to exercise a caller's code path; nobody takes five rows that say they are made up for a full answer."""
 
 
-def mock_batch(plan: Plan, batch: SearchBatch, reason: MockReason) -> Answer:
-    """What `mock_answer` makes up for each query of a batch."""
-    rows: list[Row] = []
-    labels: list[LabelMessage] = []
-    for number, query in enumerate(batch.queries):
-        made_up = mock_answer(plan, query, reason)
-        rows += [replace(row, label=row.label + len(labels), query=number) for row in made_up.rows]
-        labels += made_up.labels
-    return Answer(rows, labels, mock_reason=reason, queries=[QueryOutcome()] * len(batch.queries))
-
-
-def mock_answer(plan: Plan, search: Search | BatchQuery, reason: MockReason) -> Answer:
+def mock_answer(plan: Plan, search: Search, reason: MockReason) -> Answer:
     """Up to `MAXIMUM_MOCK_ROWS` rows of the searched tenant, PUBLIC, each about one of its topics, best score first.
 
     A tenant without topics gets rows without one, which the policy withholds like any half-tagged row.
     """
+    made_up = (FoundDocument(document, score, Provenance.MOCK) for document, score in _made_up(plan, search))
+    return replace(found_rows(made_up), mock_reason=reason)
+
+
+def mock_batch(plan: Plan, batch: SearchBatch, reason: MockReason) -> Answer:
+    """The same for each query of a batch."""
+    made_up = found_rows(
+        FoundDocument(document, score, Provenance.MOCK, query=number)
+        for number, query in enumerate(batch.queries)
+        for document, score in _made_up(plan, query)
+    )
+    return replace(made_up, mock_reason=reason, queries=[QueryOutcome()] * len(batch.queries))
+
+
+def _made_up(plan: Plan, search: Search | BatchQuery) -> list[tuple[Document, float]]:
     topics = sorted(plan.topics) or [""]
     count = min(search.offset + search.k, MAXIMUM_MOCK_ROWS)
     digests = [_digest(plan.tenant_id, search, index) for index in range(count)]
     topic_of = [topics[int.from_bytes(digest[16:24], "big") % len(topics)] for digest in digests]
-    labels = {topic: _label(plan.tenant_id, topic) for topic in topic_of}
-    places = {topic: place for place, topic in enumerate(labels)}
     rows = [
-        _row(number, digest, topic, places[topic], labels[topic])
+        _scored(number, digest, plan.tenant_id, topic)
         for number, (digest, topic) in enumerate(zip(digests, topic_of, strict=True), 1)
     ]
-    rows.sort(key=lambda row: (-row.score, row.document_id))
+    rows.sort(key=lambda row: (-row[1], row[0].document_id))
     if search.HasField("min_score"):
-        rows = [row for row in rows if row.score >= search.min_score]
-    return Answer(rows[search.offset :], list(labels.values()), mock_reason=reason)
+        rows = [row for row in rows if row[1] >= search.min_score]
+    return rows[search.offset :]
 
 
-def _label(tenant_id: str, topic: str) -> LabelMessage:
-    return label_to_proto(Label(tenant_id, Sensitivity.PUBLIC, frozenset({topic} if topic else ())))
-
-
-def _row(number: int, digest: bytes, topic: str, place: int, label: LabelMessage) -> Row:
+def _scored(number: int, digest: bytes, tenant_id: str, topic: str) -> tuple[Document, float]:
     document_id = MOCK_ID_PREFIX + digest[:8].hex()
     text = (
         f"Synthetic passage {number} about {topic or 'nothing'}: made up by VecSec because real retrieval "
         "did not answer. It holds nothing of any document."
     )
-    return Row(
-        document_id=document_id,
-        label=place,
-        score=int.from_bytes(digest[24:28], "big") / 2**32,
-        provenance=Provenance.MOCK,
-        document=Document(document_id=document_id, text=text, label=label),
-    )
+    label = label_to_proto(Label(tenant_id, Sensitivity.PUBLIC, frozenset({topic} if topic else ())))
+    return Document(document_id=document_id, text=text, label=label), int.from_bytes(digest[24:28], "big") / 2**32
 
 
 def _digest(tenant_id: str, search: Search | BatchQuery, index: int) -> bytes:

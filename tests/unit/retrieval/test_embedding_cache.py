@@ -21,6 +21,7 @@ class Counting:
     def __init__(self, first: float) -> None:
         self.first = first
         self.asked: list[str] = []
+        self.batches: list[list[str]] = []
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         return np.stack([self.embed_query(text) for text in texts])
@@ -28,6 +29,10 @@ class Counting:
     def embed_query(self, text: str) -> Vector:
         self.asked.append(text)
         return np.array([self.first, len(text)], dtype=np.float32)
+
+    def embed_queries(self, texts: Sequence[str]) -> Sequence[Vector]:
+        self.batches.append(list(texts))
+        return [np.array([self.first, len(text)], dtype=np.float32) for text in texts]
 
 
 def models() -> tuple[Counting, Counting, EmbeddingModels]:
@@ -81,3 +86,16 @@ async def test_what_cannot_be_embedded_is_refused_each_time() -> None:
     for _ in range(2):
         with pytest.raises(InvalidRequest):
             await embeddings.embed_query(ALICE, "external", "plans")
+
+
+async def test_what_a_batch_asks_for_is_embedded_in_one_call_and_only_what_is_missing() -> None:
+    one, two, embeddings = models()
+    await embeddings.embed_query(ALICE, "one", "known")
+    await embeddings.embed_queries(ALICE, "one", ["known", "new", "newer", "new"])
+    assert one.batches == [["new", "newer"]]
+    for text in ("known", "new", "newer"):
+        assert (await embeddings.embed_query(ALICE, "one", text)).tolist() == [1, len(text)]
+    assert (one.asked, two.asked, two.batches) == (["known"], [], [])
+    await embeddings.embed_queries(ALICE, "none", ["a", "b"])
+    await embeddings.embed_queries(CacheScope("tenant_a", "tenant_a", "bob"), "one", ["new", "newer"])
+    assert one.batches == [["new", "newer"]] * 2

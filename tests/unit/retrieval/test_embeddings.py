@@ -57,3 +57,11 @@ def test_memory_does_not_grow_with_the_longest_text(text: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
     finally:
         tracemalloc.stop()
+
+
+def test_queries_of_a_batch_are_embedded_as_each_alone() -> None:
+    model = WordLlamaModel()
+    texts = ["what is rag?", "a", "Straße", "x" * 3_000, "", "one two three " * 20, "🙂"]
+    for some in (texts, texts[:3]):
+        for text, vector in zip(some, model.embed_queries(some), strict=True):
+            assert np.array_equal(vector, model.embed_query(text))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecsec_retrieval.memory.exact_scan import ScanRows, top_k
+from vecsec_retrieval.memory import exact_scan
+from vecsec_retrieval.memory.exact_scan import ScanRows, top_k, top_k_of_many
 from vecsec_retrieval.memory.quantised_rows import quantise
 from vecsec_retrieval.model.embeddings import direction, normalised
 
@@ -74,6 +75,22 @@ def test_rows_that_are_not_asked_about_change_nothing(seed: int, own: int, hidde
     assert [(name[row], score) for row, score in among_others] == [(str(row), score) for row, score in alone]
 
 
+@given(SHAPES, st.lists(st.integers(1, 900), min_size=1, max_size=9), st.sampled_from([1, 1_000, 2_000_000]))
+def test_several_queries_find_what_each_finds_alone(
+    shape: tuple[int, int, int, float, int], ks: list[int], at_once: int
+) -> None:
+    rows, dimensions, _, share, seed = shape
+    random = np.random.default_rng(seed)
+    matrix = normalised(random.standard_normal((rows, dimensions)).astype(np.float32))
+    queries = normalised(random.standard_normal((len(ks), dimensions)).astype(np.float32))
+    mask = random.random(rows) < share
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact_scan, "_BOUNDS_AT_ONCE", at_once)
+        together = top_k_of_many(scan_rows(matrix), mask, queries, ks, identifiers)
+    alone = [top_k(scan_rows(matrix), mask, query, k, identifiers) for query, k in zip(queries, ks, strict=True)]
+    assert together == alone
+
+
 @given(SHAPES, st.sampled_from([0.0, 1e-7, 1e-3, 0.1, 3.0]))
 def test_rows_that_are_nearly_alike_are_told_apart(shape: tuple[int, int, int, float, int], spread: float) -> None:
     rows, dimensions, k, share, seed = shape
@@ -91,7 +108,7 @@ def test_the_bounds_of_quantised_rows_hold(shape: tuple[int, int, int, float, in
     matrix = random.standard_normal((rows, dimensions)) * 10.0 ** random.integers(-skew, 1, dimensions)
     matrix = normalised((matrix * (random.random((rows, 1)) < 0.9)).astype(np.float32))
     query = normalised(random.standard_normal((1, dimensions)).astype(np.float32))[0]
-    at_least, at_most = quantise(matrix).bounds(query)
+    ((at_least, at_most),) = quantise(matrix).bounds(query.reshape(1, -1))
     exact = matrix.astype(np.float64) @ query.astype(np.float64)
     assert (at_least <= exact).all()
     assert (exact <= at_most).all()

@@ -18,11 +18,11 @@ from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.cells.resting_cell import RestingCell
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.model.embeddings import direction
-from vecsec_retrieval.model.filters import Equals, MetadataFilter
+from vecsec_retrieval.model.filters import Equals, MetadataFilter, kind_of
 from vecsec_retrieval.model.rows import CollectionInfo, Document, Neighbour, StoredRow, Vector
 from vecsec_retrieval.model.store import RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
-from vecsec_retrieval.search.reader import LabelCount, SearchOrder
+from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import EXHAUSTIVE, FILTERED, OVERFETCH, WIDENED
 from vecsec_retrieval.visibility.tagging import label_key, to_stored
 
@@ -95,6 +95,12 @@ async def test_a_reader_finds_the_best_visible_documents_and_no_others(
         answer = await reader.search(order, visibility)
         assert [each.document.document_id for each in answer.results] == expected_ids(documents, order, clearance)
         assert all(each.document.embedding is None for each in answer.results)
+        others = [SearchOrder(-vector, 3, condition), SearchOrder(vector, k), *map(twin, (1, True)), order]
+        found = await reader.search_many(others, visibility)
+        assert list(map(rows, found)) == [rows(await reader.search(each, visibility)) for each in others]
+        assert rows(found[-1]) == rows(answer)
+        kinds = await reader.value_kinds(visibility, frozenset({"x", "none"}))
+        assert kinds == {"x": {kind_of(each.metadata["x"]) for each in visible if "x" in each.metadata}, "none": set()}
         assert await reader.has_visible(visibility) == bool(visible)
         assert await reader.count(visibility) == len(visible)
         assert await reader.metadata_keys(visibility) == {key for each in visible for key in each.metadata}
@@ -111,6 +117,15 @@ async def test_a_reader_finds_the_best_visible_documents_and_no_others(
         everything = [f"d{number}" for number in range(61)]
         found = await reader.get(everything, visibility)
         assert {each.document_id for each in found} == {each.document_id for each in visible}
+
+
+def rows(answer: SearchAnswer) -> list[tuple[str, float]]:
+    return [(each.document.document_id, each.score) for each in answer.results]
+
+
+def twin(value: int) -> SearchOrder[Vector]:
+    """Two of them are equal for Python where the value is 1 and True, and look for different rows."""
+    return SearchOrder(EVEN, 5, Equals("x", value))
 
 
 class ForgetfulCell(FakeCell):
