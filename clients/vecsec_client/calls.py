@@ -24,6 +24,8 @@ from vecsec_client.values import (
     Action,
     ActionWord,
     AttributeValue,
+    SearchMode,
+    SearchModeWord,
     Sensitivity,
     SensitivityWord,
     ViolationType,
@@ -31,7 +33,7 @@ from vecsec_client.values import (
 )
 from vecsec_client.wire import answers
 from vecsec_client.wire.filters import filter_to_proto
-from vecsec_client.wire.values import action_number, fill, label_to_proto, naming, word
+from vecsec_client.wire.values import action_number, fill, label_to_proto, mode_number, naming, word
 
 ResultT = TypeVar("ResultT")
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -87,11 +89,12 @@ def search(
     k: int = 10,
     collection: str = "",
     filter: MetadataFilter | None = None,  # noqa: A002 (the contract's own word)
+    mode: SearchMode | SearchModeWord = SearchMode.AUTO,
     allow_mock: bool | None = None,
     include_embeddings: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.SearchDocumentsResponse, results.SearchAnswer]:
-    """Find the nearest documents among those the caller may read.
+    """Find the documents that fit best among those the caller may read.
 
     Args:
         query: a text, or a vector of the collection's own model.
@@ -99,6 +102,9 @@ def search(
         k: how many documents to find, 1 to 1,000.
         collection: the collection to search; empty means "documents".
         filter: a condition on the documents' metadata.
+        mode: by what documents are found: "vector", "text" (words; phrases in double quotes), "hybrid" (both), or
+            "auto": hybrid for a text where the store can, else vector. The answer says which it was (`mode`), and what
+            `score` means (`metric`).
         allow_mock: whether made-up rows are an answer when real retrieval is off or out of reach; the answer says so
             (`is_real`, `provenance`, `mock_reason`). None leaves it to the client, which takes none unless it was made
             with `allow_mock=True`.
@@ -114,7 +120,7 @@ def search(
         fallback=gateway_pb2.FALLBACK_MOCK if mock_allowed else gateway_pb2.FALLBACK_NONE,
     )
     fill(request, tenant_id=defaults.tenant_of(tenant), collection_id=collection, k=k)
-    fill(request, include_embeddings=include_embeddings)
+    fill(request, include_embeddings=include_embeddings, mode=mode_number(mode))
     if isinstance(query, str):
         with naming("query.text"):
             request.query.text = query

@@ -13,6 +13,7 @@ from vecsec_client.values import (
     MockReason,
     Provenance,
     Scalar,
+    SearchMode,
     Sensitivity,
     SensitivityWord,
     SimilarityMetric,
@@ -63,9 +64,17 @@ class ScoredDocument(Document):
     """A document that a search found."""
 
     score: float
-    """Similarity in [-1, 1] by the metric that the answer names; higher is nearer."""
+    """How well it fits, by the metric that the answer names; higher is better."""
     provenance: Provenance
     """Whether this row is real or made up."""
+    vector_score: float | None = None
+    """The cosine similarity, in [-1, 1]; None where vectors were not looked at."""
+    text_score: float | None = None
+    """BM25 of the words in common; None where there are none, or words were not looked at."""
+    vector_rank: int | None = None
+    """Its place among the nearest, from 1; None if it is not among those that were ranked."""
+    text_rank: int | None = None
+    """Its place among those with words in common, from 1; None if it is not among those that were ranked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +84,7 @@ class SearchAnswer(Table[ScoredDocument], Value):
     ROWS: ClassVar[str] = "results"
 
     results: tuple[ScoredDocument, ...]
-    """Nearest first; fewer than asked for only if the caller may read no more."""
+    """Best first; fewer than asked for only if the caller may read no more, or no more have the words."""
     provenance: Provenance
     """Whether the rows are real or made up."""
     mock_reason: MockReason | None
@@ -87,6 +96,8 @@ class SearchAnswer(Table[ScoredDocument], Value):
     """The id under which logs, traces and the audit record have this search."""
     strategy: str = ""
     """How the search was run, such as "exact_scan"; empty unless the caller may configure the tenant."""
+    mode: SearchMode | None = None
+    """By what the documents were found; None for made-up rows, and if the services are too old to say."""
 
     @property
     def is_real(self) -> bool:

@@ -60,6 +60,27 @@ class SimilarityMetric(StrEnum):
     UNSPECIFIED = "unspecified"
     COSINE = "cosine"
     """1 is the same direction, 0 unrelated, -1 opposite."""
+    BM25 = "bm25"
+    """Of the words in common: above 0, and to be compared within one answer only."""
+    FUSED_RANKS = "fused_ranks"
+    """Above 0; 1 is the first by similarity and by words alike."""
+
+
+class SearchMode(StrEnum):
+    """By what documents are found, and ordered."""
+
+    AUTO = "auto"
+    """Hybrid for a text, where the store can; else vector."""
+    VECTOR = "vector"
+    """By the similarity of embeddings."""
+    TEXT = "text"
+    """By words (BM25): only documents that have some of them, and all phrases in double quotes."""
+    HYBRID = "hybrid"
+    """By both, by the ranks of each."""
+
+
+SearchModeWord = Literal["auto", "vector", "text", "hybrid"]
+"""A mode as a text."""
 
 
 class ViolationType(StrEnum):

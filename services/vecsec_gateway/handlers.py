@@ -13,16 +13,19 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from vecsec.policy.v1 import policy_service_pb2 as policy_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import document_pb2, filter_pb2
+from vecsec.type.v1 import document_pb2, filter_pb2, query_pb2
 from vecsec_chassis.calls import current_request_id, current_token, time_remaining
 from vecsec_chassis.domain.errors import DeadlineExceeded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
 from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.rpc.wire import (
     action_from_proto,
     label_from_proto,
     label_to_proto,
+    metric_to_proto,
     new_attributes,
+    search_mode_to_proto,
     sensitivity_from_proto,
     tenant_limits_to_proto,
 )
@@ -111,6 +114,7 @@ class GatewayHandlers(GatewayServiceServicer):
             filter=filter_of(request),
             k=request.k,
             include_embeddings=request.include_embeddings,
+            mode=request.mode,
         )
         filter_bytes = request.filter.ByteSize() if request.HasField("filter") else 0
         units = cost.search_cost(request.k, filter_bytes, embeddings=request.include_embeddings)
@@ -471,6 +475,13 @@ def batch_of(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
     )
 
 
+def _fill_parts(result: document_pb2.ScoredDocument, parts: document_pb2.ScoredDocument) -> None:
+    """What retrieval says of what a score is made; the document is in place already."""
+    for name in ("vector_score", "text_score", "vector_rank", "text_rank"):
+        if parts.HasField(name):
+            setattr(result, name, getattr(parts, name))
+
+
 async def search_response(answer: Answer, request_id: str) -> gateway_pb2.SearchDocumentsResponse:
     """The answer; while a long one is made, others get their turn."""
     is_real = answer.mock_reason is None
@@ -478,15 +489,18 @@ async def search_response(answer: Answer, request_id: str) -> gateway_pb2.Search
     response = gateway_pb2.SearchDocumentsResponse(
         provenance=provenance,
         mock_reason=_NUMBER_OF_MOCK_REASON[answer.mock_reason],
-        metric=document_pb2.SIMILARITY_METRIC_COSINE,
+        metric=metric_to_proto(answer.mode or SearchMode.VECTOR),
         policy_version=answer.policy_version,
         request_id=request_id,
         strategy=answer.strategy,
+        mode=query_pb2.SEARCH_MODE_UNSPECIFIED if answer.mode is None else search_mode_to_proto(answer.mode),
     )
     for number, row in enumerate(answer.rows, 1):
         # Filled in where it stands: a message that is put into another one is copied, and once is enough.
         result = response.results.add(score=row.score, provenance=provenance)
         result.document.CopyFrom(row.document)
+        if row.parts is not None:
+            _fill_parts(result, row.parts)
         if number % _ROWS_AT_ONCE == 0:
             await asyncio.sleep(0)
     return response

@@ -91,6 +91,7 @@ class PolicyHandlers(policy_service_pb2_grpc.PolicyServiceServicer):
             wire.action_from_proto(request.action),
             _rows(labels, request.row_counts),
             planned_policy_version=request.planned_policy_version,
+            search_mode=wire.search_mode_from_proto(request.search_mode) if request.search_mode else None,
         )
         return policy_service_pb2.CheckDocumentsResponse(
             verdicts=[_verdict(checked.verdicts[label]) for label in labels], policy_version=checked.policy_version

@@ -27,7 +27,7 @@ from vecsec_retrieval.model.filters import (
     Range,
 )
 from vecsec_retrieval.model.label_change import LabelChange
-from vecsec_retrieval.model.rows import Document, MetadataValue, Vector
+from vecsec_retrieval.model.rows import Document, MetadataValue, ScoreParts, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.use_cases.deleting import DocumentDeletion
 from vecsec_retrieval.use_cases.describe_shard import ShardDescriber
@@ -302,6 +302,7 @@ def search_order(message: pb.SearchDocumentsRequest) -> SearchOrder[str | Vector
         query.text if query.WhichOneof("kind") == "text" else _vector(query.vector.values),
         message.k,
         metadata_filter(message),
+        wire.search_mode_from_proto(message.mode),
     )
 
 
@@ -337,17 +338,30 @@ def metadata_filter(message: _HasFilter) -> MetadataFilter | None:
 async def _search_response(answer: SearchAnswer) -> pb.SearchDocumentsResponse:
     """The answer; while a long one is made, others get their turn."""
     message = pb.SearchDocumentsResponse(
-        metric=document_pb2.SIMILARITY_METRIC_COSINE,
+        metric=wire.metric_to_proto(answer.mode),
         strategy=answer.strategy,
+        mode=wire.search_mode_to_proto(answer.mode),
     )
     labels: dict[int, label_pb2.Label] = {}
     for number, result in enumerate(answer.results, 1):
         # Filled in where it stands: a message that is put into another one is copied.
         scored = message.results.add(score=result.score, provenance=document_pb2.PROVENANCE_REAL)
+        _fill_parts(scored, result.parts)
         _fill(scored.document, result.document, labels)
         if number % _DOCUMENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
     return message
+
+
+def _fill_parts(message: document_pb2.ScoredDocument, parts: ScoreParts) -> None:
+    if parts.vector_score is not None:
+        message.vector_score = parts.vector_score
+    if parts.vector_rank is not None:
+        message.vector_rank = parts.vector_rank
+    if parts.text_score is not None:
+        message.text_score = parts.text_score
+    if parts.text_rank is not None:
+        message.text_rank = parts.text_rank
 
 
 def get_response(documents: Sequence[Document]) -> pb.GetDocumentsResponse:

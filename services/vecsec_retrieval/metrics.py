@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from opentelemetry.metrics import Meter, Observation
 
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.domain.tenant_limits import Limit
 from vecsec_chassis.telemetry.metrics import DurationHistogram, LabelledCounter, observe_value
 
@@ -30,6 +31,9 @@ class RetrievalMetrics:
         )
         self._searches = LabelledCounter(
             meter, "vecsec_search_strategy", "Searches, by the strategy that answered them.", "strategy"
+        )
+        self._modes = LabelledCounter(
+            meter, "vecsec_searches", "Searches, by what they found documents by: vector, text or hybrid.", "mode"
         )
         self._rows_filtered = LabelledCounter(
             meter, "vecsec_rows_filtered", "Rows left out of searches because their label is not visible."
@@ -123,9 +127,10 @@ class RetrievalMetrics:
             missing,
         )
 
-    def count_search(self, strategy: str, filtered_rows: int) -> None:
+    def count_search(self, strategy: str, mode: SearchMode, filtered_rows: int) -> None:
         """One search was answered."""
         self._searches.add(1, strategy)
+        self._modes.add(1, mode.value)
         if filtered_rows:
             self._rows_filtered.add(filtered_rows)
 

@@ -90,7 +90,7 @@ async def test_everybody_finds_what_they_may_read(caller_as: As) -> None:
         }
         assert answer.is_real
         assert answer.provenance is Provenance.REAL
-        assert answer.metric is SimilarityMetric.COSINE
+        assert answer.metric is SimilarityMetric.FUSED_RANKS
         assert answer.policy_version
         assert answer.request_id
         scores = [row.score for row in answer.results]

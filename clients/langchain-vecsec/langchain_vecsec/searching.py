@@ -229,6 +229,7 @@ class SearchableStore(VectorStore):
             "k": _count("k", k),
             "filter": condition_of(filter, self._labelling.keys.names()),
             "allow_mock": self._allow_mock,
+            "mode": "vector",  # scores are similarities here: of thresholds, of relevance, of diversity
         } | self._place
 
     def _ask(self, query: Query, question: dict[str, Any]) -> SearchAnswer:

@@ -14,7 +14,7 @@ from vecsec_cli.options import CollectionOption, EmbeddingsOption, FilterOption,
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.json_shapes import document_fields, fields_of
 from vecsec_cli.terminal.text import one_line, plain, sensitivity_style
-from vecsec_client import ScoredDocument, SearchAnswer
+from vecsec_client import ScoredDocument, SearchAnswer, SearchMode
 
 _TEXT_WIDTH = 100
 
@@ -35,6 +35,13 @@ def search(
     k: Annotated[int, typer.Option("--k", "-k", help="How many documents to find, 1 to 1,000.")] = 10,
     collection: CollectionOption = "",
     filters: FilterOption = None,
+    mode: Annotated[
+        SearchMode,
+        typer.Option(
+            help="By what to find documents: their meaning (vector), their words (text; phrases in double quotes), or "
+            "both (hybrid). auto: hybrid, where the store can."
+        ),
+    ] = SearchMode.AUTO,
     allow_mock: Annotated[
         bool,
         typer.Option(
@@ -44,7 +51,7 @@ def search(
     fallback: Annotated[_OldFallback | None, typer.Option(hidden=True)] = None,
     include_embeddings: EmbeddingsOption = False,
 ) -> None:
-    """Find the nearest documents among those the caller may read.
+    """Find the documents that fit best among those the caller may read.
 
     Real ones, or the command fails and says why (exit status 6).
     """
@@ -54,6 +61,7 @@ def search(
         k=k,
         collection=collection,
         filter=parse_filters(filters or ()),
+        mode=mode,
         allow_mock=allow_mock or fallback is _OldFallback.MOCK,
         include_embeddings=include_embeddings,
     )
@@ -82,8 +90,9 @@ def _print_table(answer: SearchAnswer) -> None:
         rows=[_cells(rank, row) for rank, row in enumerate(answer.results, start=1)],
         expand=True,
     )
+    mode = f"{answer.mode} search, " if answer.mode is not None else ""
     how = f", found by {answer.strategy}" if answer.strategy else ""
-    output.say(plain(f"policy {answer.policy_version[:12]}, request {answer.request_id}{how}", "dim"))
+    output.say(plain(f"{mode}policy {answer.policy_version[:12]}, request {answer.request_id}{how}", "dim"))
 
 
 def _cells(rank: int, row: ScoredDocument) -> tuple[str | Text, ...]:

@@ -48,7 +48,8 @@ class StoredCollection:
         Raises:
             Unavailable: if there are made-up rows alone, and they are not allowed.
         """
-        asked = {"k": k, "filter": condition, "include_embeddings": include_embeddings}
+        # By vectors: scores are similarities to the frameworks.
+        asked = {"k": k, "filter": condition, "mode": "vector", "include_embeddings": include_embeddings}
         with AbsentCollection(self.logger):
             answer: SearchAnswer = yield Call("search", query, allow_mock=allow_mock, **asked, **self._place)
             if not allow_mock and not answer.is_real:

@@ -39,6 +39,7 @@ from vecsec_client.wire.values import (
     document_from_proto,
     label_count_from_proto,
     metric_from_proto,
+    mode_from_proto,
     provenance_from_proto,
     result,
     scored_document_from_proto,
@@ -66,6 +67,7 @@ def search_answer(response: gateway_pb2.SearchDocumentsResponse) -> SearchAnswer
         provenance=provenance,
         mock_reason=None if provenance is Provenance.REAL else reason,
         metric=metric_from_proto(response.metric),
+        mode=mode_from_proto(response.mode),
     )
 
 

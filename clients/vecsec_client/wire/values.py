@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from vecsec.type.v1 import access_pb2, document_pb2, label_count_pb2, label_pb2, sensitivity_pb2, value_pb2
+from vecsec.type.v1 import access_pb2, document_pb2, label_count_pb2, label_pb2, query_pb2, sensitivity_pb2, value_pb2
 from vecsec_client.errors import InvalidArgument
 from vecsec_client.results import Document, DocumentInput, LabelCount, ScoredDocument
 from vecsec_client.several import Texts, several
-from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, Sensitivity, SimilarityMetric
+from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, SearchMode, Sensitivity, SimilarityMetric
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,6 +26,12 @@ RequestT = TypeVar("RequestT", bound=Message)
 
 _SENSITIVITY_OF_NUMBER: Mapping[int, Sensitivity] = {
     sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{each.name}"): each for each in Sensitivity
+}
+_METRIC_OF_NUMBER: Mapping[int, SimilarityMetric] = {
+    document_pb2.SimilarityMetric.Value(f"SIMILARITY_METRIC_{each.name}"): each for each in SimilarityMetric
+}
+_MODE_OF_NUMBER: Mapping[int, SearchMode] = {
+    query_pb2.SearchMode.Value(f"SEARCH_MODE_{each.name}"): each for each in SearchMode if each is not SearchMode.AUTO
 }
 _PROVENANCE_OF_NUMBER: Mapping[int, Provenance] = {
     document_pb2.Provenance.Value(each.value): each for each in Provenance
@@ -184,7 +190,9 @@ def label_count_from_proto(message: label_count_pb2.LabelCount) -> LabelCount:
 
 def scored_document_from_proto(message: document_pb2.ScoredDocument) -> ScoredDocument:
     """A document that a search found."""
-    found = {"score": message.score, "provenance": provenance_from_proto(message.provenance)}
+    found: dict[str, object] = {"score": message.score, "provenance": provenance_from_proto(message.provenance)}
+    for part in ("vector_score", "text_score", "vector_rank", "text_rank"):
+        found[part] = getattr(message, part) if message.HasField(part) else None
     return result(ScoredDocument, message.document, **_document_fields(message.document), **found)
 
 
@@ -200,8 +208,18 @@ def sensitivity_from_proto(number: int) -> Sensitivity | None:
 
 def metric_from_proto(number: int) -> SimilarityMetric:
     """What scores mean."""
-    is_cosine = number == document_pb2.SIMILARITY_METRIC_COSINE
-    return SimilarityMetric.COSINE if is_cosine else SimilarityMetric.UNSPECIFIED
+    return _METRIC_OF_NUMBER.get(number, SimilarityMetric.UNSPECIFIED)
+
+
+def mode_from_proto(number: int) -> SearchMode | None:
+    """By what documents were found; None where that is not said, or not known to this version."""
+    return _MODE_OF_NUMBER.get(number) if number else None
+
+
+def mode_number(value: SearchMode | str) -> "query_pb2.SearchMode.ValueType":
+    """The number of a mode; the unspecified one stands for the best that there is."""
+    mode = word(SearchMode, value, "mode")
+    return query_pb2.SearchMode.Value(f"SEARCH_MODE_{'UNSPECIFIED' if mode is SearchMode.AUTO else mode.name}")
 
 
 def _fill(

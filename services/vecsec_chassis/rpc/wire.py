@@ -6,17 +6,20 @@ from typing import TypeAlias
 
 from cachetools import LRUCache, cached
 
-from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, sensitivity_pb2, tenant_limits_pb2, value_pb2
+from vecsec.type.v1 import access_pb2, document_pb2, label_pb2, query_pb2, sensitivity_pb2, tenant_limits_pb2, value_pb2
 from vecsec_chassis.domain.access import Action, ViolationType
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity, canonical_attributes
 from vecsec_chassis.domain.readers import LONGEST_NAME, READERS, fault_of
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.domain.tenant_limits import TenantLimits
 from vecsec_chassis.telemetry.metrics import CacheUse
 
 Scalar = str | int | float | bool
 ActionNumber: TypeAlias = "access_pb2.Action.ValueType"
 ViolationNumber: TypeAlias = "access_pb2.ViolationType.ValueType"
+SearchModeNumber: TypeAlias = "query_pb2.SearchMode.ValueType"
+MetricNumber: TypeAlias = "document_pb2.SimilarityMetric.ValueType"
 SensitivityNumber: TypeAlias = "sensitivity_pb2.Sensitivity.ValueType"
 
 _ACTION_OF_NUMBER = {access_pb2.Action.Value(f"ACTION_{action.name}"): action for action in Action}
@@ -29,6 +32,16 @@ _NUMBER_OF_VIOLATION = {violation: number for number, violation in _VIOLATION_OF
 
 _SENSITIVITY_OF_NUMBER = {
     sensitivity_pb2.Sensitivity.Value(f"SENSITIVITY_{sensitivity.name}"): sensitivity for sensitivity in Sensitivity
+}
+_MODE_OF_NUMBER = {
+    query_pb2.SearchMode.Value(f"SEARCH_MODE_{'UNSPECIFIED' if mode is SearchMode.AUTO else mode.name}"): mode
+    for mode in SearchMode
+}
+_NUMBER_OF_MODE = {mode: number for number, mode in _MODE_OF_NUMBER.items()}
+_METRIC_OF_MODE = {
+    SearchMode.VECTOR: document_pb2.SIMILARITY_METRIC_COSINE,
+    SearchMode.TEXT: document_pb2.SIMILARITY_METRIC_BM25,
+    SearchMode.HYBRID: document_pb2.SIMILARITY_METRIC_FUSED_RANKS,
 }
 _NUMBER_OF_SENSITIVITY = {sensitivity: number for number, sensitivity in _SENSITIVITY_OF_NUMBER.items()}
 _REMEMBERED_LABELS_BYTES = 16 * 1024 * 1024
@@ -50,6 +63,20 @@ def violation_type_from_proto(number: ViolationNumber) -> ViolationType | None:
 
 def violation_type_to_proto(violation: ViolationType | None) -> ViolationNumber:
     return access_pb2.VIOLATION_TYPE_UNSPECIFIED if violation is None else _NUMBER_OF_VIOLATION[violation]
+
+
+def search_mode_from_proto(number: SearchModeNumber) -> SearchMode:
+    """The mode; AUTO for one that this version does not know, which the proto's own rules refuse in requests."""
+    return _MODE_OF_NUMBER.get(number, SearchMode.AUTO)
+
+
+def search_mode_to_proto(mode: SearchMode) -> SearchModeNumber:
+    return _NUMBER_OF_MODE[mode]
+
+
+def metric_to_proto(mode: SearchMode) -> MetricNumber:
+    """What the scores of a search in this mode mean."""
+    return _METRIC_OF_MODE[mode]
 
 
 def sensitivity_from_proto(number: SensitivityNumber) -> Sensitivity | None:

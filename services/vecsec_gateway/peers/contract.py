@@ -8,6 +8,7 @@ from typing import TypeAlias
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.type.v1 import collection_pb2, document_pb2, label_pb2
 from vecsec_chassis.domain.errors import Overloaded, PolicyUnavailable, RetrievalUnavailable
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_gateway.peers.call import Deadline
 
 # Messages that pass through as they are: the handlers make a peer's request of the caller's, and put its answer into
@@ -27,6 +28,7 @@ BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
 BatchStored: TypeAlias = retrieval_pb2.ImportDocumentsResponse
 Relabelled: TypeAlias = retrieval_pb2.RelabelDocumentsResponse
 Document: TypeAlias = document_pb2.Document
+ScoredDocument: TypeAlias = document_pb2.ScoredDocument
 LabelMessage: TypeAlias = label_pb2.Label
 Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
@@ -100,6 +102,8 @@ class Row:
     score: float
     provenance: Provenance
     document: Document
+    parts: ScoredDocument | None = None
+    """As retrieval sent it, with what the score is made of; None where no search found the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,13 @@ class Answer:
     """Rows as they were found, or made up; then those of them that may be answered with."""
 
     rows: Sequence[Row]
-    """Nearest first."""
+    """Best first."""
     labels: Sequence[LabelMessage]
     """Of the rows that were found, each once."""
     strategy: str = ""
     """How retrieval searched, in its own words; empty unless the grant says that the caller may know."""
+    mode: SearchMode | None = None
+    """By what retrieval found them; None where it was no search, or the rows are made up."""
     mock_reason: MockReason | None = None
     """Why the rows are made up; None if they are real."""
     policy_version: str = ""

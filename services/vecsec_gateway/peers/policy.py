@@ -16,8 +16,9 @@ from vecsec.type.v1 import access_pb2
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import AuditUnavailable, InvalidRequest, PolicyUnavailable, VecSecError
 from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.domain.tenant_limits import TenantLimits
-from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto, tenant_limits_from_proto
+from vecsec_chassis.rpc.wire import action_to_proto, label_to_proto, search_mode_to_proto, tenant_limits_from_proto
 from vecsec_gateway.peers.call import Request, Response, RetryBudget, RetryRules, call_unary, retried
 from vecsec_gateway.peers.contract import BusyHere, CallContext, LabelMessage, Plan, PolicyTimedOut, Verdicts
 from vecsec_gateway.peers.metrics import GatewayMetrics
@@ -74,9 +75,10 @@ class PolicyClient:
         row_counts: Sequence[int] = (),
         *,
         planned_policy_version: str,
+        search_mode: SearchMode | None = None,
     ) -> Verdicts:
         """A verdict on each label by the policy in force now; anything but a plain ALLOW is a no. `row_counts` says how
-        many rows have each label (empty: one).
+        many rows have each label (empty: one), `search_mode` by what a search found them, for the record.
 
         Raises:
             VecSecError: if the labels break the contract's rules, for then it was not the caller who wrote them, or if
@@ -89,6 +91,8 @@ class PolicyClient:
             row_counts=row_counts,
             planned_policy_version=planned_policy_version,
         )
+        if search_mode is not None:
+            request.search_mode = search_mode_to_proto(search_mode)
         try:
             response = await self._call(self._stub.CheckDocuments, "CheckDocuments", request, caller)
         except InvalidRequest as error:

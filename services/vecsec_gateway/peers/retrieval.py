@@ -7,7 +7,8 @@ It gets the grant and nothing else that says who calls. Every unary call may be 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TypeAlias, TypeVar
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import grpc
 from opentelemetry.trace import Tracer
@@ -17,6 +18,8 @@ from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import document_pb2
 from vecsec_chassis.calls import queued_seconds
 from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError, WrongShard
+from vecsec_chassis.domain.search_mode import SearchMode
+from vecsec_chassis.rpc.wire import search_mode_from_proto
 from vecsec_gateway.peers.call import Deadline, Response, RetryBudget, RetryRules, call_unary, retried, traced
 from vecsec_gateway.peers.circuit_breaker import AttemptOutcome
 from vecsec_gateway.peers.contract import (
@@ -43,6 +46,7 @@ from vecsec_gateway.peers.contract import (
     RetrievalGone,
     RetrievalTimedOut,
     Row,
+    ScoredDocument,
     Search,
     StoredSize,
 )
@@ -120,18 +124,21 @@ class RetrievalClient:
         self._rules = RetryRules(attempts=attempts, may_pass=_is_transient, on_retry=metrics.retrieval_retried)
 
     async def search(self, plan: Plan, search: Search, deadline: Deadline) -> Answer:
-        """The nearest rows, as many as were asked for at most."""
+        """The rows that fit best, as many as were asked for at most."""
         response = await self._call("SearchDocuments", lambda stub: stub.SearchDocuments, plan, search, deadline)
         found = (
-            (scored.document, scored.score, PROVENANCES.get(scored.provenance, Provenance.UNKNOWN))
+            FoundDocument(scored.document, scored.score, PROVENANCES.get(scored.provenance, Provenance.UNKNOWN), scored)
             for scored in response.results[: search.k]
         )
-        return found_rows(found, response.strategy)
+        mode = search_mode_from_proto(response.mode)
+        if mode is SearchMode.AUTO:
+            mode = SearchMode.VECTOR  # a retrieval of an earlier version does not say so, and knows nothing else
+        return replace(found_rows(found), strategy=response.strategy, mode=mode)
 
     async def get(self, plan: Plan, lookup: Lookup, deadline: Deadline) -> Answer:
         """Rows by id; their provenance goes without saying, for only searches are ever made up."""
         response = await self._call("GetDocuments", lambda stub: stub.GetDocuments, plan, lookup, deadline)
-        return found_rows((document, 0.0, Provenance.REAL) for document in response.documents)
+        return found_rows(FoundDocument(document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
         """Delete by id; says how many were deleted."""
@@ -168,7 +175,7 @@ class RetrievalClient:
     async def export(self, plan: Plan, wanted: ExportPageRequest, deadline: Deadline) -> tuple[ExportPage, Answer]:
         """A page of all documents that the grant sees; the page itself, and its rows."""
         response = await self._call("ExportDocuments", lambda stub: stub.ExportDocuments, plan, wanted, deadline)
-        return response, found_rows((document, 0.0, Provenance.REAL) for document in response.documents)
+        return response, found_rows(FoundDocument(document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def reread(self, plan: Plan, deadline: Deadline) -> None:
         """Let the tenant's documents be read from the store anew."""
@@ -317,23 +324,33 @@ def _judge_peer(error: BaseException, *, hangs: bool) -> AttemptOutcome:
     return AttemptOutcome.HEALTHY if isinstance(error, VecSecError) else AttemptOutcome.UNKNOWN
 
 
-def found_rows(found: Iterable[tuple[Document, float, Provenance]], strategy: str = "") -> Answer:
-    """Documents, each with score and provenance, as rows; documents with equal labels share one.
+class FoundDocument(NamedTuple):
+    """A document as retrieval sent it."""
+
+    document: Document
+    score: float
+    provenance: Provenance
+    scored: ScoredDocument | None = None
+    """The message that a search has of it."""
+
+
+def found_rows(found: Iterable[FoundDocument]) -> Answer:
+    """Documents as rows; documents with equal labels share one.
 
     Labels go on to the policy service as they came: it judges them, and whether they can be labels at all.
     """
     rows: list[Row] = []
     labels: list[LabelMessage] = []
     places: dict[bytes, int] = {}
-    for document, score, provenance in found:
+    for document, score, provenance, scored in found:
         label = document.label
         key = label.SerializeToString(deterministic=True)
         place = places.get(key)
         if place is None:
             place = places[key] = len(labels)
             labels.append(label)
-        rows.append(Row(document.document_id, place, score, provenance, document))
-    return Answer(rows, labels, strategy)
+        rows.append(Row(document.document_id, place, score, provenance, document, scored))
+    return Answer(rows, labels)
 
 
 def _is_transient(error: VecSecError) -> bool:

@@ -197,7 +197,13 @@ async def keep_allowed(
     for row in found.rows:
         row_counts[row.label] += 1
     verdicts = await policy.check(
-        caller, plan.tenant_id, Action.READ, found.labels, row_counts, planned_policy_version=plan.policy_version
+        caller,
+        plan.tenant_id,
+        Action.READ,
+        found.labels,
+        row_counts,
+        planned_policy_version=plan.policy_version,
+        search_mode=found.mode,
     )
     passes = [
         allowed and label.tenant_id == plan.tenant_id

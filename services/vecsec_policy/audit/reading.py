@@ -63,6 +63,8 @@ class RecordedDecision:
     """What else the token gave."""
     rows_left_out: int = 0
     """How many rows more there were, whose labels were too large for the record."""
+    search_mode: str = ""
+    """By what a search found the rows of a check, such as "hybrid"."""
 
 
 def decision_from_line(line: bytes) -> RecordedDecision | None:
@@ -109,6 +111,7 @@ def _decision(fields: Mapping[str, Any]) -> RecordedDecision:
             *(_rows(entry, allowed=False) for entry in fields["withheld"] if _CUT not in entry),
         ),
         rows_left_out=sum(_left_out(fields, which) for which in ("allowed", "withheld")),
+        search_mode=str(fields.get("search_mode", "")),
         groups=tuple(fields.get("caller_groups", ())),
         groups_left_out=int(fields.get("caller_groups_left_out", 0)),
         attributes=tuple(

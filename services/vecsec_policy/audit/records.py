@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.labels import Label, rule_attributes
 from vecsec_chassis.domain.readers import READERS
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_policy.audit.record_bounds import (
     MOST_CALLER_CHARACTERS,
     MOST_ROWS_CHARACTERS,
@@ -107,6 +108,8 @@ class AuditRecord:
     rows: Sequence[DecidedRows] = ()
     """The rows that were allowed or withheld, each label once with their number, for a tenant has few labels. With the
     labels the decision can be made again, under another policy."""
+    search_mode: SearchMode | None = None
+    """By what a search found the rows that were checked."""
 
     def to_json(self) -> str:
         """The record as one line of JSON."""
@@ -136,6 +139,7 @@ class AuditRecord:
                 "rule_ids": list(self.rule_ids),
                 "violations": {violation.value: count for violation, count in self.violations.items()},
                 "remembered": self.remembered,
+                **({} if self.search_mode is None else {"search_mode": self.search_mode.value}),
                 "allowed_count": sum(count for _, count in allowed),
                 "withheld_count": sum(count for _, count in withheld),
                 **_caller_beyond_role(self.identity, self.rows),

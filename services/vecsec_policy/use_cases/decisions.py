@@ -18,6 +18,7 @@ from vecsec_chassis.calls import current_peers, current_request_id, unique_id
 from vecsec_chassis.domain.access import Action, Identity, ViolationType
 from vecsec_chassis.domain.errors import AccessDenied, AuditUnavailable, UnknownTenant
 from vecsec_chassis.domain.labels import AttributeValue, Label
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_policy.audit.records import AuditedCall, AuditedOutcome, AuditRecord, DecidedLabel, DecidedRows, Record
@@ -160,6 +161,7 @@ class EntryGate:
         violations: Mapping[ViolationType, int] = _NO_VIOLATIONS,
         remembered: bool = False,
         rows: Sequence[DecidedRows] = (),
+        search_mode: SearchMode | None = None,
     ) -> str:
         """Record what was decided by an access, and by which rules if not by those of entering; its incident id."""
         incident_id = unique_id()
@@ -179,6 +181,7 @@ class EntryGate:
                 violations=violations,
                 remembered=remembered,
                 rows=rows,
+                search_mode=search_mode,
             )
         )
         return incident_id
@@ -260,9 +263,10 @@ class RowChecker:
         rows: Mapping[Label, int],
         *,
         planned_policy_version: str,
+        search_mode: SearchMode | None = None,
     ) -> CheckedRows:
         """Decide rows that a plan of `planned_policy_version` (empty: of none) let through; `rows` says how many have
-        each label.
+        each label, `search_mode` by what a search found them: it is recorded, and decides nothing.
 
         Raises:
             AccessDenied, UnknownTenant: as `EntryGate.admit`.
@@ -277,7 +281,7 @@ class RowChecker:
             self._gate.book(access, violation, count)
         self._metrics.rows_decided(allowed_count, withheld_count)
         annotate_span(allowed_count=allowed_count, withheld_count=withheld_count, policy=access.policy.version)
-        self._gate.record(AuditedCall.CHECK, access, violations=counts, rows=decided)
+        self._gate.record(AuditedCall.CHECK, access, violations=counts, rows=decided, search_mode=search_mode)
         verdicts = {each.label: each.verdict for each, _ in decided}
         if self._gate.policy.assignment.candidate is not None:
             self._shadow.note(identity, tenant_id, action, tuple(verdicts.items()))

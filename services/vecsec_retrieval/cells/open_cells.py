@@ -82,6 +82,11 @@ class OpenCells:
         return frozenset(self._damaged)
 
     @property
+    def have_words(self) -> bool:
+        """Whether cells can be searched by words: a server that others write to finds by vectors alone."""
+        return not self._store.has_other_writers
+
+    @property
     def rows_in_memory(self) -> int:
         """How many rows of all open cells are in memory; asked for from any thread."""
         return sum(cell.rows_in_memory for cell in tuple(self._open.values()))

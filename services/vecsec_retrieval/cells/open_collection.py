@@ -192,6 +192,11 @@ class OpenCollection:
         return state.index if isinstance(state, InMemory | Saving) else None
 
     @property
+    def has_words(self) -> bool:
+        """Whether it can be searched by words: wherever its rows are, for that is of the store's kind."""
+        return self._snapshots is not None
+
+    @property
     def approximate_bytes(self) -> int:
         """Memory that the collection takes here."""
         index = self.index

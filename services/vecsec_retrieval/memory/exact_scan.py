@@ -1,6 +1,6 @@
 """The k most similar rows among those that a mask leaves, found exactly."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -8,6 +8,7 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
+from vecsec_retrieval.memory.best_first import Identifiers, best_first
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows
 from vecsec_retrieval.model.rows import Matrix, Vector
 from vecsec_retrieval.visibility.label_table import Visible
@@ -63,11 +64,7 @@ class ScanRows:
     def exact_scores(self, rows: Rows, query: Vector) -> NDArray[np.float64]:
         """The same with 64 bits: what a row scores does not depend on the other rows."""
         self._require_whole(rows)
-        # NumPy's bare functions: its methods for the same take twice as long for so few rows.
-        exact: NDArray[np.float64] = np.add.reduce(
-            self.exact[rows].astype(np.float64) * query.astype(np.float64), axis=1
-        )
-        return exact
+        return dot_products(self.exact[rows], query)
 
     def gathered(self, rows: Rows) -> "ScanRows":
         """These rows alone, copied."""
@@ -77,6 +74,13 @@ class ScanRows:
     def _require_whole(self, rows: Rows) -> None:
         if self.require_whole is not None:
             self.require_whole(rows)
+
+
+def dot_products(matrix: Matrix, query: Vector) -> NDArray[np.float64]:
+    """The rows' dot products with the query, reckoned with 64 bits: each to the same bits, whatever rows are beside."""
+    # NumPy's bare functions: its methods for the same take twice as long for few rows.
+    products: NDArray[np.float64] = np.add.reduce(matrix.astype(np.float64) * query.astype(np.float64), axis=1)
+    return products
 
 
 def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible) -> Mask:
@@ -93,7 +97,7 @@ def with_unknown(visible: Visible) -> Visible:
 
 
 def top_k(
-    parts: Sequence[ScanRows], mask: Mask, query: Vector, k: int, identifiers: Callable[[Sequence[int]], Iterable[str]]
+    parts: Sequence[ScanRows], mask: Mask, query: Vector, k: int, identifiers: Identifiers
 ) -> list[tuple[int, float]]:
     """Row numbers and cosine similarities in [-1, 1], best first; equal scores in the order of the rows' identifiers.
 
@@ -110,11 +114,19 @@ def top_k(
     if k < rows.size:
         scores = _of_parts(parts, rows, lambda part, own: part.scores(own, query))
         rows = rows[scores >= _kth_best(scores, k) - 2 * query.size * _ROUNDING]
-    exact = _of_parts(parts, rows, lambda part, own: part.exact_scores(own, query))
-    exact = np.maximum(np.minimum(exact, 1.0), -1.0)
-    numbers = rows.tolist()
-    ranked = sorted(zip((-exact).tolist(), identifiers(numbers), numbers, strict=True))
-    return [(row, -negative) for negative, _, row in ranked[:k]]
+    exact = exact_scores(parts, rows, query)
+    places = best_first(rows, exact, k, identifiers)
+    return list(zip(rows[places].tolist(), exact[places].tolist(), strict=True))
+
+
+def exact_scores(parts: Sequence[ScanRows], rows: Rows, query: Vector) -> NDArray[np.float64]:
+    """The cosine similarities in [-1, 1] of these rows, at least one."""
+    return cosines(_of_parts(parts, rows, lambda part, own: part.exact_scores(own, query)))
+
+
+def cosines(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dot products of vectors that have length 1 but for rounding."""
+    return np.maximum(np.minimum(products, 1.0), -1.0)
 
 
 def _of_parts(

@@ -18,6 +18,8 @@ from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory import quantised_rows
 from vecsec_retrieval.memory.exact_scan import ScanRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
+from vecsec_retrieval.memory.postings.later_postings import LaterPostings
+from vecsec_retrieval.memory.postings.word_counts import WordCounts, counted_words
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.rows import Document
@@ -58,6 +60,9 @@ class IndexChange:
     """Ids of rows that are no documents, for want of whole tags."""
     relabelled: Sequence[tuple[str, Label]] = ()
     """Ids of rows that keep all but their label, which is this one now."""
+    words: Sequence[WordCounts] | None = None
+    """Of those that were upserted; None: they are counted when the change is applied, which takes longer than others
+    should wait."""
     rows: KnownRows | None = None
     """Where those are that were deleted or relabelled, if that is known: in the order of their ids here."""
 
@@ -69,7 +74,7 @@ def in_slices(change: IndexChange) -> Iterator[IndexChange]:
         yield IndexChange(0, relabelled=change.relabelled[start : start + _IDS_A_SLICE])
     for start in range(0, len(change.deleted), _IDS_A_SLICE):
         yield IndexChange(0, deleted=change.deleted[start : start + _IDS_A_SLICE])
-    yield IndexChange(change.position, change.upserted, untagged=change.untagged)
+    yield IndexChange(change.position, change.upserted, untagged=change.untagged, words=change.words)
 
 
 class CollectionIndex:
@@ -91,6 +96,7 @@ class CollectionIndex:
         self._alive = np.ones(self._first, dtype=np.bool_)
         self._documents: list[Document] = []
         self._later_rows: dict[str, int] = {}
+        self._later_words = LaterPostings()
         self._key_sets = [] if base is None else list(base.key_sets)
         self._code_of_key_set = {keys: code for code, keys in enumerate(self._key_sets)}
         self._document_bytes = 0
@@ -115,7 +121,8 @@ class CollectionIndex:
         """What of that is for the rows that are not the snapshot's."""
         codes = self._label_codes.nbytes + self._key_set_codes.nbytes + self._alive.nbytes
         arrays = self._matrix.nbytes + self._quantised_rows.nbytes + codes
-        return arrays + self._document_bytes + len(self._documents) * _BYTES_PER_ROW
+        of_documents = self._document_bytes + len(self._documents) * _BYTES_PER_ROW
+        return arrays + of_documents + self._later_words.approximate_bytes
 
     @property
     def base_rows(self) -> int:
@@ -140,7 +147,7 @@ class CollectionIndex:
             self._delete([*change.deleted, *change.untagged], change.rows)
             self.untagged_ids.update(change.untagged)
         if change.upserted:
-            self._upsert(change.upserted)
+            self._upsert(change.upserted, counted_words(change.upserted) if change.words is None else change.words)
         self.position = max(self.position, change.position)
 
     def moment(self) -> IndexMoment:
@@ -159,6 +166,8 @@ class CollectionIndex:
                 self._documents,
                 self.labels.labels,
                 self._key_sets,
+                self._later_words,
+                self._later_words.lengths(),
                 None if self._base is None or self._relabelled_rows else self._base.label_runs,
             )
         return self._moment
@@ -208,7 +217,7 @@ class CollectionIndex:
         """Take a new moment next time; the one that is kept may be all that keeps arrays alive that were moved."""
         self._moment = None
 
-    def _upsert(self, documents: Sequence[Document]) -> None:
+    def _upsert(self, documents: Sequence[Document], words: Sequence[WordCounts]) -> None:
         self._change()
         self._mark_dead(document.document_id for document in documents)
         start, end = self._count, self._count + len(documents)
@@ -217,6 +226,8 @@ class CollectionIndex:
         later = slice(start - self._first, end - self._first)
         self._matrix[later] = normalised(np.stack(embeddings))
         self._quantised_rows.set(later.start, quantised_rows.quantise(self._matrix[later]))
+        for each in words:
+            self._later_words.add(each)
         for row, document in enumerate(documents, start):
             code = self._label_codes[row] = self.labels.add(document.label)
             self._key_set_codes[row] = self._key_set_code(frozenset(document.metadata))

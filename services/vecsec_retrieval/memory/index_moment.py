@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.exact_scan import Mask, ScanRows, living_visible, with_unknown
 from vecsec_retrieval.memory.label_runs import LabelRuns
+from vecsec_retrieval.memory.postings.bm25 import RowWords
+from vecsec_retrieval.memory.postings.later_postings import LaterPostings, LaterWords
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows
 from vecsec_retrieval.model.rows import Document, Metadata
 from vecsec_retrieval.visibility.label_table import Visible
@@ -30,8 +32,18 @@ class IndexMoment:
     """By code."""
     key_sets: Sequence[frozenset[str]]
     """The sets of metadata keys that rows have, by code. Both may be longer than what the moment's rows need."""
+    later_words: LaterPostings
+    """Of the others. As `later`, it may have more."""
+    later_lengths: NDArray[np.int32]
+    """How many words each of the others has."""
     label_runs: LabelRuns | None = None
     """Of the first rows, as long as none of them was relabelled."""
+
+    @property
+    def words(self) -> Sequence[RowWords]:
+        """The words of all rows, the snapshot's apart from the others'."""
+        later = LaterWords(self.later_words, self.later_lengths)
+        return (later,) if self.base is None else (self.base.words, later)
 
     @property
     def base_rows(self) -> int:
@@ -79,6 +91,12 @@ class IndexMoment:
             document = self.later[row - self.base_rows]
             return document if document.label is label else replace(document, label=label)
         return Document(self.base.document_id(row), self.base.text(row), label, self.base.metadata(row))
+
+    def text(self, row: int) -> str:
+        """The text of a row. Raises what `document` does."""
+        if self.base is None or row >= len(self.base):
+            return self.later[row - self.base_rows].text
+        return self.base.text(row)
 
     def document_id(self, row: int) -> str:
         """The id of a row."""

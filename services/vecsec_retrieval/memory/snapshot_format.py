@@ -10,7 +10,7 @@ the checksum of its table (see `vecsec_retrieval.model.store.ChangeLog`).
 import struct
 from dataclasses import dataclass
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = b"VecSecRw"
 ENDING = struct.Struct("<8sqI")
 """Magic, length of the table, and its checksum."""

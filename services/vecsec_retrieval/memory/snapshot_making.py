@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.exact_scan import Rows, ScanRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
+from vecsec_retrieval.memory.postings.postings_writer import PostingsWriter
+from vecsec_retrieval.memory.postings.word_counts import counted_words
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows, quantise
 from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_writer import SnapshotPage, SnapshotWriter
@@ -37,6 +39,7 @@ def write_moment(path: Path, source: SnapshotSource, moment: IndexMoment, untagg
         for start in range(0, max(1, len(rows)), _ROWS_A_PAGE):
             page = slice(start, start + _ROWS_A_PAGE)
             writer.add(_page_of(moment, rows[page], label_codes[page], key_set_codes[page]))
+        _add_words(writer.words, moment, rows)
         return writer.finish(
             [moment.labels[code] for code in labels], [moment.key_sets[code] for code in key_sets], untagged_ids, by_id
         )
@@ -72,6 +75,7 @@ class SnapshotOfLog:
             else:
                 documents.append(document)
         if documents:
+            self._writer.words.add_rows(self._writer.rows, counted_words(documents))
             self._writer.add(self._page(documents))
 
     def finish(self) -> int:
@@ -91,6 +95,17 @@ class SnapshotOfLog:
             [each.text.encode() for each in documents],
             [orjson.dumps(each.metadata) for each in documents],
         )
+
+
+def _add_words(writer: PostingsWriter, moment: IndexMoment, rows: Rows) -> None:
+    """The words of these rows, in this order: they were counted when the rows were written."""
+    new_rows = np.full(len(moment.alive), -1, dtype=np.int32)
+    new_rows[rows] = np.arange(len(rows), dtype=np.int32)
+    if moment.base is not None:
+        writer.add_stored(moment.base.words, new_rows[: moment.base_rows])
+    writer.add_later(moment.later_words, new_rows[moment.base_rows :])
+    lengths = np.concatenate([part.lengths for part in moment.words])
+    writer.set_lengths(lengths[rows].astype(np.int32))
 
 
 def _together_by_label(moment: IndexMoment) -> tuple[Rows, NDArray[np.int32]]:

@@ -23,11 +23,13 @@ from vecsec_chassis.domain.errors import RetrievalUnavailable
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.exact_scan import Rows, ScanRows
 from vecsec_retrieval.memory.label_runs import LabelRuns
+from vecsec_retrieval.memory.postings.stored_postings import SECTIONS, StoredPostings
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows
 from vecsec_retrieval.memory.resident_pages import ranges_are_resident, rows_are_resident
 from vecsec_retrieval.memory.snapshot_format import ENDING, FORMAT, MAGIC, SnapshotSource
 from vecsec_retrieval.model.rows import Metadata
 from vecsec_retrieval.visibility.label_table import LabelTable
+from vecsec_retrieval.words import WORDS_VERSION
 
 _RETRY_SECONDS = 0.1
 _LAZILY_CHECKED = frozenset({"exact", "texts"})
@@ -42,6 +44,10 @@ class TornSnapshot(RetrievalUnavailable):
             detail=f"{path}: {reason}",
             retry_after=_RETRY_SECONDS,
         )
+
+
+class OutdatedSnapshot(TornSnapshot):
+    """Another version of this program wrote the snapshot: it is whole, and is made again all the same."""
 
 
 class SnapshotRows:
@@ -67,6 +73,8 @@ class SnapshotRows:
 
     def _read(self, data: memoryview, source: SnapshotSource, checksum: int) -> None:
         table = self._table(data, checksum)
+        if table["format"] < FORMAT or table.get("words_version") != WORDS_VERSION:
+            raise OutdatedSnapshot(self._path, "it is of another version")
         if table["format"] != FORMAT or SnapshotSource(**table["source"]) != source:
             raise TornSnapshot(self._path, f"it is of {table['source']}")
         rows, dimensions = int(table["rows"]), source.dimensions
@@ -103,6 +111,7 @@ class SnapshotRows:
         self._texts, self._text_ends = parts["texts"], _ends(parts["text_lengths"])
         self._text_address = np.frombuffer(parts["texts"], dtype=np.uint8).ctypes.data
         self._text_sums = np.frombuffer(parts["text_sums"], dtype=np.uint32)
+        self.words = StoredPostings({name: parts[name] for name in SECTIONS}, rows)
 
     def __len__(self) -> int:
         return len(self.label_codes)

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from vecsec_chassis.domain.labels import Label
 from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.memory.exact_scan import ScanRows
+from vecsec_retrieval.memory.postings.postings_writer import PostingsWriter
 from vecsec_retrieval.memory.snapshot_format import ENDING, FORMAT, MAGIC, SnapshotSource
 from vecsec_retrieval.model.store import UNFINISHED_SNAPSHOT
+from vecsec_retrieval.words import WORDS_VERSION
 
 _ALIGNMENT = 64
 _BYTES_COPIED_AT_ONCE = 1024 * 1024
@@ -62,6 +64,8 @@ class SnapshotWriter:
         self._ids: list[bytes] = []
         # Of a size that is not known before, and read by filters, so that it is to lie together.
         self._metadata = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed by `abandon`
+        self.words = PostingsWriter(path.parent)
+        """To be told of the words of all rows."""
 
     def __enter__(self) -> "SnapshotWriter":
         return self
@@ -75,17 +79,20 @@ class SnapshotWriter:
         """Let go of the file, and of what lies aside."""
         self._file.close()
         self._metadata.close()
+        self.words.close()
         with suppress(FileNotFoundError):
             self._aside.unlink()
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return self._rows
 
     def add(self, page: SnapshotPage) -> None:
         """Append rows, in the order of their ids or in one that `finish` is told of."""
         exact = np.ascontiguousarray(page.scanned.exact)
         quantised = page.scanned.quantised
-        disk = os.fstatvfs(self._file.fileno())
-        size = exact.nbytes + quantised.numbers.nbytes + sum(map(len, page.texts))
-        if disk.f_bavail * disk.f_frsize < size + _BYTES_LEFT_FREE:
-            raise OSError("too little room is left on the disk")
+        self._require_room(exact.nbytes + quantised.numbers.nbytes + sum(map(len, page.texts)))
         self._exact.append(exact.tobytes())
         self._numbers.append(quantised.numbers.tobytes())
         self._texts.append(b"".join(page.texts))
@@ -124,6 +131,11 @@ class SnapshotWriter:
             section = sections[name] = _Section(self._file.fileno(), _aligned(end))
             section.append(blob)
             end = section.end
+        for name, part in self.words.sections():
+            section = sections.get(name) or sections.setdefault(name, _Section(self._file.fileno(), _aligned(end)))
+            self._require_room(len(part))
+            section.append(part)
+            end = section.end
         metadata = sections["metadata"] = _Section(self._file.fileno(), end)
         self._metadata.seek(0)
         while chunk := self._metadata.read(_BYTES_COPIED_AT_ONCE):
@@ -131,6 +143,7 @@ class SnapshotWriter:
         table = orjson.dumps(
             {
                 "format": FORMAT,
+                "words_version": WORDS_VERSION,
                 "source": asdict(self._source),
                 "rows": self._rows,
                 "labels": [label.to_json() for label in labels],
@@ -145,6 +158,11 @@ class SnapshotWriter:
         self._aside.rename(self._path)
         sync_folder(self._path.parent)
         return checksum
+
+    def _require_room(self, size: int) -> None:
+        disk = os.fstatvfs(self._file.fileno())
+        if disk.f_bavail * disk.f_frsize < size + _BYTES_LEFT_FREE:
+            raise OSError("too little room is left on the disk")
 
 
 class _Section:

@@ -11,7 +11,7 @@ from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_making import SnapshotOfLog, write_moment
-from vecsec_retrieval.memory.snapshot_rows import SnapshotRows, TornSnapshot
+from vecsec_retrieval.memory.snapshot_rows import OutdatedSnapshot, SnapshotRows, TornSnapshot
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.model.store import SNAPSHOT_SUFFIX, ChangeLog, SnapshotName
@@ -40,6 +40,7 @@ class CollectionSnapshots:
         self._tenant_id = tenant_id
         self._info = info
         self._metrics = metrics
+        self._names = {"tenant_id": tenant_id, "collection_id": info.collection_id}
         self.is_torn = False
         """Whether a row of the snapshot turned out not to be what was written: it is made again."""
 
@@ -58,6 +59,10 @@ class CollectionSnapshots:
             return CollectionIndex(self._info.dimensions)
         try:
             rows = SnapshotRows(path, self._source(), name.checksum, self._mapped_from_bytes)
+        except OutdatedSnapshot:
+            log.info("a snapshot of another version is made again", **self._names)
+            self._log.name_snapshot(self._info.collection_id, None)
+            return CollectionIndex(self._info.dimensions)
         except (TornSnapshot, OSError) as error:
             self._give_up(str(error.detail if isinstance(error, TornSnapshot) else error))
             return CollectionIndex(self._info.dimensions)
@@ -100,12 +105,7 @@ class CollectionSnapshots:
 
     def _give_up(self, reason: str) -> None:
         """Use the snapshot that there is no more."""
-        log.warning(
-            "a snapshot is made again from the log",
-            tenant_id=self._tenant_id,
-            collection_id=self._info.collection_id,
-            reason=reason,
-        )
+        log.warning("a snapshot is made again from the log", **self._names, reason=reason)
         self._metrics.count_snapshot("torn")
         self.is_torn = False
         self._log.name_snapshot(self._info.collection_id, None)

@@ -32,11 +32,24 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreParts:
+    """Of what a score is made: the cosine similarity in [-1, 1], BM25 of the words in common, and the places among the
+    rows that were ranked by each, from 1. None where it was not looked at; a rank also of a row that is not among the
+    best, a text's score of one that has none of the words."""
+
+    vector_score: float | None = None
+    vector_rank: int | None = None
+    text_score: float | None = None
+    text_rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredDocument:
-    """A document and its cosine similarity to the query, in [-1, 1]."""
+    """A document and how well it fits the query: higher is better."""
 
     document: Document
     score: float
+    parts: ScoreParts = ScoreParts()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from vecsec_chassis.telemetry.metrics import CacheCounter
 from vecsec_chassis.telemetry.tracing import Timed
-from vecsec_retrieval.memory.exact_scan import Mask, top_k
+from vecsec_retrieval.memory.exact_scan import Mask
 from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.model.filters import MetadataFilter, Predicate, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.search.fused_ranks import RankedRow
+from vecsec_retrieval.search.ranked_rows import MaskedMoment, ranked_rows
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.eyes import Eyes
@@ -52,13 +54,13 @@ class AnswerKey(NamedTuple):
     policy_version: str
     residual: str
     question: bytes
-    """Hash of the vector, k and the filter with the types of its values: for Python, 1 and True are the same."""
+    """Hash of vector, words, k and the filter with the types of its values: for Python, 1 and True are the same."""
 
     @classmethod
-    def of(cls, index_state: int, visibility: Visibility, order: SearchOrder[Vector]) -> "AnswerKey":
+    def of(cls, index_state: int, visibility: Visibility, order: SearchOrder[Vector | None]) -> "AnswerKey":
         """The key of a search."""
-        question = sha256(order.query.tobytes())
-        question.update(repr((order.k, order.metadata)).encode(errors="surrogatepass"))
+        question = sha256(b"" if order.query is None else order.query.tobytes())
+        question.update(repr((order.k, order.metadata, order.words)).encode(errors="surrogatepass"))
         return cls(index_state, visibility.cache_scope, visibility.policy_version, visibility.key, question.digest())
 
 
@@ -66,8 +68,8 @@ class AnswerKey(NamedTuple):
 class CachedAnswer:
     """Which rows were found."""
 
-    rows: Sequence[tuple[int, float]]
-    """Row numbers of the index in that state, and cosine similarities, best first."""
+    rows: Sequence[RankedRow]
+    """By their numbers in the index in that state, best first."""
     filtered_rows: int
     """Rows met that were left out because their label is not visible."""
 
@@ -168,7 +170,7 @@ class MemoryReader:
         rows = (self._index.row(document_id) for document_id in document_ids)
         return await self._documents(moment, [row for row in rows if row is not None and mask[row]])
 
-    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
+    async def search(self, order: SearchOrder[Vector | None], visibility: Visibility) -> SearchAnswer:
         moment, visible = await self._visible_labels(visibility)
         if not self._answers.is_on:
             return await self._answer(moment, await self._found(moment, visible, order), STRATEGY)
@@ -180,7 +182,7 @@ class MemoryReader:
         self._answers.keep(key, found)
         return await self._answer(moment, found, STRATEGY)
 
-    async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector]) -> CachedAnswer:
+    async def _found(self, moment: IndexMoment, visible: Visible, order: SearchOrder[Vector | None]) -> CachedAnswer:
         with Timed("mask"):
             mask = moment.mask(visible)
         visible_rows = int(np.count_nonzero(mask))
@@ -193,9 +195,11 @@ class MemoryReader:
         return CachedAnswer(rows, filtered_rows)
 
     async def _answer(self, moment: IndexMoment, found: CachedAnswer, strategy: str) -> SearchAnswer:
-        documents = await self._documents(moment, [row for row, _ in found.rows])
-        scores = (score for _, score in found.rows)
-        results = [ScoredDocument(each, score) for each, score in zip(documents, scores, strict=True)]
+        documents = await self._documents(moment, [ranked.row for ranked in found.rows])
+        results = [
+            ScoredDocument(document, ranked.score, ranked.parts)
+            for document, ranked in zip(documents, found.rows, strict=True)
+        ]
         return SearchAnswer(results, strategy, found.filtered_rows)
 
     async def _documents(self, moment: IndexMoment, rows: Sequence[int]) -> list[Document]:
@@ -242,18 +246,18 @@ def _ids(moment: IndexMoment, rows: NDArray[np.signedinteger], after_id: str, ho
 
 def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer) -> bool:
     """Whether every remembered row lives and is visible, by its own label: what is remembered is never trusted."""
-    rows = [row for row, _ in remembered.rows]
+    rows = [ranked.row for ranked in remembered.rows]
     if max(rows, default=-1) >= len(moment.label_codes):
         return False
     codes = moment.label_codes[rows]
     return bool((codes < len(visible)).all() and visible[codes].all() and moment.alive[rows].all())
 
 
-def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector]) -> Callable[[], list[tuple[int, float]]]:
-    def scan() -> list[tuple[int, float]]:
+def _scan(moment: IndexMoment, mask: Mask, order: SearchOrder[Vector | None]) -> Callable[[], list[RankedRow]]:
+    def scan() -> list[RankedRow]:
         if order.metadata is not None:
             _narrow(mask, moment, predicate(order.metadata))
-        return top_k(moment.parts, mask, order.query, order.k, lambda rows: map(moment.document_id, rows))
+        return ranked_rows(MaskedMoment(moment, mask), order.query, order.words, order.k)
 
     return scan
 

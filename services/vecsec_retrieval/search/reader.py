@@ -5,23 +5,29 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from vecsec_chassis.domain.labels import Label
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_retrieval.memory.index import KnownRows
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
 from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.permissions import Visibility
+from vecsec_retrieval.words import TextQuery
 
-Query = TypeVar("Query", bound=str | Vector)
+Query_co = TypeVar("Query_co", bound=str | Vector | None, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class SearchOrder(Generic[Query]):
-    """What to look for in a collection: a text or a vector as callers send them; readers get a vector of the
-    collection's dimensions and length 1."""
+class SearchOrder(Generic[Query_co]):
+    """What to look for in a collection: a text or a vector as callers send them. Readers get a vector of the
+    collection's dimensions and length 1, or words, or both: the modes VECTOR, TEXT and HYBRID."""
 
-    query: Query
+    query: Query_co
     k: int
     metadata: MetadataFilter | None = None
+    mode: SearchMode = SearchMode.AUTO
+    """As callers choose it."""
+    words: TextQuery | None = None
+    """For readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,8 @@ class SearchAnswer:
     strategy: str
     filtered_rows: int = 0
     """Rows met that were left out because their label is not visible."""
+    mode: SearchMode = SearchMode.VECTOR
+    """By what it was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class CollectionReader(Protocol):
         """The visible documents among these, in this order, without embeddings."""
         ...
 
-    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        """The k most similar visible documents that match, or all of them if they are fewer; without embeddings."""
+    async def search(self, order: SearchOrder[Vector | None], visibility: Visibility) -> SearchAnswer:
+        """The k best of the visible documents that match, or all of them if they are fewer; without embeddings. By
+        words alone, only those that have some of them are found."""
         ...

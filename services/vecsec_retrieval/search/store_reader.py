@@ -2,14 +2,16 @@
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.filters import MetadataFilter, predicate
-from vecsec_retrieval.model.rows import Document, Vector
+from vecsec_retrieval.model.rows import Document, ScoreParts, Vector
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.search.store_search import StoreSearch
+from vecsec_retrieval.search.store_text_search import StoreTextSearch
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.permissions import Visibility
@@ -36,6 +38,7 @@ class StoreReader:
         self._threads = threads
         self._metrics = metrics
         self._search = StoreSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
+        self._text_search = StoreTextSearch(cell, collection_id, catalogue=catalogue, threads=threads, metrics=metrics)
 
     async def has_visible(self, visibility: Eyes) -> bool:
         return bool(await self._visible_ids(visibility, limit=1))
@@ -96,8 +99,16 @@ class StoreReader:
         seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
         return list(seen.visible.values())
 
-    async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        return await self._search.search(order, visibility)
+    async def search(self, order: SearchOrder[Vector | None], visibility: Visibility) -> SearchAnswer:
+        if order.words is not None:
+            return await self._text_search.search(order, visibility)
+        assert order.query is not None, "a reader gets a vector, or words"
+        answer = await self._search.search(SearchOrder(order.query, order.k, order.metadata), visibility)
+        results = [
+            replace(each, parts=ScoreParts(vector_score=each.score, vector_rank=rank))
+            for rank, each in enumerate(answer.results, 1)
+        ]
+        return replace(answer, results=results)
 
     async def _visible_ids(
         self, visibility: Eyes, *, limit: int | None, metadata: MetadataFilter | None = None

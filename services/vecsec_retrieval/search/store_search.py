@@ -117,7 +117,7 @@ class StoreSearch:
         return self._cell.get(self._collection_id, ids, with_embeddings=True)
 
 
-def holds(order: SearchOrder[Vector]) -> Predicate:
+def holds(order: SearchOrder[Vector | None]) -> Predicate:
     """Whether a row's metadata are what is looked for."""
     return (lambda _metadata: True) if order.metadata is None else predicate(order.metadata)
 

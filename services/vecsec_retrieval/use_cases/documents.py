@@ -8,6 +8,7 @@ import structlog
 
 from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import InvalidRequest, LimitExceeded
+from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.telemetry.tracing import annotate_span
 from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
@@ -16,16 +17,19 @@ from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
 from vecsec_retrieval.model.filters import MetadataFilter, predicate, refuse_oversized, refuse_unknown_keys
-from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.model.rows import Document, Vector
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
 from vecsec_retrieval.use_cases.document_sizes import label_size, size_without_label
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
 from vecsec_retrieval.visibility.grant_life import require_living
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility, refuse_unseen
+from vecsec_retrieval.words import TextQuery, words_of_query
 
 _MEASURED_INLINE = 100
 """Documents; a thousand take 10 ms."""
+_SPLIT_INLINE = 2_000
+"""Characters of a query; its longest takes some ms."""
 
 log = structlog.get_logger()
 
@@ -51,34 +55,42 @@ class DocumentAccess:
     async def search(
         self, token: str, collection_id: str, order: SearchOrder[str | Vector], *, include_embeddings: bool
     ) -> SearchAnswer:
-        """The k most similar visible documents.
+        """The k best of the visible documents.
 
         Raises:
             InvalidGrant, AccessDenied, RealRetrievalOff: if the caller may not read, or not so.
             CollectionNotFound: if the caller sees nothing in a collection other than the default one.
-            InvalidRequest: naming the field of the query or filter that does not fit what the caller sees.
+            InvalidRequest: naming the field of the query or filter that does not fit what the caller sees, or the mode
+                where it cannot be.
             LimitExceeded: if the documents are larger together than an answer may be.
         """
         visibility = await self._permissions.require_reading(token, embeddings=include_embeddings)
         if order.metadata is not None:
             refuse_oversized(order.metadata)
+        order = replace(order, mode=mode_of(order, have_words=self._cells.have_words))
+        order = replace(order, words=await _words_of(order))
         async with self._cells.lease(visibility.grant.tenant_id) as cell:
             collection = await seen_collection(cell, collection_id, visibility)
             answer = None if collection is None else await self._search_in(collection, order, visibility)
             if collection is not None and answer is not None and include_embeddings:
                 documents = await _with_embeddings(collection, [each.document for each in answer.results], visibility)
-                score_of = {each.document.document_id: each.score for each in answer.results}
-                scored = [ScoredDocument(document, score_of[document.document_id]) for document in documents]
-                answer = replace(answer, results=scored)
+                found = {each.document.document_id: each for each in answer.results}
+                results = [replace(found[document.document_id], document=document) for document in documents]
+                answer = replace(answer, results=results)
         if answer is None:
             refuse_unseen(collection_id)
-            answer = SearchAnswer((), NOTHING_VISIBLE)
+            answer = SearchAnswer((), NOTHING_VISIBLE, mode=order.mode)
         await self._require_room([result.document for result in answer.results])
         visibility.count_rows(len(answer.results))
-        self._metrics.count_search(answer.strategy, answer.filtered_rows)
-        annotate_span(strategy=answer.strategy, result_count=len(answer.results), filtered_count=answer.filtered_rows)
+        self._metrics.count_search(answer.strategy, answer.mode, answer.filtered_rows)
+        annotate_span(
+            strategy=answer.strategy,
+            mode=answer.mode.value,
+            result_count=len(answer.results),
+            filtered_count=answer.filtered_rows,
+        )
         # How an answer was found tells whether hidden rows were in the way.
-        return answer if visibility.grant.may_configure else SearchAnswer(answer.results, "", answer.filtered_rows)
+        return answer if visibility.grant.may_configure else replace(answer, strategy="")
 
     async def get(
         self,
@@ -175,23 +187,32 @@ class DocumentAccess:
         try:
             if order.metadata is not None:
                 refuse_unknown_keys(order.metadata, await reader.metadata_keys(visibility))
-            vector = await self._vector(collection, order.query, visibility)
+            vector = await self._vector(collection, order, visibility)
         except InvalidRequest:
             if not await reader.has_visible(visibility):
                 return None  # what does not fit would tell of a collection that is hidden
             raise
-        answer = await reader.search(SearchOrder(vector, order.k, order.metadata), visibility)
+        wanted = SearchOrder(vector, order.k, order.metadata, words=order.words)
+        answer = await reader.search(wanted, visibility)
+        answer = replace(answer, mode=SearchMode.TEXT if vector is None else order.mode)
         if not answer.results and not await reader.has_visible(visibility):
             return None
         return answer
 
-    async def _vector(self, collection: OpenCollection, query: str | Vector, visibility: Visibility) -> Vector:
+    async def _vector(
+        self, collection: OpenCollection, order: SearchOrder[str | Vector], visibility: Visibility
+    ) -> Vector | None:
+        query = order.query
+        if order.mode is SearchMode.TEXT:
+            return None
         if isinstance(query, str):
             model = collection.info.embedding_model
             vector = await self._models.embed_query(visibility.cache_scope, model, query)
-            if not vector.any():
-                raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
-            return vector
+            if vector.any():
+                return vector
+            if order.words is not None and order.words.words:
+                return None  # a text of which the model knows nothing may have words all the same
+            raise InvalidRequest.of("query.text", "holds nothing that the collection's model knows")
         dimensions = collection.info.dimensions
         if len(query) != dimensions:
             raise InvalidRequest.of(
@@ -201,6 +222,38 @@ class DocumentAccess:
         if not vector.any():
             raise InvalidRequest.of("query.vector.values", "must not be all zero: cosine similarity needs a direction")
         return vector
+
+
+def mode_of(order: SearchOrder[str | Vector], *, have_words: bool) -> SearchMode:
+    """By what is searched where callers leave it open, or choose it. It depends on the query and on the store's kind,
+    and on nothing that is stored: it would tell of hidden rows.
+
+    Raises:
+        InvalidRequest: if it cannot be.
+    """
+    if order.mode is SearchMode.VECTOR:
+        return SearchMode.VECTOR
+    if order.mode is SearchMode.AUTO:
+        return SearchMode.HYBRID if have_words and isinstance(order.query, str) else SearchMode.VECTOR
+    if not isinstance(order.query, str):
+        raise InvalidRequest.of("mode", f"{order.mode.name} looks for words: send a text, or search with VECTOR")
+    if not have_words:
+        raise InvalidRequest.of(
+            "mode", f"{order.mode.name} is not to be had: the store is a Chroma server; search with VECTOR or AUTO"
+        )
+    return order.mode
+
+
+async def _words_of(order: SearchOrder[str | Vector]) -> TextQuery | None:
+    if not isinstance(order.query, str) or order.mode is SearchMode.VECTOR:
+        return None
+    if len(order.query) <= _SPLIT_INLINE:
+        words = words_of_query(order.query)
+    else:
+        words = await asyncio.to_thread(words_of_query, order.query)
+    if order.mode is SearchMode.TEXT and not words.words:
+        raise InvalidRequest.of("query.text", "holds no word to look for")
+    return words
 
 
 async def _with_embeddings(

@@ -11,6 +11,7 @@ from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import ExistingRow, OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
+from vecsec_retrieval.memory.postings.word_counts import counted_words
 from vecsec_retrieval.model.embeddings import EmbeddingModels, has_direction
 from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, StoredRow
 from vecsec_retrieval.use_cases.document_sizes import size_without_embedding
@@ -199,6 +200,7 @@ async def _store(
     cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], replaced: Sequence[ExistingRow | None]
 ) -> None:
     rows = await asyncio.to_thread(_rows, documents, replaced)
+    words = await asyncio.to_thread(counted_words, documents) if collection.has_words else None
     entries = collection.catalogue.missing_entries(documents)
     await collection.make_room(len(documents))
 
@@ -208,7 +210,7 @@ async def _store(
 
     def remember(position: int) -> None:
         collection.catalogue.add(entries)
-        collection.apply(IndexChange(position, upserted=documents))
+        collection.apply(IndexChange(position, upserted=documents, words=words))
         cell.rows_changed(replaced.count(None))  # here, for it is true also of a call that is cancelled meanwhile
 
     await cell.write("upsert", store, remember)

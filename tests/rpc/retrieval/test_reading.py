@@ -39,10 +39,13 @@ async def test_the_nearest_visible_documents_come_first(service: Service) -> Non
         query=query_pb2.Query(text="kitten"),
     )
     assert [result.document.document_id for result in answer.results] == ["cats", "ships"]
-    assert answer.metric == document_pb2.SIMILARITY_METRIC_COSINE
+    assert answer.metric == document_pb2.SIMILARITY_METRIC_FUSED_RANKS
+    assert answer.mode == query_pb2.SEARCH_MODE_HYBRID
     assert answer.strategy == "exact_scan"
     best = answer.results[0]
-    assert -1 <= answer.results[1].score <= best.score <= 1
+    assert 0 < answer.results[1].score < best.score == 1, "the first of both"
+    assert -1 <= answer.results[1].vector_score <= best.vector_score <= 1
+    assert best.text_score > 0
     assert best.provenance == document_pb2.PROVENANCE_REAL
     assert best.document.text.startswith("Cats")
     assert best.document.label.tenant_id == "tenant_a"

@@ -46,6 +46,7 @@ def test_search_prints_its_answer_as_json(vecsec: Command, gateway: FakeGateway)
         "policy_version": "abc",
         "request_id": "r1",
         "strategy": None,
+        "mode": None,
         "results": [
             {
                 "score": 0.5,

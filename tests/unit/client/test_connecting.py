@@ -38,7 +38,8 @@ DocumentsAnswer DocumentsRejected Equals Explanation
 ExportPage FieldViolation ForeignAccess ForeignAccessPage ImportProgress ImportSummary In Internal InvalidArgument
 LabelCount LabelPage MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range
 RealRetrievalUnavailable RejectedDocument
-ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer Sensitivity SensitivityWord ShadowDisagreements
+ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer SearchMode SearchModeWord
+Sensitivity SensitivityWord ShadowDisagreements
 SimilarityMetric TenantUsage TokenProvider Unauthenticated Unavailable VecSecClient
 VecSecError Violation ViolationCounts ViolationPage ViolationType ViolationWord all_of any_of at_least at_most between
 equals in_ less_than more_than

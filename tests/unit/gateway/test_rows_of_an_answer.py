@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from vecsec.type.v1 import document_pb2, label_pb2, value_pb2
 from vecsec_gateway.peers.contract import Answer, Provenance
-from vecsec_gateway.peers.retrieval import PROVENANCES, found_rows
+from vecsec_gateway.peers.retrieval import PROVENANCES, FoundDocument, found_rows
 
 _VALUES = st.one_of(
     st.builds(lambda text: value_pb2.Value(string_value=text), st.sampled_from(["", "a", "b"])),
@@ -22,7 +22,9 @@ _LABELS = st.builds(
 
 
 def rows_of(results: list[document_pb2.ScoredDocument]) -> Answer:
-    return found_rows((scored.document, scored.score, PROVENANCES[scored.provenance]) for scored in results)
+    return found_rows(
+        FoundDocument(scored.document, scored.score, PROVENANCES[scored.provenance]) for scored in results
+    )
 
 
 @given(

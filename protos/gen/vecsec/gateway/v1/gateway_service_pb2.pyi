@@ -94,6 +94,7 @@ class SearchDocumentsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant to search; the caller's own, unless its role reads across tenants. Never defaulted."""
     collection_id: _builtins.str
@@ -104,6 +105,8 @@ class SearchDocumentsRequest(_message.Message):
     """Whether to return embeddings; refused unless the caller's role may configure."""
     fallback: Global___Fallback.ValueType
     """What to do when real retrieval is off or out of reach."""
+    mode: _query_pb2.SearchMode.ValueType
+    """By what documents are found; refused for a vector where it needs a text, and where the store cannot do it."""
     @_builtins.property
     def query(self) -> _query_pb2.Query:
         """What to look for."""
@@ -122,10 +125,11 @@ class SearchDocumentsRequest(_message.Message):
         filter: _filter_pb2.MetadataFilter | None = ...,
         include_embeddings: _builtins.bool = ...,
         fallback: Global___Fallback.ValueType = ...,
+        mode: _query_pb2.SearchMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "fallback", b"fallback", "filter", b"filter", "include_embeddings", b"include_embeddings", "k", b"k", "query", b"query", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "fallback", b"fallback", "filter", b"filter", "include_embeddings", b"include_embeddings", "k", b"k", "mode", b"mode", "query", b"query", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,7 +137,7 @@ Global___SearchDocumentsRequest: _TypeAlias = SearchDocumentsRequest  # noqa: Y0
 
 @_typing.final
 class SearchDocumentsResponse(_message.Message):
-    """The nearest documents that the caller may read."""
+    """The documents that fit best among those that the caller may read."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -144,6 +148,7 @@ class SearchDocumentsResponse(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     provenance: _document_pb2.Provenance.ValueType
     """Whether the rows are real or made up; the same on every row."""
     mock_reason: Global___MockReason.ValueType
@@ -158,9 +163,13 @@ class SearchDocumentsResponse(_message.Message):
     """How retrieval ran the search, such as "exact_scan"; empty for made-up rows, and unless the caller may configure the
     tenant, for it tells of hidden rows.
     """
+    mode: _query_pb2.SearchMode.ValueType
+    """By what the documents were found; not set for made-up rows."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.ScoredDocument]:
-        """The documents, nearest first; fewer than k only if the caller may read no more."""
+        """The documents, best first; fewer than k only if the caller may read no more, or no more have the words that
+        SEARCH_MODE_TEXT looks for.
+        """
 
     def __init__(
         self,
@@ -172,10 +181,11 @@ class SearchDocumentsResponse(_message.Message):
         policy_version: _builtins.str = ...,
         request_id: _builtins.str = ...,
         strategy: _builtins.str = ...,
+        mode: _query_pb2.SearchMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "mock_reason", b"mock_reason", "policy_version", b"policy_version", "provenance", b"provenance", "request_id", b"request_id", "results", b"results", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "mock_reason", b"mock_reason", "mode", b"mode", "policy_version", b"policy_version", "provenance", b"provenance", "request_id", b"request_id", "results", b"results", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from vecsec.type.v1 import access_pb2 as _access_pb2
 from vecsec.type.v1 import label_pb2 as _label_pb2
+from vecsec.type.v1 import query_pb2 as _query_pb2
 from vecsec.type.v1 import sensitivity_pb2 as _sensitivity_pb2
 from vecsec.type.v1 import tenant_limits_pb2 as _tenant_limits_pb2
 import builtins as _builtins
@@ -138,12 +139,15 @@ class CheckDocumentsRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     PLANNED_POLICY_VERSION_FIELD_NUMBER: _builtins.int
     ROW_COUNTS_FIELD_NUMBER: _builtins.int
+    SEARCH_MODE_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant whose rows were asked for."""
     action: _access_pb2.Action.ValueType
     """What is to be done with them."""
     planned_policy_version: _builtins.str
     """The policy version of the plan that let the rows through; empty if there was none."""
+    search_mode: _query_pb2.SearchMode.ValueType
+    """By what the rows were found, where a search found them; for the audit record, and nothing is decided by it."""
     @_builtins.property
     def labels(self) -> _containers.RepeatedCompositeFieldContainer[_label_pb2.Label]:
         """The rows' labels: one a row, or each once with the number of rows that have it in `row_counts`."""
@@ -160,10 +164,11 @@ class CheckDocumentsRequest(_message.Message):
         labels: _abc.Iterable[_label_pb2.Label] | None = ...,
         planned_policy_version: _builtins.str = ...,
         row_counts: _abc.Iterable[_builtins.int] | None = ...,
+        search_mode: _query_pb2.SearchMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "labels", b"labels", "planned_policy_version", b"planned_policy_version", "row_counts", b"row_counts", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "labels", b"labels", "planned_policy_version", b"planned_policy_version", "row_counts", b"row_counts", "search_mode", b"search_mode", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,6 +36,7 @@ class SearchDocumentsRequest(_message.Message):
     K_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     INCLUDE_EMBEDDINGS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to read, as PlanAccess gave it."""
     collection_id: _builtins.str
@@ -44,6 +45,8 @@ class SearchDocumentsRequest(_message.Message):
     """How many documents to find, 1 to 1,000."""
     include_embeddings: _builtins.bool
     """Whether to return embeddings; refused unless the grant says that the caller may configure."""
+    mode: _query_pb2.SearchMode.ValueType
+    """By what documents are found; refused for a vector where it needs a text, and where the store cannot do it."""
     @_builtins.property
     def query(self) -> _query_pb2.Query:
         """What to look for."""
@@ -61,10 +64,11 @@ class SearchDocumentsRequest(_message.Message):
         k: _builtins.int = ...,
         filter: _filter_pb2.MetadataFilter | None = ...,
         include_embeddings: _builtins.bool = ...,
+        mode: _query_pb2.SearchMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "filter", b"filter", "grant", b"grant", "include_embeddings", b"include_embeddings", "k", b"k", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "filter", b"filter", "grant", b"grant", "include_embeddings", b"include_embeddings", "k", b"k", "mode", b"mode", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -72,20 +76,25 @@ Global___SearchDocumentsRequest: _TypeAlias = SearchDocumentsRequest  # noqa: Y0
 
 @_typing.final
 class SearchDocumentsResponse(_message.Message):
-    """The nearest visible documents."""
+    """The visible documents that fit best."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     METRIC_FIELD_NUMBER: _builtins.int
     STRATEGY_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     metric: _document_pb2.SimilarityMetric.ValueType
     """What the scores mean."""
     strategy: _builtins.str
     """How the search was run, such as "exact_scan"; empty unless the caller may configure, for it tells of hidden rows."""
+    mode: _query_pb2.SearchMode.ValueType
+    """By what the documents were found; never unspecified."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.ScoredDocument]:
-        """The documents, nearest first; fewer than k only if no more are visible."""
+        """The documents, best first; fewer than k only if no more are visible, or no more have the words that SEARCH_MODE_TEXT
+        looks for.
+        """
 
     def __init__(
         self,
@@ -93,10 +102,11 @@ class SearchDocumentsResponse(_message.Message):
         results: _abc.Iterable[_document_pb2.ScoredDocument] | None = ...,
         metric: _document_pb2.SimilarityMetric.ValueType = ...,
         strategy: _builtins.str = ...,
+        mode: _query_pb2.SearchMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "results", b"results", "strategy", b"strategy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "mode", b"mode", "results", b"results", "strategy", b"strategy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,6 +56,10 @@ class _SimilarityMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Simi
     """Never sent."""
     SIMILARITY_METRIC_COSINE: _SimilarityMetric.ValueType  # 1
     """Cosine similarity: 1 is the same direction, 0 unrelated, -1 opposite."""
+    SIMILARITY_METRIC_BM25: _SimilarityMetric.ValueType  # 2
+    """BM25 of the words in common: above 0 without a bound, and to be compared within one answer only."""
+    SIMILARITY_METRIC_FUSED_RANKS: _SimilarityMetric.ValueType  # 3
+    """Fused ranks, above 0: 1 is the first by similarity and by words alike."""
 
 class SimilarityMetric(_SimilarityMetric, metaclass=_SimilarityMetricEnumTypeWrapper):
     """What a score means."""
@@ -64,6 +68,10 @@ SIMILARITY_METRIC_UNSPECIFIED: SimilarityMetric.ValueType  # 0
 """Never sent."""
 SIMILARITY_METRIC_COSINE: SimilarityMetric.ValueType  # 1
 """Cosine similarity: 1 is the same direction, 0 unrelated, -1 opposite."""
+SIMILARITY_METRIC_BM25: SimilarityMetric.ValueType  # 2
+"""BM25 of the words in common: above 0 without a bound, and to be compared within one answer only."""
+SIMILARITY_METRIC_FUSED_RANKS: SimilarityMetric.ValueType  # 3
+"""Fused ranks, above 0: 1 is the first by similarity and by words alike."""
 Global___SimilarityMetric: _TypeAlias = SimilarityMetric  # noqa: Y015
 
 @_typing.final
@@ -140,10 +148,22 @@ class ScoredDocument(_message.Message):
     DOCUMENT_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
+    VECTOR_SCORE_FIELD_NUMBER: _builtins.int
+    TEXT_SCORE_FIELD_NUMBER: _builtins.int
+    VECTOR_RANK_FIELD_NUMBER: _builtins.int
+    TEXT_RANK_FIELD_NUMBER: _builtins.int
     score: _builtins.float
-    """Similarity in [-1, 1] by the metric that the answer names; higher is nearer."""
+    """How well it fits, by the metric that the answer names; higher is better."""
     provenance: Global___Provenance.ValueType
     """Whether this row is real or made up."""
+    vector_score: _builtins.float
+    """The cosine similarity, in [-1, 1]; not set where the search did not look at vectors, and for made-up rows."""
+    text_score: _builtins.float
+    """BM25 of the words in common; not set where there are none, where the search did not look at words, and for made-up rows."""
+    vector_rank: _builtins.int
+    """Its place among the nearest, from 1; not set where it is not among those that were ranked."""
+    text_rank: _builtins.int
+    """Its place among those with words in common, from 1; not set where it is not among those that were ranked."""
     @_builtins.property
     def document(self) -> Global___Document:
         """The document."""
@@ -154,12 +174,31 @@ class ScoredDocument(_message.Message):
         document: Global___Document | None = ...,
         score: _builtins.float = ...,
         provenance: Global___Provenance.ValueType = ...,
+        vector_score: _builtins.float | None = ...,
+        text_score: _builtins.float | None = ...,
+        vector_rank: _builtins.int | None = ...,
+        text_rank: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_text_rank", b"_text_rank", "_text_score", b"_text_score", "_vector_rank", b"_vector_rank", "_vector_score", b"_vector_score", "document", b"document", "text_rank", b"text_rank", "text_score", b"text_score", "vector_rank", b"vector_rank", "vector_score", b"vector_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "provenance", b"provenance", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text_rank", b"_text_rank", "_text_score", b"_text_score", "_vector_rank", b"_vector_rank", "_vector_score", b"_vector_score", "document", b"document", "provenance", b"provenance", "score", b"score", "text_rank", b"text_rank", "text_score", b"text_score", "vector_rank", b"vector_rank", "vector_score", b"vector_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__text_rank: _TypeAlias = _typing.Literal["text_rank"]  # noqa: Y015
+    _WhichOneofArgType__text_rank: _TypeAlias = _typing.Literal["_text_rank", b"_text_rank"]  # noqa: Y015
+    _WhichOneofReturnType__text_score: _TypeAlias = _typing.Literal["text_score"]  # noqa: Y015
+    _WhichOneofArgType__text_score: _TypeAlias = _typing.Literal["_text_score", b"_text_score"]  # noqa: Y015
+    _WhichOneofReturnType__vector_rank: _TypeAlias = _typing.Literal["vector_rank"]  # noqa: Y015
+    _WhichOneofArgType__vector_rank: _TypeAlias = _typing.Literal["_vector_rank", b"_vector_rank"]  # noqa: Y015
+    _WhichOneofReturnType__vector_score: _TypeAlias = _typing.Literal["vector_score"]  # noqa: Y015
+    _WhichOneofArgType__vector_score: _TypeAlias = _typing.Literal["_vector_score", b"_vector_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text_rank) -> _WhichOneofReturnType__text_rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text_score) -> _WhichOneofReturnType__text_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vector_rank) -> _WhichOneofReturnType__vector_rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vector_score) -> _WhichOneofReturnType__vector_score | None: ...
 
 Global___ScoredDocument: _TypeAlias = ScoredDocument  # noqa: Y015
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/query.proto\x12\x0evecsec.type.v1\"\x98\x01\n\x05Query\x12V\n\x04text\x18\x01 \x01(\tBF\xbaHCr\x04(\x80\x80\x01\xba\x01:\n\x10query.text.blank\x12\x11must not be blank\x1a\x13this.matches(\'\\\\S\')H\x00\x12(\n\x06vector\x18\x02 \x01(\x0b\x32\x16.vecsec.type.v1.VectorH\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"+\n\x06Vector\x12!\n\x06values\x18\x01 \x03(\x02\x42\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\x80@\"\x04\n\x02@\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/query.proto\x12\x0evecsec.type.v1\"\x98\x01\n\x05Query\x12V\n\x04text\x18\x01 \x01(\tBF\xbaHCr\x04(\x80\x80\x01\xba\x01:\n\x10query.text.blank\x12\x11must not be blank\x1a\x13this.matches(\'\\\\S\')H\x00\x12(\n\x06vector\x18\x02 \x01(\x0b\x32\x16.vecsec.type.v1.VectorH\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\"+\n\x06Vector\x12!\n\x06values\x18\x01 \x03(\x02\x42\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\x80@\"\x04\n\x02@\x01*o\n\nSearchMode\x12\x1b\n\x17SEARCH_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12SEARCH_MODE_VECTOR\x10\x01\x12\x14\n\x10SEARCH_MODE_TEXT\x10\x02\x12\x16\n\x12SEARCH_MODE_HYBRID\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERY'].fields_by_name['text']._serialized_options = b'\272HCr\004(\200\200\001\272\001:\n\020query.text.blank\022\021must not be blank\032\023this.matches(\'\\\\S\')'
   _globals['_VECTOR'].fields_by_name['values']._loaded_options = None
   _globals['_VECTOR'].fields_by_name['values']._serialized_options = b'\272H\016\222\001\013\010\001\020\200@\"\004\n\002@\001'
+  _globals['_SEARCHMODE']._serialized_start=246
+  _globals['_SEARCHMODE']._serialized_end=357
   _globals['_QUERY']._serialized_start=47
   _globals['_QUERY']._serialized_end=199
   _globals['_VECTOR']._serialized_start=201

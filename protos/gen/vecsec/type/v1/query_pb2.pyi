@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,50 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SearchMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
+    """The best way that there is: for a text SEARCH_MODE_HYBRID, or SEARCH_MODE_VECTOR where the store can do no more; for a
+    vector SEARCH_MODE_VECTOR.
+    """
+    SEARCH_MODE_VECTOR: _SearchMode.ValueType  # 1
+    """By the similarity of embeddings."""
+    SEARCH_MODE_TEXT: _SearchMode.ValueType  # 2
+    """By words (BM25): documents that have at least one word in common with the text, and every phrase that stands in double
+    quotes in it. Fewer than k are found where fewer have. How rare a word is, is counted among the documents that the
+    caller may read and the filter leaves, and among no others. For texts alone.
+    """
+    SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 3
+    """By both: the ranks of a document among the nearest and among those with the words make its score, so that what is good
+    by either is found. Documents without any of the words fill up to k. For texts alone.
+    """
+
+class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
+    """By what documents are found, and ordered. Whatever the mode, documents that the caller may not read, or that the filter
+    leaves out, change nothing: no score, no order, no count.
+    """
+
+SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
+"""The best way that there is: for a text SEARCH_MODE_HYBRID, or SEARCH_MODE_VECTOR where the store can do no more; for a
+vector SEARCH_MODE_VECTOR.
+"""
+SEARCH_MODE_VECTOR: SearchMode.ValueType  # 1
+"""By the similarity of embeddings."""
+SEARCH_MODE_TEXT: SearchMode.ValueType  # 2
+"""By words (BM25): documents that have at least one word in common with the text, and every phrase that stands in double
+quotes in it. Fewer than k are found where fewer have. How rare a word is, is counted among the documents that the
+caller may read and the filter leaves, and among no others. For texts alone.
+"""
+SEARCH_MODE_HYBRID: SearchMode.ValueType  # 3
+"""By both: the ranks of a document among the nearest and among those with the words make its score, so that what is good
+by either is found. Documents without any of the words fill up to k. For texts alone.
+"""
+Global___SearchMode: _TypeAlias = SearchMode  # noqa: Y015
 
 @_typing.final
 class Query(_message.Message):

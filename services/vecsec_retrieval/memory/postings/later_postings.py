@@ -1,0 +1,77 @@
+"""The words of rows that came after the snapshot.
+
+Written on the event loop alone, and read from any thread: what is read was copied in one step of the interpreter.
+"""
+
+import sys
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecsec_retrieval.memory.postings.occurrences import NO_OCCURRENCES, Occurrences
+from vecsec_retrieval.memory.postings.word_counts import WordCounts
+
+_BYTES_OF_A_WORD = 200
+"""Its place in the table, and its list; beside its letters (measured)."""
+
+
+class LaterPostings:
+    """Rows are numbered from 0, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._rows_and_counts: dict[str, array[int]] = {}
+        """Of each word: a row, how often it is there, the next row, and so on."""
+        self._lengths = array("i")
+        self._entries = 0
+        self._letters = 0
+
+    @property
+    def approximate_bytes(self) -> int:
+        """Memory that it takes."""
+        of_words = len(self._rows_and_counts) * _BYTES_OF_A_WORD + self._letters
+        return of_words + 2 * self._lengths.itemsize * self._entries + self._lengths.itemsize * len(self._lengths)
+
+    def add(self, words: WordCounts) -> None:
+        """The next row has these words."""
+        row = len(self._lengths)
+        known = self._rows_and_counts
+        for word, count in words.counts.items():
+            entries = known.get(word)
+            if entries is None:
+                entries = known[word] = array("i")
+                self._letters += sys.getsizeof(word)
+            entries.append(row)
+            entries.append(count)
+        self._lengths.append(words.length)
+        self._entries += len(words.counts)
+
+    def lengths(self) -> NDArray[np.int32]:
+        """How many words each row has, of those that there are now."""
+        return np.frombuffer(self._lengths[:], dtype=np.int32)
+
+    def of(self, word: str, rows: int) -> Occurrences:
+        """Where the word is among the first so many rows."""
+        entries = self._rows_and_counts.get(word)
+        if entries is None:
+            return NO_OCCURRENCES
+        found = np.frombuffer(entries[:], dtype=np.int32).reshape(-1, 2)
+        return Occurrences(*found[: found[:, 0].searchsorted(rows)].T)
+
+    def words(self) -> list[str]:
+        """All words, in the order of their UTF-8."""
+        return sorted(self._rows_and_counts, key=str.encode)
+
+
+@dataclass(frozen=True, slots=True)
+class LaterWords:
+    """The words of the first of these rows, as many as have lengths here, whatever comes later."""
+
+    postings: LaterPostings
+    lengths: NDArray[np.int32]
+    """How many words each of them has."""
+
+    def of(self, word: str) -> Occurrences:
+        """Where a word is among them."""
+        return self.postings.of(word, len(self.lengths))
