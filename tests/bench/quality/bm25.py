@@ -35,3 +35,9 @@ class Bm25:
 def plain_words(text: str) -> list[str]:
     """Words as the plainest BM25 has them: in lower case, cut at spaces."""
     return text.lower().split()
+
+
+def best(scores: NDArray[np.float64], count: int) -> list[int]:
+    """The numbers of the passages with the highest scores above 0, best first; equal ones in their order."""
+    order = np.argsort(-scores, kind="stable")[:count]
+    return [int(number) for number in order if scores[number] > 0]

@@ -18,21 +18,10 @@ _LONGEST = 1_500
 """Of a passage, in characters."""
 _SHORTEST = 40
 _PARTS = 1_500
+_KINDS = ("pump", "valve", "bearing", "gasket", "filter", "sensor", "motor", "belt", "bracket", "fuse", "relay", "hose")
+_USES = ("cooling circuits", "conveyors", "paint lines", "presses", "test benches", "cold stores", "lifts", "ovens")
 _HOMES = ("builtins", "posix", "posixpath", "genericpath", "socket", "_sqlite3", "asyncio.tasks")
 """Of what modules offer as their own."""
-
-_MODULES = """
-    abc argparse array ast asyncio atexit base64 binascii bisect bz2 calendar cmath cmd codecs collections configparser
-    contextlib copy csv ctypes curses dataclasses datetime decimal difflib dis email enum errno faulthandler filecmp
-    fileinput fnmatch fractions ftplib functools gc getpass gettext glob graphlib gzip hashlib heapq hmac html http.client
-    http.cookies http.server imaplib importlib inspect io ipaddress itertools json keyword linecache locale logging
-    logging.handlers lzma mailbox math mimetypes mmap multiprocessing netrc numbers operator os os.path pathlib pickle
-    pkgutil platform plistlib poplib posixpath pprint profile pstats queue quopri random re reprlib resource runpy sched
-    secrets select selectors shelve shlex shutil signal smtplib socket socketserver sqlite3 ssl stat statistics string
-    struct subprocess symtable sys sysconfig syslog tarfile tempfile textwrap threading time timeit token tokenize trace
-    traceback tracemalloc types typing unicodedata unittest unittest.mock urllib.parse urllib.request urllib.robotparser
-    uuid venv warnings wave weakref webbrowser xml.dom.minidom xml.etree.ElementTree xmlrpc.client zipfile zlib zoneinfo
-""".split()
 
 
 @dataclass(frozen=True)
@@ -73,14 +62,12 @@ def french() -> list[Passage]:
 def parts() -> list[Passage]:
     """A catalogue of parts whose numbers are alike."""
     generator = random.Random(19)
-    kinds = "pump valve bearing gasket filter sensor motor belt bracket fuse relay hose spindle clamp nozzle coupling".split()
-    uses = "cooling circuits,conveyors,paint lines,presses,test benches,cold stores,lifts,ovens".split(",")
     numbers = list(dict.fromkeys(_part_number(generator) for _ in range(2 * _PARTS)))[:_PARTS]
     return [
         Passage(
             number,
-            f"{number} {(kind := generator.choice(kinds))}\n"
-            f"The {kind} {number} is for {generator.choice(uses)}, weighs {generator.randint(1, 90) * 100} g and is "
+            f"{number} {(kind := generator.choice(_KINDS))}\n"
+            f"The {kind} {number} is for {generator.choice(_USES)}, weighs {generator.randint(1, 90) * 100} g and is "
             f"replaced after {generator.randint(1, 40) * 500} hours. Its successor is {generator.choice(numbers)}.",
         )
         for number in numbers
@@ -116,7 +103,7 @@ def _topics() -> Iterator[Passage]:
 
 def _docstrings() -> Iterator[Passage]:
     seen: set[str] = set()
-    for name in _MODULES:
+    for name in (_TEXTS / "modules.txt").read_text().split():
         module = importlib.import_module(name)
         yield from _documented(name, module, seen)
         for member, value in _public(module):
