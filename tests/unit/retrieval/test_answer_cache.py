@@ -15,7 +15,8 @@ from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter
-from vecsec_retrieval.model.rows import Document, Vector
+from vecsec_retrieval.model.rows import Document, ScoreParts, Vector
+from vecsec_retrieval.search.fused_ranks import RankedRow
 from vecsec_retrieval.search.memory_reader import (
     REMEMBERED,
     STRATEGY,
@@ -142,7 +143,7 @@ async def test_threat_10_a_remembered_row_that_the_caller_does_not_see_is_not_sh
     for wrong in (0, 2, 9):  # forbidden, deleted, of another index
         sight = Visibility(desk.decisions, ALICE)
         key = AnswerKey.of(desk.index.state, sight, SearchOrder(vector(1), 3))
-        desk.answers.keep(key, CachedAnswer([(wrong, 1.0)], 0))
+        desk.answers.keep(key, CachedAnswer([RankedRow(wrong, 1.0, ScoreParts())], 0))
         answer = await desk.ask(ALICE, 1)
         assert "d0" not in {each.document.document_id for each in answer.results}
         assert answer == await desk.ask_afresh(ALICE, 1, 3, None)

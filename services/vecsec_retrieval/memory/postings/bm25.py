@@ -70,13 +70,25 @@ def scores(parts: Sequence[RowWords], mask: Mask, words: Sequence[str]) -> NDArr
 def _masked(part: RowWords, mask: Mask, words: Sequence[str], first_row: int) -> tuple[NDArray[Any], ...]:
     """Of all places where one of the words is in a masked row: the word's number, the row, how often it is there, and
     how many words the row has."""
-    places = [part.of(word) for word in words]
+    first, end = _first(mask), len(mask) - _first(mask[::-1])
+    places = [_between(part.of(word), first, end) for word in words]
     rows = np.concatenate([place.rows for place in places])
     is_there = mask[rows]
     words_of = np.repeat(np.arange(len(words)), [place.rows.size for place in places])[is_there]
     counts = np.concatenate([place.counts for place in places])[is_there]
     rows = rows[is_there]
     return words_of, rows.astype(np.int64) + first_row, counts.astype(np.float64), part.lengths[rows]
+
+
+def _first(mask: Mask) -> int:
+    return int(mask.argmax())
+
+
+def _between(place: Occurrences, first: int, end: int) -> Occurrences:
+    """Those from the first masked row to the last. Rows of a snapshot lie together by label: of a word that is in very
+    many that the caller does not see, these are not looked at, and time does not tell of them."""
+    start, stop = place.rows.searchsorted((first, end)).tolist()
+    return Occurrences(place.rows[start:stop], place.counts[start:stop])
 
 
 def _weight(row_count: int, holding: int) -> float:
