@@ -30,6 +30,7 @@ from vecsec_client.filters import (
     Equals,
     In,
     MetadataFilter,
+    OfSources,
     Range,
     all_of,
     any_of,
@@ -40,7 +41,9 @@ from vecsec_client.filters import (
     in_,
     less_than,
     more_than,
+    of_source,
 )
+from vecsec_client.passages import as_source
 from vecsec_client.results import (
     Change,
     DecidingValue,
@@ -78,6 +81,7 @@ from vecsec_client.results import (
     Document as Document,
 )
 from vecsec_client.retrying import NO_RETRIES, RetryPolicy
+from vecsec_client.sources import Source, SourceLabel, SourcePage, SourcePassage
 from vecsec_client.splitting.documents import split_documents
 from vecsec_client.tokens import (
     AsyncTokenProvider,
@@ -141,6 +145,7 @@ __all__ = [
     "MockReason",
     "NamedReader",
     "NotFound",
+    "OfSources",
     "PermissionDenied",
     "PolicyStatus",
     "PossibleReaders",
@@ -159,6 +164,10 @@ __all__ = [
     "SensitivityWord",
     "ShadowDisagreements",
     "SimilarityMetric",
+    "Source",
+    "SourceLabel",
+    "SourcePage",
+    "SourcePassage",
     "TenantUsage",
     "TokenProvider",
     "Unauthenticated",
@@ -172,6 +181,7 @@ __all__ = [
     "ViolationWord",
     "all_of",
     "any_of",
+    "as_source",
     "at_least",
     "at_most",
     "between",
@@ -179,6 +189,7 @@ __all__ = [
     "in_",
     "less_than",
     "more_than",
+    "of_source",
     "split_documents",
     "static_token",
     "token_from_environment",

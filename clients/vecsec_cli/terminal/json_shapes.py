@@ -36,10 +36,12 @@ def fields_of(value: "DataclassInstance") -> dict[str, object]:
 
 
 def document_fields(document: Document) -> dict[str, object]:
-    """A document; its embedding and its readers only if there are any."""
+    """A document; its embedding, its readers and its source only if there are any."""
     shape = fields_of(document)
     if document.readers is None:
         del shape["readers"]
+    if document.source is None:
+        del shape["source"]
     if not document.embedding:
         del shape["embedding"]
     return shape

@@ -13,6 +13,7 @@ from vecsec_client.filters import (
     Equals,
     In,
     MetadataFilter,
+    OfSources,
     Range,
     any_of,
     at_least,
@@ -101,7 +102,11 @@ def one_of(key: str, operator: str, values: object) -> MetadataFilter:
 
 
 def holds(condition: MetadataFilter, metadata: Metadata) -> bool:
-    """Whether a row with this metadata meets the condition, as the services decide it."""
+    """Whether a row with this metadata meets the condition, as the services decide it.
+
+    Raises:
+        ValueError: for a condition on sources, of which metadata say nothing.
+    """
     match condition:
         case AllOf(parts):
             return all(holds(part, metadata) for part in parts)
@@ -113,6 +118,8 @@ def holds(condition: MetadataFilter, metadata: Metadata) -> bool:
             return key in metadata and any(_alike(metadata[key], value) for value in values)
         case Range():
             return _within(condition, metadata.get(condition.key))
+        case OfSources():
+            raise ValueError("filter: metadata do not say of which source a document is a passage")
 
 
 def _alike(one: object, other: object) -> bool:

@@ -34,6 +34,7 @@ from vecsec_client.results import (
     ViolationCounts,
     ViolationPage,
 )
+from vecsec_client.sources import SourcePage
 from vecsec_client.values import Action, MockReason, Provenance, ViolationType
 from vecsec_client.wire.values import (
     document_from_proto,
@@ -43,6 +44,7 @@ from vecsec_client.wire.values import (
     result,
     scored_document_from_proto,
     sensitivity_from_proto,
+    source_from_proto,
 )
 
 _MOCK_REASON_OF_NUMBER: Mapping[int, MockReason] = {
@@ -141,6 +143,11 @@ def document_count(response: gateway_pb2.ListDocumentIdsResponse) -> int:
             code=StatusCode.UNIMPLEMENTED,
         )
     return response.document_count
+
+
+def source_page(response: gateway_pb2.ListSourcesResponse) -> SourcePage:
+    """A page of a collection's sources."""
+    return result(SourcePage, response, sources=tuple(map(source_from_proto, response.sources)))
 
 
 def export_page(response: gateway_pb2.ExportDocumentsResponse) -> ExportPage:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from vecsec.type.v1 import filter_pb2
 from vecsec_client.errors import InvalidArgument
-from vecsec_client.filters import AllOf, AnyOf, Equals, In, MetadataFilter, Range
+from vecsec_client.filters import AllOf, AnyOf, Equals, In, MetadataFilter, OfSources, Range
 from vecsec_client.several import several
 from vecsec_client.wire.values import naming, value_to_proto
 
@@ -33,6 +33,8 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
                 return message
             case Range():
                 return filter_pb2.MetadataFilter(range=filter_pb2.MetadataFilter.Range(**asdict(condition)))
+            case OfSources(source_ids):
+                return filter_pb2.MetadataFilter(sources=filter_pb2.MetadataFilter.Sources(source_ids=source_ids))
             case AllOf(filters):
                 parts = _parts(filters, f"{field}.all_of", depth)
                 return filter_pb2.MetadataFilter(all_of=filter_pb2.MetadataFilter.AllOf(filters=parts))

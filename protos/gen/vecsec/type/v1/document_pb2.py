@@ -27,13 +27,21 @@ from vecsec.type.v1 import sensitivity_pb2 as vecsec_dot_type_dot_v1_dot_sensiti
 from vecsec.type.v1 import value_pb2 as vecsec_dot_type_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvecsec/type/v1/document.proto\x12\x0evecsec.type.v1\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\xe8\x01\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.Label\x12\x38\n\x08metadata\x18\x04 \x03(\x0b\x32&.vecsec.type.v1.Document.MetadataEntry\x12\x11\n\tembedding\x18\x05 \x03(\x02\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\"{\n\x0eScoredDocument\x12*\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x18.vecsec.type.v1.Document\x12\r\n\x05score\x18\x02 \x01(\x01\x12.\n\nprovenance\x18\x03 \x01(\x0e\x32\x1a.vecsec.type.v1.Provenance\"\xe4\x0b\n\rDocumentInput\x12\x94\x03\n\x0b\x64ocument_id\x18\x01 \x01(\tB\xfe\x02\xbaH\xfa\x02r\x05\x10\x01(\x80\x04\xba\x01`\n\x14\x64ocument_id.reserved\x12-the prefix mock- is reserved for made-up rows\x1a\x19!this.startsWith(\'mock-\')\xba\x01\x8c\x02\n\x16\x64ocument_id.characters\x12\x63must hold no control character, none that turns text around, and neither start nor end with a blank\x1a\x8c\x01!this.matches(\'[\\\\x00-\\\\x1f\\\\x7f\\u0080-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]\') && !this.startsWith(\' \') && !this.endsWith(\' \')\x12N\n\x04text\x18\x02 \x01(\tB@\xbaH=r\x04(\x80\x80@\xba\x01\x34\n\ntext.blank\x12\x11must not be blank\x1a\x13this.matches(\'\\\\S\')\x12\x8b\x01\n\x0bsensitivity\x18\x03 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityBY\xbaHV\x82\x01\x02\x10\x01\xba\x01N\n\x0fsensitivity.set\x12\x30must be PUBLIC, INTERNAL, CONFIDENTIAL or SECRET\x1a\tthis != 0\x12=\n\x06topics\x18\x04 \x03(\tB-\xbaH*\x92\x01\'\x08\x01\x10 \x18\x01\"\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,63}$\x12\xf1\x02\n\nattributes\x18\x05 \x03(\x0b\x32-.vecsec.type.v1.DocumentInput.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x12\xca\x01\n\x08metadata\x18\x06 \x03(\x0b\x32+.vecsec.type.v1.DocumentInput.MetadataEntryB\x8a\x01\xbaH\x86\x01\x9a\x01\x82\x01\x10@\"#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$*Y\xba\x01V\n\x0fmetadata.scalar\x12%must be a text, a number or a boolean\x1a\x1c!has(this.string_list_value)\x12\"\n\tembedding\x18\x07 \x03(\x02\x42\x0f\xbaH\x0c\x92\x01\t\x10\x80@\"\x04\n\x02@\x01\x12(\n\x07readers\x18\x08 \x01(\x0b\x32\x17.vecsec.type.v1.Readers\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01*R\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROVENANCE_REAL\x10\x01\x12\x13\n\x0fPROVENANCE_MOCK\x10\x02*S\n\x10SimilarityMetric\x12!\n\x1dSIMILARITY_METRIC_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIMILARITY_METRIC_COSINE\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvecsec/type/v1/document.proto\x12\x0evecsec.type.v1\x1a\x1avecsec/type/v1/label.proto\x1a vecsec/type/v1/sensitivity.proto\x1a\x1avecsec/type/v1/value.proto\"\x8e\x03\n\rSourcePassage\x12\xad\x02\n\tsource_id\x18\x01 \x01(\tB\x99\x02\xbaH\x95\x02r\x05\x10\x01(\x80\x04\xba\x01\x8a\x02\n\x14source_id.characters\x12\x63must hold no control character, none that turns text around, and neither start nor end with a blank\x1a\x8c\x01!this.matches(\'[\\\\x00-\\\\x1f\\\\x7f\\u0080-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]\') && !this.startsWith(\' \') && !this.endsWith(\' \')\x12\x19\n\x07version\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80\x01\x12\x17\n\x05title\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x04\x12\x19\n\x08position\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"\x97\x02\n\x08\x44ocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12$\n\x05label\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.Label\x12\x38\n\x08metadata\x18\x04 \x03(\x0b\x32&.vecsec.type.v1.Document.MetadataEntry\x12\x11\n\tembedding\x18\x05 \x03(\x02\x12-\n\x06source\x18\x10 \x01(\x0b\x32\x1d.vecsec.type.v1.SourcePassage\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\"{\n\x0eScoredDocument\x12*\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x18.vecsec.type.v1.Document\x12\r\n\x05score\x18\x02 \x01(\x01\x12.\n\nprovenance\x18\x03 \x01(\x0e\x32\x1a.vecsec.type.v1.Provenance\"\x93\x0c\n\rDocumentInput\x12\x94\x03\n\x0b\x64ocument_id\x18\x01 \x01(\tB\xfe\x02\xbaH\xfa\x02r\x05\x10\x01(\x80\x04\xba\x01`\n\x14\x64ocument_id.reserved\x12-the prefix mock- is reserved for made-up rows\x1a\x19!this.startsWith(\'mock-\')\xba\x01\x8c\x02\n\x16\x64ocument_id.characters\x12\x63must hold no control character, none that turns text around, and neither start nor end with a blank\x1a\x8c\x01!this.matches(\'[\\\\x00-\\\\x1f\\\\x7f\\u0080-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]\') && !this.startsWith(\' \') && !this.endsWith(\' \')\x12N\n\x04text\x18\x02 \x01(\tB@\xbaH=r\x04(\x80\x80@\xba\x01\x34\n\ntext.blank\x12\x11must not be blank\x1a\x13this.matches(\'\\\\S\')\x12\x8b\x01\n\x0bsensitivity\x18\x03 \x01(\x0e\x32\x1b.vecsec.type.v1.SensitivityBY\xbaHV\x82\x01\x02\x10\x01\xba\x01N\n\x0fsensitivity.set\x12\x30must be PUBLIC, INTERNAL, CONFIDENTIAL or SECRET\x1a\tthis != 0\x12=\n\x06topics\x18\x04 \x03(\tB-\xbaH*\x92\x01\'\x08\x01\x10 \x18\x01\"\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,63}$\x12\xf1\x02\n\nattributes\x18\x05 \x03(\x0b\x32-.vecsec.type.v1.DocumentInput.AttributesEntryB\xad\x02\xbaH\xa9\x02\x9a\x01\xa5\x02\x10\x10\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,62}$*\x84\x02\xba\x01\x80\x02\n\x0e\x61ttribute.size\x12_must be a text of at most 256 characters or a list of at most 16 texts of at most 64 characters\x1a\x8c\x01size(this.string_value) <= 256 && size(this.string_list_value.values) <= 16 && this.string_list_value.values.all(member, size(member) <= 64)\x12\xca\x01\n\x08metadata\x18\x06 \x03(\x0b\x32+.vecsec.type.v1.DocumentInput.MetadataEntryB\x8a\x01\xbaH\x86\x01\x9a\x01\x82\x01\x10@\"#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$*Y\xba\x01V\n\x0fmetadata.scalar\x12%must be a text, a number or a boolean\x1a\x1c!has(this.string_list_value)\x12\"\n\tembedding\x18\x07 \x03(\x02\x42\x0f\xbaH\x0c\x92\x01\t\x10\x80@\"\x04\n\x02@\x01\x12(\n\x07readers\x18\x08 \x01(\x0b\x32\x17.vecsec.type.v1.Readers\x12-\n\x06source\x18\x10 \x01(\x0b\x32\x1d.vecsec.type.v1.SourcePassage\x1aH\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01\x1a\x46\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.Value:\x02\x38\x01*R\n\nProvenance\x12\x1a\n\x16PROVENANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPROVENANCE_REAL\x10\x01\x12\x13\n\x0fPROVENANCE_MOCK\x10\x02*S\n\x10SimilarityMetric\x12!\n\x1dSIMILARITY_METRIC_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIMILARITY_METRIC_COSINE\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vecsec.type.v1.document_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SOURCEPASSAGE'].fields_by_name['source_id']._loaded_options = None
+  _globals['_SOURCEPASSAGE'].fields_by_name['source_id']._serialized_options = b'\272H\225\002r\005\020\001(\200\004\272\001\212\002\n\024source_id.characters\022cmust hold no control character, none that turns text around, and neither start nor end with a blank\032\214\001!this.matches(\'[\\\\x00-\\\\x1f\\\\x7f\\u0080-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]\') && !this.startsWith(\' \') && !this.endsWith(\' \')'
+  _globals['_SOURCEPASSAGE'].fields_by_name['version']._loaded_options = None
+  _globals['_SOURCEPASSAGE'].fields_by_name['version']._serialized_options = b'\272H\005r\003(\200\001'
+  _globals['_SOURCEPASSAGE'].fields_by_name['title']._loaded_options = None
+  _globals['_SOURCEPASSAGE'].fields_by_name['title']._serialized_options = b'\272H\005r\003(\200\004'
+  _globals['_SOURCEPASSAGE'].fields_by_name['position']._loaded_options = None
+  _globals['_SOURCEPASSAGE'].fields_by_name['position']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_DOCUMENT_METADATAENTRY']._loaded_options = None
   _globals['_DOCUMENT_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._loaded_options = None
@@ -54,20 +62,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTINPUT'].fields_by_name['metadata']._serialized_options = b'\272H\206\001\232\001\202\001\020@\"#r!2\037^[A-Za-z][A-Za-z0-9_.-]{0,127}$*Y\272\001V\n\017metadata.scalar\022%must be a text, a number or a boolean\032\034!has(this.string_list_value)'
   _globals['_DOCUMENTINPUT'].fields_by_name['embedding']._loaded_options = None
   _globals['_DOCUMENTINPUT'].fields_by_name['embedding']._serialized_options = b'\272H\014\222\001\t\020\200@\"\004\n\002@\001'
-  _globals['_PROVENANCE']._serialized_start=2010
-  _globals['_PROVENANCE']._serialized_end=2092
-  _globals['_SIMILARITYMETRIC']._serialized_start=2094
-  _globals['_SIMILARITYMETRIC']._serialized_end=2177
-  _globals['_DOCUMENT']._serialized_start=140
-  _globals['_DOCUMENT']._serialized_end=372
-  _globals['_DOCUMENT_METADATAENTRY']._serialized_start=302
-  _globals['_DOCUMENT_METADATAENTRY']._serialized_end=372
-  _globals['_SCOREDDOCUMENT']._serialized_start=374
-  _globals['_SCOREDDOCUMENT']._serialized_end=497
-  _globals['_DOCUMENTINPUT']._serialized_start=500
-  _globals['_DOCUMENTINPUT']._serialized_end=2008
-  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_start=1864
-  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_end=1936
-  _globals['_DOCUMENTINPUT_METADATAENTRY']._serialized_start=302
-  _globals['_DOCUMENTINPUT_METADATAENTRY']._serialized_end=372
+  _globals['_PROVENANCE']._serialized_start=2505
+  _globals['_PROVENANCE']._serialized_end=2587
+  _globals['_SIMILARITYMETRIC']._serialized_start=2589
+  _globals['_SIMILARITYMETRIC']._serialized_end=2672
+  _globals['_SOURCEPASSAGE']._serialized_start=140
+  _globals['_SOURCEPASSAGE']._serialized_end=538
+  _globals['_DOCUMENT']._serialized_start=541
+  _globals['_DOCUMENT']._serialized_end=820
+  _globals['_DOCUMENT_METADATAENTRY']._serialized_start=750
+  _globals['_DOCUMENT_METADATAENTRY']._serialized_end=820
+  _globals['_SCOREDDOCUMENT']._serialized_start=822
+  _globals['_SCOREDDOCUMENT']._serialized_end=945
+  _globals['_DOCUMENTINPUT']._serialized_start=948
+  _globals['_DOCUMENTINPUT']._serialized_end=2503
+  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_start=2359
+  _globals['_DOCUMENTINPUT_ATTRIBUTESENTRY']._serialized_end=2431
+  _globals['_DOCUMENTINPUT_METADATAENTRY']._serialized_start=750
+  _globals['_DOCUMENTINPUT_METADATAENTRY']._serialized_end=820
 # @@protoc_insertion_point(module_scope)
