@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from vecsec_cli.commands import deleting, doctor, documents, explain, listing, relabelling, search, up, violations
+from vecsec_cli.commands import (
+    deleting,
+    doctor,
+    documents,
+    explain,
+    listing,
+    relabelling,
+    search,
+    sources,
+    up,
+    violations,
+)
 from vecsec_cli.commands import flag as flags
 from vecsec_cli.commands import token as tokens
 from vecsec_cli.importing.command import import_documents
@@ -52,6 +63,7 @@ app.command("explain")(explain.explain)
 app.command("violations")(violations.violations)
 app.command("token")(tokens.token)
 app.add_typer(flags.app, name="flag")
+app.add_typer(sources.app, name="sources")
 app.add_typer(tenants.app, name="tenant")
 app.command("doctor")(doctor.doctor)
 

@@ -32,6 +32,7 @@ from vecsec_client.filters import (
     In,
     MetadataFilter,
     Not,
+    OfSources,
     Range,
     TextContains,
     all_of,
@@ -46,8 +47,10 @@ from vecsec_client.filters import (
     missing,
     more_than,
     not_,
+    of_source,
     text_contains,
 )
+from vecsec_client.passages import as_source
 from vecsec_client.results import (
     BatchAnswer,
     Change,
@@ -89,6 +92,7 @@ from vecsec_client.results import (
 )
 from vecsec_client.retrying import NO_RETRIES, RetryPolicy
 from vecsec_client.search_batch import SearchQuery
+from vecsec_client.sources import Source, SourceLabel, SourcePage, SourcePassage
 from vecsec_client.splitting.documents import split_documents
 from vecsec_client.tokens import (
     AsyncTokenProvider,
@@ -157,6 +161,7 @@ __all__ = [
     "NamedReader",
     "Not",
     "NotFound",
+    "OfSources",
     "PermissionDenied",
     "PolicyStatus",
     "PossibleReaders",
@@ -180,6 +185,10 @@ __all__ = [
     "SensitivityWord",
     "ShadowDisagreements",
     "SimilarityMetric",
+    "Source",
+    "SourceLabel",
+    "SourcePage",
+    "SourcePassage",
     "TenantUsage",
     "TextContains",
     "TokenProvider",
@@ -194,6 +203,7 @@ __all__ = [
     "ViolationWord",
     "all_of",
     "any_of",
+    "as_source",
     "at_least",
     "at_most",
     "between",
@@ -204,6 +214,7 @@ __all__ = [
     "missing",
     "more_than",
     "not_",
+    "of_source",
     "split_documents",
     "static_token",
     "text_contains",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 import grpc
 from tenacity import AsyncRetrying
 
-from vecsec_client import calls
+from vecsec_client import calls, source_calls
 from vecsec_client.calls import Exchange, ResponseT, ResultT, take_signature
 from vecsec_client.channels import Endpoint
 from vecsec_client.connection import CallDefaults, new_request_id
@@ -17,13 +17,15 @@ from vecsec_client.filters import MetadataFilter
 from vecsec_client.importing.async_import import ImportStream, async_batches_of, run_import
 from vecsec_client.importing.batches import Batcher
 from vecsec_client.importing.session import ImportSession
+from vecsec_client.importing.source_batches import SourceBatcher
 from vecsec_client.importing.summing import ImportSum
-from vecsec_client.iterating import IDS_A_PAGE, iterate_async
+from vecsec_client.iterating import IDS_A_PAGE, all_sources_async, iterate_async
 from vecsec_client.relabelling import relabel_documents
 from vecsec_client.results import Document, DocumentInput, ImportProgress, ImportSummary
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
 from vecsec_client.search_batch import search_batch
 from vecsec_client.shared_channel import SharedAsyncChannels, closed
+from vecsec_client.sources import Source
 from vecsec_client.tokens import AsyncTokenProvider, bearer_metadata, nobodys_token, provided, provider_of
 from vecsec_client.wire.error_details import from_rpc_error
 
@@ -136,6 +138,9 @@ class AsyncVecSecClient:
     list_document_ids = _awaited(calls.list_document_ids)
     count_documents = _awaited(calls.count_documents)
     export_documents = _awaited(calls.export_documents)
+    list_sources = _awaited(source_calls.list_sources)
+    delete_source = _awaited(source_calls.delete_source)
+    relabel_source = _awaited(source_calls.relabel_source)
     explain_access = _awaited(calls.explain_access)
     policy_status = _awaited(calls.policy_status)
     tenant_usage = _awaited(calls.tenant_usage)
@@ -159,6 +164,14 @@ class AsyncVecSecClient:
             lambda ids: self.get_documents(ids, include_embeddings=include_embeddings, **place),
         )
 
+    def iter_sources(
+        self, *, tenant: str | None = None, collection: str = "", timeout: float | None = None
+    ) -> AsyncIterator[Source]:
+        """The sources of a collection of which the caller may read at least one passage, by their ids; `timeout` is for
+        each of the calls that it takes."""
+        place: dict[str, Any] = {"tenant": tenant, "collection": collection, "timeout": timeout}
+        return all_sources_async(lambda token: self.list_sources(page_token=token, **place))
+
     def stream_import(
         self,
         documents: Iterable[DocumentInput] | AsyncIterable[DocumentInput],
@@ -168,16 +181,20 @@ class AsyncVecSecClient:
         embedding_model: str = "",
         batch_size: int = 200,
         strict: bool = False,
+        whole_sources: bool = False,
         timeout: float | None = None,
     ) -> AsyncIterator[ImportProgress]:
         """Store documents, batch by batch, from an ordinary or an asynchronous iterable, and say after each how far it
         is; see `VecSecClient.stream_import`.
         """
         tenant_id, policy = self._defaults.tenant_of(tenant), self._defaults.retry_policy
-        session = ImportSession(tenant_id, collection, embedding_model, policy=policy, strict=strict)
+        session = ImportSession(
+            tenant_id, collection, embedding_model, policy=policy, strict=strict, whole_sources=whole_sources
+        )
         deadline = Deadline.after(None) if timeout is None else self._defaults.deadline(timeout)
         stream = ImportStream(self._stub, self._token, deadline)
-        return run_import(session, async_batches_of(documents, Batcher(batch_size)), stream, deadline)
+        batcher = SourceBatcher(batch_size) if whole_sources else Batcher(batch_size)
+        return run_import(session, async_batches_of(documents, batcher), stream, deadline)
 
     import_documents = _carried_out(stream_import)
 

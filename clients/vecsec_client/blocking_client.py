@@ -10,7 +10,7 @@ import grpc
 from tenacity import Retrying
 
 from vecsec.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from vecsec_client import calls
+from vecsec_client import calls, source_calls
 from vecsec_client.calls import Exchange, ResponseT, ResultT, take_signature
 from vecsec_client.channels import Endpoint
 from vecsec_client.connection import CallDefaults, new_request_id
@@ -18,13 +18,15 @@ from vecsec_client.filters import MetadataFilter
 from vecsec_client.importing.batches import Batcher, batches_of
 from vecsec_client.importing.blocking_import import ImportStream, run_import
 from vecsec_client.importing.session import ImportSession
+from vecsec_client.importing.source_batches import SourceBatcher
 from vecsec_client.importing.summing import ImportSum
-from vecsec_client.iterating import IDS_A_PAGE, iterate
+from vecsec_client.iterating import IDS_A_PAGE, all_sources, iterate
 from vecsec_client.relabelling import relabel_documents
 from vecsec_client.results import Document, DocumentInput, ImportProgress, ImportSummary
 from vecsec_client.retrying import Deadline, RetryPolicy, retry_arguments
 from vecsec_client.search_batch import search_batch
 from vecsec_client.shared_channel import SharedChannel, closed
+from vecsec_client.sources import Source
 from vecsec_client.tokens import TokenProvider, bearer_metadata, nobodys_token, provider_of
 from vecsec_client.wire.error_details import from_rpc_error
 
@@ -155,6 +157,9 @@ class VecSecClient:
     list_document_ids = _blocking(calls.list_document_ids)
     count_documents = _blocking(calls.count_documents)
     export_documents = _blocking(calls.export_documents)
+    list_sources = _blocking(source_calls.list_sources)
+    delete_source = _blocking(source_calls.delete_source)
+    relabel_source = _blocking(source_calls.relabel_source)
     explain_access = _blocking(calls.explain_access)
     policy_status = _blocking(calls.policy_status)
     tenant_usage = _blocking(calls.tenant_usage)
@@ -189,6 +194,14 @@ class VecSecClient:
             lambda ids: self.get_documents(ids, include_embeddings=include_embeddings, **place),
         )
 
+    def iter_sources(
+        self, *, tenant: str | None = None, collection: str = "", timeout: float | None = None
+    ) -> Iterator[Source]:
+        """The sources of a collection of which the caller may read at least one passage, by their ids; `timeout` is for
+        each of the calls that it takes."""
+        place: dict[str, Any] = {"tenant": tenant, "collection": collection, "timeout": timeout}
+        return all_sources(lambda token: self.list_sources(page_token=token, **place))
+
     def stream_import(
         self,
         documents: Iterable[DocumentInput],
@@ -198,6 +211,7 @@ class VecSecClient:
         embedding_model: str = "",
         batch_size: int = 200,
         strict: bool = False,
+        whole_sources: bool = False,
         timeout: float | None = None,
     ) -> Iterator[ImportProgress]:
         """Store documents batch by batch, and say after each how far it is; those with the same id are replaced.
@@ -213,6 +227,9 @@ class VecSecClient:
             embedding_model: the model that embeds the texts of a new collection; empty means the service's default.
             batch_size: how many documents travel and become durable together, at most 1,000.
             strict: raise `DocumentsRejected` at the first refused document, and store nothing from its batch on.
+            whole_sources: replace each source as a whole, in one step: what else is stored of it goes, whoever may see
+                it, if all of it is the caller's to write. The passages of a source follow one another in `documents`,
+                at most 1,000 and 4 MiB; if one of them is refused, all are left out.
             timeout: seconds for the whole import; without one it takes as long as it takes.
 
         Raises:
@@ -220,10 +237,13 @@ class VecSecClient:
             VecSecError: when it cannot go on; what the last progress says is stored.
         """
         tenant_id, policy = self._defaults.tenant_of(tenant), self._defaults.retry_policy
-        session = ImportSession(tenant_id, collection, embedding_model, policy=policy, strict=strict)
+        session = ImportSession(
+            tenant_id, collection, embedding_model, policy=policy, strict=strict, whole_sources=whole_sources
+        )
         deadline = Deadline.after(None) if timeout is None else self._defaults.deadline(timeout)
         stream = ImportStream(self._stub, self._token, deadline)
-        return run_import(session, batches_of(documents, Batcher(batch_size)), stream, deadline)
+        batcher = SourceBatcher(batch_size) if whole_sources else Batcher(batch_size)
+        return run_import(session, batches_of(documents, batcher), stream, deadline)
 
     import_documents = _carried_out(stream_import)
 

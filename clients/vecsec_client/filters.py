@@ -77,7 +77,14 @@ class TextContains:
     text: str
 
 
-MetadataFilter: TypeAlias = Equals | In | Range | AllOf | AnyOf | Not | Exists | TextContains
+@dataclass(frozen=True, slots=True)
+class OfSources:
+    """The document is a passage of one of these sources."""
+
+    source_ids: tuple[str, ...]
+
+
+MetadataFilter: TypeAlias = Equals | In | Range | AllOf | AnyOf | Not | Exists | TextContains | OfSources
 
 
 def equals(key: str, value: Scalar) -> Equals:
@@ -97,6 +104,11 @@ def in_(key: str, values: Several[Scalar] | Iterator[Scalar]) -> In:
         return In(key, tuple(values))
     except TypeError as error:
         raise InvalidArgument.of("values", f"must be a list, not {values!r:.80}; see equals()") from error
+
+
+def of_source(*source_ids: str) -> OfSources:
+    """The document is a passage of one of these sources, at most 256."""
+    return OfSources(source_ids)
 
 
 def between(key: str, low: float, high: float) -> Range:

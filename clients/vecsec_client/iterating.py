@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 
 from vecsec_client.errors import NotFound, ResourceExhausted
 from vecsec_client.results import Document, DocumentIdPage, DocumentsAnswer
+from vecsec_client.sources import Source, SourcePage
 
 IDS_A_PAGE = 200
 
@@ -55,6 +56,29 @@ def iterate(
                 return  # whoever empties the collection meanwhile leaves nothing to find
             else:
                 yield from found
+        page_token = page.next_page_token
+        if not page_token:
+            return
+
+
+def all_sources(page_behind: Callable[[str], SourcePage]) -> Iterator[Source]:
+    """All sources; `page_behind` gets the page behind a token."""
+    page_token = ""
+    while True:
+        page = page_behind(page_token)
+        yield from page.sources
+        page_token = page.next_page_token
+        if not page_token:
+            return
+
+
+async def all_sources_async(page_behind: Callable[[str], Awaitable[SourcePage]]) -> AsyncIterator[Source]:
+    """The same for asynchronous calls."""
+    page_token = ""
+    while True:
+        page = await page_behind(page_token)
+        for source in page.sources:
+            yield source
         page_token = page.next_page_token
         if not page_token:
             return

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from vecsec_client.several import Texts
 from vecsec_client.shapes import Rows, Table, Value
+from vecsec_client.sources import SourcePassage
 from vecsec_client.values import (
     Action,
     AttributeValue,
@@ -39,6 +40,8 @@ class DocumentInput:
     """The caller's own, for filters."""
     embedding: Sequence[float] = ()
     """As many numbers as the collection has dimensions; empty lets the collection's model embed the text."""
+    source: SourcePassage | None = None
+    """What it is a passage of; None for a document by itself. See `whole_sources` of an import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class Document(Value):
     """Empty unless asked for, which only a role that may configure can."""
     readers: tuple[str, ...] | None = None
     """Who alone may read it; None for all whom the other rules let through."""
+    source: SourcePassage | None = None
+    """What it is a passage of; None where it was stored as none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,6 +170,7 @@ class GatewayHandlers(GatewayServiceServicer):
                         batch_number=acknowledgement.batch_number,
                         stored_count=acknowledgement.stored_count,
                         total_stored_count=acknowledgement.total_stored_count,
+                        whole_sources=acknowledgement.whole_sources,
                         policy_version=policy_version,
                     )
 
@@ -262,6 +263,23 @@ class GatewayHandlers(GatewayServiceServicer):
             next_page_token=page.next_page_token,
             policy_version=plan.policy_version,
             document_count=page.document_count if page.HasField("document_count") else None,
+        )
+
+    async def ListSources(  # noqa: N802
+        self, request: gateway_pb2.ListSourcesRequest, _context: Context
+    ) -> gateway_pb2.ListSourcesResponse:
+        """List a page of the sources of documents that the caller may read."""
+        wanted = retrieval_pb2.ListSourcesRequest(
+            collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        async with self._call_with_deadline(cost.listing_cost(request.page_size, 0, count=True), "list") as caller:
+            page, sources, policy_version = await self._use_cases.documents.list_sources(
+                caller, request.tenant_id, wanted
+            )
+        return gateway_pb2.ListSourcesResponse(
+            sources=sources, next_page_token=page.next_page_token, policy_version=policy_version
         )
 
     async def ExportDocuments(  # noqa: N802
@@ -494,6 +512,7 @@ def batch_of(request: gateway_pb2.ImportDocumentsRequest) -> Batch:
             collection_id=request.collection_id or DEFAULT_COLLECTION_ID,
             embedding_model=request.embedding_model,
             documents=request.documents,
+            whole_sources=request.whole_sources,
         ),
         labels=[label_to_proto(label) for label in places],
         label_of=label_of,

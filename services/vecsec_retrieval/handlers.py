@@ -32,8 +32,10 @@ from vecsec_retrieval.model.filters import (
 )
 from vecsec_retrieval.model.label_change import LabelChange
 from vecsec_retrieval.model.rows import Document, MetadataValue, ScoreParts, Vector
+from vecsec_retrieval.model.sources import SOURCE_KEY, is_of_caller, passage_of
 from vecsec_retrieval.search.reader import SearchAnswer
 from vecsec_retrieval.search.shaping import Shape
+from vecsec_retrieval.source_messages import fill_passage, passage_from_proto, source_message
 from vecsec_retrieval.use_cases.collection_search import SearchWanted
 from vecsec_retrieval.use_cases.deleting import DocumentDeletion
 from vecsec_retrieval.use_cases.describe_shard import ShardDescriber
@@ -139,6 +141,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
                 batch_number=progress.batch_number,
                 stored_count=progress.stored_count,
                 total_stored_count=progress.total_stored_count,
+                whole_sources=batch.whole_sources,
             )
 
     async def GetDocuments(  # noqa: N802
@@ -238,6 +241,18 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         return pb.ListDocumentIdsResponse(
             document_ids=page.items, next_page_token=page.next_page_token, document_count=page.document_count
         )
+
+    async def ListSources(  # noqa: N802
+        self, request: pb.ListSourcesRequest, context: Context
+    ) -> pb.ListSourcesResponse:
+        """List a page of sources."""
+        page = await self._listing.list_sources(
+            request.grant,
+            request.collection_id or DEFAULT_COLLECTION_ID,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListSourcesResponse(sources=map(source_message, page.items), next_page_token=page.next_page_token)
 
     async def ExportDocuments(  # noqa: N802
         self, request: pb.ExportDocumentsRequest, context: Context
@@ -426,6 +441,7 @@ def _import_batch(message: pb.ImportDocumentsRequest) -> ImportBatch:
         collection_id=message.collection_id or DEFAULT_COLLECTION_ID,
         documents=[_new_document(document, number) for number, document in enumerate(message.documents)],
         embedding_model=message.embedding_model,
+        whole_sources=message.whole_sources,
     )
 
 
@@ -439,7 +455,11 @@ def _fill(message: document_pb2.Document, document: Document, labels: dict[int, 
         label = labels[id(document.label)] = wire.label_message(document.label)
     message.label.CopyFrom(label)
     for key, value in document.metadata.items():
-        message.metadata[key].CopyFrom(wire.value_to_proto(value))
+        if is_of_caller(key):
+            message.metadata[key].CopyFrom(wire.value_to_proto(value))
+    passage = passage_of(document.metadata)
+    if passage is not None:
+        fill_passage(message.source, passage)
     if document.embedding is not None:
         message.embedding.extend(document.embedding.tolist())
 
@@ -453,6 +473,7 @@ def _new_document(message: document_pb2.DocumentInput, number: int) -> NewDocume
         attributes=wire.new_attributes(message, f"documents[{number}]"),
         metadata={key: wire.value_from_proto(value) for key, value in message.metadata.items()},
         embedding=_vector(message.embedding) if message.embedding else None,
+        passage=passage_from_proto(message),
     )
 
 
@@ -506,6 +527,8 @@ def _condition(message: filter_pb2.MetadataFilter, path: str) -> MetadataFilter:
             return Exists(message.exists.key)
         case "text_contains":
             return TextContains(message.text_contains.text)
+        case "sources":
+            return In(SOURCE_KEY, tuple(message.sources.source_ids))
     raise InvalidRequest.of(path, "set exactly one condition")
 
 

@@ -106,7 +106,7 @@ class FakeCell:
         self.rows.setdefault(info.collection_id, {})
         return self.infos.setdefault(info.collection_id, info)
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow], deleted: Sequence[str] = ()) -> int:
         self.before("upsert")
         with self.lock:
             stored = self._rows(collection_id)
@@ -117,6 +117,10 @@ class FakeCell:
                 stored[row.document_id] = replace(row, metadata=merged)
                 if self.log is not None:
                     self.log.add(collection_id, row.document_id, stored[row.document_id])
+            for document_id in deleted:
+                is_there = stored.pop(document_id, None) is not None
+                if self.log is not None and is_there:
+                    self.log.add(collection_id, document_id, None)
             return 0 if self.log is None else self.log.position()
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:

@@ -51,8 +51,8 @@ class Plan:
             return Operation("create", f"collection-{len(self.state)}")
         collection_id = "collection-0" if chance.random() < 0.8 else chance.choice(list(self.state))
         there = list(self.state[collection_id])
-        kinds = ["import", "replace", "delete", "relabel"]
-        kind = chance.choices(kinds, [6, 2, 1, 1] if len(there) < MANY_ROWS else [1, 6, 3, 2])[0]
+        kinds = ["import", "replace", "source", "delete", "relabel"]
+        kind = chance.choices(kinds, [6, 2, 2, 1, 1] if len(there) < MANY_ROWS else [1, 4, 4, 3, 2])[0]
         if kind == "import" or not there:
             ids = [f"{self.done}-{number}" for number in range(chance.randint(1, 700))]
             return Operation("import", collection_id, self.rows(collection_id, ids))
@@ -65,6 +65,10 @@ class Plan:
             return Operation("relabel", collection_id, {each: _relabelled(rows[each], label) for each in some})
         if kind == "replace":
             return Operation("replace", collection_id, self.rows(collection_id, some))
+        if kind == "source":  # of what there is of it some is replaced, more is new, and the rest goes
+            middle = len(some) // 2
+            ids = [*some[:middle], *(f"{self.done}-{number}" for number in range(chance.randint(1, 200)))]
+            return Operation("source", collection_id, self.rows(collection_id, ids) | dict.fromkeys(some[middle:]))
         return Operation("delete", collection_id, dict.fromkeys(some))
 
     def take(self, operation: Operation) -> None:

@@ -47,7 +47,8 @@ def do(cell: EmbeddedCell, operation: Operation) -> None:
         rows = [from_stored(row, cell.tenant_id) for row in operation.rows.values() if row is not None]
         cell.relabel(operation.collection_id, [(row.document_id, row.label) for row in rows if row is not None])
     else:
-        cell.upsert(operation.collection_id, [row for row in operation.rows.values() if isinstance(row, StoredRow)])
+        rows = [row for row in operation.rows.values() if isinstance(row, StoredRow)]
+        cell.upsert(operation.collection_id, rows, [each for each, row in operation.rows.items() if row is None])
 
 
 def found(cell: EmbeddedCell, plan: Plan) -> bool:

@@ -140,7 +140,7 @@ async def test_a_file_that_became_shorter_leaves_no_passage_behind(stack: Stack,
     assert (await import_folder(stack, folder, *PUBLIC))["removed"] == 0
     write(tmp_path / "docs", {"a.md": "\n\n".join(LONG[:2]), "b.md": "short now", "c.md": "\n\n".join(LONG)})
     again = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "SECRET")
-    assert (again["removed"], again["stored"], again["staying"]) == (2 + 4 + 1, 7, {})
+    assert (again["removed"], again["stored"], again["staying"]) == (2 + 3, 7, {})
     assert await found_by(stack, "guest", "PUBLIC") == set(), "the label given anew is that of all passages"
     expected = {"a.md#1", "a.md#2", "b.md", "c.md#1", "c.md#2", "c.md#3", "c.md#4"}
     assert await found_by(stack, "admin", "SECRET") == expected
@@ -153,43 +153,84 @@ async def test_what_stays_of_files_that_are_gone_or_refused_is_said(stack: Stack
     told = await run(stack, "import", folder, *PUBLIC, exit_code=1)
     assert "8 passages of earlier imports stay as they are, of 2 files" in told.stderr
     assert "b.md, gone.md" in told.stderr
-    for _ in range(2):  # also where the journal says that everything was imported
+    for _ in range(2):
         again = await import_folder(stack, folder, *PUBLIC, exit_code=1)
         assert (again["removed"], again["staying"]) == (0, {"b.md": 4, "gone.md": 4})
     await stack.load("tenant_a", document("other.md", "nobody imported this as a file"))
     pruned = await import_folder(stack, folder, *PUBLIC, "--prune", exit_code=1)
     assert pruned["removed"] == 4
-    assert pruned["staying"] == {"b.md": 4, "other.md": 1}, "what was not read today is there all the same"
+    assert pruned["staying"] == {"b.md": 4}, "what was not read today is there all the same"
+    assert "other.md" in await texts(stack), "nor is what others stored any of an import's business"
 
 
-async def test_surplus_is_asked_of_the_store_not_of_the_journal(stack: Stack, tmp_path: Path) -> None:
-    """Neither a lost journal nor one that says "finished" hides what another run left."""
-    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG)})
+async def test_what_is_stored_is_asked_of_the_store(stack: Stack, tmp_path: Path) -> None:
+    """Nothing that is remembered here hides what others did since."""
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG), "b.md": "word b"})
     await import_folder(stack, folder, *PUBLIC)
-    for journal in (stack.folder / "state" / "imports").iterdir():
-        journal.unlink()
-    write(tmp_path / "docs", {"a.md": "\n\n".join(LONG[:3])})
-    assert (await import_folder(stack, folder, *PUBLIC))["removed"] == 1
-    copy = write(tmp_path / "copy", {"a.md": "\n\n".join(LONG)})
-    await import_folder(stack, copy, *PUBLIC)
+    assert not list((stack.folder / "state").glob("imports/*"))
     again = await import_folder(stack, folder, *PUBLIC)
-    assert (again["removed"], again["stored"]) == (1, 0)
-    assert await found_by(stack, "guest", "PUBLIC") == {"a.md#1", "a.md#2", "a.md#3"}
+    assert (again["stored"], again["skipped"], again["removed"]) == (0, 5, 0)
+    copy = write(tmp_path / "copy", {"a.md": "\n\n".join(LONG[:3]), "b.md": "word b"})
+    changed = await import_folder(stack, copy, *PUBLIC)
+    assert (changed["stored"], changed["skipped"], changed["removed"]) == (3, 1, 1)
+    assert (await import_folder(stack, folder, *PUBLIC))["stored"] == 4
+    await run(stack, "delete", "a.md#2", "--yes")
+    mended = await import_folder(stack, folder, *PUBLIC)
+    assert (mended["stored"], mended["skipped"]) == (4, 1), "a passage that is missing shows in the count"
+    assert (await import_folder(stack, folder, *PUBLIC, "--restart"))["stored"] == 5
+    assert (await import_folder(stack, folder, *OPTIONS, "--sensitivity", "SECRET"))["stored"] == 5
+    assert await found_by(stack, "guest", "PUBLIC") == set()
 
 
-async def test_a_file_whose_surplus_may_not_be_deleted_stays_whole_and_is_named(stack: Stack, tmp_path: Path) -> None:
+async def test_who_may_write_replaces_a_file_and_who_may_not_write_all_of_it_leaves_it(
+    stack: Stack, tmp_path: Path
+) -> None:
     folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG), "b.md": "word old"})
     await import_folder(stack, folder, *PUBLIC, role="superuser")
+    write(tmp_path / "docs", {"a.md": "short now"})
+    assert (await import_folder(stack, folder, *PUBLIC, role="superuser"))["removed"] == 3
+    await run(stack, "sources", "relabel", "a.md", "--sensitivity", "SECRET", "--yes")
     before = await texts(stack)
-    write(tmp_path / "docs", {"a.md": "short now", "b.md": "word new"})
-    for _ in range(2):
-        told = await run(stack, "import", folder, *PUBLIC, role="superuser", exit_code=1)
-        assert "a.md: left as it was: 4 passages of an earlier import" in told.stderr
-        assert "4 passages of earlier imports stay as they are, of 1 files" in told.stderr
-        assert await texts(stack) == {**before, "b.md": "word new"}
-    mended = await import_folder(stack, folder, *PUBLIC)
-    assert (mended["removed"], mended["staying"], mended["rejected_count"]) == (4, {}, 0)
-    assert await texts(stack) == {"a.md": "short now", "b.md": "word new"}
+    write(tmp_path / "docs", {"a.md": "short again", "b.md": "word new"})
+    told = await run(stack, "import", folder, *PUBLIC, role="superuser", exit_code=1)
+    assert "a.md: may not be written by this caller" in told.stderr
+    assert await texts(stack) == {**before, "b.md": "word new"}
+
+
+async def test_a_file_of_more_passages_than_a_source_may_have_is_several(stack: Stack, tmp_path: Path) -> None:
+    """They are replaced one after the other, and what is too many of them goes."""
+    text = "\n\n".join(f"Paragraph {number}. " + "word " * 25 for number in range(1_300))
+    folder = write(tmp_path / "docs", {"large.md": text, "small.md": "word"})
+    short = ("--passage-size", "150", "--overlap", "0", "--batch-size", "1000")
+    assert (await import_folder(stack, folder, *PUBLIC, *short))["stored"] == 1_301
+    listed = [json.loads(line) for line in (await run(stack, "sources", "list", "--json")).stdout.splitlines()]
+    assert [(each["source_id"], each["document_count"]) for each in listed] == [
+        ("large.md", 1_000),
+        ("large.md#part2", 300),
+        ("small.md", 1),
+    ]
+    again = await import_folder(stack, folder, *PUBLIC, *short)
+    assert (again["stored"], again["skipped"], again["staying"]) == (0, 1_301, {})
+    write(tmp_path / "docs", {"large.md": "short"})
+    assert (await import_folder(stack, folder, *PUBLIC, *short))["removed"] == 1_299
+    assert set(await texts(stack)) == {"large.md", "small.md"}
+
+
+async def test_sources_on_the_command_line(stack: Stack, tmp_path: Path) -> None:
+    folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG), "b.md": "---\ntitle: Bees\n---\nword"})
+    await import_folder(stack, folder, *PUBLIC)
+    table = " ".join((await run(stack, "sources", "list")).stdout.split())
+    assert "a.md │ 4 │ PUBLIC" in table
+    assert "Bees" in table
+    shown = [json.loads(line) for line in (await run(stack, "sources", "show", "a.md", "--json")).stdout.splitlines()]
+    assert [(each["document_id"], each["source"]["position"]) for each in shown] == [
+        (f"a.md#{number}", number) for number in range(1, 5)
+    ]
+    await run(stack, "sources", "show", "c.md", exit_code=5)
+    await run(stack, "sources", "delete", "a.md", exit_code=2)
+    assert "would delete 4 documents" in (await run(stack, "sources", "delete", "a.md", "--dry-run")).stdout
+    assert (await run(stack, "sources", "delete", "a.md", "--yes")).stdout == "deleted 4 documents\n"
+    assert set(await texts(stack)) == {"b.md"}
 
 
 async def test_what_no_folder_stored_is_not_deleted(stack: Stack, tmp_path: Path) -> None:
@@ -206,13 +247,14 @@ async def test_what_no_folder_stored_is_not_deleted(stack: Stack, tmp_path: Path
     assert elsewhere["missing"] == []
 
 
-async def test_an_import_that_breaks_off_leaves_no_surplus_and_goes_on(stack: Stack, tmp_path: Path) -> None:
+async def test_an_import_that_breaks_off_leaves_what_was_there_and_goes_on(stack: Stack, tmp_path: Path) -> None:
     folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG)})
     await import_folder(stack, folder, *PUBLIC)
     write(tmp_path / "docs", {"a.md": "\n\n".join(LONG[:1]), "b.md": "word"})
+    before = await texts(stack)
     wrong = ("--sensitivity", "SECRET", *OPTIONS, "--embedding-model", "no-such-model")
     await run(stack, "import", folder, *wrong, exit_code=2)
-    assert await found_by(stack, "guest", "PUBLIC") <= {"a.md"}
+    assert await texts(stack) == before, "what was not stored has replaced nothing"
     again = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "SECRET")
     assert (again["stored"], again["staying"]) == (2, {})
     assert await found_by(stack, "guest", "PUBLIC") == set()

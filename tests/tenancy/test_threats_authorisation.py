@@ -118,6 +118,7 @@ GATEWAY = {
     "ListCollections": [at_gateway("ListCollections")],
     "ListLabels": [at_gateway("ListLabels")],
     "ListDocumentIds": [at_gateway("ListDocumentIds"), at_gateway("ListDocumentIds", collection_id="other")],
+    "ListSources": [at_gateway("ListSources"), at_gateway("ListSources", collection_id="other")],
     "ExportDocuments": [at_gateway("ExportDocuments")],
     "RereadTenant": [at_gateway("RereadTenant")],
     "ExplainAccess": [
@@ -161,6 +162,7 @@ RETRIEVAL = {
     "ListCollections": [at_retrieval("ListCollections")],
     "ListLabels": [at_retrieval("ListLabels")],
     "ListDocumentIds": [at_retrieval("ListDocumentIds")],
+    "ListSources": [at_retrieval("ListSources")],
     "ExportDocuments": [at_retrieval("ExportDocuments"), at_retrieval("ExportDocuments", moment="1", page_token="a:b")],
     "RereadTenant": [at_retrieval("RereadTenant")],
     "GetStoredSize": [at_retrieval("GetStoredSize")],
@@ -314,6 +316,7 @@ ACTION_OF = {
             "GetDocuments",
             "ListCollections",
             "ListDocumentIds",
+            "ListSources",
             "ExportDocuments",
         ),
         Action.READ,

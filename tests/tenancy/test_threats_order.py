@@ -60,6 +60,10 @@ REQUESTS: Mapping[str, Callable[[str], tuple[Message, ...]]] = {
         pb.ListDocumentIdsRequest(tenant_id=tenant),
         pb.ListDocumentIdsRequest(tenant_id=tenant, collection_id="hidden"),
     ),
+    "ListSources": lambda tenant: (
+        pb.ListSourcesRequest(tenant_id=tenant),
+        pb.ListSourcesRequest(tenant_id=tenant, collection_id="hidden"),
+    ),
     "ExportDocuments": lambda tenant: (
         pb.ExportDocumentsRequest(tenant_id=tenant),
         pb.ExportDocumentsRequest(tenant_id=tenant, moment="no moment", page_token="no page"),

@@ -42,7 +42,7 @@ def delete(
     if ids:
         _delete_ids(session, list(dict.fromkeys(ids)), tenant, collection, dry_run=dry_run, yes=yes)
     else:
-        _delete_selected(session, condition, tenant, collection, dry_run=dry_run, yes=yes)
+        delete_selected(session, condition, tenant, collection, dry_run=dry_run, yes=yes)
 
 
 def _delete_ids(
@@ -62,7 +62,7 @@ def _delete_ids(
         raise typer.Exit(ExitCode.SOME_FAILED if deleted else ExitCode.NOT_FOUND)
 
 
-def _delete_selected(
+def delete_selected(
     session: GatewaySession,
     condition: MetadataFilter | None,
     tenant: str,
@@ -71,6 +71,8 @@ def _delete_selected(
     dry_run: bool,
     yes: bool,
 ) -> None:
+    """Delete what a filter selects, or all of a collection, once it was counted and that was confirmed."""
+
     def delete(*, only_count: bool) -> int:
         return session.client.delete_documents(
             tenant=tenant,

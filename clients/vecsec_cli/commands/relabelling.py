@@ -1,6 +1,7 @@
 """`vecsec relabel`."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +23,25 @@ from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.text import counted
 from vecsec_client import Sensitivity
 
+SensitivityOption = Annotated[Sensitivity | None, typer.Option(case_sensitive=False, help="How sensitive they are.")]
+TopicsOption = Annotated[
+    list[str] | None, typer.Option("--topics", help="What they are about, instead of what was said before.")
+]
+RemovedOption = Annotated[
+    list[str] | None, typer.Option("--remove-attribute", help="An attribute that is to go; may be repeated.")
+]
+ReadersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reader",
+        metavar="user:SUBJECT|group:NAME",
+        help="Who alone may read them, instead of who could before; may be repeated.",
+    ),
+]
+NoReadersOption = Annotated[
+    bool, typer.Option("--no-readers", help="Let all read them whom the other rules let through.")
+]
+
 
 @with_gateway
 def relabel(
@@ -32,27 +52,12 @@ def relabel(
     collection: CollectionOption = "",
     filters: FilterOption = None,
     whole_collection: Annotated[bool, typer.Option("--all", help="All documents of the collection.")] = False,
-    sensitivity: Annotated[
-        Sensitivity | None, typer.Option(case_sensitive=False, help="How sensitive they are.")
-    ] = None,
-    topics: Annotated[
-        list[str] | None, typer.Option("--topics", help="What they are about, instead of what was said before.")
-    ] = None,
+    sensitivity: SensitivityOption = None,
+    topics: TopicsOption = None,
     attributes: AttributesOption = None,
-    removed: Annotated[
-        list[str] | None, typer.Option("--remove-attribute", help="An attribute that is to go; may be repeated.")
-    ] = None,
-    readers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reader",
-            metavar="user:SUBJECT|group:NAME",
-            help="Who alone may read them, instead of who could before; may be repeated.",
-        ),
-    ] = None,
-    no_readers: Annotated[
-        bool, typer.Option("--no-readers", help="Let all read them whom the other rules let through.")
-    ] = False,
+    removed: RemovedOption = None,
+    readers: ReadersOption = None,
+    no_readers: NoReadersOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many documents it would be.")] = False,
     yes: YesOption = False,
 ) -> None:
@@ -65,30 +70,54 @@ def relabel(
     if [bool(ids), condition is not None, whole_collection].count(True) != 1:
         raise CommandFailure("say what to relabel: ids, --filter, or --all")
 
-    def change(*, only_count: bool) -> int:
-        return session.client.relabel_documents(
-            list(dict.fromkeys(ids or ())),
-            tenant=tenant,
-            collection=collection,
-            filter=condition,
-            whole_collection=whole_collection,
-            sensitivity=sensitivity,
-            topics=split_words(topics or ()),
-            attributes=key_value_pairs(attributes or (), "--attribute"),
-            removed_attributes=removed or (),
-            readers=readers,
-            remove_readers=no_readers,
-            dry_run=only_count,
-        ).relabelled_count
+    wanted = {
+        "document_ids": list(dict.fromkeys(ids or ())),
+        "tenant": tenant,
+        "collection": collection,
+        "filter": condition,
+        "whole_collection": whole_collection,
+    }
+    change = change_of(sensitivity, topics, attributes, removed, readers, no_readers=no_readers)
+    count = relabel_selected(session, wanted, change, dry_run=dry_run, yes=yes)
+    if ids and not count:
+        raise typer.Exit(ExitCode.NOT_FOUND)
 
-    found = change(only_count=True)
-    what = f"relabel {counted(found)} of {tenant}, collection {collection or 'documents'}"
+
+def change_of(
+    sensitivity: Sensitivity | None,
+    topics: list[str] | None,
+    attributes: list[str] | None,
+    removed: list[str] | None,
+    readers: list[str] | None,
+    *,
+    no_readers: bool,
+) -> dict[str, Any]:
+    """What options say is to be otherwise, as `relabel_documents` takes it."""
+    return {
+        "sensitivity": sensitivity,
+        "topics": split_words(topics or ()),
+        "attributes": key_value_pairs(attributes or (), "--attribute"),
+        "removed_attributes": removed or (),
+        "readers": readers,
+        "remove_readers": no_readers,
+    }
+
+
+def relabel_selected(
+    session: GatewaySession, selection: Mapping[str, Any], change: Mapping[str, Any], *, dry_run: bool, yes: bool
+) -> int:
+    """Relabel, once it was counted and that was confirmed; how many documents it were, or would be."""
+
+    def relabelled(*, only_count: bool) -> int:
+        return session.client.relabel_documents(**selection, **change, dry_run=only_count).relabelled_count
+
+    found = relabelled(only_count=True)
+    what = f"relabel {counted(found)} of {selection['tenant']}, collection {selection['collection'] or 'documents'}"
     if not (dry_run or yes):
         confirmed(f"{what.capitalize()}?", f"would {what}")
-    count = found if dry_run else change(only_count=False)
+    count = found if dry_run else relabelled(only_count=False)
     if session.json:
         output.print_json({"relabelled_count": count, "dry_run": dry_run})
     else:
         output.say(f"would {what}" if dry_run else f"relabelled {counted(count)}")
-    if ids and not count:
-        raise typer.Exit(ExitCode.NOT_FOUND)
+    return count

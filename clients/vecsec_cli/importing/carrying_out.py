@@ -1,35 +1,25 @@
 """Carries an import out: journal, what goes before, what is sent, and what is told on the way."""
 
 import os
-from collections import deque
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from vecsec_cli.gateway_session import GatewaySession
 from vecsec_cli.importing.file_tree import FileTreeSource
 from vecsec_cli.importing.import_run import ImportResult, ImportRun, earlier_result
 from vecsec_cli.importing.journal import Journal, open_journal
-from vecsec_cli.importing.records import BadRecord, Source
-from vecsec_cli.importing.replacing import Collection, Replacement
+from vecsec_cli.importing.records import Source
+from vecsec_cli.importing.replacing import Collection
 from vecsec_cli.importing.replacing_rows import RowReplacement
 from vecsec_cli.importing.reporting import SHOWN_BAD_RECORDS, SHOWN_WIDTH, BadRecordPrinter
 from vecsec_cli.importing.row_splitting import SplitSource
+from vecsec_cli.importing.targets import ImportTarget
+from vecsec_cli.importing.trees.carrying_out import import_files
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
 from vecsec_cli.terminal.progress_bar import progress_bar
 from vecsec_cli.terminal.text import one_line, plain
 from vecsec_client import DocumentsRejected, PermissionDenied, VecSecClient, VecSecError
-
-
-@dataclass(frozen=True, slots=True)
-class ImportTarget:
-    """Where and how documents are stored: what `VecSecClient.import_documents` takes beside them."""
-
-    tenant: str
-    collection: str
-    embedding_model: str
-    batch_size: int
-    strict: bool
 
 
 def import_from(
@@ -41,45 +31,30 @@ def import_from(
     Raises:
         SourceError: if the source cannot be read.
     """
-    replacement: Replacement | RowReplacement | None = None
     if prune and not (isinstance(reader, FileTreeSource) and reader.is_folder):
         raise CommandFailure(f"--prune is for folders, and {reader.name} is none")
+    if isinstance(reader, FileTreeSource):
+        return import_files(session.client, reader, target, again=restart, prune=prune)
+    replacement: RowReplacement | None = None
     with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
         survey = reader.summarise()
-        if isinstance(reader, FileTreeSource):
-            replacement = Replacement(Collection(session.client, target.tenant, target.collection))
-        elif isinstance(reader, SplitSource):
+        if isinstance(reader, SplitSource):
             replacement = RowReplacement(Collection(session.client, target.tenant, target.collection))
     content = None if survey.fingerprint is None else repr((survey.fingerprint, target.embedding_model, reading))
     scope = (_place_of(session), target.tenant, target.collection, os.path.realpath(reader.name))
     with open_journal(session.state.imports, content, *scope, start_over=restart) as journal:
         _forget_if_gone(session.client, target, journal)
         if journal.is_finished:
-            result = _already_imported(reader, journal, replacement)
+            result = _already_imported(reader, journal)
         else:
             result = _import(session.client, reader, survey.expected, target, journal, replacement=replacement)
-    if isinstance(replacement, RowReplacement):
-        return replace(result, removed=replacement.removed)
-    if replacement is None or not isinstance(reader, FileTreeSource):
-        return result
-    refused = [each.document_id for each in result.rejections.reported]
-    if prune:
-        replacement.prune(reader.root, refused)
-    staying = replacement.staying(refused) if reader.is_folder else {}
-    return replace(result, removed=replacement.removed, staying=staying, unread=tuple(reader.unread))
+    return result if replacement is None else replace(result, removed=replacement.removed)
 
 
-def _already_imported(
-    reader: Source, journal: Journal, replacement: Replacement | RowReplacement | None
-) -> ImportResult:
-    """What an earlier run did, once what others stored since of the same files is gone."""
+def _already_imported(reader: Source, journal: Journal) -> ImportResult:
+    """What an earlier run did."""
     output.note(f"{reader.name} was already imported; --restart imports it again")
-    held_back: list[BadRecord] = []
-    if isinstance(replacement, Replacement):
-        deque(replacement.applied_to(reader.records(), held_back.append), maxlen=0)
-    result = earlier_result(journal, held_back)
-    if held_back:
-        journal.forget()
+    result = earlier_result(journal)
     for record in result.rejections.reported[:SHOWN_BAD_RECORDS]:
         output.note(one_line(str(record), SHOWN_WIDTH))
     return result
@@ -106,7 +81,7 @@ def _import(
     target: ImportTarget,
     journal: Journal,
     *,
-    replacement: Replacement | RowReplacement | None,
+    replacement: RowReplacement | None,
 ) -> ImportResult:
     with progress_bar() as progress:
         bar = progress.add_task(one_line(reader.name, 40), total=expected, completed=journal.settled)

@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.importing.carrying_out import ImportTarget, import_from
+from vecsec_cli.importing.carrying_out import import_from
 from vecsec_cli.importing.csv_table import Columns
 from vecsec_cli.importing.file_tree import FileOptions
 from vecsec_cli.importing.formats import SourceFormat
 from vecsec_cli.importing.option_values import defaults_of, formats_of, known_encoding, lengths_of, renamed_of
 from vecsec_cli.importing.reporting import report
 from vecsec_cli.importing.sources import ReadingOptions, open_source
+from vecsec_cli.importing.targets import ImportTarget
 from vecsec_cli.importing.walking import TreeOptions
 from vecsec_cli.options import CollectionOption, TenantOption, split_words
 from vecsec_client import Sensitivity
@@ -109,9 +110,11 @@ def import_documents(
             "folder alone: those of another one would count as gone.",
         ),
     ] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Import from the start again.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Import all again, unchanged files, too.")] = False,
 ) -> None:
-    """Import documents. A document with an id that exists is replaced; a file of a folder, with all of its passages.
+    """Import documents. A document with an id that exists is replaced; a file, with all of its passages in one step.
+
+    Files that are stored as they are, by what the services say, are not sent again.
 
     Bad lines are reported with their place, the rest is imported, and the exit code is 1. An import that was cut off
     goes on where it stopped when the same command is given again.

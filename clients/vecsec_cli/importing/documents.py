@@ -11,13 +11,14 @@ from vecsec_cli.importing.fields import (
     checked_metadata,
     checked_readers,
     checked_sensitivity,
+    checked_source,
     checked_text,
     checked_topics,
 )
 from vecsec_cli.importing.records import BadRecord, Passage, SourceRecord
 from vecsec_client.results import DocumentInput
 
-KNOWN_FIELDS = ("id", "text", "sensitivity", "topics", "metadata", "attributes", "readers", "embedding")
+KNOWN_FIELDS = ("id", "text", "sensitivity", "topics", "metadata", "attributes", "readers", "embedding", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +80,6 @@ def _passage(fields: Mapping[str, object], place: SourcePosition, defaults: Defa
         attributes=checked_attributes(fields.get("attributes", {})),
         readers=checked_readers(fields["readers"]) if "readers" in fields else defaults.readers or None,
         embedding=checked_embedding(fields["embedding"]) if "embedding" in fields else (),
+        source=checked_source(fields["source"]) if "source" in fields else None,
     )
     return Passage(line=place.line, place=place.shown, document=document)

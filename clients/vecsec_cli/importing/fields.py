@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from vecsec_client.sources import SourcePassage
 from vecsec_client.values import Scalar, Sensitivity
 
 _MAX_ID_BYTES = 512
@@ -18,6 +19,9 @@ _MAX_DIMENSIONS = 8192
 _MAX_READERS = 64
 _READER_KINDS = ("user:", "group:")
 _INT64 = 1 << 63
+_INT32 = 1 << 31
+_MAX_VERSION_BYTES = 128
+_SOURCE_FIELDS = {"source_id", "version", "title", "position"}
 
 _TOPIC = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _METADATA_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")
@@ -222,3 +226,31 @@ def _shown(value: object) -> str:
     """A value as a message can hold it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def checked_source(value: object) -> SourcePassage:
+    """What a document is a passage of.
+
+    Raises:
+        BadField: if it breaks a rule of the contract.
+    """
+    if not isinstance(value, Mapping):
+        raise BadField("source", f"must be an object, not {_shown(value)}")
+    unknown = sorted(set(value) - _SOURCE_FIELDS)
+    if unknown:
+        raise BadField(
+            "source", f"has an unknown key: {_shown(unknown[0])}; known: {', '.join(sorted(_SOURCE_FIELDS))}"
+        )
+    position = value.get("position")
+    if not isinstance(position, int) or isinstance(position, bool) or not 1 <= position < _INT32:
+        raise BadField("source.position", f"must be a whole number from 1, not {_shown(position)}")
+    texts = {}
+    for name, most in (("source_id", _MAX_ID_BYTES), ("version", _MAX_VERSION_BYTES), ("title", _MAX_ID_BYTES)):
+        text = value.get(name, "")
+        if not isinstance(text, str) or len(text.encode()) > most:
+            raise BadField(f"source.{name}", f"must be a text of at most {most} bytes: {_shown(text)}")
+        texts[name] = text
+    source_id = texts["source_id"]
+    if not source_id or _CONTROL.search(source_id) or source_id != source_id.strip(" "):
+        raise BadField("source.source_id", "must be a text without control characters, and without blanks around it")
+    return SourcePassage(position=position, **texts)

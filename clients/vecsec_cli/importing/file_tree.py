@@ -5,7 +5,6 @@ Title and headings are embedded with each passage that they stand over, and stan
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,22 +17,28 @@ from vecsec_cli.importing.readers import html_page, markdown_file, restructured_
 from vecsec_cli.importing.readers.documents.isolated import DocumentReader
 from vecsec_cli.importing.readers.reading import NotRead, Reading
 from vecsec_cli.importing.readers.text_bytes import decoded
-from vecsec_cli.importing.records import BadRecord, SourceError, SourceRecord, SourceSummary
+from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord, SourceSummary
 from vecsec_cli.importing.row_files import row_source
 from vecsec_cli.importing.row_splitting import split_rows
+from vecsec_cli.importing.trees.file_versions import digest_of, marked
 from vecsec_cli.importing.unread import UnreadFiles
 from vecsec_cli.importing.walking import Found, TreeOptions, files_of
 from vecsec_client.splitting.documents import in_context
-from vecsec_client.splitting.packing import Lengths, Passage, passages
+from vecsec_client.splitting.packing import Lengths, passages
+from vecsec_client.splitting.packing import Passage as TextPassage
 
 _OWN_METADATA = ("path", "passage", "headings", "page")
-_PASSAGE_NUMBER = re.compile(r"(.+)#[1-9][0-9]*")
 _TEXT_READERS = {
     SourceFormat.TEXT: text_file.read,
     SourceFormat.MARKDOWN: markdown_file.read,
     SourceFormat.HTML: html_page.read,
     SourceFormat.RST: restructured_text.read,
 }
+
+
+def _never(file: str, digest: str) -> bool:
+    """No file is known."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +91,14 @@ class FileTreeSource:
             digest.update(f"{found.identifier}\0".encode("utf-8", "surrogateescape") + _hash_of(found.path))
         return SourceSummary(fingerprint=digest.hexdigest(), expected=count)
 
-    def records(self) -> Iterator[SourceRecord]:
-        """The passages of each file, in the order of the files' names."""
+    def records(self, is_current: Callable[[str, str], bool] = _never) -> Iterator[SourceRecord]:
+        """The passages of each file, in the order of the files' names; without those of files that are said to be
+        stored as they are, by path and digest."""
         self.unread.clear()
         with DocumentReader() as documents:
-            yield from self._records(documents)
+            yield from self._records(documents, is_current)
 
-    def _records(self, documents: DocumentReader) -> Iterator[SourceRecord]:
+    def _records(self, documents: DocumentReader, is_current: Callable[[str, str], bool]) -> Iterator[SourceRecord]:
         for number, found in enumerate(files_of(self.root, self.options.tree, self._left_out), start=1):
             file_format = self.options.file_format or format_of(found.path.name, self.options.read_as)
             if file_format is None:
@@ -100,7 +106,10 @@ class FileTreeSource:
             elif file_format in OF_ROWS:
                 yield from self._rows(found, file_format, number)
             else:
-                yield from self._file_records(found, number, self._reader(file_format, documents))
+                options = self.options
+                digest = digest_of(_hash_of(found.path), file_format, self.defaults, options.lengths, options.encoding)
+                if not is_current(found.identifier, digest):
+                    yield from self._file_records(found, number, self._reader(file_format, documents), digest)
 
     def _rows(self, found: Found, file_format: SourceFormat, number: int) -> Iterator[SourceRecord]:
         """The documents of a file that has many; its bad rows are reported one by one."""
@@ -129,7 +138,9 @@ class FileTreeSource:
         read = _TEXT_READERS[file_format]
         return lambda path: read(decoded(content_of(path), self.options.encoding), longest)
 
-    def _file_records(self, found: Found, number: int, read: Callable[[Path], Reading]) -> Iterator[SourceRecord]:
+    def _file_records(
+        self, found: Found, number: int, read: Callable[[Path], Reading], digest: str
+    ) -> Iterator[SourceRecord]:
         place = SourcePosition(str(found.path), number)
         try:
             reading = read(found.path)
@@ -143,7 +154,8 @@ class FileTreeSource:
         bad = [record for record in records if isinstance(record, BadRecord)][:1]
         if bad:
             self.unread.add(kind_of(found.path.name), f"{bad[0].field}: cannot be stored", found.identifier)
-        yield from bad or records
+        passages = [record for record in records if isinstance(record, Passage)]
+        yield from bad or marked(passages, found.identifier, digest, reading.title)
 
     def _passage_records(self, reading: Reading, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
         metadata = reading.fields.get("metadata", {})
@@ -177,18 +189,11 @@ class FileTreeSource:
                 else replace(record, origin=identifier)
             )
 
-    def _parts(self, reading: Reading) -> list[Passage]:
+    def _parts(self, reading: Reading) -> list[TextPassage]:
         if self.options.lengths is None:
             whole = "\n\n".join(block.text for block in reading.blocks)
-            return [Passage(whole)]
-        return list(passages(reading.blocks, self.options.lengths)) or [Passage("")]
-
-
-def file_of(document_id: str) -> str | None:
-    """The file, by its path in its folder, of which this would be a passage's id; None if it could be none's."""
-    found = _PASSAGE_NUMBER.fullmatch(document_id)
-    file = document_id if found is None else found[1]
-    return None if format_of(file, {}) is None else file
+            return [TextPassage(whole)]
+        return list(passages(reading.blocks, self.options.lengths)) or [TextPassage("")]
 
 
 def _nobody(kind: str, reason: str, name: str, is_wanted: bool) -> None:

@@ -2,12 +2,11 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vecsec_cli.importing.journal import Journal, Rejections
 from vecsec_cli.importing.records import BadRecord, Passage, Source, SourceError, SourceRecord
-from vecsec_cli.importing.replacing import Replacement
 from vecsec_cli.importing.replacing_rows import RowReplacement
 from vecsec_cli.importing.unread import Unread
 from vecsec_client import DocumentInput, DocumentsRejected, ImportProgress, RejectedDocument
@@ -46,10 +45,10 @@ class ImportRun:
         *,
         strict: bool = False,
         on_bad: Callable[[BadRecord], None],
-        replacement: Replacement | RowReplacement | None = None,
+        replacement: RowReplacement | None = None,
     ) -> None:
         """`strict` stops reading at the first bad record; `on_bad` hears of each bad record as it is found;
-        `replacement` takes away what the source's files have no more."""
+        `replacement` takes away what the source's rows were stored as before."""
         self._source = source
         self._replacement = replacement
         self._journal = journal
@@ -98,7 +97,7 @@ class ImportRun:
         count = progress.settled_count - self._settled_in_this_run
         passages = [self._under_way.popleft() for _ in range(count)]
         first_index = progress.settled_count - count
-        refused = [_refusal(passages[each.index - first_index], each) for each in progress.rejected]
+        refused = [refusal_of(passages[each.index - first_index], each) for each in progress.rejected]
         self._stored = progress.stored_count
         self._journal.settle(count, refused)
         self._settled_in_this_run = progress.settled_count
@@ -108,7 +107,7 @@ class ImportRun:
     def stop(self, error: DocumentsRejected) -> None:
         """Take in that a strict import met documents which the services refuse."""
         for rejected in error.rejected:
-            self._found_bad(_refusal(self._under_way[rejected.index - self._settled_in_this_run], rejected))
+            self._found_bad(refusal_of(self._under_way[rejected.index - self._settled_in_this_run], rejected))
 
     def finish(self) -> ImportResult:
         """Close the journal, if the source was read to its end; the result."""
@@ -125,15 +124,13 @@ class ImportRun:
         self._on_bad(record)
 
 
-def earlier_result(journal: Journal, held_back: Iterable[BadRecord] = ()) -> ImportResult:
-    """The result of an import that an earlier run finished, and what it would not do today."""
-    rejections = journal.refused.plus(journal.bad)
-    for record in held_back:
-        rejections.add(record)
-    return ImportResult(0, journal.settled - journal.refused.count, rejections)
+def earlier_result(journal: Journal) -> ImportResult:
+    """The result of an import that an earlier run finished."""
+    return ImportResult(0, journal.settled - journal.refused.count, journal.refused.plus(journal.bad))
 
 
-def _refusal(passage: Passage, rejected: RejectedDocument) -> BadRecord:
+def refusal_of(passage: Passage, rejected: RejectedDocument) -> BadRecord:
+    """What the services said of a passage."""
     return BadRecord.of(passage, "id" if rejected.field == "document_id" else rejected.field, rejected.reason)
 
 

@@ -77,7 +77,7 @@ class RowReplacement:
         found: list[str] = []
         while True:
             wanted = [f"{row}#{each}" for each in range(number, number + _PASSAGES_A_STEP)]
-            there = self._where.passages_of(row, wanted, key="part_of")
+            there = self._where.passages_of(row, wanted)
             found += there
             if len(there) < len(wanted):
                 return found

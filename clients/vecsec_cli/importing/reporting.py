@@ -65,7 +65,7 @@ def report(result: ImportResult, *, as_json: bool) -> None:
         output.note(
             f"{sum(result.staying.values()):,} passages of earlier imports stay as they are, "
             f"of {len(result.staying):,} files that are not in the source any more or were refused: {named}; "
-            "`vecsec delete --filter path=FILE` removes a file's, --prune those of all files that are gone"
+            "`vecsec sources delete FILE` removes a file's, --prune those of all files that are gone"
         )
     if result.unread and not as_json:
         _report_unread(result)

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from vecsec_cli.gateway_session import GatewaySession, with_gateway
-from vecsec_cli.importing.carrying_out import ImportTarget, import_from
+from vecsec_cli.importing.carrying_out import import_from
 from vecsec_cli.importing.documents import Defaults
 from vecsec_cli.importing.json_lines import JsonLinesSource
 from vecsec_cli.importing.records import Passage
+from vecsec_cli.importing.targets import ImportTarget
 from vecsec_cli.options import TenantOption
 from vecsec_cli.stored_ids import stored_ids
 from vecsec_cli.tenants.archive import Archive

@@ -36,13 +36,15 @@ def fields_of(value: "DataclassInstance") -> dict[str, object]:
 
 
 def document_fields(document: Document) -> dict[str, object]:
-    """A document; its embedding, its readers and what its score is made of only if there are any."""
+    """A document; its embedding, its readers, its source and what its score is made of only if there are any."""
     shape = fields_of(document)
     for part in ("vector_score", "text_score", "vector_rank", "text_rank"):
         if shape.get(part, 0) is None:
             del shape[part]
     if document.readers is None:
         del shape["readers"]
+    if document.source is None:
+        del shape["source"]
     if not document.embedding:
         del shape["embedding"]
     return shape

@@ -15,6 +15,7 @@ from vecsec_client.filters import (
     In,
     MetadataFilter,
     Not,
+    OfSources,
     Range,
     TextContains,
     any_of,
@@ -104,7 +105,11 @@ def one_of(key: str, operator: str, values: object) -> MetadataFilter:
 
 
 def holds(condition: MetadataFilter, metadata: Metadata, text: str) -> bool:
-    """Whether a row with this metadata and text meets the condition, as the services decide it."""
+    """Whether a row with this metadata and text meets the condition, as the services decide it.
+
+    Raises:
+        ValueError: for a condition on sources, of which metadata say nothing.
+    """
     return _truth(condition, metadata, text) is True
 
 
@@ -121,6 +126,8 @@ def _truth(condition: MetadataFilter, metadata: Metadata, text: str) -> bool | N
             return key in metadata
         case TextContains(wanted):
             return wanted in text
+        case OfSources():
+            raise ValueError("filter: metadata do not say of which source a document is a passage")
     return _compares(condition, metadata[condition.key]) if condition.key in metadata else None
 
 

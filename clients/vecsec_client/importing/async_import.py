@@ -10,7 +10,7 @@ import grpc
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec_client.connection import new_request_id
 from vecsec_client.errors import Unavailable, VecSecError
-from vecsec_client.importing.batches import Batch, Batcher, batches_of
+from vecsec_client.importing.batches import Batch, TakesDocuments, batches_of
 from vecsec_client.importing.session import ImportSession
 from vecsec_client.results import DocumentInput, ImportProgress
 from vecsec_client.retrying import Deadline
@@ -156,7 +156,7 @@ def _cancellation_kept() -> Iterator[None]:
 
 
 async def async_batches_of(
-    documents: Iterable[DocumentInput] | AsyncIterable[DocumentInput], batcher: Batcher
+    documents: Iterable[DocumentInput] | AsyncIterable[DocumentInput], batcher: TakesDocuments
 ) -> AsyncIterator[Batch]:
     """Pack documents, reading them no earlier than needed."""
     if isinstance(documents, AsyncIterable):

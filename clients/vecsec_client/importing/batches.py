@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from vecsec.type.v1 import document_pb2
 from vecsec_client.errors import InvalidArgument
@@ -33,14 +34,63 @@ class Batch:
         self.indices = [self.indices[position] for position in kept]
 
 
+class TakesDocuments(Protocol):
+    """Packs documents."""
+
+    def add(self, document: DocumentInput) -> Batch | None:
+        """Take a document; a batch that is full, if there is one.
+
+        Raises:
+            InvalidArgument: if it is no document at all.
+        """
+        ...
+
+    def rest(self) -> Batch | None:
+        """What is left, one batch after the other; then None."""
+        ...
+
+
+def known_batch_size(batch_size: int) -> int:
+    """The size of a batch.
+
+    Raises:
+        InvalidArgument: if it is not one that the contract allows.
+    """
+    given: object = batch_size  # whatever the type says
+    if not isinstance(given, int) or not 1 <= batch_size <= MAX_BATCH_DOCUMENTS:
+        raise InvalidArgument.of("batch_size", f"must be 1 to {MAX_BATCH_DOCUMENTS}")
+    return batch_size
+
+
+def require_document(document: DocumentInput, index: int) -> None:
+    """Refuse what is none.
+
+    Raises:
+        InvalidArgument: naming its place.
+    """
+    given: object = document  # whatever the type says
+    if not isinstance(given, DocumentInput):
+        raise InvalidArgument.of(f"documents[{index}]", f"must be a DocumentInput, not a {type(given).__name__}")
+
+
+def sendable(document: DocumentInput) -> document_pb2.DocumentInput:
+    """A document as it is sent.
+
+    Raises:
+        InvalidArgument: naming the field, relative to the document, that cannot be sent.
+    """
+    message = document_to_proto(document)
+    size = message.ByteSize()
+    if size > MAX_BATCH_BYTES:
+        raise InvalidArgument.of("text", f"a document of {size:,} bytes is larger than any the services take")
+    return message
+
+
 class Batcher:
     """Takes documents one by one and gives a batch whenever one is full."""
 
     def __init__(self, batch_size: int) -> None:
-        given: object = batch_size  # whatever the type says
-        if not isinstance(given, int) or not 1 <= batch_size <= MAX_BATCH_DOCUMENTS:
-            raise InvalidArgument.of("batch_size", f"must be 1 to {MAX_BATCH_DOCUMENTS}")
-        self._batch_size = batch_size
+        self._batch_size = known_batch_size(batch_size)
         self._next_index = 0
         self._open = Batch(end=0)
         self._open_bytes = 0
@@ -52,15 +102,11 @@ class Batcher:
             InvalidArgument: if it is no document at all.
         """
         index = self._next_index
-        given: object = document  # whatever the type says
-        if not isinstance(given, DocumentInput):
-            raise InvalidArgument.of(f"documents[{index}]", f"must be a DocumentInput, not a {type(given).__name__}")
+        require_document(document, index)
         self._next_index += 1
         try:
-            message = document_to_proto(document)
+            message = sendable(document)
             size = message.ByteSize()
-            if size > MAX_BATCH_BYTES:
-                raise InvalidArgument.of("text", f"a document of {size:,} bytes is larger than any the services take")
         except InvalidArgument as error:
             violation = error.violations[0]
             self._open.rejected.append(
@@ -80,7 +126,7 @@ class Batcher:
         return full
 
     def rest(self) -> Batch | None:
-        """The last, partly filled batch, if there is one."""
+        """The last, partly filled batch, if there is one; then None."""
         return self._close() if self._open.documents or self._open.rejected else None
 
     def _append(self, index: int, message: document_pb2.DocumentInput, size: int) -> None:
@@ -96,7 +142,7 @@ class Batcher:
         return batch
 
 
-def batches_of(documents: Iterable[DocumentInput], batcher: Batcher) -> Iterator[Batch]:
+def batches_of(documents: Iterable[DocumentInput], batcher: TakesDocuments) -> Iterator[Batch]:
     """Pack documents, reading them no earlier than needed.
 
     Raises:
@@ -109,6 +155,5 @@ def batches_of(documents: Iterable[DocumentInput], batcher: Batcher) -> Iterator
         batch = batcher.add(document)
         if batch is not None:
             yield batch
-    rest = batcher.rest()
-    if rest is not None:
+    while (rest := batcher.rest()) is not None:
         yield rest

@@ -17,6 +17,7 @@ from grpc import StatusCode
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec_client.errors import DocumentsRejected, Internal, Unauthenticated, VecSecError
 from vecsec_client.importing.batches import Batch
+from vecsec_client.importing.source_batches import with_whole_sources
 from vecsec_client.results import ImportProgress, RejectedDocument
 from vecsec_client.retrying import RetryPolicy, is_transient
 from vecsec_client.wire.values import fill
@@ -32,14 +33,23 @@ class ImportSession:
     """The state of one import over as many streams as it takes."""
 
     def __init__(
-        self, tenant_id: str, collection_id: str, embedding_model: str, *, policy: RetryPolicy, strict: bool
+        self,
+        tenant_id: str,
+        collection_id: str,
+        embedding_model: str,
+        *,
+        policy: RetryPolicy,
+        strict: bool,
+        whole_sources: bool = False,
     ) -> None:
-        """`strict` ends the import at the first rejected document."""
+        """`strict` ends the import at the first rejected document; `whole_sources` says that batches have sources as a
+        whole, of which what is not refused is not sent by itself, either."""
         self._header = fill(
             gateway_pb2.ImportDocumentsRequest(),
             tenant_id=tenant_id,
             collection_id=collection_id,
             embedding_model=embedding_model,
+            whole_sources=whole_sources,
         )
         """What all requests share."""
         self._policy = policy
@@ -101,10 +111,17 @@ class ImportSession:
 
         Raises:
             Internal: if the answer is for another batch.
+            VecSecError: of the status UNIMPLEMENTED, if sources were not replaced whole as they should have been.
         """
         self._answers_on_stream += 1
         if not self._unanswered or response.batch_number != self._answers_on_stream:
             raise Internal(f"the service answered batch {response.batch_number} out of turn")
+        if self._header.whole_sources and not response.whole_sources:
+            raise VecSecError(
+                "the gateway is older than this client, or retrieval is: passages were stored, and older ones of their "
+                "sources stay; upgrade the services and import again",
+                code=StatusCode.UNIMPLEMENTED,
+            )
         self._failures_in_a_row = 0
         return self._settle(stored_count=response.stored_count)
 
@@ -148,7 +165,8 @@ class ImportSession:
             self._one_by_one = on_the_way
             return
         batch = next(batch for batch in self._to_send if batch.documents)
-        batch.drop(_refusals(batch, error))
+        refusals = _refusals(batch, error)
+        batch.drop(with_whole_sources(batch, refusals) if self._header.whole_sources else refusals)
 
     def _needs_no_answer(self, batch: Batch) -> bool:
         return not batch.documents or self._ends_import(batch)

@@ -38,6 +38,7 @@ from vecsec_client.results import (
     ViolationCounts,
     ViolationPage,
 )
+from vecsec_client.sources import SourcePage
 from vecsec_client.values import Action, MockReason, Provenance, ViolationType
 from vecsec_client.wire.values import (
     document_from_proto,
@@ -48,6 +49,7 @@ from vecsec_client.wire.values import (
     result,
     scored_document_from_proto,
     sensitivity_from_proto,
+    source_from_proto,
 )
 
 SearchT = TypeVar("SearchT", SearchAnswer, BatchAnswer)
@@ -198,6 +200,11 @@ def document_count(response: gateway_pb2.ListDocumentIdsResponse) -> int:
             code=StatusCode.UNIMPLEMENTED,
         )
     return response.document_count
+
+
+def source_page(response: gateway_pb2.ListSourcesResponse) -> SourcePage:
+    """A page of a collection's sources."""
+    return result(SourcePage, response, sources=tuple(map(source_from_proto, response.sources)))
 
 
 def export_page(response: gateway_pb2.ExportDocumentsResponse) -> ExportPage:

@@ -4,7 +4,18 @@ from dataclasses import asdict
 
 from vecsec.type.v1 import filter_pb2
 from vecsec_client.errors import InvalidArgument
-from vecsec_client.filters import AllOf, AnyOf, Equals, Exists, In, MetadataFilter, Not, Range, TextContains
+from vecsec_client.filters import (
+    AllOf,
+    AnyOf,
+    Equals,
+    Exists,
+    In,
+    MetadataFilter,
+    Not,
+    OfSources,
+    Range,
+    TextContains,
+)
 from vecsec_client.several import several
 from vecsec_client.wire.values import naming, value_to_proto
 
@@ -34,7 +45,9 @@ def filter_to_proto(condition: MetadataFilter, field: str = "filter", depth: int
         return _single(condition, field)
 
 
-def _single(condition: Equals | In | Range | Exists | TextContains, field: str) -> filter_pb2.MetadataFilter:
+def _single(
+    condition: Equals | In | Range | Exists | TextContains | OfSources, field: str
+) -> filter_pb2.MetadataFilter:
     match condition:
         case Equals(key, value):
             equals = filter_pb2.MetadataFilter.Equals(key=key, value=value_to_proto(value))
@@ -48,6 +61,8 @@ def _single(condition: Equals | In | Range | Exists | TextContains, field: str) 
             return filter_pb2.MetadataFilter(exists=filter_pb2.MetadataFilter.Exists(key=key))
         case TextContains(text):
             return filter_pb2.MetadataFilter(text_contains=filter_pb2.MetadataFilter.TextContains(text=text))
+        case OfSources(source_ids):
+            return filter_pb2.MetadataFilter(sources=filter_pb2.MetadataFilter.Sources(source_ids=source_ids))
     raise InvalidArgument.of(field, f"not a filter: {type(condition).__name__}; build one with vecsec_client.filters")
 
 

@@ -3,16 +3,26 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-from vecsec.type.v1 import access_pb2, document_pb2, label_count_pb2, label_pb2, query_pb2, sensitivity_pb2, value_pb2
+from vecsec.type.v1 import (
+    access_pb2,
+    document_pb2,
+    label_count_pb2,
+    label_pb2,
+    query_pb2,
+    sensitivity_pb2,
+    source_pb2,
+    value_pb2,
+)
 from vecsec_client.errors import InvalidArgument
 from vecsec_client.results import Document, DocumentInput, LabelCount, ScoredDocument
 from vecsec_client.several import Texts, several
+from vecsec_client.sources import Source, SourceLabel, SourcePassage
 from vecsec_client.values import Action, AttributeValue, Provenance, Scalar, SearchMode, Sensitivity, SimilarityMetric
 
 if TYPE_CHECKING:
@@ -169,6 +179,9 @@ def document_to_proto(document: DocumentInput) -> document_pb2.DocumentInput:
         with naming("readers"):
             message.readers.CopyFrom(label_pb2.Readers(names=several(document.readers)))
     _fill(message.metadata, document.metadata, "metadata")
+    if document.source is not None:
+        with naming("source"):
+            message.source.CopyFrom(document_pb2.SourcePassage(**asdict(document.source)))
     return message
 
 
@@ -186,6 +199,12 @@ def document_from_proto(message: document_pb2.Document) -> Document:
 def label_count_from_proto(message: label_count_pb2.LabelCount) -> LabelCount:
     """A label with its collection and the number of its documents."""
     return result(LabelCount, message, **_label_fields(message.label))
+
+
+def source_from_proto(message: source_pb2.Source) -> Source:
+    """A source with the labels of its passages."""
+    labels = (result(SourceLabel, label, **_label_fields(label)) for label in message.labels)
+    return result(Source, message, labels=tuple(labels))
 
 
 def scored_document_from_proto(message: document_pb2.ScoredDocument) -> ScoredDocument:
@@ -237,6 +256,7 @@ def _document_fields(message: document_pb2.Document) -> dict[str, object]:
         **_label_fields(message.label),
         "metadata": _metadata(message.metadata),
         "embedding": tuple(message.embedding),
+        "source": result(SourcePassage, message.source) if message.HasField("source") else None,
     }
 
 

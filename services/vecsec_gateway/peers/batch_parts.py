@@ -15,7 +15,10 @@ def parts_of(batch: BatchToStore) -> Iterator[BatchToStore]:
         yield batch
         return
     part = retrieval_pb2.ImportDocumentsRequest(
-        grant=batch.grant, collection_id=batch.collection_id, embedding_model=batch.embedding_model
+        grant=batch.grant,
+        collection_id=batch.collection_id,
+        embedding_model=batch.embedding_model,
+        whole_sources=batch.whole_sources,
     )
     size = 0
     for document in batch.documents:
@@ -24,7 +27,9 @@ def parts_of(batch: BatchToStore) -> Iterator[BatchToStore]:
             part.continues = True
             yield part
             part = retrieval_pb2.ImportDocumentsRequest(
-                collection_id=batch.collection_id, embedding_model=batch.embedding_model
+                collection_id=batch.collection_id,
+                embedding_model=batch.embedding_model,
+                whole_sources=batch.whole_sources,
             )
             size = 0
         part.documents.append(document)

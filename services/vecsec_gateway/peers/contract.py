@@ -6,7 +6,7 @@ from enum import Enum, StrEnum
 from typing import TypeAlias
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, label_pb2
+from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, label_pb2, source_pb2
 from vecsec_chassis.domain.errors import Overloaded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_gateway.peers.call import Deadline
@@ -24,6 +24,7 @@ Relabelling: TypeAlias = retrieval_pb2.RelabelDocumentsRequest
 LabelPageRequest: TypeAlias = retrieval_pb2.ListLabelsRequest
 ExportPageRequest: TypeAlias = retrieval_pb2.ExportDocumentsRequest
 IdPageRequest: TypeAlias = retrieval_pb2.ListDocumentIdsRequest
+SourcePageRequest: TypeAlias = retrieval_pb2.ListSourcesRequest
 BatchToStore: TypeAlias = retrieval_pb2.ImportDocumentsRequest
 
 # Retrieval's answers, and parts of them.
@@ -37,6 +38,8 @@ Collection: TypeAlias = collection_pb2.Collection
 LabelPage: TypeAlias = retrieval_pb2.ListLabelsResponse
 ExportPage: TypeAlias = retrieval_pb2.ExportDocumentsResponse
 IdPage: TypeAlias = retrieval_pb2.ListDocumentIdsResponse
+Source: TypeAlias = source_pb2.Source
+SourcePage: TypeAlias = retrieval_pb2.ListSourcesResponse
 StoredSize: TypeAlias = retrieval_pb2.GetStoredSizeResponse
 
 

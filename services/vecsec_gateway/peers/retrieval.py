@@ -50,6 +50,8 @@ from vecsec_gateway.peers.contract import (
     ScoredDocument,
     Search,
     SearchBatch,
+    SourcePage,
+    SourcePageRequest,
     StoredSize,
 )
 from vecsec_gateway.peers.metrics import GatewayMetrics
@@ -70,6 +72,7 @@ _OPERATIONS = {
     "ListCollections": "list",
     "ListLabels": "list",
     "ListDocumentIds": "list",
+    "ListSources": "list",
     "ExportDocuments": "export",
     "RereadTenant": "reread",
     "GetStoredSize": "size",
@@ -96,6 +99,7 @@ _Granted = TypeVar(
     retrieval_pb2.ListCollectionsRequest,
     retrieval_pb2.ListLabelsRequest,
     retrieval_pb2.ListDocumentIdsRequest,
+    retrieval_pb2.ListSourcesRequest,
     retrieval_pb2.ExportDocumentsRequest,
     retrieval_pb2.RereadTenantRequest,
     retrieval_pb2.GetStoredSizeRequest,
@@ -198,6 +202,17 @@ class RetrievalClient:
     async def list_document_ids(self, plan: Plan, page: IdPageRequest, deadline: Deadline) -> IdPage:
         """A page of the ids of documents that the grant sees."""
         return await self._call("ListDocumentIds", lambda stub: stub.ListDocumentIds, plan, page, deadline)
+
+    async def list_sources(self, plan: Plan, page: SourcePageRequest, deadline: Deadline) -> tuple[SourcePage, Answer]:
+        """A page of the sources that the grant sees; the page itself, and a row for each label that a source has, with
+        the source's place on the page for its id."""
+        response = await self._call("ListSources", lambda stub: stub.ListSources, plan, page, deadline)
+        rows = (
+            (Document(document_id=str(place), label=label), 0.0, Provenance.REAL)
+            for place, source in enumerate(response.sources)
+            for label in source.labels
+        )
+        return response, found_rows(rows)
 
     async def export(self, plan: Plan, wanted: ExportPageRequest, deadline: Deadline) -> tuple[ExportPage, Answer]:
         """A page of all documents that the grant sees; the page itself, and its rows."""

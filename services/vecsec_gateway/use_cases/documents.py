@@ -1,5 +1,6 @@
 """Reading, deleting and listing by name: no mock ever stands in for these."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from vecsec_gateway.peers.contract import (
     LabelPageRequest,
     Lookup,
     Plan,
+    Source,
+    SourcePage,
+    SourcePageRequest,
 )
 from vecsec_gateway.peers.retrieval import RetrievalClient
 from vecsec_gateway.use_cases.planning import Planning, require_real_retrieval
@@ -97,6 +101,29 @@ class DocumentAccess:
             return await self.retrieval.list_document_ids(plan, page, caller.deadline)
 
         return await self.planning.act(caller, tenant_id, Action.READ, read, anew=True)
+
+    async def list_sources(
+        self, caller: CallContext, tenant_id: str, wanted: SourcePageRequest
+    ) -> tuple[SourcePage, Sequence[Source], str]:
+        """A page, those of its sources that may be told, and the version of the policy that checked them. One of whose
+        labels any is refused is withheld as a whole: title and count are of all passages.
+
+        Raises:
+            RealRetrievalOff: if the flag is off for the tenant.
+        """
+        pages: list[tuple[SourcePage, Answer]] = []
+
+        async def find(plan: Plan) -> Answer:
+            require_real_retrieval(self.flag, tenant_id)
+            pages.append(await self.retrieval.list_sources(plan, wanted, caller.deadline))
+            return pages[-1][1]
+
+        checked = await self.planning.read(caller, tenant_id, find)
+        page, found = pages[-1]
+        refused = Counter(row.document_id for row in found.rows)
+        refused.subtract(row.document_id for row in checked.rows)
+        told = [source for place, source in enumerate(page.sources) if source.labels and not refused[str(place)]]
+        return page, told, checked.policy_version
 
     async def export(self, caller: CallContext, tenant_id: str, wanted: ExportPageRequest) -> tuple[ExportPage, Answer]:
         """A page of all documents, and the rows of it that the caller may read.

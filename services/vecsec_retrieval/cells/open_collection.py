@@ -6,7 +6,7 @@ and of `Saving`, in all other states the store: never a part of a load.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,8 +22,10 @@ from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.memory.loading import IndexLoad, apply_in_slices
 from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
+from vecsec_retrieval.model.filters import In
 from vecsec_retrieval.model.rows import CollectionInfo, Document
-from vecsec_retrieval.model.store import Cell
+from vecsec_retrieval.model.sources import SOURCE_KEY
+from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
 from vecsec_retrieval.search.reader import CollectionReader
@@ -308,6 +310,31 @@ class OpenCollection:
                 None if document is None else document.label, frozenset(caller_metadata(row.metadata))
             )
         return existing
+
+    async def passages_of(self, source_ids: Collection[str]) -> dict[str, tuple[str, Label]]:
+        """Source and label of each document that is a passage of one of these sources, visible or not; for decisions
+        about writes only. The caller holds the writer's lock."""
+        self.start_loading()
+        await self.loaded()  # in the store, every row would have to be read
+        self._heal_if_torn()
+        if (index := self.index) is not None and not index.is_torn:
+            moment = index.moment()
+            moment.require_unchanged()
+            rows = await self._threads.run("find_passages", lambda: index.sources.rows_of(moment, source_ids))
+            return {
+                moment.document_id(row): (source_id, moment.labels[moment.label_codes[row]])
+                for row, source_id in rows.items()
+            }
+        condition = RowCondition(metadata=In(SOURCE_KEY, tuple(source_ids)))
+        collection_id = self.info.collection_id
+        ids = await self._threads.run("find_passages", lambda: self._cell.find_ids(collection_id, condition))
+        rows_found = await self._threads.run("get", lambda: self._cell.get(collection_id, ids, with_embeddings=False))
+        documents = (from_stored(row, self._cell.tenant_id) for row in rows_found)
+        return {
+            document.document_id: (str(document.metadata[SOURCE_KEY]), document.label)
+            for document in documents
+            if document is not None and document.metadata.get(SOURCE_KEY) in source_ids
+        }
 
     async def embedded(self, document_ids: Sequence[str], visibility: Visibility) -> dict[str, Document]:
         """The visible documents with their embeddings, by id, each as it was stored: nothing is of another version."""

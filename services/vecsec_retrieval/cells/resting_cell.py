@@ -72,9 +72,9 @@ class RestingCell:
         with self._awake() as cell:
             return cell.create_collection(info)
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow], deleted: Sequence[str] = ()) -> int:
         with self._awake() as cell:
-            return cell.upsert(collection_id, rows)
+            return cell.upsert(collection_id, rows, deleted)
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         with self._awake() as cell:

@@ -20,6 +20,7 @@ from vecsec_retrieval.memory.exact_scan import ScanRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.memory.postings.later_postings import LaterPostings
 from vecsec_retrieval.memory.postings.word_counts import WordCounts, counted_words
+from vecsec_retrieval.memory.row_sources import RowSources
 from vecsec_retrieval.memory.snapshot_rows import SnapshotRows
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.rows import Document
@@ -105,6 +106,8 @@ class CollectionIndex:
         self._moment: IndexMoment | None = None
         self.labels = LabelTable() if base is None else base.labels
         """The labels of all rows, and perhaps of rows that are gone."""
+        self.sources = RowSources()
+        """What rows are passages of."""
 
     def __len__(self) -> int:
         return self._living
@@ -114,7 +117,7 @@ class CollectionIndex:
         """Memory that the index takes, beside files that are mapped into it: the kernel takes that away again where it
         is needed."""
         base = 0 if self._base is None else self._base.heap_bytes
-        return base + self.later_bytes + self.labels.approximate_bytes
+        return base + self.later_bytes + self.labels.approximate_bytes + self.sources.approximate_bytes
 
     @property
     def later_bytes(self) -> int:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest
 from vecsec_retrieval.model.rows import Document, Metadata, MetadataValue
+from vecsec_retrieval.model.sources import is_of_caller
 
 MAXIMUM_DEPTH = 8
 MAXIMUM_CONDITIONS = 64
@@ -216,7 +217,7 @@ def refuse_unknown_keys(condition: MetadataFilter, known: Collection[str]) -> No
     violations = [
         FieldViolation(f"{path}.key", f"no document that you may read has the metadata key {part.key!r}")
         for path, _, part in _walk(condition, "filter")
-        if isinstance(part, Equals | In | Range) and part.key not in known
+        if isinstance(part, Equals | In | Range) and is_of_caller(part.key) and part.key not in known
     ]
     if violations:
         raise InvalidRequest(violations)

@@ -168,9 +168,10 @@ class Cell(Protocol):
         """What was written here; None where others may write, too."""
         ...
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
-        """Store rows with embeddings, at most 1,000, replacing those of the same id; durable on return. Returns the
-        log's position after it, and 0 where there is none."""
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow], deleted: Sequence[str] = ()) -> int:
+        """Store rows with embeddings, at most 1,000, replacing those of the same id, and remove others, however many:
+        in one step where there is a log, and else first the one, then the other. Durable on return. Returns the log's
+        position after it, and 0 where there is none."""
         ...
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:

@@ -9,12 +9,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_chassis.domain.labels import AttributeValue
 from vecsec_chassis.domain.readers import READERS
 from vecsec_retrieval.model.rows import Document
+from vecsec_retrieval.model.sources import is_of_caller, passage_of
 from vecsec_retrieval.stores.broken_cells import BrokenCell, UnreadableCell
 from vecsec_retrieval.visibility.tagging import from_stored
 
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fields(document: Document) -> dict[str, object]:
     label = document.label
     assert label.sensitivity is not None, "documents have whole labels"
+    passage = passage_of(document.metadata)
     attributes = {name: _attribute(value) for name, value in label.attributes}
     embedding = {} if document.embedding is None else {"embedding": document.embedding.tolist()}
     return {
@@ -63,7 +66,8 @@ def _fields(document: Document) -> dict[str, object]:
         "topics": sorted(label.topics),
         "attributes": {name: value for name, value in attributes.items() if name != READERS or isinstance(value, str)},
         **({READERS: attributes[READERS]} if isinstance(attributes.get(READERS), list) else {}),
-        "metadata": dict(document.metadata),
+        "metadata": {key: value for key, value in document.metadata.items() if is_of_caller(key)},
+        **({} if passage is None else {"source": {**asdict(passage.mark), "position": passage.position}}),
         **embedding,
     }
 

@@ -27,9 +27,11 @@ from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.model.filters import MetadataFilter, Predicate, kinds_of_values, looks_at_texts, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.model.sources import SourceSummary
 from vecsec_retrieval.search.fused_ranks import RankedRow
 from vecsec_retrieval.search.ranked_rows import MaskedMoment, RowsWanted, ranked_rows, ranked_rows_of_many
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
+from vecsec_retrieval.search.source_listing import sources_in_memory
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.label_table import Visible
@@ -160,6 +162,12 @@ class MemoryReader:
             [moment.labels[code] for code in moment.label_codes[numbers].tolist()],
             [moment.key_sets[code] for code in moment.key_set_codes[numbers].tolist()],
             KnownRows(self._index, numbers),
+        )
+
+    async def sources(self, visibility: Visibility, *, after_id: str, limit: int) -> list[SourceSummary]:
+        moment, mask = await self._visible_rows(visibility)
+        return await self._threads.run(
+            "list_sources", lambda: sources_in_memory(self._index.sources, moment, mask, after_id, limit)
         )
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:

@@ -9,6 +9,7 @@ from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_retrieval.memory.index import KnownRows
 from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.model.sources import SourceSummary
 from vecsec_retrieval.visibility.eyes import Eyes
 from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.words import TextQuery
@@ -86,6 +87,11 @@ class CollectionReader(Protocol):
     ) -> SelectedRows:
         """All visible documents that match, or those among some ids. Its caller holds the writer's lock: what was
         selected stays so until it is let go."""
+        ...
+
+    async def sources(self, visibility: Visibility, *, after_id: str, limit: int) -> list[SourceSummary]:
+        """The sources of visible documents by their ids, from the first behind `after_id`: fewer than `limit` only at
+        the end. Of each, what its visible passages say."""
         ...
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:

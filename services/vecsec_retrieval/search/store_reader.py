@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import MetadataFilter, kinds_of_values, of_document
+from vecsec_retrieval.model.filters import MetadataFilter, Range, kinds_of_values, of_document
 from vecsec_retrieval.model.rows import Document, ScoreParts, Vector
+from vecsec_retrieval.model.sources import POSITION_KEY, SourceSummary
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
+from vecsec_retrieval.search.source_listing import sources_of
 from vecsec_retrieval.search.store_search import StoreSearch
 from vecsec_retrieval.search.store_text_search import StoreTextSearch
 from vecsec_retrieval.store_threads import StoreThreads
@@ -20,6 +22,8 @@ from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_row
 _ROWS_A_PAGE = 500
 _MOST_ROWS_TOLD_OF = 500
 """Of so many visible rows at most it is told what kinds their values are; a store takes some 0.1 ms for each."""
+_PASSAGES = Range(POSITION_KEY, at_least=1)
+"""All that are passages of sources."""
 
 
 class StoreReader:
@@ -90,6 +94,14 @@ class StoreReader:
             [frozenset(document.metadata) for document in found],
             None,
         )
+
+    async def sources(self, visibility: Visibility, *, after_id: str, limit: int) -> list[SourceSummary]:
+        ids = await self._visible_ids(visibility, limit=None, metadata=_PASSAGES)
+        found: list[Document] = []
+        for start in range(0, len(ids), _ROWS_A_PAGE):
+            page = await self.get(ids[start : start + _ROWS_A_PAGE], visibility)
+            found += (replace(document, text="") for document in page)
+        return await self._threads.run("list_sources", lambda: sources_of(found, after_id, limit))
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))

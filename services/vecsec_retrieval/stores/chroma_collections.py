@@ -111,7 +111,7 @@ class ChromaCell:
         """Others may write to a server, too; and of a directory, `EmbeddedCell` has it."""
         return None
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow], deleted: Sequence[str] = ()) -> int:
         embeddings: Matrix = np.stack([_embedding(row) for row in rows])
         # None removes a key in an upsert; the type stubs do not know.
         metadatas = cast("list[Metadata]", [dict(row.metadata) for row in rows])
@@ -124,7 +124,8 @@ class ChromaCell:
                 metadatas=metadatas,
             ),
         )
-        return 0
+        # Only now: who reads in between finds too much for a moment, never nothing.
+        return self.delete(collection_id, deleted)
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:
         for start in range(0, len(document_ids), _ROWS_A_WRITE):

@@ -38,8 +38,8 @@ class TimedFastAPI(FastAPI):
 class RemoteCell(ChromaCell):
     """A cell that others may write to as well."""
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
-        return super().upsert(collection_id, [with_whole_metadata(row) for row in rows])
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow], deleted: Sequence[str] = ()) -> int:
+        return super().upsert(collection_id, [with_whole_metadata(row) for row in rows], deleted)
 
 
 class RemoteCellStore:

@@ -1,7 +1,7 @@
 """Stores batches of documents that a grant may write, each batch whole or not at all."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vecsec_chassis.domain.access import Action, Grant
@@ -14,6 +14,7 @@ from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.memory.postings.word_counts import counted_words
 from vecsec_retrieval.model.embeddings import EmbeddingModels, has_direction
 from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, StoredRow
+from vecsec_retrieval.model.sources import refuse_torn_sources
 from vecsec_retrieval.use_cases.document_sizes import size_without_embedding
 from vecsec_retrieval.use_cases.import_rules import (
     NewDocument,
@@ -25,6 +26,7 @@ from vecsec_retrieval.use_cases.import_rules import (
     unfit_for_hidden,
 )
 from vecsec_retrieval.use_cases.storage_quota import StorageQuota
+from vecsec_retrieval.use_cases.whole_sources import Surplus, surplus_of
 from vecsec_retrieval.visibility.grant_life import require_living
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility
 from vecsec_retrieval.visibility.tagging import to_stored
@@ -40,6 +42,8 @@ class ImportBatch:
     documents: Sequence[NewDocument]
     embedding_model: str = ""
     """The model of a collection that is to be made; empty means the service's default."""
+    whole_sources: bool = False
+    """Whether each source that a document names is there as a whole: what else is stored of it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,8 @@ class BatchStore:
 
         Raises:
             InvalidRequest: naming the fields that do not fit each other or the collection.
-            AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written.
+            AccessDenied: naming the documents whose label, or whose predecessor's label, may not be written; of a
+                source that is replaced as a whole, any that goes is the predecessor of all.
             InvalidGrant: if the grant expired before the batch's turn came.
             TenantLimit: if the tenant may not store so much, or so fast.
         """
@@ -108,7 +113,10 @@ class BatchStore:
         if batch.embedding_model:
             self._models.refuse_unknown(batch.embedding_model)  # before anything that depends on the collection
         documents = labelled(batch.documents, tenant_id)
-        await _require_writable({number: document.label for number, document in enumerate(documents)}, writable)
+        if batch.whole_sources:
+            passages = {number: each.passage for number, each in enumerate(batch.documents)}
+            refuse_torn_sources({number: each for number, each in passages.items() if each is not None})
+        await _require_writable({number: [document.label] for number, document in enumerate(documents)}, writable)
         await self._quota.pace(writable.grant, len(documents))
         async with self._quota.turn(tenant_id):
             require_living(writable.grant)  # before the batch is embedded for nothing
@@ -136,25 +144,37 @@ class BatchStore:
             assert cell is not None
             async with cell.writer:
                 require_living(writable.grant)
-                await self._write(cell, info, documents, writable)
+                await self._write(cell, info, documents, writable, whole_sources=batch.whole_sources)
 
     async def _write(
-        self, cell: OpenCell, info: CollectionInfo, documents: Sequence[Document], writable: Visibility
+        self,
+        cell: OpenCell,
+        info: CollectionInfo,
+        documents: Sequence[Document],
+        writable: Visibility,
+        *,
+        whole_sources: bool,
     ) -> None:
         collection = await cell.collection(info.collection_id)
         existing = {} if collection is None else await collection.existing([each.document_id for each in documents])
+        surplus = Surplus()
+        if whole_sources and collection is not None:
+            surplus = await surplus_of(collection, documents)
         replaced = [existing.get(document.document_id) for document in documents]
-        await _require_writable({number: row.label for number, row in enumerate(replaced) if row is not None}, writable)
-        more_rows = len(documents) - len(existing)
+        before = {number: [row.label] for number, row in enumerate(replaced) if row is not None}
+        for number, labels in surplus.labels_of(documents):
+            before.setdefault(number, []).extend(labels)
+        await _require_writable(before, writable)
+        more_rows = len(documents) - len(existing) - len(surplus.document_ids)
 
         async def is_larger() -> bool:
             assert collection is not None, "rows are replaced"
-            before = await collection.reader().get(list(existing), writable)
-            return sum(map(size_without_embedding, documents)) > sum(map(size_without_embedding, before))
+            going = await collection.reader().get([*existing, *surplus.document_ids], writable)
+            return sum(map(size_without_embedding, documents)) > sum(map(size_without_embedding, going))
 
         await self._quota.require_room(writable.grant, cell, more_rows, is_larger)
         collection = await _require_collection(cell, info)
-        await _store(cell, collection, documents, replaced)
+        await _store(cell, collection, documents, replaced, surplus.document_ids)
 
     async def _embedded(
         self, documents: Sequence[Document], model: str, *, known_dimensions: int | None
@@ -197,7 +217,11 @@ async def _require_collection(cell: OpenCell, info: CollectionInfo) -> OpenColle
 
 
 async def _store(
-    cell: OpenCell, collection: OpenCollection, documents: Sequence[Document], replaced: Sequence[ExistingRow | None]
+    cell: OpenCell,
+    collection: OpenCollection,
+    documents: Sequence[Document],
+    replaced: Sequence[ExistingRow | None],
+    surplus: Sequence[str],
 ) -> None:
     rows = await asyncio.to_thread(_rows, documents, replaced)
     words = await asyncio.to_thread(counted_words, documents) if collection.has_words else None
@@ -206,23 +230,26 @@ async def _store(
 
     def store() -> int:
         collection.catalogue.store(entries)
-        return cell.cell.upsert(collection.info.collection_id, rows)
+        return cell.cell.upsert(collection.info.collection_id, rows, surplus)
 
     def remember(position: int) -> None:
         collection.catalogue.add(entries)
-        collection.apply(IndexChange(position, upserted=documents, words=words))
-        cell.rows_changed(replaced.count(None))  # here, for it is true also of a call that is cancelled meanwhile
+        collection.apply(IndexChange(position, upserted=documents, deleted=surplus, words=words))
+        # Here, for it is true also of a call that is cancelled meanwhile.
+        cell.rows_changed(replaced.count(None) - len(surplus))
 
     await cell.write("upsert", store, remember)
 
 
-async def _require_writable(label_of_number: dict[int, Label | None], writable: Visibility) -> None:
+async def _require_writable(labels_of_number: Mapping[int, Collection[Label | None]], writable: Visibility) -> None:
     # None stands for a row whose tags are not whole; it is never among the permitted ones.
-    permitted = await writable.of(label for label in label_of_number.values() if label is not None)
+    permitted = await writable.of(
+        label for labels in labels_of_number.values() for label in labels if label is not None
+    )
     violations = [
         FieldViolation(f"documents[{number}]", "may not be written by this caller")
-        for number, label in label_of_number.items()
-        if label not in permitted
+        for number, labels in labels_of_number.items()
+        if not permitted.issuperset(labels)
     ]
     if violations:
         raise AccessDenied("the policy does not let this caller write these documents", violations=violations)

@@ -7,6 +7,7 @@ from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest
 from vecsec_chassis.domain.labels import OWN_PARTS, AttributeValue, Label, Sensitivity
 from vecsec_retrieval.model.embeddings import has_direction
 from vecsec_retrieval.model.rows import EXTERNAL_MODEL, CollectionInfo, Document, Metadata, Vector
+from vecsec_retrieval.model.sources import SourcePassage, marked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +21,7 @@ class NewDocument:
     attributes: tuple[tuple[str, AttributeValue], ...] = ()
     metadata: Metadata | None = None
     embedding: Vector | None = None
+    passage: SourcePassage | None = None
 
 
 def labelled(documents: Sequence[NewDocument], tenant_id: str) -> list[Document]:
@@ -36,7 +38,7 @@ def labelled(documents: Sequence[NewDocument], tenant_id: str) -> list[Document]
             new.document_id,
             new.text,
             Label(tenant_id, new.sensitivity, new.topics, new.attributes),
-            new.metadata or {},
+            marked(new.metadata or {}, new.passage),
             new.embedding,
         )
         for new in documents

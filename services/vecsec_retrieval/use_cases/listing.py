@@ -10,6 +10,7 @@ from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
 from vecsec_retrieval.model.rows import CollectionInfo
+from vecsec_retrieval.model.sources import SourceSummary
 from vecsec_retrieval.search.reader import LabelCount
 from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
@@ -126,6 +127,27 @@ class CollectionListing:
                         return Page(found, f"{collection_id}:{label_key(each.label)}")
         return Page(found, "")
 
+    async def list_sources(
+        self, token: str, collection_id: str, *, page_size: int, page_token: str
+    ) -> Page[SourceSummary]:
+        """The sources of visible documents by their ids, from behind the id that the page token is.
+
+        Raises:
+            InvalidGrant, RealRetrievalOff: if the caller may not read.
+            CollectionNotFound: if the caller sees nothing in a collection other than the default one.
+        """
+        visibility = await self._permissions.require_reading(token)
+        limit = page_size or _USUAL_PAGE
+        async with self._cells.lease(visibility.grant.tenant_id) as cell:
+            collection = await seen_collection(cell, collection_id, visibility)
+            if collection is not None:
+                reader = await collection.reader_after_load()
+                sources = await reader.sources(visibility, after_id=page_token, limit=limit)
+                if sources or await reader.has_visible(visibility):
+                    return _page_of(sources, limit)
+        refuse_unseen(collection_id)
+        return Page((), "")
+
     async def list_document_ids(self, token: str, collection_id: str, wanted: IdsWanted) -> IdPage:
         """The ids of visible documents in ascending order, from behind the id that the page token is.
 
@@ -155,6 +177,16 @@ class CollectionListing:
                     return IdPage(ids, ids[-1] if len(ids) == limit else "", count)
         refuse_unseen(collection_id)
         return IdPage((), "", 0 if wanted.include_count else None)
+
+
+def _page_of(sources: Sequence[SourceSummary], limit: int) -> Page[SourceSummary]:
+    """As many as an answer can hold: at least the first, whatever its labels are."""
+    bytes_left = _PAGE_BYTES
+    for count, source in enumerate(sources, 1):
+        bytes_left -= sum(label.weight for label in source.labels)
+        if bytes_left < 0:
+            return Page(sources[:count], source.mark.source_id)
+    return Page(sources, sources[-1].mark.source_id if len(sources) == limit else "")
 
 
 def position_of(page_token: str) -> tuple[str, str]:

@@ -53,6 +53,7 @@ AS_DICTIONARY = {
     "metadata": {"page": 3},
     "embedding": [],
     "readers": None,
+    "source": None,
     "score": 0.5,
     "provenance": "PROVENANCE_REAL",
 }

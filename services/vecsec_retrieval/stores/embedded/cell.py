@@ -25,7 +25,7 @@ from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog, WholeRows
 from vecsec_retrieval.stores.embedded.checked_rows import sealed
-from vecsec_retrieval.stores.embedded.large_writes import delete_rows, drop_collections, relabel_rows
+from vecsec_retrieval.stores.embedded.large_writes import delete_rows, drop_collections, relabel_rows, replace_rows
 from vecsec_retrieval.stores.embedded.moments import Moments
 from vecsec_retrieval.stores.embedded.past_rows import rows_at
 from vecsec_retrieval.stores.embedded.record import DATABASE_FILE, TOPIC, Record, RecordedCollection
@@ -111,13 +111,18 @@ class EmbeddedCell:
                 self._sync_folder()
             return made
 
-    def upsert(self, collection_id: str, rows: Sequence[StoredRow]) -> int:
+    def upsert(self, collection_id: str, rows: Sequence[StoredRow], deleted: Sequence[str] = ()) -> int:
         with self._turn:
             self._require(lambda: self._disk.require_room_for(rows))
             replaced = self._entries_of(collection_id, [row.document_id for row in rows])
-            self._awake().upsert(collection_id, [sealed(row) for row in rows])
+            gone = self._entries_of(collection_id, deleted)
+            if deleted:
+                with self._reading() as record:
+                    replace_rows(record, self._topic(collection_id), rows, deleted)
+            else:
+                self._awake().upsert(collection_id, [sealed(row) for row in rows])
             self._sync_folder()
-            self._forget(len(rows), replaced)
+            self._forget(len(rows) + len(deleted), replaced + 2 * gone)
             return self.log.position()
 
     def delete(self, collection_id: str, document_ids: Sequence[str]) -> int:

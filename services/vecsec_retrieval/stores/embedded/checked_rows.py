@@ -32,6 +32,15 @@ def sealed(row: StoredRow) -> StoredRow:
     return replace(row, metadata={**row.metadata, SUM_KEY: _sum(row.document_id, row.text, kept, vector)})
 
 
+def entry_of(row: StoredRow) -> tuple[bytes, str, str]:
+    """A row with its checksum as ChromaDB writes it into a log entry: vector, encoding and metadata."""
+    whole = sealed(row)
+    assert whole.embedding is not None
+    metadata = {key: value for key, value in whole.metadata.items() if value is not None}
+    vector = whole.embedding.astype(NUMBERS, copy=False).tobytes()
+    return vector, _ENCODING, orjson.dumps({**metadata, _DOCUMENT_KEY: row.text}).decode()
+
+
 def read_row(document_id: str, vector: bytes, encoding: str, metadata_json: str, *, with_embeddings: bool) -> StoredRow:
     """The row of a log entry's fields.
 

@@ -1,5 +1,5 @@
-"""Writes of very many rows to a cell's log, each in one transaction: ChromaDB takes some thousand at once, and a
-reader, or a process that ends, would come in between.
+"""Writes of very many rows to a cell's log, or of more than one kind, each in one transaction: ChromaDB takes some
+thousand at once, and a reader, or a process that ends, would come in between.
 
 ChromaDB counts on from the last entry, whoever wrote it.
 """
@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 
-from vecsec_retrieval.model.rows import MetadataValue
-from vecsec_retrieval.stores.embedded.checked_rows import relabelled_metadata
-from vecsec_retrieval.stores.embedded.record import DELETE, Record
+from vecsec_retrieval.model.rows import MetadataValue, StoredRow
+from vecsec_retrieval.stores.embedded.checked_rows import entry_of, relabelled_metadata
+from vecsec_retrieval.stores.embedded.record import DELETE, UPSERT, Record
 
 _IDS_A_QUERY = 500
 _DELETED = "INSERT INTO embeddings_queue (operation, topic, id, metadata) VALUES (?, ?, ?, '{}')"
+_UPSERTED = """
+    INSERT INTO embeddings_queue (operation, topic, id, vector, encoding, metadata) VALUES (?, ?, ?, ?, ?, ?)
+"""
 _LATEST = """
     SELECT id, max(seq_id), operation, metadata FROM embeddings_queue
     WHERE topic = :topic AND id IN (SELECT value FROM json_each(:ids)) GROUP BY id
@@ -30,6 +33,14 @@ def delete_rows(record: Record, topic: str, document_ids: Sequence[str]) -> None
     """Note of each row that it is deleted."""
     with record.transaction():
         record.write_many(_DELETED, [(DELETE, topic, each) for each in document_ids])
+
+
+def replace_rows(record: Record, topic: str, rows: Sequence[StoredRow], deleted: Sequence[str]) -> None:
+    """Write rows with their embeddings, and note of others that they are deleted."""
+    entries = [(UPSERT, topic, row.document_id, *entry_of(row)) for row in rows]
+    with record.transaction():
+        record.write_many(_DELETED, [(DELETE, topic, each) for each in deleted])
+        record.write_many(_UPSERTED, entries)
 
 
 def relabel_rows(record: Record, topic: str, tags_of: Mapping[str, Mapping[str, MetadataValue]]) -> int:

@@ -37,8 +37,8 @@ CHECK_LOG = "PRAGMA integrity_check(embeddings_queue)"
 """Gives "ok", or what is wrong with the structure of the log and its indexes."""
 TOPIC = "persistent://default/default/"
 """The log's name of a collection is this and its id."""
-DELETE = 3
-"""The log's word for it."""
+UPSERT, DELETE = 2, 3
+"""The log's words for them."""
 _KEEP_LOG = '{"automatically_purge":false,"_type":"EmbeddingsQueueConfigurationInternal"}'
 _AHEAD_OF_EVERY_LOG = 2**62
 """A segment that is said to hold the log up to here is never given anything of it."""

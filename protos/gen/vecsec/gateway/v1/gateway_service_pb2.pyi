@@ -18,6 +18,7 @@ from vecsec.type.v1 import filter_pb2 as _filter_pb2
 from vecsec.type.v1 import label_count_pb2 as _label_count_pb2
 from vecsec.type.v1 import label_pb2 as _label_pb2
 from vecsec.type.v1 import query_pb2 as _query_pb2
+from vecsec.type.v1 import source_pb2 as _source_pb2
 from vecsec.type.v1 import tenant_limits_pb2 as _tenant_limits_pb2
 import builtins as _builtins
 import sys
@@ -294,12 +295,17 @@ class ImportDocumentsRequest(_message.Message):
     COLLECTION_ID_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
+    WHOLE_SOURCES_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant to store into; the same in every request of a stream, and the caller's own."""
     collection_id: _builtins.str
     """The collection; empty means "documents". It is made if it does not exist."""
     embedding_model: _builtins.str
     """The model that embeds the texts of a new collection; empty means the service's default. An existing collection keeps its own."""
+    whole_sources: _builtins.bool
+    """Whether the batch has each source that it names as a whole: what else there is of such a source goes in the same step,
+    whoever may see it, and all of it must be the caller's to write. So a source has 1,000 passages at most.
+    """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.DocumentInput]:
         """The documents, with ids unique within the batch."""
@@ -311,10 +317,11 @@ class ImportDocumentsRequest(_message.Message):
         collection_id: _builtins.str = ...,
         documents: _abc.Iterable[_document_pb2.DocumentInput] | None = ...,
         embedding_model: _builtins.str = ...,
+        whole_sources: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "documents", b"documents", "embedding_model", b"embedding_model", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "documents", b"documents", "embedding_model", b"embedding_model", "tenant_id", b"tenant_id", "whole_sources", b"whole_sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,6 +337,7 @@ class ImportDocumentsResponse(_message.Message):
     STORED_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_STORED_COUNT_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    WHOLE_SOURCES_FIELD_NUMBER: _builtins.int
     batch_number: _builtins.int
     """Which request of this stream this answers, counted from 1."""
     stored_count: _builtins.int
@@ -338,6 +346,10 @@ class ImportDocumentsResponse(_message.Message):
     """How many documents this stream has stored so far."""
     policy_version: _builtins.str
     """The content hash of the policy that allowed this batch."""
+    whole_sources: _builtins.bool
+    """Whether sources were replaced whole. Where the batch says so, an answer that does not is one of older services, which
+    stored the passages and left what else there was.
+    """
     def __init__(
         self,
         *,
@@ -345,10 +357,11 @@ class ImportDocumentsResponse(_message.Message):
         stored_count: _builtins.int = ...,
         total_stored_count: _builtins.int = ...,
         policy_version: _builtins.str = ...,
+        whole_sources: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "policy_version", b"policy_version", "stored_count", b"stored_count", "total_stored_count", b"total_stored_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "policy_version", b"policy_version", "stored_count", b"stored_count", "total_stored_count", b"total_stored_count", "whole_sources", b"whole_sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1293,3 +1306,69 @@ class GetTenantUsageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes) -> _WhichOneofReturnType__bytes | None: ...
 
 Global___GetTenantUsageResponse: _TypeAlias = GetTenantUsageResponse  # noqa: Y015
+
+@_typing.final
+class ListSourcesRequest(_message.Message):
+    """Asks for the sources of a collection's documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    COLLECTION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    collection_id: _builtins.str
+    """The collection; empty means "documents"."""
+    page_size: _builtins.int
+    """How many sources to list at most, up to 1,000; 0 means 500. An answer may hold fewer though there are more."""
+    page_token: _builtins.str
+    """Where to go on: the next_page_token of the answer before; empty begins."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        collection_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "page_size", b"page_size", "page_token", b"page_token", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSourcesRequest: _TypeAlias = ListSourcesRequest  # noqa: Y015
+
+@_typing.final
+class ListSourcesResponse(_message.Message):
+    """A page of sources."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty if this was the last page."""
+    policy_version: _builtins.str
+    """The content hash of the policy that planned the listing."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[_source_pb2.Source]:
+        """The sources of which the caller may read at least one passage, by their ids; all others are left out."""
+
+    def __init__(
+        self,
+        *,
+        sources: _abc.Iterable[_source_pb2.Source] | None = ...,
+        next_page_token: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "policy_version", b"policy_version", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSourcesResponse: _TypeAlias = ListSourcesResponse  # noqa: Y015

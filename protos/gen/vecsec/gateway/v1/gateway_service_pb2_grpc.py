@@ -81,6 +81,11 @@ class GatewayServiceStub:
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.FromString,
                 _registered_method=True)
+        self.ListSources = channel.unary_unary(
+                '/vecsec.gateway.v1.GatewayService/ListSources',
+                request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListSourcesRequest.SerializeToString,
+                response_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListSourcesResponse.FromString,
+                _registered_method=True)
         self.ExportDocuments = channel.unary_unary(
                 '/vecsec.gateway.v1.GatewayService/ExportDocuments',
                 request_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ExportDocumentsRequest.SerializeToString,
@@ -193,6 +198,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSources(self, request, context):
+        """Lists the sources of a collection's documents that the caller may read, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportDocuments(self, request, context):
         """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
         moment; for callers who may configure the tenant.
@@ -298,6 +310,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListDocumentIds,
                     request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.FromString,
                     response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.SerializeToString,
+            ),
+            'ListSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSources,
+                    request_deserializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListSourcesRequest.FromString,
+                    response_serializer=vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListSourcesResponse.SerializeToString,
             ),
             'ExportDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportDocuments,
@@ -585,6 +602,33 @@ class GatewayService:
             '/vecsec.gateway.v1.GatewayService/ListDocumentIds',
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsRequest.SerializeToString,
             vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDocumentIdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.gateway.v1.GatewayService/ListSources',
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListSourcesRequest.SerializeToString,
+            vecsec_dot_gateway_dot_v1_dot_gateway__service__pb2.ListSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,8 @@ class GatewayServiceStub:
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]
     """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them."""
+    ListSources: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListSourcesRequest, _gateway_service_pb2.ListSourcesResponse]
+    """Lists the sources of a collection's documents that the caller may read, page by page."""
     ExportDocuments: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ExportDocumentsRequest, _gateway_service_pb2.ExportDocumentsResponse]
     """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
     moment; for callers who may configure the tenant.
@@ -107,6 +109,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Lists the labels of a tenant's documents with their numbers, page by page; for callers who may configure it."""
     ListDocumentIds: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDocumentIdsRequest, _gateway_service_pb2.ListDocumentIdsResponse]  # type: ignore[assignment]
     """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them."""
+    ListSources: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListSourcesRequest, _gateway_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
+    """Lists the sources of a collection's documents that the caller may read, page by page."""
     ExportDocuments: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ExportDocumentsRequest, _gateway_service_pb2.ExportDocumentsResponse]  # type: ignore[assignment]
     """Reads all of a tenant's documents that the caller may read, with their embeddings, page by page, as they were at one
     moment; for callers who may configure the tenant.
@@ -208,6 +212,14 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListDocumentIdsResponse, _abc.Awaitable[_gateway_service_pb2.ListDocumentIdsResponse]]:
         """Lists the ids of a collection's documents that the caller may read, page by page, by a filter, and counts them."""
+
+    @_abc_1.abstractmethod
+    def ListSources(
+        self,
+        request: _gateway_service_pb2.ListSourcesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListSourcesResponse, _abc.Awaitable[_gateway_service_pb2.ListSourcesResponse]]:
+        """Lists the sources of a collection's documents that the caller may read, page by page."""
 
     @_abc_1.abstractmethod
     def ExportDocuments(

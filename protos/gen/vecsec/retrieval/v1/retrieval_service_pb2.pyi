@@ -14,6 +14,7 @@ from vecsec.type.v1 import filter_pb2 as _filter_pb2
 from vecsec.type.v1 import label_count_pb2 as _label_count_pb2
 from vecsec.type.v1 import label_pb2 as _label_pb2
 from vecsec.type.v1 import query_pb2 as _query_pb2
+from vecsec.type.v1 import source_pb2 as _source_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -196,6 +197,7 @@ class ImportDocumentsRequest(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     EMBEDDING_MODEL_FIELD_NUMBER: _builtins.int
     CONTINUES_FIELD_NUMBER: _builtins.int
+    WHOLE_SOURCES_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
     """The signed grant to write; required in the first request, optional later."""
     collection_id: _builtins.str
@@ -205,6 +207,10 @@ class ImportDocumentsRequest(_message.Message):
     continues: _builtins.bool
     """Whether the next request goes on with this batch: one larger than a message comes in parts, the grant in the first.
     It is stored, and answered, with its last part.
+    """
+    whole_sources: _builtins.bool
+    """Whether the batch has each source that it names as a whole: what else there is of such a source goes in the same step.
+    The grant must let the caller write all of it.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[_document_pb2.DocumentInput]:
@@ -218,10 +224,11 @@ class ImportDocumentsRequest(_message.Message):
         documents: _abc.Iterable[_document_pb2.DocumentInput] | None = ...,
         embedding_model: _builtins.str = ...,
         continues: _builtins.bool = ...,
+        whole_sources: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "continues", b"continues", "documents", b"documents", "embedding_model", b"embedding_model", "grant", b"grant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "continues", b"continues", "documents", b"documents", "embedding_model", b"embedding_model", "grant", b"grant", "whole_sources", b"whole_sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,22 +243,26 @@ class ImportDocumentsResponse(_message.Message):
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     STORED_COUNT_FIELD_NUMBER: _builtins.int
     TOTAL_STORED_COUNT_FIELD_NUMBER: _builtins.int
+    WHOLE_SOURCES_FIELD_NUMBER: _builtins.int
     batch_number: _builtins.int
     """Which request of this stream this answers, counted from 1."""
     stored_count: _builtins.int
     """How many documents this batch stored."""
     total_stored_count: _builtins.int
     """How many documents this stream has stored so far."""
+    whole_sources: _builtins.bool
+    """Whether sources were replaced whole, as the batch says."""
     def __init__(
         self,
         *,
         batch_number: _builtins.int = ...,
         stored_count: _builtins.int = ...,
         total_stored_count: _builtins.int = ...,
+        whole_sources: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "stored_count", b"stored_count", "total_stored_count", b"total_stored_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "stored_count", b"stored_count", "total_stored_count", b"total_stored_count", "whole_sources", b"whole_sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -955,3 +966,65 @@ class GetStoredSizeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes) -> _WhichOneofReturnType__bytes | None: ...
 
 Global___GetStoredSizeResponse: _TypeAlias = GetStoredSizeResponse  # noqa: Y015
+
+@_typing.final
+class ListSourcesRequest(_message.Message):
+    """Asks for the sources of a collection's documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    COLLECTION_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    """The signed grant to read."""
+    collection_id: _builtins.str
+    """The collection; empty means "documents"."""
+    page_size: _builtins.int
+    """How many sources to list at most, up to 1,000; 0 means 500. An answer may hold fewer though there are more."""
+    page_token: _builtins.str
+    """Where to go on: the next_page_token of the answer before; empty begins."""
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+        collection_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection_id", b"collection_id", "grant", b"grant", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSourcesRequest: _TypeAlias = ListSourcesRequest  # noqa: Y015
+
+@_typing.final
+class ListSourcesResponse(_message.Message):
+    """A page of sources."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Where to go on; empty if this was the last page."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[_source_pb2.Source]:
+        """The sources of which the caller may read at least one passage, by their ids; all others are left out."""
+
+    def __init__(
+        self,
+        *,
+        sources: _abc.Iterable[_source_pb2.Source] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSourcesResponse: _TypeAlias = ListSourcesResponse  # noqa: Y015

@@ -86,6 +86,11 @@ class RetrievalServiceStub:
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsRequest.SerializeToString,
                 response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsResponse.FromString,
                 _registered_method=True)
+        self.ListSources = channel.unary_unary(
+                '/vecsec.retrieval.v1.RetrievalService/ListSources',
+                request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListSourcesRequest.SerializeToString,
+                response_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListSourcesResponse.FromString,
+                _registered_method=True)
         self.RereadTenant = channel.unary_unary(
                 '/vecsec.retrieval.v1.RetrievalService/RereadTenant',
                 request_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.RereadTenantRequest.SerializeToString,
@@ -182,6 +187,13 @@ class RetrievalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSources(self, request, context):
+        """Lists the sources of a collection's visible documents, page by page. Needs a grant to read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RereadTenant(self, request, context):
         """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure.
         """
@@ -256,6 +268,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.ExportDocuments,
                     request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsRequest.FromString,
                     response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsResponse.SerializeToString,
+            ),
+            'ListSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSources,
+                    request_deserializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListSourcesRequest.FromString,
+                    response_serializer=vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListSourcesResponse.SerializeToString,
             ),
             'RereadTenant': grpc.unary_unary_rpc_method_handler(
                     servicer.RereadTenant,
@@ -545,6 +562,33 @@ class RetrievalService:
             '/vecsec.retrieval.v1.RetrievalService/ExportDocuments',
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsRequest.SerializeToString,
             vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ExportDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vecsec.retrieval.v1.RetrievalService/ListSources',
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListSourcesRequest.SerializeToString,
+            vecsec_dot_retrieval_dot_v1_dot_retrieval__service__pb2.ListSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,

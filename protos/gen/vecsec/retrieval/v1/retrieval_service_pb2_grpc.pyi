@@ -63,6 +63,8 @@ class RetrievalServiceStub:
     """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
     grant to read of a caller who may configure.
     """
+    ListSources: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListSourcesRequest, _retrieval_service_pb2.ListSourcesResponse]
+    """Lists the sources of a collection's visible documents, page by page. Needs a grant to read."""
     RereadTenant: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]
     """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
     DescribeShard: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.DescribeShardRequest, _retrieval_service_pb2.DescribeShardResponse]
@@ -107,6 +109,8 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
     grant to read of a caller who may configure.
     """
+    ListSources: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListSourcesRequest, _retrieval_service_pb2.ListSourcesResponse]  # type: ignore[assignment]
+    """Lists the sources of a collection's visible documents, page by page. Needs a grant to read."""
     RereadTenant: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.RereadTenantRequest, _retrieval_service_pb2.RereadTenantResponse]  # type: ignore[assignment]
     """Lets go of what is kept in memory of the tenant and reads it from the store anew. Needs a grant to configure."""
     DescribeShard: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.DescribeShardRequest, _retrieval_service_pb2.DescribeShardResponse]  # type: ignore[assignment]
@@ -208,6 +212,14 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reads all of the tenant's visible documents with their embeddings, page by page, as they were at one moment. Needs a
         grant to read of a caller who may configure.
         """
+
+    @_abc_1.abstractmethod
+    def ListSources(
+        self,
+        request: _retrieval_service_pb2.ListSourcesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.ListSourcesResponse, _abc.Awaitable[_retrieval_service_pb2.ListSourcesResponse]]:
+        """Lists the sources of a collection's visible documents, page by page. Needs a grant to read."""
 
     @_abc_1.abstractmethod
     def RereadTenant(

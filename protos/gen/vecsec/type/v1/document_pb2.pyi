@@ -75,6 +75,42 @@ SIMILARITY_METRIC_FUSED_RANKS: SimilarityMetric.ValueType  # 3
 Global___SimilarityMetric: _TypeAlias = SimilarityMetric  # noqa: Y015
 
 @_typing.final
+class SourcePassage(_message.Message):
+    """What a document is a passage of: a file, a page, a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    source_id: _builtins.str
+    """The source's id, unique within its tenant and collection, such as a path. No control characters, none that turns text
+    around (bidi), no blank at either end.
+    """
+    version: _builtins.str
+    """Which version of the source, such as a hash of its content; may be empty."""
+    title: _builtins.str
+    """What to call the source; may be empty."""
+    position: _builtins.int
+    """Which passage of it this is, counted from 1."""
+    def __init__(
+        self,
+        *,
+        source_id: _builtins.str = ...,
+        version: _builtins.str = ...,
+        title: _builtins.str = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "source_id", b"source_id", "title", b"title", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SourcePassage: _TypeAlias = SourcePassage  # noqa: Y015
+
+@_typing.final
 class Document(_message.Message):
     """A stored passage, as a reader gets it."""
 
@@ -106,6 +142,7 @@ class Document(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document's id, unique within its tenant and collection."""
     text: _builtins.str
@@ -122,6 +159,10 @@ class Document(_message.Message):
     def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """The embedding; only filled when asked for by a caller whose role may configure."""
 
+    @_builtins.property
+    def source(self) -> Global___SourcePassage:
+        """What it is a passage of; unset where it was stored as none."""
+
     def __init__(
         self,
         *,
@@ -130,10 +171,11 @@ class Document(_message.Message):
         label: _label_pb2.Label | None = ...,
         metadata: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
         embedding: _abc.Iterable[_builtins.float] | None = ...,
+        source: Global___SourcePassage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["label", b"label"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "embedding", b"embedding", "label", b"label", "metadata", b"metadata", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_id", b"document_id", "embedding", b"embedding", "label", b"label", "metadata", b"metadata", "source", b"source", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,6 +300,7 @@ class DocumentInput(_message.Message):
     METADATA_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
     READERS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """The document's id, unique within its tenant and collection; an existing document with this id is replaced.
     The prefix "mock-" is reserved for made-up rows. No control characters, none
@@ -289,6 +332,10 @@ class DocumentInput(_message.Message):
         policy has no rule for it, that is if its schema does not declare `readers`.
         """
 
+    @_builtins.property
+    def source(self) -> Global___SourcePassage:
+        """What it is a passage of; left out for a document by itself."""
+
     def __init__(
         self,
         *,
@@ -300,10 +347,11 @@ class DocumentInput(_message.Message):
         metadata: _abc.Mapping[_builtins.str, _value_pb2.Value] | None = ...,
         embedding: _abc.Iterable[_builtins.float] | None = ...,
         readers: _label_pb2.Readers | None = ...,
+        source: Global___SourcePassage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["readers", b"readers"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readers", b"readers", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "document_id", b"document_id", "embedding", b"embedding", "metadata", b"metadata", "readers", b"readers", "sensitivity", b"sensitivity", "text", b"text", "topics", b"topics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "document_id", b"document_id", "embedding", b"embedding", "metadata", b"metadata", "readers", b"readers", "sensitivity", b"sensitivity", "source", b"source", "text", b"text", "topics", b"topics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

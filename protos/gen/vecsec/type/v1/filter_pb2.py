@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from vecsec.type.v1 import value_pb2 as vecsec_dot_type_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvecsec/type/v1/filter.proto\x12\x0evecsec.type.v1\x1a\x1avecsec/type/v1/value.proto\"\xf3\n\n\x0eMetadataFilter\x12\x37\n\x06\x65quals\x18\x01 \x01(\x0b\x32%.vecsec.type.v1.MetadataFilter.EqualsH\x00\x12/\n\x02in\x18\x02 \x01(\x0b\x32!.vecsec.type.v1.MetadataFilter.InH\x00\x12\x35\n\x05range\x18\x03 \x01(\x0b\x32$.vecsec.type.v1.MetadataFilter.RangeH\x00\x12\x36\n\x06\x61ll_of\x18\x04 \x01(\x0b\x32$.vecsec.type.v1.MetadataFilter.AllOfH\x00\x12\x36\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32$.vecsec.type.v1.MetadataFilter.AnyOfH\x00\x12\x31\n\x03not\x18\t \x01(\x0b\x32\".vecsec.type.v1.MetadataFilter.NotH\x00\x12\x37\n\x06\x65xists\x18\n \x01(\x0b\x32%.vecsec.type.v1.MetadataFilter.ExistsH\x00\x12\x44\n\rtext_contains\x18\x0b \x01(\x0b\x32+.vecsec.type.v1.MetadataFilter.TextContainsH\x00\x1ak\n\x06\x45quals\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.ValueB\x06\xbaH\x03\xc8\x01\x01\x1am\n\x02In\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x12\x32\n\x06values\x18\x02 \x03(\x0b\x32\x15.vecsec.type.v1.ValueB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x1a\xf9\x02\n\x05Range\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x12\x1e\n\x08\x61t_least\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x1f\n\tmore_than\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x01\x88\x01\x01\x12\x1d\n\x07\x61t_most\x18\x04 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x02\x88\x01\x01\x12\x1f\n\tless_than\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x03\x88\x01\x01:\x84\x01\xbaH\x80\x01\x1a~\n\rrange.bounded\x12\x16set at least one bound\x1aUhas(this.at_least) || has(this.more_than) || has(this.at_most) || has(this.less_than)B\x0b\n\t_at_leastB\x0c\n\n_more_thanB\n\n\x08_at_mostB\x0c\n\n_less_than\x1a\x44\n\x05\x41llOf\x12;\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.MetadataFilterB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x1a\x44\n\x05\x41nyOf\x12;\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.MetadataFilterB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x1a=\n\x03Not\x12\x36\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilterB\x06\xbaH\x03\xc8\x01\x01\x1a=\n\x06\x45xists\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x1a(\n\x0cTextContains\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08\x42\x12\n\tcondition\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvecsec/type/v1/filter.proto\x12\x0evecsec.type.v1\x1a\x1avecsec/type/v1/value.proto\"\xe3\x0b\n\x0eMetadataFilter\x12\x37\n\x06\x65quals\x18\x01 \x01(\x0b\x32%.vecsec.type.v1.MetadataFilter.EqualsH\x00\x12/\n\x02in\x18\x02 \x01(\x0b\x32!.vecsec.type.v1.MetadataFilter.InH\x00\x12\x35\n\x05range\x18\x03 \x01(\x0b\x32$.vecsec.type.v1.MetadataFilter.RangeH\x00\x12\x36\n\x06\x61ll_of\x18\x04 \x01(\x0b\x32$.vecsec.type.v1.MetadataFilter.AllOfH\x00\x12\x36\n\x06\x61ny_of\x18\x05 \x01(\x0b\x32$.vecsec.type.v1.MetadataFilter.AnyOfH\x00\x12\x31\n\x03not\x18\t \x01(\x0b\x32\".vecsec.type.v1.MetadataFilter.NotH\x00\x12\x37\n\x06\x65xists\x18\n \x01(\x0b\x32%.vecsec.type.v1.MetadataFilter.ExistsH\x00\x12\x44\n\rtext_contains\x18\x0b \x01(\x0b\x32+.vecsec.type.v1.MetadataFilter.TextContainsH\x00\x12\x39\n\x07sources\x18\x10 \x01(\x0b\x32&.vecsec.type.v1.MetadataFilter.SourcesH\x00\x1ak\n\x06\x45quals\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x15.vecsec.type.v1.ValueB\x06\xbaH\x03\xc8\x01\x01\x1am\n\x02In\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x12\x32\n\x06values\x18\x02 \x03(\x0b\x32\x15.vecsec.type.v1.ValueB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x1a\xf9\x02\n\x05Range\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x12\x1e\n\x08\x61t_least\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x1f\n\tmore_than\x18\x03 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x01\x88\x01\x01\x12\x1d\n\x07\x61t_most\x18\x04 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x02\x88\x01\x01\x12\x1f\n\tless_than\x18\x05 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x03\x88\x01\x01:\x84\x01\xbaH\x80\x01\x1a~\n\rrange.bounded\x12\x16set at least one bound\x1aUhas(this.at_least) || has(this.more_than) || has(this.at_most) || has(this.less_than)B\x0b\n\t_at_leastB\x0c\n\n_more_thanB\n\n\x08_at_mostB\x0c\n\n_less_than\x1a\x33\n\x07Sources\x12(\n\nsource_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\x08\x01\x10\x80\x02\"\x07r\x05\x10\x01(\x80\x04\x1a\x44\n\x05\x41llOf\x12;\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.MetadataFilterB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x1a\x44\n\x05\x41nyOf\x12;\n\x07\x66ilters\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.MetadataFilterB\n\xbaH\x07\x92\x01\x04\x08\x01\x10@\x1a=\n\x03Not\x12\x36\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilterB\x06\xbaH\x03\xc8\x01\x01\x1a=\n\x06\x45xists\x12\x33\n\x03key\x18\x01 \x01(\tB&\xbaH#r!2\x1f^[A-Za-z][A-Za-z0-9_.-]{0,127}$\x1a(\n\x0cTextContains\x12\x18\n\x04text\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01(\x80\x08\x42\x12\n\tcondition\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,6 +52,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METADATAFILTER_RANGE'].fields_by_name['less_than']._serialized_options = b'\272H\004\022\002@\001'
   _globals['_METADATAFILTER_RANGE']._loaded_options = None
   _globals['_METADATAFILTER_RANGE']._serialized_options = b'\272H\200\001\032~\n\rrange.bounded\022\026set at least one bound\032Uhas(this.at_least) || has(this.more_than) || has(this.at_most) || has(this.less_than)'
+  _globals['_METADATAFILTER_SOURCES'].fields_by_name['source_ids']._loaded_options = None
+  _globals['_METADATAFILTER_SOURCES'].fields_by_name['source_ids']._serialized_options = b'\272H\021\222\001\016\010\001\020\200\002\"\007r\005\020\001(\200\004'
   _globals['_METADATAFILTER_ALLOF'].fields_by_name['filters']._loaded_options = None
   _globals['_METADATAFILTER_ALLOF'].fields_by_name['filters']._serialized_options = b'\272H\007\222\001\004\010\001\020@'
   _globals['_METADATAFILTER_ANYOF'].fields_by_name['filters']._loaded_options = None
@@ -65,21 +67,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METADATAFILTER'].oneofs_by_name['condition']._loaded_options = None
   _globals['_METADATAFILTER'].oneofs_by_name['condition']._serialized_options = b'\272H\002\010\001'
   _globals['_METADATAFILTER']._serialized_start=76
-  _globals['_METADATAFILTER']._serialized_end=1471
-  _globals['_METADATAFILTER_EQUALS']._serialized_start=545
-  _globals['_METADATAFILTER_EQUALS']._serialized_end=652
-  _globals['_METADATAFILTER_IN']._serialized_start=654
-  _globals['_METADATAFILTER_IN']._serialized_end=763
-  _globals['_METADATAFILTER_RANGE']._serialized_start=766
-  _globals['_METADATAFILTER_RANGE']._serialized_end=1143
-  _globals['_METADATAFILTER_ALLOF']._serialized_start=1145
-  _globals['_METADATAFILTER_ALLOF']._serialized_end=1213
-  _globals['_METADATAFILTER_ANYOF']._serialized_start=1215
-  _globals['_METADATAFILTER_ANYOF']._serialized_end=1283
-  _globals['_METADATAFILTER_NOT']._serialized_start=1285
-  _globals['_METADATAFILTER_NOT']._serialized_end=1346
-  _globals['_METADATAFILTER_EXISTS']._serialized_start=1348
-  _globals['_METADATAFILTER_EXISTS']._serialized_end=1409
-  _globals['_METADATAFILTER_TEXTCONTAINS']._serialized_start=1411
-  _globals['_METADATAFILTER_TEXTCONTAINS']._serialized_end=1451
+  _globals['_METADATAFILTER']._serialized_end=1583
+  _globals['_METADATAFILTER_EQUALS']._serialized_start=604
+  _globals['_METADATAFILTER_EQUALS']._serialized_end=711
+  _globals['_METADATAFILTER_IN']._serialized_start=713
+  _globals['_METADATAFILTER_IN']._serialized_end=822
+  _globals['_METADATAFILTER_RANGE']._serialized_start=825
+  _globals['_METADATAFILTER_RANGE']._serialized_end=1202
+  _globals['_METADATAFILTER_SOURCES']._serialized_start=1204
+  _globals['_METADATAFILTER_SOURCES']._serialized_end=1255
+  _globals['_METADATAFILTER_ALLOF']._serialized_start=1257
+  _globals['_METADATAFILTER_ALLOF']._serialized_end=1325
+  _globals['_METADATAFILTER_ANYOF']._serialized_start=1327
+  _globals['_METADATAFILTER_ANYOF']._serialized_end=1395
+  _globals['_METADATAFILTER_NOT']._serialized_start=1397
+  _globals['_METADATAFILTER_NOT']._serialized_end=1458
+  _globals['_METADATAFILTER_EXISTS']._serialized_start=1460
+  _globals['_METADATAFILTER_EXISTS']._serialized_end=1521
+  _globals['_METADATAFILTER_TEXTCONTAINS']._serialized_start=1523
+  _globals['_METADATAFILTER_TEXTCONTAINS']._serialized_end=1563
 # @@protoc_insertion_point(module_scope)

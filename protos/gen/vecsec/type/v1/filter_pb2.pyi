@@ -132,6 +132,28 @@ class MetadataFilter(_message.Message):
         def WhichOneof(self, oneof_group: _WhichOneofArgType__more_than) -> _WhichOneofReturnType__more_than | None: ...
 
     @_typing.final
+    class Sources(_message.Message):
+        """The document is a passage of one of these sources."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SOURCE_IDS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def source_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The sources' ids."""
+
+        def __init__(
+            self,
+            *,
+            source_ids: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["source_ids", b"source_ids"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class AllOf(_message.Message):
         """All of these hold."""
 
@@ -247,6 +269,7 @@ class MetadataFilter(_message.Message):
     NOT_FIELD_NUMBER: _builtins.int
     EXISTS_FIELD_NUMBER: _builtins.int
     TEXT_CONTAINS_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def equals(self) -> Global___MetadataFilter.Equals:
         """The key has this value."""
@@ -271,6 +294,10 @@ class MetadataFilter(_message.Message):
     def text_contains(self) -> Global___MetadataFilter.TextContains:
         """The document's text contains a text."""
 
+    @_builtins.property
+    def sources(self) -> Global___MetadataFilter.Sources:
+        """The document is a passage of one of these sources."""
+
     def __init__(
         self,
         *,
@@ -280,12 +307,13 @@ class MetadataFilter(_message.Message):
         any_of: Global___MetadataFilter.AnyOf | None = ...,
         exists: Global___MetadataFilter.Exists | None = ...,
         text_contains: Global___MetadataFilter.TextContains | None = ...,
+        sources: Global___MetadataFilter.Sources | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "exists", b"exists", "in", b"in", "not", b"not", "range", b"range", "text_contains", b"text_contains"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "exists", b"exists", "in", b"in", "not", b"not", "range", b"range", "sources", b"sources", "text_contains", b"text_contains"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "exists", b"exists", "in", b"in", "not", b"not", "range", b"range", "text_contains", b"text_contains"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_of", b"all_of", "any_of", b"any_of", "condition", b"condition", "equals", b"equals", "exists", b"exists", "in", b"in", "not", b"not", "range", b"range", "sources", b"sources", "text_contains", b"text_contains"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["equals", "in", "range", "all_of", "any_of", "not", "exists", "text_contains"]  # noqa: Y015
+    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["equals", "in", "range", "all_of", "any_of", "not", "exists", "text_contains", "sources"]  # noqa: Y015
     _WhichOneofArgType_condition: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_condition) -> _WhichOneofReturnType_condition | None: ...
 
