@@ -87,8 +87,8 @@ async def _only(data: "bytes | AsyncIterator[bytes]", context: Context) -> bytes
     """
     if isinstance(data, bytes):
         return data
-    receive = current_call().receive
-    return await (_arriving(context) if receive is None else receive(_arriving(context)))
+    place = current_call().place
+    return await (_arriving(context) if place is None else place.receive(_arriving(context)))
 
 
 async def _arriving(context: Context) -> bytes:
