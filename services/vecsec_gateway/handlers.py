@@ -55,8 +55,8 @@ _NO_TIME_SECONDS = 0.01
 _TURN_SHARE, _LONGEST_TURN_SECONDS = 0.25, 1.0
 """So much of its time a call waits for its turn among the dear ones of its tenant; what is left is for the answer."""
 _FIRST_BATCH_SECONDS = 10.0
-_ROWS_AT_ONCE = 200
-"""A millisecond."""
+_ROWS_AT_ONCE = 50
+"""A quarter of a millisecond."""
 _NUMBER_OF_MOCK_REASON = {
     None: gateway_pb2.MOCK_REASON_UNSPECIFIED,
     MockReason.FLAG_OFF: gateway_pb2.MOCK_REASON_FLAG_OFF,

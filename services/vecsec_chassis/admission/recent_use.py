@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from math import exp
 
-_FADES_SECONDS = 1.0
+_FADES_SECONDS = 2.0
 """After which what was used counts a third: long enough to tell who fills a service, short enough that nobody pays for
 what it used while nobody else was there."""
-_SETTLE_SECONDS = 10.0
+_SETTLE_SECONDS = 20.0
 _FORGOTTEN_SHARE = 0.01
 """Of the mean: below it a tenant is no longer one of those who use the service."""
 
