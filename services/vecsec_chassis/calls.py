@@ -51,6 +51,8 @@ class Call:
     """Among those that are served; None where it has none yet, or none is needed."""
     identity: Identity | None = None
     token: str = ""
+    granted_tenant: str = ""
+    """Whose valid grant came with the call, where there is no token; for turns alone."""
     peers: tuple[str, ...] = ()
     """The machines on the caller's way here, by the first name in their certificates; the last one proved it to us.
     Empty without TLS."""

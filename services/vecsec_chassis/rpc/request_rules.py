@@ -6,8 +6,10 @@ from google.protobuf.message import DecodeError, Message
 from protovalidate import Validator, Violation
 
 from vecsec_chassis.admission.turns import FairTurns, TooManyWaiting
-from vecsec_chassis.calls import current_tenant, stood_aside
+from vecsec_chassis.calls import current_call, current_tenant, stood_aside
 from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest, TenantLimit
+from vecsec_chassis.rpc.admission_interceptors import TenantOfGrant
+from vecsec_chassis.rpc.grant_at_front import grant_at_front
 from vecsec_chassis.rpc.malformed_messages import invalid_utf8_field
 from vecsec_chassis.rpc.piecewise_rules import PiecewiseRules
 
@@ -22,8 +24,9 @@ _SLICE_BYTES = 4096
 """After so many others get their turn."""
 
 _MOST_WAITING, _MOST_WAITING_OF_ONE = 1024, 64
-"""Twice as many of a tenant as it may have imports open. Between services, where a request itself says whose it is, all
-count as one."""
+"""Twice as many of a tenant as it may have imports open. Between services a request is the tenant's whose grant it
+brings; all without a valid one are one tenant."""
+_MOST_GRANT_CHARACTERS = 65_536
 _RETRY_SECONDS = 1.0
 
 _validator = Validator()
@@ -33,7 +36,9 @@ _piecewise = PiecewiseRules()
 class RequestReader:
     """Reads the requests of one server; where large ones wait to be read, tenants take turns by their bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tenant_of_grant: TenantOfGrant | None = None) -> None:
+        """`tenant_of_grant` where callers have no tokens."""
+        self._tenant_of_grant = tenant_of_grant
         self._turns = FairTurns(1, most_waiting=_MOST_WAITING, most_waiting_of_a_key=_MOST_WAITING_OF_ONE)
 
     async def read(self, kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
@@ -46,7 +51,7 @@ class RequestReader:
             return decode(kind, data, max_bytes=max_bytes)
         async with stood_aside(is_dear=True):
             try:
-                await self._turns.take(current_tenant(), len(data) / _INLINE_BYTES)
+                await self._turns.take(await self._tenant_of(data), len(data) / _INLINE_BYTES)
             except TooManyWaiting:
                 raise TenantLimit(
                     "your tenant has as many large requests waiting to be read as it may; send fewer at the same time",
@@ -56,6 +61,16 @@ class RequestReader:
                 return await _read_in_slices(kind, data)
             finally:
                 self._turns.give_back()
+
+    async def _tenant_of(self, data: bytes) -> str:
+        """Whose turn a request takes. Of a stream of requests one may bring the grant for those behind it."""
+        if self._tenant_of_grant is None:
+            return current_tenant()
+        call = current_call()
+        grant = grant_at_front(data)
+        if 0 < len(grant) <= _MOST_GRANT_CHARACTERS:
+            call.granted_tenant = await self._tenant_of_grant(grant) or call.granted_tenant
+        return call.granted_tenant
 
 
 async def _read_in_slices(kind: type[Message], data: bytes) -> Message:

@@ -14,6 +14,7 @@ from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import InvalidRequest, TenantLimit
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.rpc import request_rules
+from vecsec_chassis.rpc.grant_at_front import grant_at_front
 from vecsec_chassis.rpc.request_rules import RequestReader, decode
 
 LIMIT = 1_000_000
@@ -215,3 +216,40 @@ async def test_tenants_take_turns_in_having_large_requests_read(held: asyncio.Ev
     assert len(ended) <= 3, "one or two of the others', not sixty"
     await asyncio.gather(*loud, return_exceptions=True)
     assert ended.count("loud") == 64
+
+
+async def test_between_services_the_tenant_of_the_grant_takes_the_turn(held: asyncio.Event) -> None:
+    async def tenant_of(grant: str) -> str | None:
+        return grant if grant in {"loud", "quiet"} else None
+
+    reader, ended = RequestReader(tenant_of), []
+
+    async def send(grant: str) -> None:
+        calls.enter(calls.Call("", "", None))
+        batch = one_document(text="x" * 20_000)
+        part = batch.SerializeToString()
+        batch.grant = grant
+        await reader.read(type(batch), batch.SerializeToString(), max_bytes=LIMIT)
+        await reader.read(type(batch), part, max_bytes=LIMIT)  # a part of a batch that brings no grant
+        ended.append(grant)
+
+    loud = [asyncio.create_task(send(grant)) for grant in ("loud", "made up") for _ in range(60)]
+    quiet = asyncio.create_task(send("quiet"))
+    await asyncio.sleep(0)
+    held.set()
+    await quiet
+    assert ended.count("loud") + ended.count("made up") <= 4
+    await asyncio.gather(*loud)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x0a", b"\x0a\x05abc", b"\x12\x03abc", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x00"]
+)
+def test_a_request_that_begins_otherwise_has_no_grant(data: bytes) -> None:
+    assert not grant_at_front(data)
+
+
+def test_the_grant_that_a_request_begins_with_is_found() -> None:
+    request = one_document()
+    request.grant = "g" * 300
+    assert grant_at_front(request.SerializeToString()) == request.grant
