@@ -3,18 +3,37 @@
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 from opentelemetry.trace import Span
 
 from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import InvalidToken
 
-Receive: TypeAlias = Callable[[Awaitable[bytes]], Awaitable[bytes]]
-"""Waits for a request."""
+
+class Place(Protocol):
+    """A call's place among those that are served."""
+
+    async def receive(self, request: Awaitable[bytes]) -> bytes:
+        """Wait for the call's request, without a place if that takes long.
+
+        Raises:
+            Overloaded, TenantLimit: if it is turned away.
+        """
+
+    def step_aside(self) -> None:
+        """Leave the place to others, until `come_back`: the call waits for its turn at something else."""
+
+    async def come_back(self, *, is_dear: bool) -> None:
+        """Wait for a place again. Dear calls have a part of them only.
+
+        Raises:
+            Overloaded: if the call's time runs out meanwhile.
+        """
 
 
 @dataclass(slots=True)
@@ -28,10 +47,12 @@ class Call:
     """On the monotonic clock, in seconds; None if the caller set none."""
     queued_seconds: float = 0.0
     """How long it waited here for its turn."""
-    receive: Receive | None = None
-    """How to wait for its request, so that it keeps no place from others meanwhile; None where it has none yet."""
+    place: Place | None = None
+    """Among those that are served; None where it has none yet, or none is needed."""
     identity: Identity | None = None
     token: str = ""
+    granted_tenant: str = ""
+    """Whose valid grant came with the call, where there is no token; for turns alone."""
     peers: tuple[str, ...] = ()
     """The machines on the caller's way here, by the first name in their certificates; the last one proved it to us.
     Empty without TLS."""
@@ -135,6 +156,22 @@ def time_remaining() -> float | None:
     if call is None or call.deadline is None:
         return None
     return call.deadline - time.monotonic()
+
+
+@asynccontextmanager
+async def stood_aside(*, is_dear: bool) -> AsyncIterator[None]:
+    """Let the current call, if it has a place, leave it to others until the block ends, and count the time as queued.
+    The block is for waiting; what is dear goes on as such."""
+    call = _current.get()
+    place = None if call is None else call.place
+    if call is None or place is None:
+        yield
+        return
+    began_at = time.monotonic()
+    place.step_aside()
+    yield
+    call.queued_seconds += time.monotonic() - began_at
+    await place.come_back(is_dear=is_dear)
 
 
 def note_mock(reason: str) -> None:

@@ -69,8 +69,8 @@ _TURN_SHARE, _LONGEST_TURN_SECONDS = 0.25, 1.0
 _FIRST_BATCH_SECONDS = 10.0
 _MOST_BATCH_ROWS = 1_000
 """As many as the policy service checks at once."""
-_ROWS_AT_ONCE = 200
-"""A millisecond."""
+_ROWS_AT_ONCE = 50
+"""A quarter of a millisecond."""
 _NUMBER_OF_MOCK_REASON = {
     None: gateway_pb2.MOCK_REASON_UNSPECIFIED,
     MockReason.FLAG_OFF: gateway_pb2.MOCK_REASON_FLAG_OFF,

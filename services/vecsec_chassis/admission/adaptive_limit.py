@@ -27,6 +27,8 @@ _BASELINE_SAMPLES = 200
 others to turn away."""
 _ENOUGH_FOR_A_BASELINE = 10
 _LOOK_EVERY = 10
+_FIRST_SECONDS = 0.005
+"""What a call is taken to take before that is known."""
 _BASELINE_SECONDS = 60.0
 """After which one that was not renewed is measured anew, if the service is busy."""
 
@@ -51,6 +53,11 @@ class AdaptiveLimit:
     def limit(self) -> int:
         """So many at once, now."""
         return self._lowest if self._clock() < self._probes_until else int(self._limit)
+
+    def usual_seconds(self, method: str) -> float:
+        """What a call of a method takes while few are served, as far as that is known."""
+        baseline = self._baselines.get(method)
+        return baseline.seconds if baseline is not None and baseline.seconds else _FIRST_SECONDS
 
     def sample(self, method: str, seconds: float, at_once: int, *, is_late: bool) -> None:
         """A call took so long; so many, itself included, were served when it began. `is_late`: whether this process

@@ -1,10 +1,14 @@
 """Who is served, who waits and who is turned away. Pure but for a clock: it is told of calls, and says when their turn
 is.
 
-Calls that wait take turns by tenant. One that would wait for longer than its deadline allows, or than others would gain
-by it, is turned away at once: then it has cost nearly nothing, and its caller can go elsewhere or come back.
+Of the tenants whose calls wait, the one that had places for the shortest time lately is next: a call that takes as long
+as a hundred counts as a hundred. One that would wait for longer than its deadline allows, or than others would gain by
+it, is turned away at once: then it has cost nearly nothing, and its caller can go elsewhere or come back. A tenant is
+told that this is its own doing only where it used more than its share.
 
-Nobody has a place for a request that has not been sent: such calls are counted apart, few of a tenant.
+Nobody has a place for what takes none: a request that has not been sent (of those few of a tenant), or a turn that is
+waited for elsewhere in the service. Dear calls have half of the places at most, so that plain ones never wait for them
+alone.
 """
 
 import random
@@ -14,14 +18,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from vecsec_chassis.admission.adaptive_limit import AdaptiveLimit
-from vecsec_chassis.admission.fair_queue import FairQueue
+from vecsec_chassis.admission.recent_use import RecentUse
 from vecsec_chassis.admission.shares import ShareOf
+from vecsec_chassis.admission.waiting_calls import WaitingCalls
 from vecsec_chassis.domain.errors import Overloaded, TenantLimit, VecSecError
 
 LONGEST_WAIT_SECONDS = 0.5
 """Nobody is let wait who would probably wait for longer."""
 _ALWAYS_WAIT = 16
 """So many of a tenant may wait whatever it looks like: what is slow now may be quick in a moment."""
+_WITHIN = 0.5
+"""Of the mean of what tenants used: who used no more is let wait whatever it looks like, for its turn is next."""
+_MOST_TIMES_USUAL, _DEAR_TIMES_USUAL = 4.0, 20.0
+"""What a plain call is charged at most, and a dear one until it is known."""
 _MOST_WAITING = 1_024
 _MOST_SERVED = 1_024
 """With those that have given their place up."""
@@ -42,6 +51,8 @@ class State(Enum):
     """Served, without a place."""
     RECEIVING = "receiving"
     """Waits for its own request, without a place."""
+    ASIDE = "aside"
+    """Waits for its turn at something else of this service, without a place."""
     GONE = "gone"
 
 
@@ -61,6 +72,14 @@ class Ticket:
     served_at: float = 0.0
     at_once: int = 0
     """How many had places when this one got its own, itself included."""
+    usual_seconds: float = 0.0
+    """That a plain call like it has a place for."""
+    charged: float = 0.0
+    """Seconds of a place that its tenant was charged beforehand."""
+    was_served: bool = False
+    """It has had a place before."""
+    is_dear: bool = False
+    """It takes much more than a plain call; known before it comes back from aside."""
     sends_slowly: bool = False
     """Its request did not arrive with it; until it has a place again."""
     is_refused: bool = False
@@ -93,8 +112,12 @@ class Admission:
         self._clock = clock
         self._share_of = share_of
         self._spread = spread
-        self._queue: FairQueue[Ticket] = FairQueue()
-        self._with_place = 0
+        self._queue: WaitingCalls[Ticket] = WaitingCalls()
+        self._dear: WaitingCalls[Ticket] = WaitingCalls()
+        """Dear calls that were let in and wait to go on."""
+        self._use = RecentUse(clock)
+        """Of places, in seconds, by weight."""
+        self._with_place = self._dear_with_place = 0
         self._slow = 0
         self._of_tenant: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
@@ -112,7 +135,7 @@ class Admission:
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._queue)
+        return len(self._queue) + len(self._dear)
 
     @property
     def served(self) -> int:
@@ -162,15 +185,15 @@ class Admission:
         _subtract(self._of_tenant, ticket.tenant_id)
         self._slow_no_longer(ticket)
         if state is State.WAITING:
-            self._queue.remove(ticket.tenant_id, ticket)
-        if state in (State.WAITING, State.RECEIVING):
+            (self._dear if ticket.is_dear else self._queue).remove(ticket.tenant_id, ticket)
+        if state in (State.WAITING, State.RECEIVING, State.ASIDE):
             return
         now = self._clock()
         if state is State.SLOW:
             self._slow -= 1
         elif state is State.SERVED:
-            self._with_place -= 1
-        if is_typical and state is not State.GONE:
+            self._leave_place(ticket, now)
+        if is_typical and not ticket.is_dear and state is not State.GONE:
             self._limit.sample(ticket.method, now - ticket.served_at, ticket.at_once, is_late=is_late)
         self._take_turns(now)
 
@@ -178,9 +201,27 @@ class Admission:
         """The call takes long: it waits for something, and others can be served meanwhile."""
         if ticket.state is State.SERVED and self.served < _MOST_SERVED:
             ticket.state = State.SLOW
-            self._with_place -= 1
             self._slow += 1
+            self._leave_place(ticket, self._clock())
             self._take_turns(self._clock())
+
+    def step_aside(self, ticket: Ticket) -> None:
+        """The call waits for its turn at something else: its place goes to others until it wants to `come_back`."""
+        if ticket.state is State.SERVED:
+            ticket.state = State.ASIDE
+            self._leave_place(ticket, self._clock())
+            self._take_turns(self._clock())
+
+    def come_back(self, ticket: Ticket, *, is_dear: bool) -> None:
+        """Let a call go on that stepped aside: it is SERVED, or WAITING for `on_turn`. As it was let in before, it is
+        not turned away but for its deadline. From here on it is dear, or not."""
+        if ticket.state is not State.ASIDE:
+            return
+        now = self._clock()
+        ticket.is_dear = is_dear
+        ticket.state, ticket.arrived_at = State.WAITING, now
+        (self._dear if is_dear else self._queue).add(ticket.tenant_id, ticket)
+        self._fill(now)
 
     def request_is_late(self, ticket: Ticket) -> None:
         """The call's request did not arrive with it: its place goes to others until `request_arrived`.
@@ -191,7 +232,7 @@ class Admission:
         if ticket.state is not State.SERVED:
             return
         ticket.state, ticket.sends_slowly = State.RECEIVING, True
-        self._with_place -= 1
+        self._leave_place(ticket, self._clock())
         self._receiving[ticket.tenant_id] += 1
         self._take_turns(self._clock())
         is_own = self._receiving[ticket.tenant_id] > _MOST_RECEIVING_OF_A_TENANT
@@ -221,21 +262,20 @@ class Admission:
         ticket.state, ticket.arrived_at = State.WAITING, now
 
     def _let_wait(self, ticket: Ticket, now: float) -> None:
-        wait, place = self._expected_wait(ticket.tenant_id)
+        tenant_id, place = ticket.tenant_id, self._queue.count(ticket.tenant_id)
+        self._use.add(tenant_id, 0.0)  # who waits is one of those who share
+        is_within = not self._use.exceeds(tenant_id, _WITHIN)
+        tenants = self._queue.tenants + (place == 0)
+        ahead = place + 1 if is_within else (place + 1) * tenants
+        wait = min(ahead, len(self._queue)) * self._interval
         if ticket.deadline is not None and now + wait >= ticket.deadline:
             raise self._refusal("no_time", wait, is_own=False)
-        if len(self._queue) >= _MOST_WAITING or (wait > LONGEST_WAIT_SECONDS and place >= _ALWAYS_WAIT):
-            # Where others wait less, it is the tenant's own calls that fill its share.
-            is_own = self._queue.keys_waiting > 1 and place * self._queue.keys_waiting >= len(self._queue)
+        is_too_long = wait > LONGEST_WAIT_SECONDS and place >= _ALWAYS_WAIT
+        if len(self._queue) >= _MOST_WAITING or (is_too_long and not is_within):
+            # Its own doing only where it used more than others and waits with more than they do.
+            is_own = place * tenants >= len(self._queue) and self._use.exceeds(tenant_id, 1.0)
             raise self._refusal("tenant" if is_own else "queue", wait, is_own=is_own)
-        self._queue.add(ticket.tenant_id, ticket, weight=ticket.weight)
-
-    def _expected_wait(self, tenant_id: str) -> tuple[float, int]:
-        """How many seconds one more call of a tenant would wait, and how many of the tenant wait before it."""
-        place = self._queue.count(tenant_id)
-        tenants = self._queue.keys_waiting + (place == 0)
-        ahead = min(len(self._queue), (place + 1) * tenants)
-        return ahead * self._interval, place
+        self._queue.add(tenant_id, ticket)
 
     def _refusal(self, why: str, wait: float, *, is_own: bool) -> VecSecError:
         self.counts.shed[why] += 1
@@ -246,13 +286,17 @@ class Admission:
         return Overloaded("more is asked for than can be answered in time; try again later", retry_after=after)
 
     def _take_turns(self, now: float) -> None:
+        """A place is free."""
         if not self._queue:
             self._ended_at = None
-            return
-        if self._ended_at is not None:
-            self._interval += _SMOOTHING * (now - self._ended_at - self._interval)
-        self._ended_at = now
-        while self._with_place < self._limit.limit and (ticket := self._queue.take()) is not None:
+        else:
+            if self._ended_at is not None:
+                self._interval += _SMOOTHING * (now - self._ended_at - self._interval)
+            self._ended_at = now
+        self._fill(now)
+
+    def _fill(self, now: float) -> None:
+        while self._with_place < self._limit.limit and (ticket := self._next()) is not None:
             if ticket.deadline is not None and now >= ticket.deadline:
                 self.counts.shed["no_time"] += 1
                 ticket.state = State.GONE
@@ -260,18 +304,40 @@ class Admission:
                 self._serve(ticket, now)
             ticket.on_turn(ticket)
 
+    def _next(self) -> Ticket | None:
+        """Whose turn it is; dear calls have turns as long as fewer than half of the places are theirs."""
+        tenant_id = self._queue.next_tenant(self._use.of)
+        if self._dear_with_place < max(self._limit.limit // 2, 1):
+            other = self._dear.next_tenant(self._use.of)
+            if other is not None and (tenant_id is None or self._use.of(other) < self._use.of(tenant_id)):
+                return self._dear.take(other)
+        return None if tenant_id is None else self._queue.take(tenant_id)
+
     def _serve(self, ticket: Ticket, now: float) -> None:
         self._with_place += 1
-        if not self._slow_no_longer(ticket):
-            self.counts.admitted += 1
+        self._dear_with_place += ticket.is_dear
+        ticket.usual_seconds = self._limit.usual_seconds(ticket.method)
+        ticket.charged = ticket.usual_seconds * (_DEAR_TIMES_USUAL if ticket.is_dear else 1.0)
+        self._use.add(ticket.tenant_id, ticket.charged / ticket.weight)
+        self._slow_no_longer(ticket)
+        self.counts.admitted += not ticket.was_served
+        ticket.was_served = True
         ticket.state, ticket.served_at, ticket.at_once = State.SERVED, now, self._with_place
 
-    def _slow_no_longer(self, ticket: Ticket) -> bool:
-        """Whether it was until now."""
-        was_slow, ticket.sends_slowly = ticket.sends_slowly, False
-        if was_slow:
+    def _leave_place(self, ticket: Ticket, now: float) -> None:
+        """Its tenant is charged what the call took instead of what was expected: of a plain one some times as much at
+        most, for that it took longer was others' doing."""
+        self._with_place -= 1
+        self._dear_with_place -= ticket.is_dear
+        seconds = now - ticket.served_at
+        if not ticket.is_dear:
+            seconds = min(seconds, _MOST_TIMES_USUAL * ticket.usual_seconds)
+        self._use.add(ticket.tenant_id, (seconds - ticket.charged) / ticket.weight)
+
+    def _slow_no_longer(self, ticket: Ticket) -> None:
+        if ticket.sends_slowly:
+            ticket.sends_slowly = False
             _subtract(self._receiving, ticket.tenant_id)
-        return was_slow
 
 
 def _subtract(counts: Counter[str], key: str) -> None:

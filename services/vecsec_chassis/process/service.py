@@ -15,8 +15,9 @@ from vecsec_chassis.rpc.server import RunningService
 from vecsec_chassis.settings import Settings, load_settings
 from vecsec_chassis.telemetry import logs
 
-_SWITCH_SECONDS = 0.001
-"""So long a thread that computes keeps the interpreter while calls wait for it: Python's 5 ms are two searches."""
+_SWITCH_SECONDS = 0.0002
+"""So long a thread that computes keeps the interpreter while calls wait for it: Python's 5 ms are two searches, and a
+call waits several times."""
 
 
 def run(

@@ -130,9 +130,24 @@ class Gate:
         ticket.on_turn = lambda _: _wake(turn)
         self.admission.request_arrived(ticket)
         if was_late:
-            await self._wait(ticket, turn)
-            loop.call_later(_SLOW_SECONDS, self.admission.give_place_up, ticket)
+            await self._go_on(ticket, turn)
         return message
+
+    async def come_back(self, ticket: Ticket, *, is_dear: bool) -> None:
+        """Wait until a call that stepped aside may go on.
+
+        Raises:
+            Overloaded: if its time runs out meanwhile.
+        """
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ticket.on_turn = lambda _: _wake(turn)
+        self.admission.come_back(ticket, is_dear=is_dear)
+        await self._go_on(ticket, turn)
+
+    async def _go_on(self, ticket: Ticket, turn: "asyncio.Future[None]") -> None:
+        """Wait for a place again, and have it for as long as any call has one."""
+        await self._wait(ticket, turn)
+        asyncio.get_running_loop().call_later(_SLOW_SECONDS, self.admission.give_place_up, ticket)
 
     async def hold_back(self, tenant_id: str) -> None:
         """Say now and then that calls are turned away, and wait until this one may be told."""
@@ -239,6 +254,28 @@ class Gate:
             lambda: self.unsent.total_bytes,
         )
         observe_value(meter, "vecsec_calls_waiting", "Calls that wait for their turn.", lambda: self.admission.waiting)
+
+
+class PlaceAtGate:
+    """A call's place."""
+
+    __slots__ = ("_gate", "_ticket")
+
+    def __init__(self, gate: Gate, ticket: Ticket) -> None:
+        self._gate = gate
+        self._ticket = ticket
+
+    async def receive(self, request: Awaitable[bytes]) -> bytes:
+        """As `Gate.receive`."""
+        return await self._gate.receive(self._ticket, request)
+
+    def step_aside(self) -> None:
+        """As `Admission.step_aside`."""
+        self._gate.admission.step_aside(self._ticket)
+
+    async def come_back(self, *, is_dear: bool) -> None:
+        """As `Gate.come_back`."""
+        await self._gate.come_back(self._ticket, is_dear=is_dear)
 
 
 def _wake(turn: "asyncio.Future[None]") -> None:

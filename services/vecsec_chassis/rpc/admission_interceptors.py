@@ -1,14 +1,13 @@
 """Lets callers in by turns of their tenants, each call when it is known whose it is."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
 
 from vecsec_chassis.calls import current_call, current_identity
 from vecsec_chassis.domain.errors import Overloaded, TenantLimit
-from vecsec_chassis.rpc.admission_gate import Gate
+from vecsec_chassis.rpc.admission_gate import Gate, PlaceAtGate
 from vecsec_chassis.rpc.interceptors import (
     INFRASTRUCTURE_PREFIXES,
     CallDetails,
@@ -46,7 +45,7 @@ class CallerAdmission(grpc.aio.ServerInterceptor):
             tenant_id = _OUR_OWN if is_of_ours else current_identity().tenant_id
             await gate.refuse_who_does_not_read(tenant_id)
             ticket = await gate.come_in(method, tenant_id)
-            current_call().receive = partial(gate.receive, ticket)
+            current_call().place = PlaceAtGate(gate, ticket)
             try:
                 response = await gate.serve(behaviour, request, context, ticket)
             except (Overloaded, TenantLimit):
@@ -95,6 +94,7 @@ class GrantAdmission(grpc.aio.ServerInterceptor):
             if tenant_id is None:
                 return await behaviour(request, context)
             ticket = await gate.come_in(method, tenant_id)
+            current_call().place = PlaceAtGate(gate, ticket)
             return await gate.serve(behaviour, request, context, ticket)
 
         return rebuilt(handler, answer)

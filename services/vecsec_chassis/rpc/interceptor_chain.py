@@ -69,7 +69,7 @@ def chain(
         interceptors.append(CallerAdmission(gate, without_token))
     interceptors.append(OpenMethodsInterceptor())
     # Innermost: what is received, decoding and the contract's own rules.
-    interceptors.append(RequestInterceptor(max_message_bytes, streams_end))
+    interceptors.append(RequestInterceptor(max_message_bytes, streams_end, tenant_of_grant))
     if tenant_of_grant is not None:
         # Grants are part of the requests.
         interceptors.append(GrantAdmission(gate, tenant_of_grant))

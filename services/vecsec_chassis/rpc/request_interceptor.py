@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from vecsec_chassis.calls import current_call
 from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidRequest, ShuttingDown
+from vecsec_chassis.rpc.admission_interceptors import TenantOfGrant
 from vecsec_chassis.rpc.interceptors import (
     INFRASTRUCTURE_PREFIXES,
     CallDetails,
@@ -39,10 +40,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
     for, so a caller whom the interceptors further out refuse has sent no more than fits into a window (64 KiB).
     """
 
-    def __init__(self, max_message_bytes: int, streams_end: asyncio.Event) -> None:
+    def __init__(
+        self, max_message_bytes: int, streams_end: asyncio.Event, tenant_of_grant: TenantOfGrant | None
+    ) -> None:
         self._max_message_bytes = max_message_bytes
         self._streams_end = streams_end
-        self._reader = RequestReader()
+        self._reader = RequestReader(tenant_of_grant)
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: CallDetails) -> MaybeHandler:
         """Give the handler requests that are decoded and hold every rule."""
@@ -87,8 +90,8 @@ async def _only(data: "bytes | AsyncIterator[bytes]", context: Context) -> bytes
     """
     if isinstance(data, bytes):
         return data
-    receive = current_call().receive
-    return await (_arriving(context) if receive is None else receive(_arriving(context)))
+    place = current_call().place
+    return await (_arriving(context) if place is None else place.receive(_arriving(context)))
 
 
 async def _arriving(context: Context) -> bytes:

@@ -1,8 +1,6 @@
 """Lets the calls of this gateway in, each held to the limits of its caller's own tenant."""
 
-import time
-
-from vecsec_chassis.calls import current_call, current_identity, current_token
+from vecsec_chassis.calls import current_identity, current_token, stood_aside
 from vecsec_chassis.domain.errors import AccessDenied
 from vecsec_gateway.limits.known_limits import KnownLimits
 from vecsec_gateway.limits.tenant_shares import TenantShares, Ticket
@@ -31,10 +29,16 @@ class Gatekeeper:
             TenantLimit: if it takes longer.
         """
         if ticket.is_dear:
-            began_at = time.monotonic()
-            await self._shares.turn(ticket, seconds)
-            # Known with the call: what runs out of time then is not blamed on a peer, and not made up.
-            current_call().queued_seconds += time.monotonic() - began_at
+            # The time is known with the call: what runs out of time then is not blamed on a peer, and not made up.
+            has_turn = False
+            try:
+                async with stood_aside(is_dear=True):
+                    await self._shares.turn(ticket, seconds)
+                    has_turn = True
+            except BaseException:
+                if has_turn:  # and no place to use it in
+                    self._shares.end_turn(ticket)
+                raise
 
     def end_turn(self, ticket: Ticket) -> None:
         """A call that had its turn has ended."""

@@ -45,8 +45,12 @@ def report(minutes: Iterable[tuple[str, Minute]], metrics: GatewayMetrics, repli
 
 
 def used_shares(minute: Minute, limits: TenantLimits, replicas: int) -> Mapping[Limit, float]:
-    """How much of each limit was used: of rates in the mean, of calls at the same time at most."""
+    """How much of each limit was used: of rates in the mean, of calls at the same time at most, and of what one caller
+    may by the one that used most."""
+    most_of_a_caller = max((units for _, units in minute.dear_talkers.top(1)), default=0.0)
     return {
         Limit.SEARCHES_PER_SECOND: minute.units / _MINUTE_SECONDS / (limits.searches_per_second / replicas),
         Limit.CONCURRENT_CALLS: minute.most_in_flight / max(limits.concurrent_calls // replicas, 1),
+        Limit.DEAR_UNITS_PER_SECOND: minute.dear_units / _MINUTE_SECONDS / (limits.dear_units_per_second / replicas),
+        Limit.CALLER_UNITS_PER_SECOND: most_of_a_caller / _MINUTE_SECONDS / (limits.caller_units_per_second / replicas),
     }

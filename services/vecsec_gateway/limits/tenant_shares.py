@@ -75,13 +75,15 @@ class TenantShare:
 class Minute:
     """What is said of a tenant once a minute."""
 
-    __slots__ = ("limits", "most_in_flight", "refused", "talkers", "units")
+    __slots__ = ("dear_talkers", "dear_units", "limits", "most_in_flight", "refused", "talkers", "units")
 
     def __init__(self) -> None:
-        self.units = 0.0
+        self.units = self.dear_units = 0.0
         self.most_in_flight = 0
         self.refused: dict[Limit, int] = {}
         self.talkers = TopTalkers()
+        self.dear_talkers = TopTalkers()
+        """Of dear calls that were let in."""
         self.limits: TenantLimits | None = None
         """As this gateway keeps them."""
 
@@ -140,6 +142,8 @@ class TenantShares:
         if cost >= DEAR:
             share.dear_in_flight += 1
             share.dear_of[identity.subject] += 1
+            minute.dear_units += cost
+            minute.dear_talkers.add(identity.subject, cost)
         minute.units += cost
         minute.most_in_flight = max(minute.most_in_flight, share.in_flight)
         return Ticket(share, identity.subject, limits, now, cost, (share.bucket, *dear), cost >= DEAR)

@@ -26,18 +26,18 @@ MAXIMUM_MOCK_ROWS = 5
 """Enough to exercise a caller's code path; nobody takes five rows that say they are made up for a full answer."""
 
 
-def mock_answer(plan: Plan, search: Search, reason: MockReason) -> Answer:
+async def mock_answer(plan: Plan, search: Search, reason: MockReason) -> Answer:
     """Up to `MAXIMUM_MOCK_ROWS` rows of the searched tenant, PUBLIC, each about one of its topics, best score first.
 
     A tenant without topics gets rows without one, which the policy withholds like any half-tagged row.
     """
     made_up = (FoundDocument(document, score, Provenance.MOCK) for document, score in _made_up(plan, search))
-    return replace(found_rows(made_up), mock_reason=reason)
+    return replace(await found_rows(made_up), mock_reason=reason)
 
 
-def mock_batch(plan: Plan, batch: SearchBatch, reason: MockReason) -> Answer:
+async def mock_batch(plan: Plan, batch: SearchBatch, reason: MockReason) -> Answer:
     """The same for each query of a batch."""
-    made_up = found_rows(
+    made_up = await found_rows(
         FoundDocument(document, score, Provenance.MOCK, query=number)
         for number, query in enumerate(batch.queries)
         for document, score in _made_up(plan, query)

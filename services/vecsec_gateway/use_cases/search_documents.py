@@ -78,7 +78,7 @@ class SearchDocuments:
         caller: CallContext,
         tenant_id: str,
         real: Callable[[Plan, Deadline], Awaitable[Answer]],
-        made_up: Callable[[Plan, MockReason], Answer] | None,
+        made_up: Callable[[Plan, MockReason], Awaitable[Answer]] | None,
     ) -> Answer:
         async def find(plan: Plan) -> Answer:
             return await self._find(plan, real, made_up, caller.deadline)
@@ -93,7 +93,7 @@ class SearchDocuments:
         self,
         plan: Plan,
         real: Callable[[Plan, Deadline], Awaitable[Answer]],
-        made_up: Callable[[Plan, MockReason], Answer] | None,
+        made_up: Callable[[Plan, MockReason], Awaitable[Answer]] | None,
         deadline: Deadline,
     ) -> Answer:
         reason: MockReason
@@ -110,7 +110,7 @@ class SearchDocuments:
         if made_up is None:
             raise error
         _log(reason, error, plan.tenant_id)
-        return made_up(plan, reason)
+        return await made_up(plan, reason)
 
     def _count_mock(self, reason: MockReason) -> None:
         """Once a call, and only where the caller gets it: a search may be done twice, and its check may fail."""

@@ -5,7 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
-from cachetools import LRUCache
+import structlog
+from cachetools import LRUCache, TTLCache
 
 from vecsec_chassis.domain.access import Grant
 from vecsec_chassis.domain.tenant_limits import Limit, tenant_limit
@@ -17,6 +18,10 @@ _LONGEST_PAUSE_SECONDS = 5.0
 """An import that is faster than it may be is slowed down; where it would have to wait longer, it is told so."""
 _MOST_TENANTS = 10_000
 _MIB = 1 << 20
+_NEAR = 0.8
+_TOLD_AGAIN_SECONDS = 3600.0
+
+log = structlog.get_logger()
 
 
 class StorageQuota:
@@ -36,6 +41,7 @@ class StorageQuota:
         self._buckets: LRUCache[str, TokenBucket] = LRUCache(_MOST_TENANTS)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._rates: LRUCache[str, RecentRate] = LRUCache(_MOST_TENANTS)
+        self._told: TTLCache[tuple[str, Limit], bool] = TTLCache(_MOST_TENANTS, _TOLD_AGAIN_SECONDS, timer=clock)
 
     async def pace(self, grant: Grant, row_count: int) -> None:
         """Wait until so many rows may be stored.
@@ -77,11 +83,15 @@ class StorageQuota:
         limits = grant.storage
         if limits is None:
             return
-        if more_rows > 0 and await cell.row_count() + more_rows > limits.rows:
+        rows = await cell.row_count() + more_rows if more_rows > 0 else 0
+        if rows > limits.rows:
             words = f"your tenant may store {limits.rows:,} rows, and would have more; delete some, or have it raised"
             self._metrics.count_refusal(Limit.ROWS)
             raise tenant_limit(Limit.ROWS, limits.rows, words, retry_after=None)
-        if await self._is_full(cell, limits.bytes) and (more_rows > 0 or await is_larger()):
+        size = await cell.disk_bytes() or 0
+        self._tell_if_near(grant.tenant_id, Limit.ROWS, rows, limits.rows)
+        self._tell_if_near(grant.tenant_id, Limit.BYTES, size, limits.bytes)
+        if await self._is_full(cell, size, limits.bytes) and (more_rows > 0 or await is_larger()):
             words = (
                 f"your tenant may take {limits.bytes / _MIB:,g} MiB of the disk, and takes that much; delete "
                 "some rows, or have it raised"
@@ -89,14 +99,23 @@ class StorageQuota:
             self._metrics.count_refusal(Limit.BYTES)
             raise tenant_limit(Limit.BYTES, limits.bytes, words, retry_after=None)
 
+    def _tell_if_near(self, tenant_id: str, limit: Limit, used: int, most: int) -> None:
+        """Say so in the log while there is still room, once an hour."""
+        if used >= _NEAR * most and (tenant_id, limit) not in self._told:
+            self._told[tenant_id, limit] = True
+            log.warning(
+                "tenant is near a limit of what it may store",
+                tenant_id=tenant_id,
+                limit=limit.value,
+                used_percent=round(100 * used / most),
+            )
+
     @staticmethod
-    async def _is_full(cell: OpenCell, most_bytes: int) -> bool:
-        size = await cell.disk_bytes()
-        if size is None or size <= most_bytes:
+    async def _is_full(cell: OpenCell, size: int, most_bytes: int) -> bool:
+        if size <= most_bytes:
             return False
         await cell.give_room_back()
-        size = await cell.disk_bytes()
-        return size is not None and size > most_bytes
+        return (await cell.disk_bytes() or 0) > most_bytes
 
     def note_stored(self, tenant_id: str, row_count: int) -> None:
         """So many rows were stored."""

@@ -1,10 +1,10 @@
 """Requests are held to the rules that stand in the contracts; errors name the field."""
 
 import asyncio
-import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable
 
 import pytest
+from google.protobuf.message import Message
 
 from vecsec.gateway.v1 import gateway_service_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2
@@ -14,6 +14,7 @@ from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import InvalidRequest, TenantLimit
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.rpc import request_rules
+from vecsec_chassis.rpc.grant_at_front import grant_at_front
 from vecsec_chassis.rpc.request_rules import RequestReader, decode
 
 LIMIT = 1_000_000
@@ -135,21 +136,62 @@ def test_a_huge_key_is_not_repeated_in_full() -> None:
     assert len(fields_of(request)[0]) < 200
 
 
+def large_filter() -> gateway_service_pb2.SearchDocumentsRequest:
+    request = search()
+    for part in range(64):
+        condition = request.filter.any_of.filters.add()
+        getattr(condition, "in").key = "kind"
+        values = [value_pb2.Value(string_value=f"value {part} {each}") for each in range(150)]
+        getattr(condition, "in").values.extend(values)
+    return request
+
+
+async def test_while_a_large_request_is_read_others_get_their_turn() -> None:
+    request, reader = large_filter(), RequestReader()
+    reading = asyncio.create_task(reader.read(type(request), request.SerializeToString(), max_bytes=LIMIT))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert reading.result() == request
+    assert turns >= request.ByteSize() // (2 * request_rules._SLICE_BYTES)
+
+
+async def test_who_is_in_the_way_of_nobody_meanwhile_keeps_no_place() -> None:
+    told: list[str] = []
+
+    class Place:
+        async def receive(self, request: Awaitable[bytes]) -> bytes:
+            return await request
+
+        def step_aside(self) -> None:
+            told.append("aside")
+
+        async def come_back(self, *, is_dear: bool) -> None:
+            told.append(f"back, dear: {is_dear}")
+
+    calls.enter(calls.Call("", "", None, place=Place()))
+    reader, small, large = RequestReader(), search(), large_filter()
+    await reader.read(type(small), small.SerializeToString(), max_bytes=LIMIT)
+    assert not told
+    await reader.read(type(large), large.SerializeToString(), max_bytes=LIMIT)
+    assert told == ["aside", "back, dear: True"]
+
+
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """What the thread that reads large requests waits for."""
-    go = threading.Event()
+def held(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """What the reading of large requests waits for."""
+    go, usual = asyncio.Event(), request_rules._read_in_slices
 
-    def held_up(*arguments: object, **options: object) -> object:
-        assert go.wait(60)
-        return decode(*arguments, **options)  # type: ignore[arg-type]
+    async def held_up(kind: type[Message], data: bytes) -> Message:
+        await go.wait()
+        return await usual(kind, data)
 
-    monkeypatch.setattr(request_rules, "decode", held_up)
-    yield go
-    go.set()
+    monkeypatch.setattr(request_rules, "_read_in_slices", held_up)
+    return go
 
 
-async def test_tenants_take_turns_in_having_large_requests_read(held: threading.Event) -> None:
+async def test_tenants_take_turns_in_having_large_requests_read(held: asyncio.Event) -> None:
     reader, ended = RequestReader(), []
     large = one_document(text="x" * 20_000)
 
@@ -166,12 +208,48 @@ async def test_tenants_take_turns_in_having_large_requests_read(held: threading.
     assert told.value.retry_after is not None
     quiet = asyncio.create_task(send("quiet"))
     await asyncio.sleep(0)
-    loud[0].cancel()  # in the thread: what comes next waits for it all the same
-    loud[1].cancel()
-    await asyncio.wait(loud[:2])
+    loud[1].cancel()  # it waits
+    await asyncio.wait(loud[1:2])
     assert not ended
     held.set()
     await quiet
     assert len(ended) <= 3, "one or two of the others', not sixty"
     await asyncio.gather(*loud, return_exceptions=True)
-    assert ended.count("loud") == 63
+    assert ended.count("loud") == 64
+
+
+async def test_between_services_the_tenant_of_the_grant_takes_the_turn(held: asyncio.Event) -> None:
+    async def tenant_of(grant: str) -> str | None:
+        return grant if grant in {"loud", "quiet"} else None
+
+    reader, ended = RequestReader(tenant_of), []
+
+    async def send(grant: str) -> None:
+        calls.enter(calls.Call("", "", None))
+        batch = one_document(text="x" * 20_000)
+        part = batch.SerializeToString()
+        batch.grant = grant
+        await reader.read(type(batch), batch.SerializeToString(), max_bytes=LIMIT)
+        await reader.read(type(batch), part, max_bytes=LIMIT)  # a part of a batch that brings no grant
+        ended.append(grant)
+
+    loud = [asyncio.create_task(send(grant)) for grant in ("loud", "made up") for _ in range(60)]
+    quiet = asyncio.create_task(send("quiet"))
+    await asyncio.sleep(0)
+    held.set()
+    await quiet
+    assert ended.count("loud") + ended.count("made up") <= 4
+    await asyncio.gather(*loud)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x0a", b"\x0a\x05abc", b"\x12\x03abc", b"\x0a\xff\xff\xff\xff\xff\xff", b"\x0a\x00"]
+)
+def test_a_request_that_begins_otherwise_has_no_grant(data: bytes) -> None:
+    assert not grant_at_front(data)
+
+
+def test_the_grant_that_a_request_begins_with_is_found() -> None:
+    request = one_document()
+    request.grant = "g" * 300
+    assert grant_at_front(request.SerializeToString()) == request.grant

@@ -15,6 +15,7 @@ from vecsec_gateway.limits.report import report
 from vecsec_gateway.limits.tenant_shares import TenantShares
 from vecsec_gateway.peers.metrics import GatewayMetrics
 
+NOTHING_DEAR = {"dear_units_per_second": 0, "caller_units_per_second": 0}
 ALICE = Identity("alice", "tenant_a", "guest", Sensitivity.PUBLIC, "issuer", 0.0)
 
 
@@ -53,7 +54,7 @@ def test_who_is_refused_or_near_a_limit_is_told_with_the_callers_and_others_are_
             "event": "tenant is near its limits",
             "log_level": "warning",
             "tenant_id": "tenant_a",
-            "used_percent": {"searches_per_second": 0, "concurrent_calls": 80},
+            "used_percent": NOTHING_DEAR | {"searches_per_second": 0, "concurrent_calls": 80},
             "refused": {},
             "callers": {"caller-3": 4, "caller-2": 3, "caller-1": 2},
         },
@@ -61,7 +62,7 @@ def test_who_is_refused_or_near_a_limit_is_told_with_the_callers_and_others_are_
             "event": "tenant is near its limits",
             "log_level": "warning",
             "tenant_id": "tenant_c",
-            "used_percent": {"searches_per_second": 3, "concurrent_calls": 0},
+            "used_percent": NOTHING_DEAR | {"searches_per_second": 3, "concurrent_calls": 0},
             "refused": {"searches_per_second": 1},
             "callers": {"carol": 3},
         },
@@ -74,3 +75,19 @@ def test_who_is_refused_or_near_a_limit_is_told_with_the_callers_and_others_are_
     }
     report(shares.end_minute(), metrics, replicas=1)
     assert set(near(reader).values()) == {0}, "a minute later nobody is"
+
+
+def test_who_makes_nearly_as_many_dear_calls_as_it_may_is_told_before_it_is_refused() -> None:
+    now = 1_000.0
+    shares = TenantShares(lambda: now, replicas=2, on_refusal=lambda _: None)
+    limits = replace(GENEROUS, dear_units_per_second=40, caller_units_per_second=20)
+    for _ in range(50):  # a unit of ten each second, of the ten that one caller may here
+        shares.leave(shares.enter(ALICE, 10.0, limits))
+        now += 1
+    metrics = GatewayMetrics(MeterProvider().get_meter("test"))
+    with capture_logs() as logged:
+        report(shares.end_minute(), metrics, replicas=2)
+    [line] = logged
+    assert line["used_percent"]["caller_units_per_second"] == 83
+    assert line["used_percent"]["dear_units_per_second"] == 42
+    assert not line["refused"]

@@ -69,7 +69,7 @@ async def test_each_label_is_asked_about_once_with_its_rows(levels: list[Sensiti
         )
         for number, level in enumerate(levels)
     ]
-    found = found_rows(FoundDocument(document, 0.5, Provenance.REAL) for document in documents)
+    found = await found_rows(FoundDocument(document, 0.5, Provenance.REAL) for document in documents)
     plan = Plan(tenant_id="tenant_a", grant="g", lifetime=60, policy_version="v1", topics=())
     answer = await keep_allowed(client, CallContext("token", Deadline.after(5)), plan, found)
     assert [row.document_id for row in answer.rows] == [

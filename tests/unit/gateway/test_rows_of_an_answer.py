@@ -1,5 +1,7 @@
 """Each row that retrieval sent keeps its own label, however labels follow each other: the check decides by it."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,9 +24,8 @@ _LABELS = st.builds(
 
 
 def rows_of(results: list[document_pb2.ScoredDocument]) -> Answer:
-    return found_rows(
-        FoundDocument(scored.document, scored.score, PROVENANCES[scored.provenance]) for scored in results
-    )
+    found = (FoundDocument(scored.document, scored.score, PROVENANCES[scored.provenance]) for scored in results)
+    return asyncio.run(found_rows(found))
 
 
 @given(
@@ -64,3 +65,14 @@ def test_a_row_without_a_label_does_not_get_that_of_the_row_before() -> None:
     assert answer.labels[labelled.label] == secret
     assert answer.labels[bare.label] == label_pb2.Label()
     assert bare.provenance is Provenance.UNKNOWN
+
+
+async def test_while_many_rows_are_looked_at_others_get_their_turn() -> None:
+    document = document_pb2.Document(document_id="d")
+    looking = asyncio.create_task(found_rows([FoundDocument(document, 0.5, Provenance.REAL)] * 1_000))
+    turns = 0
+    while not looking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(looking.result().rows) == 1_000
+    assert turns >= 20

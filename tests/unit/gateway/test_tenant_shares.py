@@ -232,6 +232,8 @@ def test_a_minute_says_how_much_of_each_limit_was_used() -> None:
     assert used_shares(minute, limits, 1) == {
         Limit.SEARCHES_PER_SECOND: pytest.approx(0.8),
         Limit.CONCURRENT_CALLS: 0.25,
+        Limit.DEAR_UNITS_PER_SECOND: 0.0,
+        Limit.CALLER_UNITS_PER_SECOND: 0.0,
     }
     assert list(parts.end_minute()) == [], "nothing happened since"
 

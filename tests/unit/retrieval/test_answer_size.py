@@ -1,5 +1,6 @@
 """The size of an answer is never underrated."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -34,11 +35,22 @@ DOCUMENTS = st.builds(
 
 @given(st.lists(DOCUMENTS, min_size=1, max_size=3))
 def test_what_is_let_through_is_no_larger_than_its_limit(documents: list[Document]) -> None:
-    size = handlers.get_response(documents).ByteSize()
+    size = asyncio.run(handlers.get_response(documents)).ByteSize()
     with pytest.raises(LimitExceeded):
         refuse_oversized_answer(documents, size - 1)
 
 
 def test_the_estimate_is_close_where_texts_are_long() -> None:
     documents = [document(str(number), text="ü" * 5_000) for number in range(10)]
-    refuse_oversized_answer(documents, int(handlers.get_response(documents).ByteSize() * 1.05))
+    refuse_oversized_answer(documents, int(asyncio.run(handlers.get_response(documents)).ByteSize() * 1.05))
+
+
+async def test_while_a_long_answer_is_made_others_get_their_turn() -> None:
+    documents = [document(str(number)) for number in range(1_000)]
+    making = asyncio.create_task(handlers.get_response(documents))
+    turns = 0
+    while not making.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(making.result().documents) == 1_000
+    assert turns >= 40

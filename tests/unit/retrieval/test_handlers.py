@@ -18,9 +18,9 @@ def all_of(*parts: filter_pb2.MetadataFilter) -> filter_pb2.MetadataFilter:
 
 
 def test_a_filter_of_64_conditions_is_read() -> None:
-    order = handlers.search_order(pb.SearchDocumentsRequest(filter=all_of(*[ONE] * 64)))
-    assert isinstance(order.metadata, AllOf)
-    assert len(order.metadata.filters) == 64
+    read = handlers.metadata_filter(pb.SearchDocumentsRequest(filter=all_of(*[ONE] * 64)))
+    assert isinstance(read, AllOf)
+    assert len(read.filters) == 64
 
 
 def test_reading_a_filter_ends_at_the_condition_that_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,5 +34,5 @@ def test_reading_a_filter_ends_at_the_condition_that_is_too_many(monkeypatch: py
     monkeypatch.setattr(handlers, "_condition", counted)
     block = all_of(*[all_of(*[ONE] * 64)] * 64)
     with pytest.raises(InvalidRequest, match="more than 64 conditions"):
-        handlers.search_order(pb.SearchDocumentsRequest(filter=block))
+        handlers.metadata_filter(pb.SearchDocumentsRequest(filter=block))
     assert len(built) == 64

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from contract.fake_store import FakeCellStore
+from structlog.testing import capture_logs
 from unit.retrieval.worlds import DIMENSIONS, TENANT, Recorder, World, grant, metrics, permit, world
 
 from vecsec_chassis.domain.access import Action
-from vecsec_chassis.domain.errors import InvalidGrant
+from vecsec_chassis.domain.errors import InvalidGrant, TenantLimit
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.domain.tenant_limits import StorageLimits
 from vecsec_retrieval.model.embeddings import EmbeddingModels
@@ -125,3 +126,20 @@ async def test_a_grant_that_expires_while_an_import_is_slowed_down_stores_nothin
         with pytest.raises(InvalidGrant):
             await batches.store(batch("e"), eyes(storage=slow, expires_at=time.time() + 0.2))
         assert await counted_and_stored(here) == (4, 4)
+
+
+async def test_who_has_little_room_left_is_told_of_once_before_anything_is_refused(store: FakeCellStore) -> None:
+    small = StorageLimits(rows=5, bytes=1 << 40, import_rows_per_second=1_000.0)
+    now = 1_000.0
+    async with world(store) as here:
+        batches = BatchStore(here.cells, EXTERNAL, StorageQuota(metrics(), clock=lambda: now))
+        with capture_logs() as logs:
+            await batches.store(batch("a", "b", "c"), eyes(storage=small))
+            assert not logs
+            await batches.store(batch("d"), eyes(storage=small))
+            await batches.store(batch("e"), eyes(storage=small))
+            told = [line for line in logs if line["event"].startswith("tenant is near a limit")]
+            assert [(line["tenant_id"], line["limit"], line["used_percent"]) for line in told] == [(TENANT, "rows", 80)]
+            now += 3_601
+            with pytest.raises(TenantLimit):
+                await batches.store(batch("f"), eyes(storage=small))

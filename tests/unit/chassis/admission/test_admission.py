@@ -181,3 +181,87 @@ def test_few_requests_of_a_tenant_are_waited_for_and_those_that_end_make_room() 
     service.admission.leave(waited_for[0], is_typical=False)
     silent("a")
     assert service.enter("f").state is State.SERVED, "none of them has the place"
+
+
+def test_who_used_places_for_longest_waits_longest() -> None:
+    service = Service(1)
+    served = service.enter("dear")
+    waiting = [service.enter(tenant_id) for tenant_id in ("dear", "dear", "cheap", "cheap")]
+    service.admission.step_aside(served)  # it goes on as a dear one, which is charged all that it takes
+    service.admission.come_back(served, is_dear=True)
+    order = []
+    while service.turns:
+        ticket = service.turns.pop(0)
+        order.append(ticket.tenant_id)
+        service.serve(ticket, 1.0 if ticket is served else 0.005)
+    assert order[:2] == ["dear", "cheap"], "the first one that waited, then who used least"
+    assert order.count("cheap") == 2
+    assert all(each.state is State.GONE for each in waiting)
+
+
+def test_a_tenant_within_its_share_is_not_refused_while_another_stalls_the_service() -> None:
+    service = Service(2)
+    service.admission._interval = 1.0
+    for _ in range(2):
+        ticket = service.enter("loud")
+        service.admission.step_aside(ticket)
+        service.admission.come_back(ticket, is_dear=True)
+    stalled = service.enter("quiet")
+    service.serve(stalled, 1.0)  # what takes long is others' doing
+    stalling = service.enter("loud")
+    quiet = [service.enter("quiet") for _ in range(60)]
+    assert stalling.state is State.SERVED
+    assert all(each.state is State.WAITING for each in quiet)
+    with pytest.raises(Overloaded):
+        service.enter("quiet", seconds=0.1)  # that it has no time is so, and nobody's share
+
+
+def test_refusals_for_others_sake_are_never_called_ones_own() -> None:
+    """Whoever used no more than the mean is told that the service is overloaded, however many of its calls wait."""
+    service = Service(1)
+    service.admission._interval = 1.0
+    service.admission._use.add("loud", 100.0)
+    service.admission._use.add("middle", 40.0)
+    service.enter("other")
+    for _ in range(16):
+        service.enter("middle")
+        service.enter("loud")
+    with pytest.raises(Overloaded):
+        service.enter("middle")
+    with pytest.raises(TenantLimit):
+        service.enter("loud")
+
+
+def test_dear_calls_have_half_of_the_places() -> None:
+    service = Service(4)
+    dear = [service.enter(f"tenant {number}") for number in range(3)]
+    for ticket in dear:
+        service.admission.step_aside(ticket)
+        service.admission.come_back(ticket, is_dear=True)
+    assert [each.state for each in dear] == [State.SERVED, State.SERVED, State.WAITING]
+    plain = [service.enter("other") for _ in range(2)]
+    assert [each.state for each in plain] == [State.SERVED] * 2
+    service.serve(plain[0])
+    assert dear[2].state is State.WAITING
+    service.serve(dear[0])
+    assert dear[2].state is State.SERVED
+    for ticket in (*dear[1:], plain[1]):
+        service.serve(ticket)
+    assert (service.admission.served, service.admission.waiting) == (0, 0)
+    assert service.admission.counts.admitted == 5, "each once, though some had a place twice"
+
+
+def test_who_waits_for_its_turn_elsewhere_keeps_no_place() -> None:
+    service = Service(1)
+    aside, other = service.enter("a"), service.enter("b")
+    service.admission.step_aside(aside)
+    assert (aside.state, other.state) == (State.ASIDE, State.SERVED)
+    gone = service.enter("a")
+    service.admission.come_back(aside, is_dear=False)
+    service.admission.leave(gone, is_typical=False)
+    assert aside.state is State.WAITING
+    service.serve(other)
+    assert aside.state is State.SERVED
+    service.admission.step_aside(aside)
+    service.admission.leave(aside, is_typical=False)  # it hung up meanwhile
+    assert service.enter("c").state is State.SERVED
