@@ -103,13 +103,13 @@ def test_the_langchain_chain_answers_each_user(anonymous: VecSecClient, token_of
     assert rag["ask"](chain, token_of("guest"), QUESTION) == f"{OPEN_NOTE} [ranking]"
 
 
-def test_the_llama_index_engine_answers_each_user(anonymous: VecSecClient, token_of: Token) -> None:
+def test_the_llama_index_engine_answers_each_user(anonymous: VecSecClient, gateway: str, token_of: Token) -> None:
     ask = example("llama_index_rag")["ask"]
     text, sources = ask(anonymous, token_of("admin"), QUESTION)
     assert SECRET_NOTE in text
     assert set(sources) == {"merger", "ranking"}
     assert ask(anonymous, token_of("guest"), QUESTION)[1] == ["ranking"]
-    with VecSecClient(anonymous.target, token=None, default_tenant="tenant_b") as other:
+    with VecSecClient(gateway, token=None, default_tenant="tenant_b") as other:
         assert ask(other, token_of("admin", "tenant_b"), QUESTION) == (NOTHING, [])
 
 
