@@ -1,7 +1,7 @@
 """Compile the contracts: Python stubs into `protos/gen`, and the image that buf lints and compares.
 
-    python protos/generate.py            write the stubs
-    python protos/generate.py --check    exit 1 if the stubs in the tree are not what the contracts give
+    python protos/generate.py            write the stubs, what the transcoding proxy reads, the OpenAPI document
+    python protos/generate.py --check    exit 1 if those in the tree are not what the contracts give
     python protos/generate.py --image F  write the descriptor image that `buf lint` and `buf breaking` read
 
 `buf/validate/validate.proto` is taken from the descriptor that the installed protovalidate package carries, so that
@@ -11,18 +11,27 @@ the contracts carry their rules without importing it.
 
 import argparse
 import filecmp
+import json
 import re
 import shutil
 import sys
 import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2, struct_pb2
+import openapi
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import any_pb2, descriptor_pb2, duration_pb2, struct_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_tools import protoc
 from protovalidate import ViolationPb
 
 PROTO_ROOT = Path(__file__).resolve().parent
 STUBS = PROTO_ROOT / "gen"
+TRANSCODED = PROTO_ROOT.parent / "deploy" / "http" / "gateway.binpb"
+"""The gateway's contract as Envoy reads it."""
+OPENAPI = PROTO_ROOT.parent / "docs" / "reference" / "openapi.json"
 VALIDATE = ViolationPb.desc().file
 
 
@@ -31,7 +40,8 @@ def write_validate_descriptors(target: Path) -> None:
     descriptors = descriptor_pb2.FileDescriptorSet()
     for file in (*VALIDATE.dependencies, VALIDATE):
         descriptors.file.add().ParseFromString(file.proto.to_binary())
-    struct_pb2.DESCRIPTOR.CopyToProto(descriptors.file.add())
+    for google in (struct_pb2, http_pb2, annotations_pb2):
+        google.DESCRIPTOR.CopyToProto(descriptors.file.add())
     target.write_bytes(descriptors.SerializeToString())
 
 
@@ -111,6 +121,54 @@ def generate(target: Path) -> None:
     (target / "vecsec" / "py.typed").touch()
 
 
+def write_transcoded(target: Path) -> None:
+    """Write the gateway's contract with all that it imports, and with the messages that details of errors are."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "contracts.binpb"
+        run_protoc(f"--descriptor_set_out={image}", "--include_imports")
+        forget_validate(image)
+        known = {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file}
+    for google in (any_pb2, duration_pb2, status_pb2, error_details_pb2):
+        known[google.DESCRIPTOR.name] = descriptor_pb2.FileDescriptorProto.FromString(google.DESCRIPTOR.serialized_pb)
+    roots = ("vecsec/gateway/v1/gateway_service.proto", status_pb2.DESCRIPTOR.name, error_details_pb2.DESCRIPTOR.name)
+    needed = dict.fromkeys(name for root in roots for name in imported(known, root))
+    target.write_bytes(
+        descriptor_pb2.FileDescriptorSet(file=[known[name] for name in needed]).SerializeToString(deterministic=True)
+    )
+
+
+def write_openapi(target: Path) -> None:
+    """Write the OpenAPI document of the gateway."""
+    version = tomllib.loads((PROTO_ROOT.parent / "pyproject.toml").read_text())["project"]["version"]
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "contracts.binpb"
+        write_image(image)
+        descriptors = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes())
+    target.write_text(json.dumps(openapi.document(descriptors, version), indent=1, ensure_ascii=False) + "\n")
+
+
+FURTHER = {TRANSCODED: write_transcoded, OPENAPI: write_openapi}
+"""What is made of the contracts beside stubs."""
+
+
+def stale_files(folder: Path) -> list[str]:
+    """Names of generated files in the tree that are not what the contracts give; these are written to `folder`."""
+    generate(folder / "stubs")
+    stale = differences(folder / "stubs", STUBS)
+    for target, write in FURTHER.items():
+        write(folder / target.name)
+        if not target.is_file() or not filecmp.cmp(folder / target.name, target, shallow=False):
+            stale.append(target.name)
+    return stale
+
+
+def imported(known: Mapping[str, descriptor_pb2.FileDescriptorProto], name: str) -> Iterator[str]:
+    """A file and what it imports, that first."""
+    for dependency in known[name].dependency:
+        yield from imported(known, dependency)
+    yield name
+
+
 def differences(left: Path, right: Path) -> list[str]:
     """Relative paths of files that differ or exist on one side only."""
     names = {
@@ -137,13 +195,14 @@ def main() -> None:
         write_image(options.image)
     elif options.check:
         with tempfile.TemporaryDirectory() as folder:
-            generate(Path(folder))
-            stale = differences(Path(folder), STUBS)
+            stale = stale_files(Path(folder))
         if stale:
-            sys.exit("Stubs are not current; run `make protos`:\n  " + "\n  ".join(stale))
+            sys.exit("These are not current; run `make protos`:\n  " + "\n  ".join(stale))
     else:
         shutil.rmtree(STUBS, ignore_errors=True)
         generate(STUBS)
+        for target, write in FURTHER.items():
+            write(target)
 
 
 if __name__ == "__main__":

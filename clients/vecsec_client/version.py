@@ -9,6 +9,6 @@ NOT_INSTALLED = "0+unknown"
 def installed_version() -> str:
     """The version that the installed package says; `NOT_INSTALLED` where there is none."""
     try:
-        return version("vecsec")
+        return version("vecsec-client")
     except PackageNotFoundError:
         return NOT_INSTALLED

@@ -4,7 +4,7 @@
     export VECSEC_TOKEN=$(.venv/bin/vecsec token --tenant tenant_a --role analyst --clearance INTERNAL --subject alice)
     .venv/bin/python deploy/development/first_answer.py
 
-For each it makes a new environment, installs this checkout and the distribution into it with pip, and runs the Python
+For each it makes a new environment, installs the SDK's and its own distribution into it with pip, and runs the Python
 block of its README. The first number says how fast the index is, too, or that pip had the packages already:
 `--no-cache` leaves pip's cache out. The exit status is 1 if some block failed.
 """
@@ -20,14 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_SDK_ALONE = """
-import os
-from vecsec_client import VecSecClient, token_from_environment
-with VecSecClient("localhost:50051", token=token_from_environment(), default_tenant="tenant_a") as client:
-    print(client.search("how do we rank passages?", k=3).results)
-"""
 _GATEWAY = "localhost:50051"
-_SDK = "the SDK alone"
+_SDK = "vecsec-client"
 
 
 @dataclass(frozen=True)
@@ -76,9 +70,7 @@ def _problem(done: subprocess.CompletedProcess[str]) -> str:
 def main() -> int:
     """Measure all, and print a table."""
     parser = argparse.ArgumentParser(description="time from pip install to the first secured answer")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="folders of clients/ to measure (default: all, and the SDK)"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="folders of clients/ to measure (default: all)")
     parser.add_argument("--gateway", default=_GATEWAY, help=f"host:port of the gateway (default {_GATEWAY})")
     parser.add_argument("--no-cache", action="store_true", help="have pip fetch everything anew")
     asked = parser.parse_args()
@@ -89,9 +81,10 @@ def main() -> int:
     if unknown := set(asked.names) - {each.parent.name for each in readmes}:
         parser.error(f"no distribution {', '.join(sorted(unknown))} in clients/")
     programs = {each.parent.name: _program(each, asked.gateway) for each in readmes}
-    chosen = asked.names or list(programs)
-    found = [] if asked.names else [_measure(_SDK, ["."], _SDK_ALONE.replace(_GATEWAY, asked.gateway), options)]
-    found += [_measure(name, [".", f"./clients/{name}"], programs[name], options) for name in chosen]
+    found = [
+        _measure(name, [f"./clients/{each}" for each in dict.fromkeys((_SDK, name))], programs[name], options)
+        for name in asked.names or programs
+    ]
     print(f"{'':<34} {'install':>9} {'answer':>8} {'size':>8}")
     for each in found:
         size = f"{each.mebibytes:,} MiB"

@@ -17,6 +17,8 @@ from uv import find_uv_bin
 
 _ROOT = Path(__file__).parents[2]
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())
+_SDK = tomllib.loads((_ROOT / "clients" / "vecsec-client" / "pyproject.toml").read_text())
+_SDK_PIN = f"vecsec-client=={_SDK['project']['version']}"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Lock:
 
     @property
     def wanted(self) -> list[str]:
-        """The requirements of pyproject.toml that it answers; extras of the project are followed."""
-        found = list(_PROJECT["project"]["dependencies"]) if self.extras else []
+        """The requirements of pyproject.toml that it answers; extras of the project, and its SDK, are followed."""
+        found = _base() if self.extras else []
         for group in self.groups:
             found += _PROJECT["dependency-groups"][group]
             found += _PROJECT["build-system"]["requires"] if group == "build" else []
@@ -58,6 +60,12 @@ class Lock:
         """The first line of a lock that is current."""
         digest = hashlib.sha256(json.dumps(self.wanted).encode()).hexdigest()
         return f"# For the requirements of pyproject.toml with the digest {digest[:16]}. Made by `make lock`.\n"
+
+
+def _base() -> list[str]:
+    """What the base install needs of others: the SDK is a distribution of this checkout."""
+    wanted = {*_PROJECT["project"]["dependencies"], *_SDK["project"]["dependencies"]}
+    return sorted(wanted - {_SDK_PIN})
 
 
 DEVELOPMENT = Lock("development", "development", extras=("services", "dev"), groups=("build",))

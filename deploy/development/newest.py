@@ -17,7 +17,14 @@ _ROOT = Path(__file__).parents[2]
 _LOCK = Path(__file__).parent / "requirements-development.txt"
 _ENVIRONMENT = _ROOT / ".venv-newest"
 _OURS = frozenset(
-    {"langchain-vecsec", "llama-index-vector-stores-vecsec", "mcp-server-vecsec", "vecsec", "vecsec-haystack"}
+    {
+        "langchain-vecsec",
+        "llama-index-vector-stores-vecsec",
+        "mcp-server-vecsec",
+        "vecsec",
+        "vecsec-client",
+        "vecsec-haystack",
+    }
 )
 
 

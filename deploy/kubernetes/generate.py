@@ -3,6 +3,7 @@
 `python deploy/kubernetes/generate.py`; a test says when that was forgotten.
 """
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ _ROOT = _HERE.parent.parent
 _POLICY = _ROOT / "services" / "vecsec_policy" / "default_policy"
 _RULES = _ROOT / "deploy" / "monitoring" / "rules"
 _COMPONENTS = _HERE / "components"
+_HTTP = _ROOT / "deploy" / "http"
 SHARDS = 3
 """As many as components/shards/retrieval.yaml has replicas."""
 PLACEMENT_EPOCH = 1
@@ -34,6 +36,7 @@ def generated() -> Mapping[Path, str]:
     """The generated files, by path."""
     return {
         _HERE / "base" / "generated" / "policy-files.yaml": _manifest(_policy_files(), _POLICY),
+        _COMPONENTS / "http" / "generated" / "http-files.yaml": _manifest(_http_files(), _HTTP),
         _COMPONENTS / "monitoring" / "generated" / "prometheus-rules.yaml": _manifest(_rules(), _RULES),
         _COMPONENTS / "shards" / "generated" / "placement.yaml": _manifest(_placement(), _HERE / "generate.py"),
     }
@@ -47,6 +50,18 @@ def _policy_files() -> dict[str, object]:
         "kind": "ConfigMap",
         "metadata": {"name": "vecsec-policy"},
         "data": {path.name: path.read_text() for path in files},
+    }
+
+
+def _http_files() -> dict[str, object]:
+    """What Envoy reads: its configuration, and the gateway's contract."""
+    contract = base64.b64encode((_HTTP / "gateway.binpb").read_bytes()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "vecsec-http", "namespace": "vecsec"},
+        "data": {"envoy.yaml": (_HTTP / "envoy.yaml").read_text()},
+        "binaryData": {"gateway.binpb": contract},
     }
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from support.distributions import ROOT, Distributions, NewEnvironment, build
+from support.distributions import ROOT, SDK, Distributions, NewEnvironment, build, build_wheel
 from support.installation import free_ports
 from support.parts import CERBOS
 from support.waiting import COMMAND_SECONDS, wait_until
@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 START_SECONDS, STOP_SECONDS = 300, 60
 PACKAGES = {
-    "vecsec",
     *("vecsec_chassis", "vecsec_gateway", "vecsec_policy", "vecsec_retrieval"),
-    *("vecsec_client", "vecsec_cli", "vecsec_workbench"),
+    *("vecsec_cli", "vecsec_workbench"),
 }
+"""Of `vecsec`. The SDK and the stubs have a distribution of their own, which test_sdk_alone.py is about."""
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,15 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     return build(tmp_path_factory.mktemp("dist"))
 
 
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(SDK, tmp_path_factory.mktemp("sdk"))
+
+
 @pytest.fixture
-def environment(distributions: Distributions, tmp_path: Path) -> NewEnvironment:
+def environment(distributions: Distributions, sdk: Path, tmp_path: Path) -> NewEnvironment:
     made = NewEnvironment.made_in(tmp_path / "environment")
-    made.install(str(distributions.wheel))
+    made.install(str(sdk), str(distributions.wheel))
     return made
 
 
@@ -51,7 +56,7 @@ def test_the_wheel_owns_our_own_packages_all_typed_and_nothing_else(distribution
     assert {f"{package}/py.typed" for package in PACKAGES} <= files.keys()
     expected = {
         str(path.relative_to(folder))
-        for folder in (ROOT / "protos/gen", ROOT / "services", ROOT / "clients")
+        for folder in (ROOT / "services", ROOT / "clients")
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.relative_to(folder).parts[0] in PACKAGES
     }
@@ -61,6 +66,7 @@ def test_the_wheel_owns_our_own_packages_all_typed_and_nothing_else(distribution
     metadata = Parser().parsestr(files[f"{information}/METADATA"].read_text())
     assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
     assert metadata["Version"] == version("vecsec")
+    assert f"vecsec-client=={version('vecsec-client')}" in metadata.get_all("Requires-Dist", [])
 
 
 def test_the_sdist_has_sources_tests_and_papers_and_never_what_else_lies_about(distributions: Distributions) -> None:
@@ -94,6 +100,7 @@ def test_cerbos_and_protovalidate_come_and_go_beside_it(environment: NewEnvironm
             validates(environment, tmp_path, present)
     environment.install(CERBOS)
     environment.uninstall("vecsec")
+    environment.uninstall("vecsec-client")
     environment.add_what_vecsec_needs()
     environment.run(THEIRS, cwd=tmp_path)
 

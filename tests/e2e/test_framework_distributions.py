@@ -7,7 +7,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from support.distributions import ROOT, NewEnvironment, build, build_wheel
+from support.distributions import ROOT, SDK, NewEnvironment, build_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -39,9 +39,9 @@ DISTRIBUTIONS = [
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> NewEnvironment:
-    """With VecSec and what all need."""
+    """With the SDK and what all need."""
     made = NewEnvironment.made_in(tmp_path_factory.mktemp("environment"))
-    made.install(str(build(tmp_path_factory.mktemp("vecsec")).wheel))
+    made.install(str(build_wheel(SDK, tmp_path_factory.mktemp("sdk"))))
     made.add_what_vecsec_needs()
     return made
 
@@ -65,7 +65,7 @@ def test_the_wheel_holds_its_packages_and_needs_the_sdk(
     assert metadata["License-Expression"] == "Apache-2.0"
     assert archive.read(f"{information}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
     needed = {found[0] for each in metadata.get_all("Requires-Dist", []) if (found := re.match(r"[\w-]+", each))}
-    assert needed == {expected.needs, "vecsec"}
+    assert needed == {expected.needs, "vecsec-client"}
 
     environment.install(str(wheel))
     for package in expected.packages:

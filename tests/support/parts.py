@@ -62,11 +62,13 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "checkov": lambda: None if find_checkov() else "not installed: .venv-checkov (deploy/development/checkov makes it)",
     "compose": lambda: _programs("docker-compose"),
     "docker": missing_engine,
+    "envoy": lambda: _programs("envoy"),
     "grpcurl": lambda: _programs("grpcurl"),
     "index": _index,
     "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,
     "loop": missing_loop,
+    "node": lambda: _programs("node", "npm"),
     "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
 }

@@ -2,7 +2,7 @@
 
 from vecsec_cli.terminal.exit_codes import ExitCode
 
-INSTALL_SERVICES = "pip install '.[services]' in a checkout, or pip install 'FILE.whl[services]' of a wheel"
+INSTALL_SERVICES = "pip install ./clients/vecsec-client '.[services]' in a checkout"
 """What to do where the client alone is installed."""
 
 

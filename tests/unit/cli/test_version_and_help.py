@@ -44,7 +44,7 @@ def test_help_has_two_names_everywhere(path: tuple[str, ...]) -> None:
 
 
 def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert vecsec_client.__version__ == version("vecsec")
+    assert vecsec_client.__version__ == version("vecsec-client") == version("vecsec")
     assert Command({})("--version").stdout == f"vecsec {version('vecsec')}\n"
 
     def not_there(name: str) -> str:
@@ -66,4 +66,4 @@ def test_where_the_client_alone_is_installed_added_commands_say_what_is_missing(
         assert "(needs the services' packages, which are not installed)" in vecsec(*arguments).stdout
     refused = vecsec("policy", "check", "folder", exit_code=2).stderr
     assert "error: `vecsec policy` needs 'cedarpy', which is not installed" in refused
-    assert "pip install '.[services]'" in refused
+    assert "pip install ./clients/vecsec-client '.[services]'" in refused

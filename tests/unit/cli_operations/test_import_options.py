@@ -67,7 +67,7 @@ def test_a_missing_extra_is_said_with_what_to_do(
     monkeypatch.setattr(isolated.importlib.util, "find_spec", lambda _name: None)
     result = vecsec("import", str(tmp_path / "a.pdf"), *OPTIONS, exit_code=1)
     assert "a.pdf: needs vecsec[documents], which is not installed" in result.stderr
-    assert "documents need an extra: pip install '.[documents]'" in result.stderr
+    assert "documents need an extra: pip install ./clients/vecsec-client '.[documents]'" in result.stderr
 
 
 def test_vecsecs_own_keys_and_journals_are_never_imported(vecsec: Command, tmp_path: Path) -> None:

@@ -89,8 +89,7 @@ def test_missing_services_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "vecsec_retrieval" else object())
     with pytest.raises(CommandFailure, match=r"not installed \(missing: vecsec_retrieval") as refusal:
         preflight.check_installation()
-    assert "pip install '.[services]'" in refusal.value.hint
-    assert "pip install 'FILE.whl[services]'" in refusal.value.hint
+    assert "pip install ./clients/vecsec-client '.[services]'" in refusal.value.hint
 
 
 def test_an_old_sqlite_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

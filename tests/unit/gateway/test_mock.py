@@ -1,5 +1,6 @@
 """Made-up rows: the same for the same search, labelled, and made of nothing but the search."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -22,7 +23,7 @@ def search(text: str = "what is RAG?", collection_id: str = "documents", k: int 
 
 
 def answer(plan: Plan = PLAN, wanted: Search | None = None) -> Answer:
-    return mock_answer(plan, wanted or search(), MockReason.FLAG_OFF)
+    return asyncio.run(mock_answer(plan, wanted or search(), MockReason.FLAG_OFF))
 
 
 def label_of(row: Row, made_up: Answer) -> Label:

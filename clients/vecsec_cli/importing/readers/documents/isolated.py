@@ -27,7 +27,7 @@ _LIBRARIES = {
 }
 _LEAVING_SECONDS = 2.0
 MISSING = "needs vecsec[documents], which is not installed"
-INSTALL_DOCUMENTS = "pip install '.[documents]' in a checkout, or pip install 'FILE.whl[documents]' of a wheel"
+INSTALL_DOCUMENTS = "pip install ./clients/vecsec-client '.[documents]' in a checkout"
 
 
 class DocumentReader:

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class GatewayServiceStub:
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
-    caller is.
+    caller is. The options say what a transcoding proxy offers as HTTP and JSON (docs/guides/http.md).
     """
 
     def __init__(self, channel):
@@ -130,7 +130,7 @@ class GatewayServiceStub:
 
 class GatewayServiceServicer:
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
-    caller is.
+    caller is. The options say what a transcoding proxy offers as HTTP and JSON (docs/guides/http.md).
     """
 
     def SearchDocuments(self, request, context):
@@ -366,7 +366,7 @@ def add_GatewayServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GatewayService:
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
-    caller is.
+    caller is. The options say what a transcoding proxy offers as HTTP and JSON (docs/guides/http.md).
     """
 
     @staticmethod

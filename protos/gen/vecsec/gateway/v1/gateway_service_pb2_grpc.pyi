@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class GatewayServiceStub:
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
-    caller is.
+    caller is. The options say what a transcoding proxy offers as HTTP and JSON (docs/guides/http.md).
     """
 
     @_typing.overload
@@ -83,7 +83,7 @@ class GatewayServiceStub:
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
-    caller is.
+    caller is. The options say what a transcoding proxy offers as HTTP and JSON (docs/guides/http.md).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -134,7 +134,7 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What callers talk to. Each call needs a token in the metadata "authorization: Bearer …"; nothing else says who the
-    caller is.
+    caller is. The options say what a transcoding proxy offers as HTTP and JSON (docs/guides/http.md).
     """
 
     @_abc_1.abstractmethod
