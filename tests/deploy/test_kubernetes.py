@@ -182,6 +182,11 @@ def test_files_that_settings_name_are_mounted_as_folders(overlay: str) -> None:
 
 def test_only_documented_objects_come_from_outside(overlay: str) -> None:
     made = {each["metadata"]["name"] for each in of_kind(overlay, "ConfigMap", "PersistentVolumeClaim")}
+    made |= {
+        f"{claim['metadata']['name']}-{each['metadata']['name']}-0"
+        for each in of_kind(overlay, "StatefulSet")
+        for claim in each["spec"].get("volumeClaimTemplates", [])
+    }
     made |= {each["spec"]["secretName"] for each in of_kind(overlay, "Certificate")}
     named: set[str] = set()
     for workload in workloads(overlay):

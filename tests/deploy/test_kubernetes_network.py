@@ -11,6 +11,10 @@ from vecsec_gateway.app import SERVICE_NAME
 pytestmark = [pytest.mark.kubectl, pytest.mark.parametrize("overlay", OVERLAYS)]
 
 
+FLOWS_OF_PARTS = {"tools": ("tools", "gateway", 50051), "chromadb": ("retrieval", "chromadb", 8000)}
+"""Of what not every overlay has."""
+
+
 def _selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
     if not selector.get("matchLabels", {}).items() <= labels.items():
         return False
@@ -40,8 +44,7 @@ def test_only_the_intended_flows_are_let_through(overlay: str) -> None:
                             pair = (other, name) if direction == "ingress" else (name, other)
                             flows |= {(*pair, port["port"]) for port in rule["ports"]}
     inside = {("gateway", "policy", 50053), ("gateway", "retrieval", 50052), ("retrieval", "policy", 50053)}
-    if "chromadb" in pods:
-        inside.add(("retrieval", "chromadb", 8000))
+    inside |= {flow for part, flow in FLOWS_OF_PARTS.items() if part in pods}
     if overlay == "prod-shards":
         inside.add(("retrieval", "retrieval", 50052))
     assert into == inside | {("callers", "gateway", 50051)} | {
