@@ -63,6 +63,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "compose": lambda: _programs("docker-compose"),
     "docker": missing_engine,
     "grpcurl": lambda: _programs("grpcurl"),
+    "helm": lambda: _programs("helm"),
     "index": _index,
     "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,
