@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.manifests import KUBERNETES, Manifest, Workload, of_kind, services, workloads
+from support.manifests import KUBERNETES, Manifest, Workload, of_kind, rendered, services, workloads
 
 from vecsec_chassis.auth.issuers_file import load_trusted_issuers
 from vecsec_policy.in_force.snapshot import load_snapshot
@@ -109,3 +109,29 @@ def test_the_audit_log_is_found_by_the_name_of_the_pod() -> None:
     for overlay in WITH_TOOLS:
         (policy,) = (each for each in services(overlay) if each.component == "policy")
         assert PolicySettings.model_validate(policy.environment).audit_file.name == "metadata.name.jsonl"
+
+
+NAMED = re.compile(
+    r"\b(?:(statefulset|deployment|deploy|configmap|secret)[/ ])?(vecsec-(?:[a-z]+-)*[a-z]+(?:-\d)?)(?=[\s`,:;.)]|$)"
+)
+KIND = {"statefulset": "StatefulSet", "deployment": "Deployment", "deploy": "Deployment"}
+
+
+def names_in(command: str) -> set[tuple[str, str]]:
+    return {(kind, name) for kind, name in NAMED.findall(command) if name != "vecsec-tools"}
+
+
+def test_what_the_runbook_names_on_kubernetes_is_there() -> None:
+    text = (KUBERNETES.parent / "RUNBOOK.md").read_text()
+    typed = re.findall(r"`(kubectl [^`]+)`", text)
+    assert len(typed) >= 6
+    known = {(each["kind"], each["metadata"]["name"]) for each in rendered("prod")}
+    pods = {f"{name}-{number}" for kind, name in known if kind == "StatefulSet" for number in range(3)}
+    once = {f"vecsec-{path.stem}" for path in (KUBERNETES / "once").iterdir()}
+    found = set[tuple[str, str]]().union(*(names_in(each) for each in typed))
+    assert len(found) >= 4
+    for kind, name in found:
+        if kind in KIND:
+            assert (KIND[kind], name) in known, f"{kind}/{name}"
+        else:
+            assert name in pods | once | {each for _, each in known}, name

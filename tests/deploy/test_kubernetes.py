@@ -284,6 +284,7 @@ def test_certificates_fit_the_addresses_and_the_allow_lists(overlay: str) -> Non
     if overlay == "dev":
         assert not certificates
         return
+    assert certificates["vecsec-authority"]["privateKey"]["rotationPolicy"] == "Never", "a renewal must be no outage"
     for workload in services(overlay):
         assert certificates[workload.name]["secretName"] == workload.volumes["tls"]["secret"]["secretName"]
         assert certificates[workload.name]["uris"] == [f"spiffe://vecsec/{workload.component}"]
