@@ -13,6 +13,7 @@ _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
 _POLICY = _ROOT / "services" / "vecsec_policy" / "default_policy"
 _RULES = _ROOT / "deploy" / "monitoring" / "rules"
+_DASHBOARDS = _ROOT / "deploy" / "monitoring" / "dashboards"
 _COMPONENTS = _HERE / "components"
 _HTTP = _ROOT / "deploy" / "http"
 SHARDS = 3
@@ -38,7 +39,8 @@ def generated() -> Mapping[Path, str]:
         _HERE / "base" / "generated" / "policy-files.yaml": _manifest(_policy_files(), _POLICY),
         _COMPONENTS / "http" / "generated" / "http-files.yaml": _manifest(_http_files(), _HTTP),
         _COMPONENTS / "monitoring" / "generated" / "prometheus-rules.yaml": _manifest(_rules(), _RULES),
-        _COMPONENTS / "shards" / "generated" / "placement.yaml": _manifest(_placement(), _HERE / "generate.py"),
+        _COMPONENTS / "monitoring" / "generated" / "dashboards.yaml": _dashboards(),
+        _HERE / "once" / "placement.yaml": _manifest(_placement(), _HERE / "generate.py"),
     }
 
 
@@ -70,13 +72,31 @@ def _rules() -> dict[str, object]:
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
-        "metadata": {"name": "vecsec", "namespace": "vecsec"},
+        "metadata": {"name": "vecsec", "namespace": "vecsec", "labels": {"release": "kube-prometheus-stack"}},
         "spec": {"groups": groups},
     }
 
 
+def _dashboards() -> str:
+    """One object each, for there is a limit of size; Grafana's sidecar finds them by their label."""
+    return "---\n".join(_manifest(_dashboard(path), path) for path in sorted(_DASHBOARDS.glob("*.json")))
+
+
+def _dashboard(path: Path) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"vecsec-dashboard-{path.stem}",
+            "namespace": "vecsec",
+            "labels": {"grafana_dashboard": "1"},
+        },
+        "data": {f"vecsec-{path.name}": path.read_text()},
+    }
+
+
 def _placement() -> dict[str, object]:
-    """Which pod is which shard; an overlay that pins tenants puts its own ConfigMap of this name in its place."""
+    """Which pod is which shard; made once, and the operators' from then on."""
     names = [f"vecsec-retrieval-{number}" for number in range(SHARDS)]
     shards = [{"name": name, "address": f"dns:///{name}.vecsec-retrieval.vecsec.svc:50052"} for name in names]
     placement = {"epoch": PLACEMENT_EPOCH, "shards": shards, "pinned": {}}

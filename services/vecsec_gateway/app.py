@@ -25,7 +25,7 @@ from vecsec_gateway.limits.known_limits import KnownLimits
 from vecsec_gateway.limits.report import report_each_minute
 from vecsec_gateway.limits.tenant_shares import TenantShares
 from vecsec_gateway.peers.call import Deadline
-from vecsec_gateway.peers.contract import CallContext
+from vecsec_gateway.peers.contract import CallContext, MockReason
 from vecsec_gateway.peers.health import POLICY_ENTRY, RETRIEVAL_ENTRY, PeerHealth
 from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.own_delay import OwnDelay
@@ -109,6 +109,7 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[RunningSer
                 certificates=certificates,
                 telemetry=telemetry,
                 token_verifier=verifier,
+                mock_reasons=[each.value for each in MockReason],
             )
         )
         policy_health = PeerHealth(POLICY_ENTRY, policy_watching.calls, settings.probe_seconds, own_delay)

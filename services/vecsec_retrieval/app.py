@@ -79,9 +79,9 @@ async def running_retrieval(settings: RetrievalSettings) -> AsyncIterator[Runnin
             shard = await stack.enter_async_context(
                 running_shard(settings.shard, settings.placement_file, store.cells, telemetry.meter, certificates)
             )
-        if shard is not None:
             tenants = shard.tenants
             metrics.watch_shard(
+                settings.shard,
                 tenants=lambda: len(tenants.cells()),
                 displaced=lambda: len(tenants.displaced()),
                 missing=lambda: len(tenants.missing),

@@ -26,6 +26,9 @@ class RetrievalMetrics:
             "vecsec_awake_cells", description="Open cells for which ChromaDB is open; the others need it only to write."
         )
         self.damaged_cells = meter.create_gauge("vecsec_damaged_cells", description="Cells that could not be read.")
+        self._closed_for_memory = LabelledCounter(
+            meter, "vecsec_cells_closed_for_memory", "Cells that were closed because others needed their memory."
+        )
         self.index_bytes = meter.create_gauge(
             "vecsec_index_bytes", unit="By", description="Memory of open cells and their in-memory indexes, estimated."
         )
@@ -68,6 +71,7 @@ class RetrievalMetrics:
         for outcome in ("told", "lost"):
             self._foreign_calls.add(0, outcome)
         self.damaged_cells.set(0)
+        self._closed_for_memory.add(0)
         self._untagged_rows.add(0)
         self._snapshots.add(0, "torn")
 
@@ -111,9 +115,12 @@ class RetrievalMetrics:
             observe_value(self._meter, "vecsec_store_free_bytes", "Room on the disk of CHROMA_PATH.", free_bytes)
 
     def watch_shard(
-        self, *, tenants: Callable[[], int], displaced: Callable[[], int], missing: Callable[[], int]
+        self, name: str, *, tenants: Callable[[], int], displaced: Callable[[], int], missing: Callable[[], int]
     ) -> None:
-        """Show how a shard stands among the others."""
+        """Show which shard it is, and how it stands among the others."""
+        self._meter.create_gauge("vecsec_shard_info", description="Always 1, with the name of the shard.").set(
+            1, {"shard": name}
+        )
         observe_value(self._meter, "vecsec_shard_tenants", "Tenants whose cell is at this shard.", tenants)
         observe_value(
             self._meter,
@@ -138,6 +145,10 @@ class RetrievalMetrics:
     def count_batch(self, queries: int) -> None:
         """So many queries came in one call."""
         self._batched_queries.add(queries)
+
+    def count_closed_for_memory(self) -> None:
+        """A cell was closed because others needed its memory."""
+        self._closed_for_memory.add(1)
 
     def count_untagged(self, rows: int) -> None:
         """Rows without whole tags turned up."""

@@ -63,6 +63,7 @@ def counting_meanwhile(per_minute: float, otherwise: float = 0) -> str:
     )
 
 
+CLOSED = "vecsec_cells_closed_for_memory_total"
 OPEN_FILES = {"open": 100, "max": 1_024}
 HEALTHY = {
     **{f'up{{job="vecsec-{service}"}}': steady(1) for service in ("gateway", "retrieval", "policy")},
@@ -96,8 +97,8 @@ HEALTHY = {
     f"vecsec_circuits_open{{{GATEWAY}}}": steady(0),
     "vecsec_store_calls_waiting": steady(3),
     "vecsec_store_threads": steady(8),
-    "vecsec_index_bytes": steady(10**8),
-    "vecsec_index_available_bytes": steady(10**9),
+    CLOSED: counting(3),  # a full memory in which a tenant comes back now and then
+    'vecsec_search_strategy_total{strategy="exact_scan"}': counting(600),
     'vecsec_shard_words_missing{instance="shard-0"}': steady(0),
     EXPORTED: steady(-(10**5)),
     FAST: counting(600),
@@ -177,7 +178,7 @@ CASES = [
     ),
     Case("CircuitsOpen", {f"vecsec_circuits_open{{{GATEWAY}}}": meanwhile("2", 0)}),
     Case("StoreQueueLong", {"vecsec_store_calls_waiting": meanwhile("40", 3)}),
-    Case("MemoryBudgetUsed", {"vecsec_index_bytes": meanwhile("980000000", 10**8)}),
+    Case("CellsClosedForMemory", {CLOSED: counting_meanwhile(60)}),
     Case("BackupOld", {EXPORTED: f"_x{CAUSE_MINUTE} {-3 * 86_400}x119 {CURED_MINUTE * 60}x{MINUTES}"}),
     Case("ShardWordsMissing", {'vecsec_shard_words_missing{instance="shard-0"}': meanwhile("1", 0)}),
     Case("CallersDenied", HALF_DENIED),
@@ -387,6 +388,29 @@ def test_installations_in_one_prometheus_do_not_mix(tmp_path: Path) -> None:
     named = {"ServiceDown": "two", "VectorRetrievalFailure": "one"}
     by_namespace = 'count by (alertname, namespace) (ALERTS{alertstate="firing"}) > bool 0'
     problem = run_promtool(tmp_path, series, {CURED_MINUTE - 1: frozenset(named)}, by_namespace, named)
+    assert problem is None, problem
+
+
+def test_an_installation_that_is_gone_as_a_whole_is_named(tmp_path: Path) -> None:
+    """Its targets are no longer there to be down; the other one, and an installation that is alone, too."""
+    gone = {name: f"{values.split('x')[0]}x{CAUSE_MINUTE}" for name, values in HEALTHY.items()}
+    once = 'count by (alertname, namespace) (ALERTS{alertstate="firing"}) == 1'
+    firing = {CAUSE_MINUTE - 1: frozenset[str](), CAUSE_MINUTE + 15: frozenset({"ServiceDown"})}
+    alone = of_installation("two", gone)
+    for series in (of_installation("one", HEALTHY) | alone, alone):
+        problem = run_promtool(tmp_path, series, firing, once, {"ServiceDown": "two"})
+        assert problem is None, problem
+
+
+def test_where_nothing_was_ever_scraped_that_is_told(tmp_path: Path) -> None:
+    problem = run_promtool(tmp_path, {"up{job='other'}": steady(1)}, {CAUSE_MINUTE: frozenset({"ServiceDown"})})
+    assert problem is None, problem
+
+
+def test_a_few_slow_searches_are_no_incident(tmp_path: Path) -> None:
+    hourly = " ".join(f"{hour}x59" for hour in range(MINUTES // 60))
+    series = HEALTHY | dict.fromkeys((SLOW, ALL, COUNT), hourly) | {FAST: steady(0)}
+    problem = run_promtool(tmp_path, series, {minute: frozenset() for minute in range(10, MINUTES, 5)})
     assert problem is None, problem
 
 

@@ -1,10 +1,16 @@
 """What the images are made of, as far as files tell it; their locks are tested with all others, in `test_locks.py`."""
 
 import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution, distributions
+from pathlib import Path
 
 from support.manifests import KUBERNETES
 
-IMAGES = KUBERNETES.parent / "images"
+ROOT = KUBERNETES.parents[1]
+IMAGES = ROOT / "deploy" / "images"
 SERVICES = ("gateway", "policy", "retrieval")
 FOR_RETRIEVAL_ALONE = {"chromadb", "onnxruntime", "wordllama", "numpy"}
 
@@ -35,9 +41,36 @@ def test_every_service_has_a_target_that_its_manifests_name() -> None:
         assert f"COPY --from=build-{service} " in target
         assert f'"vecsec_{service}"' in target
         assert f"VECSEC_{service.upper()}_HEALTH_PORT=50050" in target
-    assert set(re.findall(r"^\s+image: (\S+)$", _manifests(), flags=re.MULTILINE)) == {
-        f"vecsec-{service}" for service in SERVICES
+    named = set(re.findall(r"^\s+image: (\S+)$", _manifests(), flags=re.MULTILINE))
+    assert named == {f"vecsec-{image}" for image in (*SERVICES, "tools")}
+
+
+def test_the_tools_are_a_target_with_all_that_they_need() -> None:
+    """Their lock is that of all services and the workbench; what is copied is what the wheel holds."""
+    text = (IMAGES / "Dockerfile").read_text()
+    (target,) = re.findall(r"^FROM build AS build-tools\n((?:.+\n)+)", text, flags=re.MULTILINE)
+    assert "deploy/development/requirements-services.txt" in target
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    copied = re.findall(r"[\w/]+", " ".join(re.findall(r"^COPY (.+) \S+$", target, flags=re.MULTILINE)))
+    assert all(any(f"{package}/".startswith(f"{each}/") for each in copied) for package in packages)
+    for ignored in ("clients/vecsec_*", "deploy/development/requirements-services.txt", "pyproject.toml"):
+        assert f"!{ignored}\n" in (IMAGES / "Dockerfile.dockerignore").read_text()
+
+
+def test_the_commands_are_those_of_an_installation(tmp_path: Path) -> None:
+    """What others add to `vecsec` is found by the metadata that the image makes, as it is by an installed one's."""
+    script = IMAGES / "commands.py"
+    program = tmp_path / "vecsec"
+    subprocess.run([sys.executable, script, ROOT / "pyproject.toml", tmp_path, program], check=True)
+    (made,) = distributions(name="vecsec", path=[str(tmp_path)])
+    installed = distribution("vecsec")
+    assert made.version == installed.version
+    group = "vecsec.commands"
+    assert {(each.name, each.value) for each in made.entry_points.select(group=group)} == {
+        (each.name, each.value) for each in installed.entry_points.select(group=group)
     }
+    assert program.read_text().startswith(f"#!{tmp_path}/python -P\n")
 
 
 def _manifests() -> str:

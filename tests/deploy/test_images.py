@@ -13,7 +13,7 @@ from vecsec.type.v1 import document_pb2
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
-MOST_MEBIBYTES = {"gateway": 150, "policy": 180, "retrieval": 700}
+MOST_MEBIBYTES = {"gateway": 150, "policy": 180, "retrieval": 700, "tools": 800}
 """What an image may hold beside its base."""
 
 
@@ -33,14 +33,25 @@ def test_images_are_nobodys_and_say_what_is_in_them(images: dict[str, str], engi
         (described,) = json.loads(docker("image", "inspect", image, host=engine))
         config = described["Config"]
         assert config["User"] == "65532:65532"
-        assert config["Healthcheck"]["Test"][0] == "CMD", "without a shell"
+        assert service == "tools" or config["Healthcheck"]["Test"][0] == "CMD", "without a shell"
         run = ("run", "--rm", "--network", "none", "--entrypoint", "python", image)
         bill = json.loads(docker(*run, "-c", f"print(open({config['Labels']['vecsec.sbom']!r}).read())", host=engine))
         held = {each["name"] for each in bill["components"]}
         assert "grpcio" in held
         assert "pip" not in held
-        assert ("chromadb" in held) is (service == "retrieval")
+        assert ("chromadb" in held) is (service in {"retrieval", "tools"})
         assert (described["Size"] - base["Size"]) >> 20 < MOST_MEBIBYTES[service]
+
+
+def test_the_tools_have_the_command_line_and_the_workbench(images: dict[str, str], engine: str | None) -> None:
+    run = ("run", "--rm", "--network", "none", "--read-only", images["tools"])
+    commands = docker(*run, "--help", host=engine)
+    assert all(f" {each} " in commands for each in ("tenant", "audit", "policy", "panic", "doctor", "shards"))
+    assert docker(*run, "--version", host=engine).endswith("0.1.0")
+    packaged = "/opt/vecsec/source/vecsec_policy/default_policy"
+    assert "cases" in docker(*run, "policy", "check", packaged, host=engine)
+    with pytest.raises(RuntimeError, match="CHROMA_PATH"):
+        docker(*run, "tenant", "verify", host=engine)
 
 
 def test_a_missing_setting_is_one_line(images: dict[str, str], engine: str | None) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
+import yaml
 from support.manifests import KUBERNETES, OVERLAYS, Manifest, of_kind, rendered, rendered_text, services, workloads
+from support.monitoring import DASHBOARD_FILES
 from support.parts import find_checkov
 from support.waiting import COMMAND_SECONDS
 
@@ -33,8 +35,10 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
 }
 OPERATORS = ("cert-manager.io/", "monitoring.coreos.com/")
 """Their schemas are not published with Kubernetes'."""
-FROM_OUTSIDE = {"vecsec-issuers", "vecsec-grant-key", "vecsec-grant-keys"}
+FROM_OUTSIDE = {"vecsec-issuers", "vecsec-grant-key", "vecsec-grant-keys", "vecsec-flags"}
 """Made by hand, before the rest: the README says how."""
+ONCE = {"vecsec-flags", "vecsec-placement"}
+"""Made once, from deploy/kubernetes/once, and the operators' from then on."""
 SKIPPED_CHECKS = {
     "CKV_K8S_15": "tags of releases never move, and nodes without a registry must be able to start pods",
     "CKV_K8S_43": "digests are known where images are built: an overlay sets them",
@@ -106,12 +110,36 @@ def test_addresses_name_services_and_their_ports(overlay: str) -> None:
             assert environment["CHROMA_CONNECTION_STRING"].removeprefix("http://") in known
 
 
+def once(name: str) -> Mapping[str, str]:
+    """What is in an object that is made once."""
+    manifest: Manifest = yaml.safe_load((KUBERNETES / "once" / f"{name}.yaml").read_text())
+    kubernetes_validate.validate(dict(manifest), "1.37", strict=True)
+    assert (manifest["kind"], manifest["metadata"]["name"]) == ("ConfigMap", f"vecsec-{name}")
+    data: Mapping[str, str] = manifest["data"]
+    return data
+
+
+def test_no_apply_touches_what_operators_own(overlay: str) -> None:
+    """The kill switch, and which shard has which tenant: kubectl, Argo CD and Flux would put back what they render."""
+    assert not ONCE & {each["metadata"]["name"] for each in rendered(overlay)}
+    assert "use_real_vector_retrieval" not in rendered_text(overlay)
+    for workload in services(overlay):
+        mounted = {each.get("configMap", {}).get("name") for each in workload.volumes.values()}
+        assert ("vecsec-flags" in mounted) is (workload.component != "policy")
+        assert "VECSEC_FLAG_FILE" not in workload.environment or workload.component != "policy"
+    readme = (KUBERNETES / "README.md").read_text()
+    for name in ONCE:
+        assert f"kubectl create --filename once/{name.removeprefix('vecsec-')}.yaml" in readme
+
+
 def test_the_index_of_violations_is_on_a_volume_of_the_pods_own(overlay: str) -> None:
     [policy] = [each for each in workloads(overlay) if each.component == "policy"]
     settings = PolicySettings.model_validate(policy.environment)
     volume_of = {Path(mount): policy.volumes[volume] for volume, mount in policy.mounts.items()}
     assert settings.violation_index_dir is not None
-    assert "emptyDir" in volume_of[settings.violation_index_dir]
+    claim = volume_of[settings.violation_index_dir]["claim"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOncePod"]
+    assert policy.spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     assert settings.violation_index_dir != settings.audit_file.parent
 
 
@@ -119,18 +147,9 @@ def test_audit_logs_fit_into_their_volumes(overlay: str) -> None:
     [policy] = [each for each in services(overlay) if each.component == "policy"]
     kept = PolicySettings.model_validate(policy.environment).audit_log.bytes_kept
     assert kept is not None
-    [volume] = [each for each in policy.pod["volumes"] if each["name"] == "audit"]
-    if "emptyDir" in volume:
-        assert kept < parse_size(volume["emptyDir"]["sizeLimit"].removesuffix("i"))
-    else:
-        [claim] = [
-            each
-            for each in of_kind(overlay, "PersistentVolumeClaim")
-            if each["metadata"]["name"] == volume["persistentVolumeClaim"]["claimName"]
-        ]
-        size = parse_size(claim["spec"]["resources"]["requests"]["storage"].removesuffix("i"))
-        [most] = [each["spec"]["maxReplicas"] for each in _scalers(overlay, policy.name)]
-        assert kept * most < size
+    size = policy.volumes["audit"]["claim"]["spec"]["resources"]["requests"]["storage"]
+    assert kept < parse_size(size.removesuffix("i"))
+    assert policy.environment["VECSEC_REPLICA_ID"] == "metadata.name", "a pod goes on with the record of its name"
 
 
 def test_gateways_share_limits_by_as_many_as_they_are(overlay: str) -> None:
@@ -163,12 +182,18 @@ def test_files_that_settings_name_are_mounted_as_folders(overlay: str) -> None:
 
 def test_only_documented_objects_come_from_outside(overlay: str) -> None:
     made = {each["metadata"]["name"] for each in of_kind(overlay, "ConfigMap", "PersistentVolumeClaim")}
+    made |= {
+        f"{claim['metadata']['name']}-{each['metadata']['name']}-0"
+        for each in of_kind(overlay, "StatefulSet")
+        for claim in each["spec"].get("volumeClaimTemplates", [])
+    }
     made |= {each["spec"]["secretName"] for each in of_kind(overlay, "Certificate")}
     named: set[str] = set()
     for workload in workloads(overlay):
         for volume in workload.volumes.values():
             named |= {volume[kind][key] for kind, key in _REFERENCES if kind in volume}
-    assert named - made == FROM_OUTSIDE
+    shards = {"vecsec-placement"} if overlay == "prod-shards" else set()
+    assert named - made == FROM_OUTSIDE | shards
     readme = (KUBERNETES / "README.md").read_text()
     assert all(name in readme for name in FROM_OUTSIDE)
 
@@ -193,14 +218,17 @@ def test_a_pod_that_ends_has_time_to_finish_what_it_has_begun(overlay: str) -> N
         grace = float(workload.environment["VECSEC_SHUTDOWN_GRACE_SECONDS"])
         assert before >= 5, "clients look names up again within two seconds, and DNS is a few seconds behind"
         assert before + grace + 10 <= workload.pod["terminationGracePeriodSeconds"]
-        if workload.component != "retrieval":
+        if workload.component == "policy":
+            assert workload.spec["updateStrategy"] == {"type": "RollingUpdate"}
+            assert workload.spec["minReadySeconds"] >= 5
+        if workload.component == "gateway":
             assert workload.spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 def placement(overlay: str) -> Placement:
     """The shards that the services are told of."""
-    (config_map,) = (each for each in of_kind(overlay, "ConfigMap") if each["metadata"]["name"] == "vecsec-placement")
-    content = FileContent(content=config_map["data"]["placement.yaml"].encode())
+    assert overlay == "prod-shards"
+    content = FileContent(content=once("placement")["placement.yaml"].encode())
     return parse_placement(content, Path("placement.yaml"))
 
 
@@ -224,8 +252,6 @@ def test_each_pod_of_retrieval_is_a_shard_and_the_gateway_knows_it_by_its_name(o
     assert settings.allowed_peers.may_call(certificate["spec"]["uris"], "DescribeShard")
     (gateway,) = (each for each in services(overlay) if each.component == "gateway")
     assert GatewaySettings.model_validate(gateway.environment).placement_file == settings.placement_file
-    (budget,) = (each for each in of_kind(overlay, "PodDisruptionBudget") if each["metadata"]["name"] == retrieval.name)
-    assert budget["spec"]["maxUnavailable"] == 1, "a drain passes"
 
 
 def test_retrieval_is_a_single_writer(overlay: str) -> None:
@@ -241,6 +267,8 @@ def test_retrieval_is_a_single_writer(overlay: str) -> None:
 
 def test_budgets_and_spreads_are_about_pods_that_exist(overlay: str) -> None:
     for budget in of_kind(overlay, "PodDisruptionBudget"):
+        assert budget["spec"]["maxUnavailable"] == 1, "a drain passes"
+        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         selector = budget["spec"]["selector"]["matchLabels"].items()
         assert [each.name for each in workloads(overlay) if selector <= each.pod_labels.items()] == [
             budget["metadata"]["name"]
@@ -256,6 +284,7 @@ def test_certificates_fit_the_addresses_and_the_allow_lists(overlay: str) -> Non
     if overlay == "dev":
         assert not certificates
         return
+    assert certificates["vecsec-authority"]["privateKey"]["rotationPolicy"] == "Never", "a renewal must be no outage"
     for workload in services(overlay):
         assert certificates[workload.name]["secretName"] == workload.volumes["tls"]["secret"]["secretName"]
         assert certificates[workload.name]["uris"] == [f"spiffe://vecsec/{workload.component}"]
@@ -274,7 +303,7 @@ def test_certificates_fit_the_addresses_and_the_allow_lists(overlay: str) -> Non
 
 def test_the_config_maps_hold_what_the_services_accept(overlay: str, tmp_path: Path) -> None:
     config_maps = {each["metadata"]["name"]: each["data"] for each in of_kind(overlay, "ConfigMap")}
-    parse_document(config_maps["vecsec-flags"]["flags.json"].encode(), is_yaml=False)
+    parse_document(once("flags")["flags.json"].encode(), is_yaml=False)
     for name, content in config_maps["vecsec-policy"].items():
         (tmp_path / name).write_text(content)
     assert load_snapshot(tmp_path).version == load_snapshot(PolicySettings.model_fields["policy_dir"].default).version
@@ -289,11 +318,24 @@ def test_metrics_are_scraped_under_the_names_that_rules_go_by(overlay: str) -> N
         for workload in services(overlay):
             assert workload.component in condition["values"]
             assert endpoint["port"] in workload.ports
+        (relabelling,) = endpoint["relabelings"]
+        assert relabelling == {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
     rules = list(of_kind(overlay, "PrometheusRule"))
+    for each in (*monitors, *rules):
+        assert each["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     assert len(rules) == (overlay != "dev")
     groups = [group for each in rules for group in each["spec"]["groups"]]
     alerts = {rule.get("alert") for group in groups for rule in group["rules"]}
     assert overlay == "dev" or "CrossTenantViolation" in alerts
+
+
+def test_dashboards_are_what_grafanas_sidecar_finds(overlay: str) -> None:
+    boards = [
+        each for each in of_kind(overlay, "ConfigMap") if each["metadata"].get("labels", {}).get("grafana_dashboard")
+    ]
+    files = {} if overlay == "dev" else {f"vecsec-{path.name}": path.read_text() for path in DASHBOARD_FILES}
+    assert {name: text for each in boards for name, text in each["data"].items()} == files
+    assert all(len(json.dumps(each)) < 200_000 for each in boards), "kubectl notes all of it in an annotation"
 
 
 def _generate() -> Mapping[Path, str]:
@@ -310,50 +352,3 @@ def test_generated_manifests_are_current(overlay: str) -> None:
     assert overlay
     for path, content in _generate().items():
         assert path.read_text() == content, "run: python deploy/kubernetes/generate.py"
-
-
-def _selects(selector: Manifest, labels: Mapping[str, str]) -> bool:
-    if not selector.get("matchLabels", {}).items() <= labels.items():
-        return False
-    return all(labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", []))
-
-
-def test_only_the_intended_flows_are_let_through(overlay: str) -> None:
-    """From the policies alone: which component may reach which, on which port; `*` is any pod of marked namespaces."""
-    policies = [each["spec"] for each in of_kind(overlay, "NetworkPolicy")]
-    pods = {each.component: each for each in workloads(overlay)}
-    assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in policies
-    into: set[tuple[str, str, int | str]] = set()
-    out: set[tuple[str, str, int | str]] = set()
-    for name, workload in pods.items():
-        for policy in policies:
-            if not _selects(policy["podSelector"], workload.pod_labels):
-                continue
-            for direction, flows in (("ingress", into), ("egress", out)):
-                for rule in policy.get(direction, []):
-                    for peer in rule["from" if direction == "ingress" else "to"]:
-                        others = (
-                            [other for other, its in pods.items() if _selects(peer["podSelector"], its.pod_labels)]
-                            if "podSelector" in peer and "namespaceSelector" not in peer
-                            else [_outside(peer)]
-                        )
-                        for other in others:
-                            pair = (other, name) if direction == "ingress" else (name, other)
-                            flows |= {(*pair, port["port"]) for port in rule["ports"]}
-    inside = {("gateway", "policy", 50053), ("gateway", "retrieval", 50052), ("retrieval", "policy", 50053)}
-    if "chromadb" in pods:
-        inside.add(("retrieval", "chromadb", 8000))
-    if overlay == "prod-shards":
-        inside.add(("retrieval", "retrieval", 50052))
-    assert into == inside | {("callers", "gateway", 50051)} | {
-        ("monitoring", name, "metrics") for name in ("gateway", "policy", "retrieval")
-    }
-    provider = set() if overlay == "dev" else {(name, "addresses", 443) for name in ("gateway", "policy")}
-    assert out == inside | provider | {(name, "kube-system", 53) for name in pods}
-
-
-def _outside(peer: Manifest) -> str:
-    if "ipBlock" in peer:
-        return "addresses"
-    labels = peer["namespaceSelector"]["matchLabels"]
-    return labels.get("kubernetes.io/metadata.name", "callers")

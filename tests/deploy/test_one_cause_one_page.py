@@ -87,7 +87,18 @@ def cause(pages: str, *series: dict[str, str]) -> Cause:
 
 KEYS = 'vecsec_issuer_keys{job="vecsec-gateway",instance="g",issuer="a"}'
 GONE = {UP % ("retrieval", "r1"): state(1, "0"), STORE % "r1": state(1, "_")}
+SHARDS = {
+    f'vecsec_shard_info{{job="vecsec-retrieval",instance="r{each}",shard="shard-{each}"}}': state(1, "1")
+    for each in (0, 1)
+}
 CAUSES = {
+    "the process of a shard is gone": cause(
+        "ServiceDown",
+        GONE,
+        SHARDS,
+        {f'vecsec_shard_serving{{{GATEWAY},shard="shard-1"}}': state(1, "0")},
+        no_rows(0.3),
+    ),
     "retrieval is gone": cause("ServiceDown", GONE, no_rows()),
     "policy is gone": cause("ServiceDown", {UP % ("policy", "p"): state(1, "0")}, outage("POLICY_UNAVAILABLE")),
     "the store is gone": cause("VectorStoreDown", {STORE % "r0": state(1, "0")}, no_rows()),
@@ -117,6 +128,13 @@ CAUSES = {
         "", {OUTCOMES % ("refused", "ACCESS_DENIED"): counter(0, 1.5), ANSWERED: counter(0, 0)}
     ),
     # What has a cause of its own is told beside another.
+    "a shard does not serve beside another's process": cause(
+        "ServiceDown ShardDown",
+        GONE,
+        SHARDS,
+        {f'vecsec_shard_serving{{{GATEWAY},shard="{each}"}}': state(1, "0") for each in ("shard-0", "shard-1")},
+        no_rows(),
+    ),
     "one store is gone beside another's process": cause(
         "ServiceDown VectorStoreDown", GONE, {STORE % "r0": state(1, "0")}, no_rows()
     ),

@@ -19,7 +19,8 @@ from support.waiting import COMMAND_SECONDS, wait_until
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "vecsec-test-base:bookworm"
 """Debian with its own Python, as mmdebstrap puts it together."""
-SERVICES = ("gateway", "policy", "retrieval")
+IMAGES = ("gateway", "policy", "retrieval", "tools")
+LOCKS = (*(f"images/requirements-{each}" for each in IMAGES[:3]), "development/requirements-services")
 DOCKER = "/usr/bin/docker"
 _ENGINE_OPTIONS = (
     "--ip",
@@ -114,9 +115,9 @@ def base_image(host: str | None, *, extra: Sequence[str] = ()) -> str:
 def wheels() -> Path:
     """What the images install, fetched once for the base image's Python; kept in a cache between runs."""
     folder = Path(os.environ.get("VECSEC_TEST_WHEELS", ROOT / ".wheels"))
-    for service in SERVICES:
-        lock = ROOT / "deploy" / "images" / f"requirements-{service}.txt"
-        done = folder / f"{service}-{_hash_of(lock)}"
+    for name in LOCKS:
+        lock = ROOT / "deploy" / f"{name}.txt"
+        done = folder / f"{lock.stem}-{_hash_of(lock)}"
         if done.exists():
             continue
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -134,9 +135,13 @@ def build_images(base: str, host: str | None) -> dict[str, str]:
     """Build the images as operators do, with packages from `wheels`; their names and tags by service."""
     with tempfile.TemporaryDirectory(prefix="vecsec-context-") as name:
         context = Path(name)
-        for part in ("deploy/images", "protos/gen", "services"):
+        clients = [f"clients/vecsec_{each}" for each in ("client", "cli", "workbench")]
+        for part in ("deploy/images", "protos/gen", "services", *clients):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / part, context / part, ignore=ignored)
+        for file in ("pyproject.toml", "deploy/development/requirements-services.txt"):
+            (context / file).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / file, context / file)
         shutil.copytree(wheels(), context / "wheels", copy_function=os.link)
         told = {
             "DOCKER": DOCKER,
@@ -150,4 +155,4 @@ def build_images(base: str, host: str | None) -> dict[str, str]:
         )
         if done.returncode:
             raise RuntimeError(f"deploy/images/build: {done.stderr[-3000:]}")
-    return {service: f"vecsec-{service}:test" for service in SERVICES}
+    return {image: f"vecsec-{image}:test" for image in IMAGES}

@@ -11,7 +11,9 @@ MONITORING = DEPLOY / "monitoring"
 RULE_FILES = sorted((MONITORING / "rules").glob("*.yaml"))
 DASHBOARD_FILES = sorted((MONITORING / "dashboards").glob("*.json"))
 
-ONLY_WITH_SHARDS = frozenset({"vecsec_shard_tenants", "vecsec_shard_displaced_tenants", "vecsec_shard_words_missing"})
+ONLY_WITH_SHARDS = frozenset(
+    {"vecsec_shard_tenants", "vecsec_shard_displaced_tenants", "vecsec_shard_words_missing", "vecsec_shard_info"}
+)
 """What a retrieval service shows that is a shard of several."""
 
 _OUR_METRIC = re.compile(r"\b(?:vecsec_|process_)\w+")

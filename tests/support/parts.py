@@ -64,6 +64,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "docker": missing_engine,
     "envoy": lambda: _programs("envoy"),
     "grpcurl": lambda: _programs("grpcurl"),
+    "helm": lambda: _programs("helm"),
     "index": _index,
     "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,

@@ -25,10 +25,13 @@ def foreign_gateway(state: StateDirectory, settings: Mapping[str, str]) -> str |
     return None if _same(named, services(state, settings)["gateway"].address) else named
 
 
-def is_of_another_machine(settings: Mapping[str, str]) -> bool:
-    """Whether VECSEC_GATEWAY names a gateway by another name than this machine's own to itself."""
+def is_of_another_stack(settings: Mapping[str, str], port: int | None) -> bool:
+    """Whether VECSEC_GATEWAY names another gateway than this machine's at `port`, which may not be known."""
     named = settings.get("VECSEC_GATEWAY", "")
-    return bool(named) and _spelt(named)[0] != "localhost"
+    if not named:
+        return False
+    host, named_port = _spelt(named)
+    return host != "localhost" or port not in {None, int(named_port) if named_port.isdecimal() else -1}
 
 
 def check_foreign_gateway(address: str, state: StateDirectory, settings: Mapping[str, str]) -> Iterator[CheckResult]:

@@ -11,7 +11,7 @@ from vecsec_cli.checks.audit import check_audit
 from vecsec_cli.checks.certificates import check_certificates
 from vecsec_cli.checks.configuration import check_configuration
 from vecsec_cli.checks.finding import CheckResult, CheckState, fail, ok
-from vecsec_cli.checks.foreign_gateway import check_foreign_gateway, foreign_gateway, is_of_another_machine
+from vecsec_cli.checks.foreign_gateway import check_foreign_gateway, foreign_gateway, is_of_another_stack
 from vecsec_cli.checks.machine import check_machine
 from vecsec_cli.checks.services import check_services
 from vecsec_cli.checks.stacks.choice import StackKind, chosen_stack
@@ -56,7 +56,9 @@ def doctor(
     """Check machine, configuration, store and services. Nothing is changed. Exit code 1 if something fails."""
     state = state_directory(state_dir)
     other = chosen_stack(stack, state, compose_file, namespace, run_program)
-    if other is not None and stack is StackKind.AUTO and is_of_another_machine(os.environ):
+    # A stack that is named is looked at, whatever gateway the environment is set to.
+    is_named = stack is not StackKind.AUTO or compose_file is not None
+    if other is not None and not is_named and is_of_another_stack(os.environ, other.gateway_port(run_program)):
         findings = list(check_foreign_gateway(os.environ["VECSEC_GATEWAY"], state, os.environ))
     else:
         findings = list(_local_findings(state) if other is None else check_stack(other, run_program))

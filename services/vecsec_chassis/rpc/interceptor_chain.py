@@ -30,6 +30,7 @@ def chain(
     peers: AroundInterceptor | None,
     token_verifier: TokenVerifier | None,
     without_token: Collection[str] = (),
+    mock_reasons: Collection[str] = (),
     gate: Gate,
     pace: RefusalPace | None,
     tenant_of_grant: TenantOfGrant | None,
@@ -55,7 +56,7 @@ def chain(
         # The request id, which log lines and errors of all others carry.
         CallInterceptor(records_spans=telemetry.is_tracing),
         # Counting stands outside of the error mapping, so that it sees the status that the caller sees.
-        CountingInterceptor(telemetry),
+        CountingInterceptor(telemetry, mock_reasons),
         # Errors of everything below become a status here, once.
         ErrorInterceptor(),
     ]

@@ -209,7 +209,8 @@ class CallInterceptor(AroundInterceptor):
 class CountingInterceptor(AroundInterceptor):
     """Counts and times calls by method and status, and by what their callers got."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, mock_reasons: Collection[str] = ()) -> None:
+        """`mock_reasons` are those for which the service makes rows up."""
         self._requests = LabelledCounter(
             telemetry.meter, "vecsec_requests", "Calls served, by method and status.", "method", "code"
         )
@@ -220,7 +221,7 @@ class CountingInterceptor(AroundInterceptor):
             "outcome",
             "reason",
         )
-        for outcome, reason in ((ANSWERED, ""), *expected_failures()):
+        for outcome, reason in ((ANSWERED, ""), *((MOCK, each) for each in mock_reasons), *expected_failures()):
             self._outcomes.add(0, outcome, reason)
         self._in_flight = LabelledGauge(
             telemetry.meter, "vecsec_requests_in_flight", "Calls that are being served, by method.", "method"

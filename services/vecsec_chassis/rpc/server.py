@@ -99,6 +99,7 @@ async def running_server(
     telemetry: Telemetry,
     token_verifier: TokenVerifier | None,
     without_token: Collection[str] = (),
+    mock_reasons: Collection[str] = (),
     tenant_of_grant: TenantOfGrant | None = None,
     share_of: ShareOf = equal_shares,
     carries_calls: bool = False,
@@ -109,7 +110,7 @@ async def running_server(
     `service_name` is the full name of the proto service. The caller sets the health once everything behind the
     handlers answers. The methods `without_token`, by their short names, take grants instead. `carries_calls` over lanes
     only where the callers are VecSec's own services: opening one takes no token, and what it brings is decoded before
-    any is looked at. `share_of` says what a tenant may have of the service.
+    any is looked at. `share_of` says what a tenant may have of the service, `mock_reasons` for what it makes rows up.
 
     Raises:
         ConfigurationError: if a port cannot be listened on, or a peer is allowed to call what does not exist.
@@ -123,6 +124,7 @@ async def running_server(
         peers=peers,
         token_verifier=token_verifier,
         without_token=[f"/{service_name}/{method}" for method in without_token],
+        mock_reasons=mock_reasons,
         gate=Gate(
             telemetry.meter,
             share_of,

@@ -270,6 +270,7 @@ class OpenCells:
         for tenant_id in self._budget.excess(self._open):
             candidate = self._open[tenant_id]
             if not candidate.leases:
+                self._metrics.count_closed_for_memory()
                 self._start_closing(candidate)
         self._measure()
 

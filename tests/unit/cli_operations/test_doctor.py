@@ -137,6 +137,22 @@ def test_another_gateway_alone_is_asked_and_nothing_of_here_is_called_well(vecse
         assert "vecsec up" not in gateway["remedy"]
 
 
+def test_a_stack_that_is_named_is_looked_at_whatever_gateway_is_set(vecsec: Command, tmp_path: Path) -> None:
+    """The environment is set once and forgotten; what was typed is meant."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\ncase "$*" in *version*) exit 0;; esac\necho no such engine >&2\nexit 1\n')
+    docker.chmod(0o755)
+    file = tmp_path / "compose.yaml"
+    file.touch()
+    path = f"{docker.parent}:{os.environ['PATH']}"
+    arguments = ("doctor", "--json", "--compose-file", str(file))
+    answer = json.loads(vecsec(*arguments, exit_code=1, VECSEC_GATEWAY="gateway.invalid:50051", PATH=path).stdout)
+    assert {each["check"] for each in answer["checks"]} == {"stack"}
+    assert answer["checks"][0]["detail"] == f"Compose project of {file}"
+    assert answer["checks"][1]["detail"].endswith("no such engine")
+
+
 def test_services_that_do_not_answer_fail_the_command(vecsec: Command, tmp_path: Path) -> None:
     names = ("GATEWAY", "RETRIEVAL", "POLICY")
     ports = {f"VECSEC_{name}_{kind}": "9" for name in names for kind in ("PORT", "METRICS_PORT")}

@@ -15,6 +15,7 @@ import pytest
 from support.new_store import ANY_TIME
 
 from vecsec_cli.checks.finding import CheckResult, CheckState
+from vecsec_cli.checks.foreign_gateway import is_of_another_stack
 from vecsec_cli.checks.metric_states import told_by_states
 from vecsec_cli.checks.stacks import looking
 from vecsec_cli.checks.stacks.choice import StackKind, chosen_stack
@@ -126,7 +127,7 @@ def pod(name: str, kind: str, state: Mapping[str, object], *, ready: bool, owner
     return {
         "metadata": {
             "name": name,
-            "labels": {"app.kubernetes.io/component": kind},
+            "labels": {"app.kubernetes.io/component": kind, "app.kubernetes.io/part-of": "vecsec"},
             "ownerReferences": [{"kind": owner}],
         },
         "spec": {"nodeName": "node-1"},
@@ -142,7 +143,9 @@ def test_pods_are_looked_at_in_the_namespace_that_is_named(environment: dict[str
     pods = [
         pod("vecsec-gateway-a", "gateway", {"running": {}}, ready=True, owner="ReplicaSet"),
         pod("vecsec-policy-a", "policy", waiting, ready=False, owner="ReplicaSet"),
+        pod("vecsec-backup-1", "backup", {"terminated": {"exitCode": 0}}, ready=False, owner="Job"),
     ]
+    pods[-1]["status"] = {"phase": "Succeeded"}
     engine = Engine(
         says={"config current-context": "production\n", "get pods": json.dumps({"items": pods})},
         environments={"vecsec-gateway-a": environment},
@@ -156,6 +159,8 @@ def test_pods_are_looked_at_in_the_namespace_that_is_named(environment: dict[str
     assert found["retrieval"].detail == "there is no pod of it"
     asked = engine.calls[1:]
     assert all(call[:3] == ["kubectl", "--context=production", "--namespace=eu"] for call in asked)
+    assert "--selector=app.kubernetes.io/part-of=vecsec,app.kubernetes.io/component" in asked[0]
+    assert not any("backup" in name for name in found)
 
 
 def test_no_cluster_is_said_in_one_line() -> None:
@@ -271,8 +276,9 @@ def test_one_unit_that_cannot_be_looked_into_hides_no_other() -> None:
 
 
 def test_the_state_directory_says_which_stack_it_is(tmp_path: Path) -> None:
-    def run(_command: Command, _text: str) -> Done:
-        raise AssertionError("nothing is asked to find that out")
+    def run(command: Command, _text: str) -> Done:
+        assert command.arguments == ["docker", "compose", "version"], "nothing else is asked to find that out"
+        return Done(0, "Docker Compose version v2\n", "")
 
     auto = StackKind.AUTO
     assert isinstance(chosen_stack(auto, StateDirectory(Path("/etc/vecsec")), None, "", run), Systemd)
@@ -283,6 +289,60 @@ def test_the_state_directory_says_which_stack_it_is(tmp_path: Path) -> None:
     assert chosen_stack(auto, StateDirectory(tmp_path), None, "", run) is None
     with pytest.raises(CommandFailure, match="is not there"):
         chosen_stack(StackKind.COMPOSE, StateDirectory(tmp_path / "elsewhere" / "state"), None, "", run)
+
+
+NO_PLUGIN = "docker: unknown command: docker compose\n\nRun 'docker --help' for more information\n"
+
+
+def test_a_compose_that_is_no_plugin_is_used_and_typed(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.touch()
+    engine = Engine(
+        says={
+            "docker compose version": lambda: Done(1, "", NO_PLUGIN),
+            "docker-compose version": "Docker Compose version 2.26.1-4\n",
+            "config --services": "prometheus\n",
+            "ps --all": container("prometheus", "exited", "", 1),
+        }
+    )
+    stack = chosen_stack(StackKind.COMPOSE, StateDirectory(tmp_path), file, "", engine.run)
+    assert isinstance(stack, Compose)
+    found = engine.findings(stack)
+    assert f"docker-compose --file {file} start prometheus" in found["prometheus"].remedy
+    assert all(call[0] == "docker-compose" for call in engine.calls[1:])
+
+
+def test_without_compose_what_docker_says_first_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.touch()
+    engine = Engine(says={"compose version": lambda: Done(125, "", NO_PLUGIN)})
+    with pytest.raises(CommandFailure, match=r"unknown command: docker compose; .*docker-compose"):
+        chosen_stack(StackKind.AUTO, StateDirectory(tmp_path), file, "", engine.run)
+    noise = 'time="now" level=warning msg="GRAFANA is not set"\nno configuration file provided\nSee --help\n'
+    engine = Engine(says={"config --services": lambda: Done(14, "", noise)})
+    assert engine.findings(Compose(file))["stack"].detail.endswith("`: no configuration file provided")
+
+
+def test_two_stacks_at_once_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    with pytest.raises(CommandFailure, match="--stack systemd"):
+        chosen_stack(StackKind.SYSTEMD, StateDirectory(tmp_path), file, "", Engine().run)
+
+
+def test_a_gateway_at_another_port_is_of_another_stack(tmp_path: Path) -> None:
+    ports = [{"target": 9091, "published": "9191"}, {"target": 50051, "published": "50151"}]
+    project = json.dumps({"services": {"vecsec-agent": {"ports": ports}}})
+    compose = Engine(says={"config --format json": project})
+    assert Compose(tmp_path / "compose.yaml").gateway_port(compose.run) == 50151
+    assert Compose(tmp_path / "compose.yaml").gateway_port(Engine().run) is None
+    unit = "ActiveState=active\nMainPID=42\n"
+    assert Systemd().gateway_port(Engine(says={"show": unit, "/42/": "A=1\0"}).run) == 50051
+    assert Systemd().gateway_port(Engine(says={"show": unit, "/42/": "VECSEC_GATEWAY_PORT=7\0"}).run) == 7
+    assert Systemd().gateway_port(Engine(says={"show": unit}).run) is None
+    for named, is_other in (("localhost:50151", False), ("dns:///127.0.0.1:50051", True), ("far:50151", True)):
+        assert is_of_another_stack({"VECSEC_GATEWAY": named}, 50151) is is_other
+    assert not is_of_another_stack({"VECSEC_GATEWAY": "localhost:1"}, None)
+    assert not is_of_another_stack({}, 50151)
 
 
 def test_what_a_probe_tells_becomes_findings() -> None:

@@ -43,11 +43,19 @@ async def test_least_recently_used_cells_are_closed(store: FakeCellStore) -> Non
     tenants = [f"tenant_{number}" for number in range(5)]
     seed(store, *tenants)
     one_awake_and_two_at_rest = 7 * 2**20 + 180_000
+    closed = 0
+
+    def count() -> None:
+        nonlocal closed
+        closed += 1
+
     async with world(store, limit_bytes=one_awake_and_two_at_rest) as here:
+        here.metrics.count_closed_for_memory = count  # type: ignore[method-assign]
         for tenant_id in tenants:
             async with here.cells.lease(tenant_id):
                 pass
         await until(lambda: list(here.cells._open) == tenants[-2:])
+        assert closed == 3
         async with here.cells.lease(tenants[0]) as cell:
             await collection_of(cell)
 

@@ -30,8 +30,13 @@ def chosen_stack(
     """The stack; None for that of `vecsec up`, whose state directory it is.
 
     Raises:
-        CommandFailure: if the named one cannot be found.
+        CommandFailure: if the named one cannot be found, or two are named.
     """
+    if compose_file is not None and kind not in {StackKind.AUTO, StackKind.COMPOSE}:
+        raise CommandFailure(
+            f"--compose-file names a Compose project, and --stack {kind.value} another stack",
+            hint="leave one of them out",
+        )
     if kind is StackKind.AUTO:
         kind = _kind_of(state, compose_file)
     if kind is StackKind.SYSTEMD:
@@ -40,7 +45,7 @@ def chosen_stack(
         file = compose_file or state.root.parent / _COMPOSE_FILE
         if not file.is_file():
             raise CommandFailure(f"{file} is not there", hint="--compose-file names the project's file")
-        return Compose(file.absolute())
+        return Compose.found(file.absolute(), run)
     if kind is StackKind.KUBERNETES:
         return Kubernetes.current(namespace, run)
     return None

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
-from vecsec_cli.checks.stacks.stack import Command, Looked, Run, ServicePlace, demand
+from vecsec_cli.checks.stacks.stack import DEFAULT_GATEWAY_PORT, Command, Looked, Run, ServicePlace, demand
+from vecsec_cli.terminal.failures import CommandFailure
 
-_KINDS = {"vecsec-agent": "gateway", "policy": "policy"}
+_GATEWAY = "vecsec-agent"
+_KINDS = {_GATEWAY: "gateway", "policy": "policy"}
+_PROGRAMS = (("docker", "compose"), ("docker-compose",))
 _HINT = "is Docker running, and is this the project's file? --compose-file names another"
 
 
@@ -18,6 +21,29 @@ class Compose:
     """The stack of a Compose file."""
 
     file: Path
+    program: tuple[str, ...] = ("docker", "compose")
+    """Compose, as a plugin of Docker's or by itself."""
+
+    @classmethod
+    def found(cls, file: Path, run: Run) -> "Compose":
+        """The stack of a file, by the Compose that this machine has.
+
+        Raises:
+            CommandFailure: with what Docker said, if it has none.
+        """
+        refusals = []
+        for program in _PROGRAMS:
+            try:
+                done = run(Command([*program, "version"]), "")
+            except CommandFailure as failure:
+                refusals.append(failure.message)
+                continue
+            if not done.status:
+                return cls(file, program)
+            refusals.append(f"`{' '.join(program)}`: {done.first_error}")
+        raise CommandFailure(
+            "; ".join(refusals), hint="the doctor has to be run where Docker and Compose are installed"
+        )
 
     @property
     def title(self) -> str:
@@ -27,7 +53,16 @@ class Compose:
     @property
     def command(self) -> list[str]:
         """How Compose is called for it."""
-        return ["docker", "compose", "--file", str(self.file)]
+        return [*self.program, "--file", str(self.file)]
+
+    def gateway_port(self, run: Run) -> int | None:
+        """Where the project's file publishes it."""
+        done = run(Command([*self.command, "config", "--format", "json"]), "")
+        if done.status:
+            return None
+        ports = json.loads(done.output)["services"].get(_GATEWAY, {}).get("ports", [])
+        published = (each.get("published") for each in ports if each.get("target") == DEFAULT_GATEWAY_PORT)
+        return next((int(port) for port in published if str(port).isdigit()), None)
 
     def look(self, run: Run) -> Looked:
         """Ask Compose which services there should be and which containers there are."""

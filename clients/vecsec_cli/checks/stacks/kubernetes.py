@@ -9,6 +9,8 @@ from vecsec_cli.checks.finding import CheckResult, fail, ok, warn
 from vecsec_cli.checks.stacks.stack import KINDS, Command, Looked, Run, ServicePlace, demand
 
 _COMPONENT = "app.kubernetes.io/component"
+_SELECTOR = f"app.kubernetes.io/part-of=vecsec,{_COMPONENT}"
+"""Of VecSec: others in the namespace have components, too."""
 _CONTAINER = "vecsec"
 _HINT = "kubectl config get-contexts; --namespace names another namespace"
 _MANY_RESTARTS = 3
@@ -41,11 +43,17 @@ class Kubernetes:
         """How kubectl is called for it."""
         return ["kubectl", f"--context={self.context}", f"--namespace={self.namespace}"]
 
+    def gateway_port(self, run: Run) -> int | None:
+        """None: it is reached through whatever somebody forwards."""
+        return None
+
     def look(self, run: Run) -> Looked:
         """Ask for the pods."""
-        listing = demand(run, [*self.command, "get", "pods", f"--selector={_COMPONENT}", "--output=json"], _HINT)
-        pods = [(str(pod["metadata"]["labels"][_COMPONENT]), pod) for pod in json.loads(listing)["items"]]
-        findings = [self._finding(pod) for kind, pod in pods]
+        listing = demand(run, [*self.command, "get", "pods", f"--selector={_SELECTOR}", "--output=json"], _HINT)
+        # Those of jobs that have ended well are nobody's any more.
+        lasting = [pod for pod in json.loads(listing)["items"] if pod["status"].get("phase") != "Succeeded"]
+        pods = [(str(pod["metadata"]["labels"][_COMPONENT]), pod) for pod in lasting]
+        findings = [self._finding(pod) for _, pod in pods]
         there = {kind for kind, _ in pods}
         events = f"{self._typed} get events --sort-by=.lastTimestamp"
         findings += [fail(kind, "there is no pod of it", events) for kind in KINDS if kind not in there]

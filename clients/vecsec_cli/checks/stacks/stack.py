@@ -8,6 +8,7 @@ from typing import Protocol
 from vecsec_cli.checks.finding import CheckResult
 from vecsec_cli.terminal.failures import CommandFailure
 
+DEFAULT_GATEWAY_PORT = 50051
 KINDS = ("gateway", "retrieval", "policy")
 _SECONDS = 90.0
 
@@ -34,6 +35,12 @@ class Done:
         """The last thing that it said of what is wrong."""
         lines = [line.strip() for line in f"{self.output}\n{self.errors}".splitlines() if line.strip()]
         return lines[-1] if lines else f"status {self.status}"
+
+    @property
+    def first_error(self) -> str:
+        """What it complained of first, warnings left out: of programs that go on with how they are used."""
+        lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
+        return next((line for line in lines if not _is_warning(line)), self.complaint)
 
 
 Run = Callable[[Command, str], Done]
@@ -75,6 +82,10 @@ class Stack(Protocol):
         """Which stack it is, so that nobody takes it for another."""
         ...
 
+    def gateway_port(self, run: Run) -> int | None:
+        """The port of this machine at which its gateway is reached; None if there is none, or nobody says."""
+        ...
+
     def look(self, run: Run) -> Looked:
         """Find its services.
 
@@ -113,6 +124,10 @@ def run_program(command: Command, text: str = "") -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def _is_warning(line: str) -> bool:
+    return line.startswith("WARN") or "level=warning" in line
+
+
 def demand(run: Run, arguments: Iterable[str], hint: str) -> str:
     """The output of a program that has to succeed.
 
@@ -122,5 +137,5 @@ def demand(run: Run, arguments: Iterable[str], hint: str) -> str:
     wanted = list(arguments)
     done = run(Command(wanted), "")
     if done.status:
-        raise CommandFailure(f"`{' '.join(wanted)}`: {done.complaint}", hint=hint)
+        raise CommandFailure(f"`{' '.join(wanted)}`: {done.first_error}", hint=hint)
     return done.output

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from vecsec_cli.checks.finding import CheckResult, fail, ok
-from vecsec_cli.checks.stacks.stack import KINDS, Command, Looked, Run, ServicePlace, demand
+from vecsec_cli.checks.stacks.stack import DEFAULT_GATEWAY_PORT, KINDS, Command, Looked, Run, ServicePlace, demand
 from vecsec_cli.terminal.failures import CommandFailure
 
 _PROPERTIES = "LoadState,ActiveState,SubState,MainPID,ExecMainStatus,NRestarts"
@@ -30,6 +30,16 @@ class Systemd:
     def title(self) -> str:
         """Whose units these are."""
         return "systemd units vecsec-gateway, vecsec-retrieval and vecsec-policy of this machine"
+
+    def gateway_port(self, run: Run) -> int | None:
+        """What the running gateway was told."""
+        try:
+            pid = _state("vecsec-gateway", run).get("MainPID", "0")
+            told = _environment(demand(run, ["cat", f"/proc/{pid}/environ"], _AS_ROOT))
+        except CommandFailure:
+            return None
+        port = told.get("VECSEC_GATEWAY_PORT") or str(DEFAULT_GATEWAY_PORT)
+        return int(port) if port.isdecimal() else None
 
     def look(self, run: Run) -> Looked:
         """Ask systemd for the units, and the kernel for their processes."""
@@ -52,7 +62,6 @@ class Systemd:
         entries, status, arguments = (
             demand(run, ["cat", f"/proc/{pid}/{file}"], _AS_ROOT) for file in ("environ", "status", "cmdline")
         )
-        pairs = (entry.partition("=") for entry in entries.split("\0"))
         python = arguments.split("\0")[0]
         enter = files(__package__).joinpath("enter.py").read_text(encoding="utf-8")
         begun = [self.interpreter, "-I", "-c", enter, pid, *_identity(status)]
@@ -62,8 +71,13 @@ class Systemd:
             python=Command([*begun, python, "-P"], environment={}),
             restart=f"systemctl restart {unit}",
             logs=_log_of(unit, 50),
-            environment={name: value for name, is_set, value in pairs if name and is_set},
+            environment=_environment(entries),
         )
+
+
+def _environment(entries: str) -> dict[str, str]:
+    pairs = (entry.partition("=") for entry in entries.split("\0"))
+    return {name: value for name, is_set, value in pairs if name and is_set}
 
 
 def _state(unit: str, run: Run) -> dict[str, str]:
