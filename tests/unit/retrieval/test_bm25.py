@@ -16,7 +16,7 @@ from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.memory.postings.word_counts import MOST_COUNTED, counted_words
 from vecsec_retrieval.model.embeddings import direction
-from vecsec_retrieval.model.filters import Equals, MetadataFilter, predicate
+from vecsec_retrieval.model.filters import Equals, MetadataFilter, of_document
 from vecsec_retrieval.model.rows import Document
 from vecsec_retrieval.search.fused_ranks import FUSED_DEPTH
 from vecsec_retrieval.search.memory_reader import AnswerCache, MemoryReader
@@ -80,7 +80,7 @@ async def test_scores_are_those_of_the_formula_over_visible_rows(tmp_path: Path,
     for condition in (None, Equals("n", 1)):
         for _ in range(20):
             text = some_text(chance)
-            visible = [row for row in seen if condition is None or predicate(condition)(row.metadata)]
+            visible = [row for row in seen if condition is None or of_document(condition)(row)]
             expected = reference(visible, text)
             found = await ask(index, text, metadata=condition)
             assert scores_of(found) == pytest.approx(expected, rel=1e-12)

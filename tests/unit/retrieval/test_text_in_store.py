@@ -15,7 +15,8 @@ from vecsec_retrieval.search.memory_reader import MemoryReader
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.search.store_reader import StoreReader
 from vecsec_retrieval.search.store_text_search import READ_THROUGH
-from vecsec_retrieval.use_cases.documents import mode_of
+from vecsec_retrieval.use_cases.collection_search import SearchWanted
+from vecsec_retrieval.use_cases.search_modes import mode_of
 from vecsec_retrieval.words import words_of_query
 
 
@@ -69,12 +70,12 @@ async def test_a_row_that_is_gone_when_texts_are_read_is_left_out() -> None:
 def test_what_a_mode_comes_to_depends_on_the_query_and_the_kind_of_store_alone() -> None:
     vector = document("one").embedding
     assert vector is not None
-    assert mode_of(SearchOrder("text", 1), have_words=True) is SearchMode.HYBRID
-    assert mode_of(SearchOrder("text", 1), have_words=False) is SearchMode.VECTOR
-    assert mode_of(SearchOrder(vector, 1), have_words=True) is SearchMode.VECTOR
+    assert mode_of(SearchWanted("text", 1), have_words=True) is SearchMode.HYBRID
+    assert mode_of(SearchWanted("text", 1), have_words=False) is SearchMode.VECTOR
+    assert mode_of(SearchWanted(vector, 1), have_words=True) is SearchMode.VECTOR
     for mode in (SearchMode.TEXT, SearchMode.HYBRID):
-        assert mode_of(SearchOrder("text", 1, mode=mode), have_words=True) is mode
+        assert mode_of(SearchWanted("text", 1, mode=mode), have_words=True) is mode
         with pytest.raises(InvalidRequest, match=f"{mode.name} looks for words: send a text"):
-            mode_of(SearchOrder(vector, 1, mode=mode), have_words=True)
+            mode_of(SearchWanted(vector, 1, mode=mode), have_words=True)
         with pytest.raises(InvalidRequest, match="the store is a Chroma server; search with VECTOR or AUTO"):
-            mode_of(SearchOrder("text", 1, mode=mode), have_words=False)
+            mode_of(SearchWanted("text", 1, mode=mode), have_words=False)
