@@ -8,7 +8,7 @@ COMPOSE := docker compose --file deploy/compose/compose.yaml
 export PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test test-newest fuzz lint format protos docs lock bench bench-quick clean
+.PHONY: help run up down test test-newest fuzz lint format protos docs lock bench bench-quick bench-quality clean
 
 help: ## print this
 	@echo "make TARGET [ARGS=…]"
@@ -61,6 +61,9 @@ bench: $(DEVELOPMENT) ## measure beside bare ChromaDB, into docs/performance/res
 
 bench-quick: $(DEVELOPMENT) ## the same with little data, in two minutes
 	PYTHONPATH=tests $(BIN)/python -m bench --quick $(ARGS)
+
+bench-quality: $(DEVELOPMENT) ## ask 410 questions with known answers, in all modes, beside BM25 and bare ChromaDB
+	PYTHONPATH=tests $(BIN)/python -m bench --only quality $(ARGS)
 
 clean: ## remove the environment and caches; .vecsec, with your data, stays
 	rm -rf .venv .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

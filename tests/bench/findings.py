@@ -72,6 +72,8 @@ class Plot:
     is_share: bool = False
     """Whether x is a share, shown in percent and falling from left to right."""
     x_is_linear: bool = False
+    y_is_linear: bool = False
+    """Whether both begin at 0, instead of growing by factors."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ mpl.use("agg")
 from matplotlib import pyplot
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-_COLOURS = ("#0b6e4f", "#c1440e", "#3d5a80", "#8d6a9f", "#7a7a7a")
+_COLOURS = ("#0b6e4f", "#c1440e", "#3d5a80", "#8d6a9f", "#7a7a7a", "#b8860b")
 _LEGEND_CHARACTERS = 90
 """As many fit into one line."""
-_MARKERS = ("o", "s", "^", "D", "v")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw(plot: Plot, file: Path) -> None:
@@ -23,14 +23,17 @@ def draw(plot: Plot, file: Path) -> None:
     for line, colour, marker in zip(plot.lines, _COLOURS, _MARKERS, strict=False):
         axes.plot(line.x, line.y, label=line.label, color=colour, marker=marker, markersize=5, linewidth=1.8)
     axes.set_xscale("linear" if plot.x_is_linear else "log")
-    axes.set_yscale("log")
+    axes.set_yscale("linear" if plot.y_is_linear else "log")
     axes.margins(y=0.12)
     if plot.x_is_linear:
         axes.set_xlim(left=0)
     else:
         axes.set_xticks(sorted({x for line in plot.lines for x in line.x}))
     axes.xaxis.set_major_formatter(FuncFormatter(_percent if plot.is_share else _plain))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if plot.y_is_linear:
+        axes.set_ylim(bottom=0)
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     axes.minorticks_off()
     if plot.is_share:

@@ -21,6 +21,7 @@ from bench import (
     visible_shares,
 )
 from bench.findings import Section
+from bench.quality import section as quality
 
 SECTIONS: tuple[Section, ...] = (
     Section("latency", searches.measure, in_quick=True),
@@ -43,4 +44,5 @@ SECTIONS: tuple[Section, ...] = (
     Section("dear-calls", dear_calls.measure),
     Section("before-the-token", before_the_token.measure),
     Section("overload", overload.measure),
+    Section("quality", quality.measure),
 )

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from vecsec_retrieval.words.compounds import SHORTEST_IN_QUERIES
 from vecsec_retrieval.words.languages import Language, language_of
 from vecsec_retrieval.words.normalising import composed
-from vecsec_retrieval.words.pieces import pieces_of, worded
+from vecsec_retrieval.words.pieces import pieces_of, running_words, worded
 
 _MOST_PHRASES: Final = 16
 _LONGEST_PHRASE: Final = 64
@@ -42,15 +43,16 @@ def words_of_query(text: str, language: Language | None = None) -> TextQuery:
     readable = composed(text)
     pieces = pieces_of(readable)
     spoken = language or language_of(pieces)
-    made = [worded(piece, (spoken,) if spoken else _PERHAPS) for piece in dict.fromkeys(pieces)]
+    languages = (spoken,) if spoken else _PERHAPS
+    made = [worded(piece, languages, SHORTEST_IN_QUERIES) for piece in dict.fromkeys(pieces)]
     words = dict.fromkeys(word for piece in made for word in piece.running)
-    words |= dict.fromkeys(word for piece in made for word in piece.wholes)
+    words |= dict.fromkeys(word for piece in made for word in piece.others)
     return TextQuery(tuple(words), tuple(dict.fromkeys(_phrases(readable))))
 
 
 def _phrases(readable: str) -> Iterator[tuple[str, ...]]:
     parts = _QUOTE.split(readable, maxsplit=2 * _MOST_PHRASES)
     for quoted in parts[1 : len(parts) - 1 : 2]:
-        words = tuple(word for piece in pieces_of(quoted) for word in worded(piece, ()).running)
+        words = tuple(word for piece in pieces_of(quoted) for word in running_words(piece))
         if 0 < len(words) <= _LONGEST_PHRASE:
             yield words

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from vecsec_retrieval.words.compounds import SHORTEST_IN_DOCUMENTS
 from vecsec_retrieval.words.languages import Language, language_of
 from vecsec_retrieval.words.normalising import composed
 from vecsec_retrieval.words.pieces import Piece, pieces_of, worded
@@ -14,7 +15,8 @@ _LONGEST_REMEMBERED: Final = 40
 
 def words_of_text(text: str, language: Language | None = None) -> list[str]:
     """The words of a document, its title and text one after the other: first the running ones in their order, by which
-    phrases are found; then what else it is found by (identifiers as a whole, stems), in order, too.
+    phrases are found; then what else it is found by (identifiers as a whole, stems, beginnings and ends of what may be
+    a compound), in order, too.
 
     Args:
         text: of any length and content; the time is linear in it.
@@ -41,11 +43,11 @@ def _words(text: str, language: Language | None, remembered: dict[Language, dict
     for each in pieces:
         piece = known.get(each)
         if piece is None:
-            piece = worded(each, (spoken,))
+            piece = worded(each, (spoken,), SHORTEST_IN_DOCUMENTS)
             if len(each) <= _LONGEST_REMEMBERED and len(known) < _REMEMBERED:
                 known[each] = piece
         words += piece.running
-        others += piece.wholes
+        others += piece.others
         others += piece.singles
     words += others
     return words

@@ -71,3 +71,13 @@ def test_a_collection_may_name_its_language() -> None:
 
 def test_other_letters_have_stemmers_of_their_own() -> None:
     assert "книг" in words_of_text("the word книги")
+
+
+def test_compounds_are_found_by_what_they_begin_and_end_with() -> None:
+    words = words_of_text("die Zertifikatserneuerung", Language.GERMAN)
+
+    assert words == ["die", "zertifikatserneuerung", "zertifikatserneuer", "zerti*", "*erung", "*neuer"]
+
+
+def test_languages_without_compounds_have_neither_beginnings_nor_ends() -> None:
+    assert not any("*" in word for word in words_of_text("the certification of *stars* a*b", Language.ENGLISH))

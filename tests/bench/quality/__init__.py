@@ -1,0 +1,1 @@
+"""How good answers are: questions with accepted answers, by mode, beside BM25 and bare ChromaDB."""
