@@ -38,10 +38,10 @@ async def test_each_mode_finds_by_what_it_says_and_says_by_what_it_found(service
     assert ids(by_words)[0] == ids(by_both)[0] == "right"
     first = by_vector.results[0]
     assert (first.vector_score, first.vector_rank) == (first.score, 1)
-    assert not (first.HasField("text_score") or first.HasField("text_rank"))
+    assert not any(map(first.HasField, ("text_score", "text_rank")))
     first = by_words.results[0]
     assert (first.text_score, first.text_rank) == (first.score, 1)
-    assert not (first.HasField("vector_score") or first.HasField("vector_rank"))
+    assert not any(map(first.HasField, ("vector_score", "vector_rank")))
     assert all(each.HasField("vector_score") and each.HasField("vector_rank") for each in by_both.results)
     for mode, name in ((VECTOR, "vector"), (TEXT, "text"), (HYBRID, "hybrid")):
         assert service.metric(f'vecsec_searches_total{{mode="{name}"}}') == 1, mode
