@@ -30,7 +30,7 @@ from vecsec_retrieval.memory.exact_scan import top_k
 from vecsec_retrieval.memory.index import CollectionIndex
 from vecsec_retrieval.memory.snapshot_format import SnapshotSource
 from vecsec_retrieval.memory.snapshot_making import write_moment
-from vecsec_retrieval.memory.snapshot_rows import SnapshotRows, TornSnapshot
+from vecsec_retrieval.memory.snapshot_rows import OutdatedSnapshot, SnapshotRows, TornSnapshot
 from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.filters import Equals, MetadataFilter, Range, of_document
 from vecsec_retrieval.model.rows import Document, Vector
@@ -338,3 +338,14 @@ async def test_threat_27_a_file_that_is_changed_while_it_is_in_use_is_read_no_fu
             await collection.loaded()
             answer = await collection.reader().search(order, eyes(permit()))
         assert (answer.strategy, answer.results[0].document.text) == (STRATEGY, "text 77")
+
+
+async def test_a_snapshot_of_another_version_of_words_is_made_again_and_was_not_torn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    index = CollectionIndex(DIMENSIONS)
+    upsert(index, [document("one")])
+    checksum = write_moment(tmp_path / "old.rows", SOURCE, index.moment(), frozenset())
+    monkeypatch.setattr("vecsec_retrieval.memory.snapshot_rows.WORDS_VERSION", "another")
+    with pytest.raises(OutdatedSnapshot):
+        SnapshotRows(tmp_path / "old.rows", SOURCE, checksum, READ)
