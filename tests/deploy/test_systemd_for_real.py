@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.docker_engine import DOCKER, ROOT, SERVICES, base_image, docker
+from support.docker_engine import DOCKER, ROOT, base_image, docker
 from support.issuer import Issuer
 from support.new_store import ANY_TIME
 from support.waiting import wait_until
@@ -21,6 +21,7 @@ from vecsec_cli.checks.stacks.systemd import Systemd
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1200)]
 
+SERVICES = ("gateway", "policy", "retrieval")
 _DOCKERFILE = """
 FROM {gateway} AS gateway
 FROM {policy} AS policy

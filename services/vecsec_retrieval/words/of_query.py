@@ -15,6 +15,8 @@ _LONGEST_PHRASE: Final = 64
 """In running words; what goes beyond is looked for word by word."""
 _PERHAPS: Final = (Language.ENGLISH, Language.GERMAN, Language.FRENCH)
 """What a query may be in that says nothing of its language, as short ones do."""
+_SHORT: Final = 64
+"""In pieces: a longer one without any small word is no language, and stems would take three times as long."""
 
 _QUOTE: Final = re.compile('["\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f]')
 """Double quotes, typewritten, typeset or by the customs of other languages; NFKC has made those of full width plain."""
@@ -43,7 +45,7 @@ def words_of_query(text: str, language: Language | None = None) -> TextQuery:
     readable = composed(text)
     pieces = pieces_of(readable)
     spoken = language or language_of(pieces)
-    languages = (spoken,) if spoken else _PERHAPS
+    languages = (spoken,) if spoken else _PERHAPS if len(pieces) <= _SHORT else _PERHAPS[:1]
     made = [worded(piece, languages, SHORTEST_IN_QUERIES) for piece in dict.fromkeys(pieces)]
     words = dict.fromkeys(word for piece in made for word in piece.running)
     words |= dict.fromkeys(word for piece in made for word in piece.others)

@@ -16,6 +16,8 @@ LONGEST_WORD: Final = 64
 """In characters: the rest of a longer one, of base64 for instance, is left out."""
 LONGEST_WHOLE: Final = 128
 """In characters: what is longer is found by its parts alone."""
+_LONGEST_IDENTIFIER: Final = 1_024
+"""In characters: what is longer has running words alone, and costs little."""
 _MOST_SEGMENTS: Final = 12
 """Of a path, that it is a word as a whole; a longer one is found by its parts."""
 _MOST_RUNS: Final = 3
@@ -78,6 +80,8 @@ def _unspaced(letters: str) -> Chunk:
 
 
 def _identifier(chunk: str) -> Chunk:
+    if len(chunk) > _LONGEST_IDENTIFIER:
+        return Chunk(tuple(folded(each)[:LONGEST_WORD] for part in _PART.findall(chunk) for each in _smallest(part)))
     segments = [_segment(each) for each in _SEGMENT.split(chunk) if each]
     running = tuple(word for each in segments for word in each.running)
     wholes = [whole for each in segments for whole in each.wholes]

@@ -11,14 +11,16 @@ from bench.secured import running
 from vecsec_client import DocumentInput, SearchMode, VecSecClient
 
 TENANT = "bench_quality"
+_PATIENT = {"VECSEC_RETRIEVAL_TIMEOUT_SECONDS": "60", "VECSEC_POLICY_TIMEOUT_SECONDS": "60"}
+"""How good an answer is does not depend on how busy the machine is."""
 
 
 @contextmanager
 def answering(folder: Path, corpora: Corpora) -> Iterator[dict[SearchMode, Answering]]:
     """An installation that has each corpus as a collection, and how it answers in each mode."""
-    with running(folder, [TENANT]) as secured:
+    with running(folder, [TENANT], **_PATIENT) as secured:
         token = secured.token(TENANT, "admin", "SECRET")
-        with VecSecClient(secured.installation.address, token=token, default_tenant=TENANT) as client:
+        with VecSecClient(secured.installation.address, token=token, default_tenant=TENANT, timeout=300) as client:
             for name, passages in corpora.items():
                 client.import_documents(
                     (

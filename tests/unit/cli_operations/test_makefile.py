@@ -12,7 +12,7 @@ from support.waiting import COMMAND_SECONDS
 ROOT = Path(__file__).parents[3]
 TARGETS = {
     *("help", "run", "up", "down", "test", "test-newest", "fuzz", "lint", "format", "protos", "docs", "lock"),
-    *("bench", "bench-quick", "clean"),
+    *("bench", "bench-quick", "bench-quality", "clean"),
 }
 LOCKS = [f"deploy/development/requirements-{name}.txt" for name in ("build", "services", "development")]
 

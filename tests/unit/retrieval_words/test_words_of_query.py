@@ -2,7 +2,7 @@
 
 import pytest
 
-from vecsec_retrieval.words import Language, words_of_query
+from vecsec_retrieval.words import Language, running_words_of_texts, words_of_query, words_of_text
 
 
 def test_a_word_is_looked_for_once() -> None:
@@ -61,3 +61,13 @@ def test_no_more_than_sixteen_phrases_are_looked_for_as_such() -> None:
 
     assert len(query.phrases) == 16
     assert "wordz" in query.words
+
+
+def test_phrases_are_looked_for_among_running_words_alone() -> None:
+    text = "pumps are running at AB-1234"
+
+    assert list(running_words_of_texts([text, "東京都"])) == [
+        ["pumps", "are", "running", "at", "ab", "1234"],
+        ["東京", "京都"],
+    ]
+    assert words_of_text(text)[6:8] == ["pump", "run"]  # which are no phrase of it

@@ -3,7 +3,7 @@ that texts are looked at: those with the highest scores first, and no more than 
 
 from collections.abc import Callable, Sequence
 
-from vecsec_retrieval.words import words_of_text
+from vecsec_retrieval.words import running_words_of_texts
 
 MOST_TEXTS = 1_000
 """That are looked at for one search: each takes some tens of µs."""
@@ -17,12 +17,13 @@ def with_phrases(
 ) -> list[tuple[int, float]]:
     """The first rows, at most `count`, whose texts have all phrases; of the first `MOST_TEXTS`."""
     found: list[tuple[int, float]] = []
-    for row, score in ranked[:MOST_TEXTS]:
-        if len(found) == count:
-            break
-        words = words_of_text(text_of(row))
+    looked_at = ranked[:MOST_TEXTS]
+    texts = running_words_of_texts(text_of(row) for row, _ in looked_at)
+    for (row, score), words in zip(looked_at, texts, strict=False):
         if all(_has(words, phrase) for phrase in phrases):
             found.append((row, score))
+        if len(found) >= count:
+            break
     return found
 
 
