@@ -130,9 +130,8 @@ class GatewayHandlers(GatewayServiceServicer):
             offset=request.offset,
             distinct_texts=request.distinct_texts,
         )
-        filter_bytes = request.filter.ByteSize() if request.HasField("filter") else 0
         depth = cost.ranked_rows(request.offset + request.k, distinct_texts=request.distinct_texts)
-        units = cost.search_cost(depth, filter_bytes, embeddings=request.include_embeddings)
+        units = cost.search_cost(depth, request.filter, embeddings=request.include_embeddings)
         async with self._call_with_deadline(units, "search") as caller:
             answer = await self._use_cases.search(caller, request.tenant_id, search, mock_allowed=mock_allowed)
         return await search_response(answer, current_request_id())
@@ -255,7 +254,7 @@ class GatewayHandlers(GatewayServiceServicer):
             filter=filter_of(request),
             include_count=request.include_count,
         )
-        units = cost.listing_cost(request.page_size, request.filter.ByteSize(), count=request.include_count)
+        units = cost.listing_cost(request.page_size, request.filter, count=request.include_count)
         async with self._call_with_deadline(units, "list") as caller:
             plan, page = await self._use_cases.documents.list_document_ids(caller, request.tenant_id, wanted)
         return gateway_pb2.ListDocumentIdsResponse(
@@ -274,7 +273,7 @@ class GatewayHandlers(GatewayServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        async with self._call_with_deadline(cost.listing_cost(request.page_size, 0, count=True), "list") as caller:
+        async with self._call_with_deadline(cost.listing_cost(request.page_size, count=True), "list") as caller:
             page, sources, policy_version = await self._use_cases.documents.list_sources(
                 caller, request.tenant_id, wanted
             )

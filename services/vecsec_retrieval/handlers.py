@@ -1,42 +1,32 @@
 """The retrieval service on the wire: messages to values, values to messages, nothing decided."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
-
-import numpy as np
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TypeVar
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc
-from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, filter_pb2, label_count_pb2, label_pb2, value_pb2
-from vecsec_chassis.domain.errors import DeadlineExceeded, InvalidRequest
+from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, label_count_pb2, label_pb2
+from vecsec_chassis.domain.errors import DeadlineExceeded
 from vecsec_chassis.domain.identifiers import DEFAULT_COLLECTION_ID
-from vecsec_chassis.domain.labels import Label
-from vecsec_chassis.domain.readers import READERS
 from vecsec_chassis.rpc import wire
 from vecsec_chassis.rpc.error_status import query_error_to_proto
 from vecsec_chassis.rpc.interceptors import Context
 from vecsec_retrieval.batch_parts import whole_batches
-from vecsec_retrieval.model.filters import (
-    MAXIMUM_CONDITIONS,
-    MAXIMUM_DEPTH,
-    AllOf,
-    AnyOf,
-    Equals,
-    Exists,
-    In,
-    MetadataFilter,
-    Not,
-    Range,
-    TextContains,
+from vecsec_retrieval.model.filters import MetadataFilter
+from vecsec_retrieval.model.rows import Document, ScoreParts
+from vecsec_retrieval.model.sources import is_of_caller, passage_of
+from vecsec_retrieval.request_values import (
+    HasFilter,
+    batch_queries,
+    label_change,
+    labels_of,
+    metadata_filter,
+    search_wanted,
+    vector_of,
 )
-from vecsec_retrieval.model.label_change import LabelChange
-from vecsec_retrieval.model.rows import Document, MetadataValue, ScoreParts, Vector
-from vecsec_retrieval.model.sources import SOURCE_KEY, is_of_caller, passage_of
 from vecsec_retrieval.search.reader import SearchAnswer
-from vecsec_retrieval.search.shaping import Shape
 from vecsec_retrieval.source_messages import fill_passage, passage_from_proto, source_message
-from vecsec_retrieval.use_cases.collection_search import SearchWanted
 from vecsec_retrieval.use_cases.deleting import DocumentDeletion
 from vecsec_retrieval.use_cases.describe_shard import ShardDescriber
 from vecsec_retrieval.use_cases.documents import DocumentAccess
@@ -45,7 +35,7 @@ from vecsec_retrieval.use_cases.import_documents import BatchStore, GrantedImpor
 from vecsec_retrieval.use_cases.import_rules import NewDocument
 from vecsec_retrieval.use_cases.listing import CollectionListing, IdsWanted
 from vecsec_retrieval.use_cases.relabelling import Relabelling, RelabelOrder
-from vecsec_retrieval.use_cases.search_batch import QueryInCollection, SearchBatch
+from vecsec_retrieval.use_cases.search_batch import SearchBatch
 from vecsec_retrieval.visibility.permissions import Permissions
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
@@ -55,15 +45,6 @@ _INLINE_FILTER_BYTES = 16 * 1024
 _DOCUMENTS_AT_ONCE = 25
 """Half a millisecond."""
 _HoldsDocuments = TypeVar("_HoldsDocuments", pb.GetDocumentsResponse, pb.ExportDocumentsResponse)
-_HasFilter: TypeAlias = (
-    pb.SearchDocumentsRequest
-    | batch_pb2.BatchQuery
-    | pb.GetDocumentsRequest
-    | pb.ListDocumentIdsRequest
-    | pb.DeleteDocumentsRequest
-    | pb.RelabelDocumentsRequest
-)
-_COMBINATIONS: dict[str, type[AllOf] | type[AnyOf]] = {"all_of": AllOf, "any_of": AnyOf}
 
 
 class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
@@ -115,7 +96,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
     ) -> pb.SearchDocumentsBatchResponse:
         """Answer several queries at once."""
         is_small = sum(each.filter.ByteSize() for each in request.queries) <= _INLINE_FILTER_BYTES
-        queries = _batch_queries(request) if is_small else await asyncio.to_thread(_batch_queries, request)
+        queries = batch_queries(request) if is_small else await asyncio.to_thread(batch_queries, request)
         answers = await self._batch_search.search(request.grant, queries, include_embeddings=request.include_embeddings)
         message = pb.SearchDocumentsBatchResponse()
         for answer in answers:
@@ -181,7 +162,7 @@ class RetrievalHandlers(retrieval_service_pb2_grpc.RetrievalServiceServicer):
             request.collection_id or DEFAULT_COLLECTION_ID,
             label_change(request.change),
             # In a thread: a thousand labels take 20 ms.
-            await asyncio.to_thread(_labels, request.checked_labels) if request.checked_labels else frozenset(),
+            await asyncio.to_thread(labels_of, request.checked_labels) if request.checked_labels else frozenset(),
             document_ids=list(dict.fromkeys(request.document_ids)) or None,
             metadata=await _filter_of(request),
             dry_run=request.dry_run,
@@ -331,67 +312,7 @@ async def _begun_in_time(
         yield message
 
 
-def search_wanted(
-    message: pb.SearchDocumentsRequest | batch_pb2.BatchQuery, metadata: MetadataFilter | None
-) -> SearchWanted[str | Vector]:
-    """What to look for, under a filter that was read."""
-    query = message.query
-    return SearchWanted(
-        query.text if query.WhichOneof("kind") == "text" else _vector(query.vector.values),
-        message.k,
-        metadata,
-        Shape(
-            message.offset,
-            message.min_score if message.HasField("min_score") else None,
-            message.distinct_texts,
-        ),
-        wire.search_mode_from_proto(message.mode),
-    )
-
-
-def _batch_queries(message: pb.SearchDocumentsBatchRequest) -> list[QueryInCollection | InvalidRequest]:
-    return [_batch_query(query) for query in message.queries]
-
-
-def _batch_query(message: batch_pb2.BatchQuery) -> QueryInCollection | InvalidRequest:
-    try:
-        return QueryInCollection(
-            message.collection_id or DEFAULT_COLLECTION_ID, search_wanted(message, metadata_filter(message))
-        )
-    except InvalidRequest as error:
-        return error
-
-
-def _labels(messages: Iterable[label_pb2.Label]) -> frozenset[Label]:
-    return frozenset(map(wire.label_from_proto, messages))
-
-
-def label_change(message: label_pb2.LabelChange) -> LabelChange:
-    """What is to be otherwise in labels.
-
-    Raises:
-        InvalidRequest: if an attribute is of a kind that rules cannot use, or a reader is nobody.
-    """
-    attributes = wire.new_attributes(message, "change")
-    removed = {*message.removed_attributes, *([READERS] if message.remove_readers else [])}
-    both = sorted(removed & dict(attributes).keys())
-    if both:
-        raise InvalidRequest.of("change.removed_attributes", f"{both[0]!r} is to be set, too; do one of the two")
-    return LabelChange(
-        wire.sensitivity_from_proto(message.sensitivity), frozenset(message.topics), attributes, frozenset(removed)
-    )
-
-
-def metadata_filter(message: _HasFilter) -> MetadataFilter | None:
-    """The condition on documents' metadata that a request has.
-
-    Raises:
-        InvalidRequest: if it is nested too deeply, has too many conditions or compares with a list.
-    """
-    return _FilterReader().read(message.filter, "filter") if message.HasField("filter") else None
-
-
-async def _filter_of(message: _HasFilter) -> MetadataFilter | None:
+async def _filter_of(message: HasFilter) -> MetadataFilter | None:
     """As `metadata_filter`; a large one in a thread, for to read ten thousand values takes 20 ms."""
     if message.filter.ByteSize() <= _INLINE_FILTER_BYTES:
         return metadata_filter(message)
@@ -479,67 +400,6 @@ def _new_document(message: document_pb2.DocumentInput, number: int) -> NewDocume
         topics=frozenset(message.topics),
         attributes=wire.new_attributes(message, f"documents[{number}]"),
         metadata={key: wire.value_from_proto(value) for key, value in message.metadata.items()},
-        embedding=_vector(message.embedding) if message.embedding else None,
+        embedding=vector_of(message.embedding) if message.embedding else None,
         passage=passage_from_proto(message),
     )
-
-
-def _vector(values: Iterable[float]) -> Vector:
-    return np.fromiter(values, dtype=np.float32)
-
-
-class _FilterReader:
-    """Reads one filter; stops at the limits before anything beyond them is built."""
-
-    def __init__(self) -> None:
-        self._conditions = 0
-
-    def read(self, message: filter_pb2.MetadataFilter, path: str, depth: int = 1) -> MetadataFilter:
-        if depth > MAXIMUM_DEPTH:
-            raise InvalidRequest.of("filter", f"is nested more than {MAXIMUM_DEPTH} levels deep")
-        kind = message.WhichOneof("condition")
-        if kind == "all_of" or kind == "any_of":  # noqa: PLR1714 (a type checker reads it so)
-            parts = getattr(message, kind).filters
-            return _COMBINATIONS[kind](
-                tuple(
-                    self.read(part, f"{path}.{kind}.filters[{number}]", depth + 1) for number, part in enumerate(parts)
-                )
-            )
-        if kind == "not":
-            return Not(self.read(getattr(message, kind).filter, f"{path}.not.filter", depth + 1))  # a keyword of Python
-        self._conditions += 1
-        if self._conditions > MAXIMUM_CONDITIONS:
-            raise InvalidRequest.of("filter", f"has more than {MAXIMUM_CONDITIONS} conditions")
-        return _condition(message, path)
-
-
-def _condition(message: filter_pb2.MetadataFilter, path: str) -> MetadataFilter:
-    match message.WhichOneof("condition"):
-        case "equals":
-            return Equals(message.equals.key, _scalar(message.equals.value, f"{path}.equals.value"))
-        case "in":
-            one_of = getattr(message, "in")  # a keyword of Python
-            values = [_scalar(value, f"{path}.in.values[{number}]") for number, value in enumerate(one_of.values)]
-            return In(one_of.key, tuple(values))
-        case "range":
-            bounds = message.range
-            return Range(
-                bounds.key,
-                at_least=bounds.at_least if bounds.HasField("at_least") else None,
-                more_than=bounds.more_than if bounds.HasField("more_than") else None,
-                at_most=bounds.at_most if bounds.HasField("at_most") else None,
-                less_than=bounds.less_than if bounds.HasField("less_than") else None,
-            )
-        case "exists":
-            return Exists(message.exists.key)
-        case "text_contains":
-            return TextContains(message.text_contains.text)
-        case "sources":
-            return In(SOURCE_KEY, tuple(message.sources.source_ids))
-    raise InvalidRequest.of(path, "set exactly one condition")
-
-
-def _scalar(message: value_pb2.Value, field: str) -> MetadataValue:
-    if message.HasField("string_list_value"):
-        raise InvalidRequest.of(field, "must be a text, a number or a boolean")
-    return wire.value_from_proto(message)

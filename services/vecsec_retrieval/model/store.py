@@ -24,7 +24,8 @@ class WritesRefused(LimitExceeded):
 
 @dataclass(frozen=True, slots=True)
 class RowCondition:
-    """Which rows to find. Only positive conditions, for stores count rows that lack a key as unequal to anything."""
+    """Which rows to find. What a store finds by a metadata condition is judged again: stores count rows that lack a key
+    as unequal to anything, for one."""
 
     label_keys: frozenset[str] | None = None
     """Rows tagged with one of these label keys; None does not look at the tag."""

@@ -44,6 +44,8 @@ SimilarityMetric TenantUsage TokenProvider Unauthenticated Unavailable VecSecCli
 VecSecError Violation ViolationCounts ViolationPage ViolationType ViolationWord all_of any_of at_least at_most between
 equals in_ less_than more_than
 split_documents static_token token_from_environment token_from_file
+BatchAnswer QueryAnswer QueryFailure SearchQuery
+Exists Not TextContains exists missing not_ text_contains
 """
 
 

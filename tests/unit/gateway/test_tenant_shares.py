@@ -10,10 +10,13 @@ from vecsec_chassis.domain.errors import TenantLimit
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.domain.tenant_limits import GENEROUS, Limit, TenantLimits
 from vecsec_gateway.limits import tenant_shares
-from vecsec_gateway.limits.cost import DEAR, explain_cost, listing_cost, lookup_cost, search_cost
+from vecsec_gateway.limits.cost import DEAR, PLAIN, batch_cost, explain_cost, listing_cost, lookup_cost, search_cost
 from vecsec_gateway.limits.report import used_shares
 from vecsec_gateway.limits.talkers import TopTalkers
 from vecsec_gateway.limits.tenant_shares import TenantShares
+from vecsec_gateway.peers.contract import BatchQuery, MetadataFilter, SearchBatch
+
+NO_FILTER = MetadataFilter()
 
 ALICE = Identity("alice", "tenant_a", "guest", Sensitivity.PUBLIC, "issuer", 0.0)
 BOB = replace(ALICE, subject="bob")
@@ -239,11 +242,37 @@ def test_a_minute_says_how_much_of_each_limit_was_used() -> None:
 
 
 def test_what_calls_cost() -> None:
-    assert search_cost(10, 0, embeddings=False) == pytest.approx(1.07, abs=0.01)
-    assert search_cost(10, 146_000, embeddings=False) > 30
-    assert search_cost(1_000, 0, embeddings=True) > search_cost(1_000, 0, embeddings=False) > 5
+    many = MetadataFilter()
+    getattr(many, "in").values.add(string_value="x" * 146_000)
+    assert search_cost(10, NO_FILTER, embeddings=False) == pytest.approx(1.07, abs=0.01)
+    assert search_cost(10, many, embeddings=False) > 30
+    assert search_cost(1_000, NO_FILTER, embeddings=True) > search_cost(1_000, NO_FILTER, embeddings=False) > 5
     assert lookup_cost(1) < 1.1
     assert listing_cost(1) == pytest.approx(2.0, abs=0.01)
     assert listing_cost(1_000) < DEAR, "whoever walks through all ids is not stopped"
     assert explain_cost(200) < 3
     assert explain_cost(70_000) > 15
+
+
+def test_a_filter_that_looks_at_texts_costs_more_however_it_is_nested() -> None:
+    text = MetadataFilter(text_contains=MetadataFilter.TextContains(text="a"))
+    nested = MetadataFilter(
+        all_of=MetadataFilter.AllOf(filters=[text, MetadataFilter(any_of=MetadataFilter.AnyOf(filters=[text, text]))])
+    )
+    negated = MetadataFilter()
+    getattr(negated, "not").filter.CopyFrom(nested)
+    plain = search_cost(10, NO_FILTER, embeddings=False)
+    assert search_cost(10, negated, embeddings=False) == pytest.approx(plain + 3, abs=0.02)
+    assert listing_cost(10, text) == pytest.approx(listing_cost(10) + 1, abs=0.01)
+
+
+def test_each_query_of_a_batch_counts_and_less_than_alone() -> None:
+    def batch(*queries: BatchQuery) -> float:
+        return batch_cost(SearchBatch(queries=queries))
+
+    one = BatchQuery(k=10)
+    alone = search_cost(10, NO_FILTER, embeddings=False)
+    assert PLAIN < batch(one) < batch(one, one) < 2 * alone
+    assert batch(*[one] * 32) > DEAR
+    assert batch(BatchQuery(k=10, offset=300)) > batch(one) + 1.9
+    assert batch(BatchQuery(k=100, distinct_texts=True)) == batch(BatchQuery(k=400))

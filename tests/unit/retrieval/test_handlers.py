@@ -5,7 +5,7 @@ import pytest
 from vecsec.retrieval.v1 import retrieval_service_pb2 as pb
 from vecsec.type.v1 import filter_pb2, value_pb2
 from vecsec_chassis.domain.errors import InvalidRequest
-from vecsec_retrieval import handlers
+from vecsec_retrieval import request_values
 from vecsec_retrieval.model.filters import AllOf
 
 ONE = filter_pb2.MetadataFilter(
@@ -18,21 +18,21 @@ def all_of(*parts: filter_pb2.MetadataFilter) -> filter_pb2.MetadataFilter:
 
 
 def test_a_filter_of_64_conditions_is_read() -> None:
-    read = handlers.metadata_filter(pb.SearchDocumentsRequest(filter=all_of(*[ONE] * 64)))
+    read = request_values.metadata_filter(pb.SearchDocumentsRequest(filter=all_of(*[ONE] * 64)))
     assert isinstance(read, AllOf)
     assert len(read.filters) == 64
 
 
 def test_reading_a_filter_ends_at_the_condition_that_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
-    condition = handlers._condition
+    condition = request_values._condition
 
     def counted(message: filter_pb2.MetadataFilter, path: str) -> object:
         built.append(path)
         return condition(message, path)
 
-    monkeypatch.setattr(handlers, "_condition", counted)
+    monkeypatch.setattr(request_values, "_condition", counted)
     block = all_of(*[all_of(*[ONE] * 64)] * 64)
     with pytest.raises(InvalidRequest, match="more than 64 conditions"):
-        handlers.metadata_filter(pb.SearchDocumentsRequest(filter=block))
+        request_values.metadata_filter(pb.SearchDocumentsRequest(filter=block))
     assert len(built) == 64

@@ -34,6 +34,7 @@ from vecsec_retrieval.model.filters import Equals
 from vecsec_retrieval.model.label_change import LabelChange
 from vecsec_retrieval.model.store import WritesRefused
 from vecsec_retrieval.stores.folder.disk import StoreDisk
+from vecsec_retrieval.use_cases.collection_search import CollectionSearch
 from vecsec_retrieval.use_cases.deleting import DocumentDeletion
 from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.listing import CollectionListing, IdsWanted
@@ -41,6 +42,8 @@ from vecsec_retrieval.use_cases.relabelling import Relabelling, RelabelOrder
 from vecsec_retrieval.use_cases.storage_quota import StorageQuota
 from vecsec_retrieval.visibility.permissions import Permissions, Visibility
 from vecsec_retrieval.visibility.tagging import to_stored
+
+NO_SEARCHES = CollectionSearch(EmbeddingModels({}, ""), max_answer_bytes=1000)
 
 
 async def test_nobody_writes_while_a_drop_goes_on_that_nobody_waits_for(
@@ -160,7 +163,7 @@ async def test_what_was_made_anew_meanwhile_is_what_is_changed(store: FakeCellSt
         await before.reader_after_load()
         assert cell is not None
         deletion = DocumentDeletion(permissions, here.cells)
-        access = DocumentAccess(permissions, here.cells, EmbeddingModels({}, ""), here.metrics, max_answer_bytes=1000)
+        access = DocumentAccess(permissions, here.cells, NO_SEARCHES, here.metrics, max_answer_bytes=1000)
         secret = label(Sensitivity.SECRET)
         order = RelabelOrder("documents", LabelChange(Sensitivity.SECRET), frozenset({secret}), document_ids=["new"])
         async with cell.writer:
@@ -214,7 +217,7 @@ async def test_rows_can_be_deleted_page_by_page_while_they_are_listed_by_a_key(s
     async with world(store) as here:
         await add(here, TENANT, [document("a", metadata={"part": 1}), document("b")])
         listing = CollectionListing(permissions, here.cells, cast(StorageQuota, None))
-        access = DocumentAccess(permissions, here.cells, EmbeddingModels({}, ""), here.metrics, max_answer_bytes=1000)
+        access = DocumentAccess(permissions, here.cells, NO_SEARCHES, here.metrics, max_answer_bytes=1000)
         first = await listing.list_document_ids("", "documents", IdsWanted(1, "", Equals("part", 1)))
         assert await access.delete("", "documents", first.items) == 1
         second = await listing.list_document_ids(

@@ -17,6 +17,7 @@ from vecsec_chassis.domain.errors import InvalidGrant, TenantLimit
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.domain.tenant_limits import StorageLimits
 from vecsec_retrieval.model.embeddings import EmbeddingModels
+from vecsec_retrieval.use_cases.collection_search import CollectionSearch
 from vecsec_retrieval.use_cases.documents import DocumentAccess
 from vecsec_retrieval.use_cases.import_documents import BatchStore, ImportBatch
 from vecsec_retrieval.use_cases.import_rules import NewDocument
@@ -51,7 +52,7 @@ def deletions(here: World, permissions: Allowing) -> DocumentAccess:
     return DocumentAccess(
         permissions,  # type: ignore[arg-type]
         here.cells,
-        EXTERNAL,
+        CollectionSearch(EXTERNAL, max_answer_bytes=1 << 20),
         here.metrics,
         max_answer_bytes=1 << 20,
     )
