@@ -155,7 +155,7 @@ class FileTreeSource:
         if bad:
             self.unread.add(kind_of(found.path.name), f"{bad[0].field}: cannot be stored", found.identifier)
         passages = [record for record in records if isinstance(record, Passage)]
-        yield from bad or marked(passages, found.identifier, digest, reading.title)
+        yield from bad or marked(passages, found.identifier, digest)
 
     def _passage_records(self, reading: Reading, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
         metadata = reading.fields.get("metadata", {})

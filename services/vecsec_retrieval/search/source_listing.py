@@ -1,10 +1,9 @@
 """What is told of sources: by their ids, from what somebody sees of them and from nothing else."""
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.exact_scan import Mask
@@ -27,15 +26,18 @@ def sources_in_memory(
         TornSnapshot: if the snapshot is not what was written.
     """
     rows, codes, marks = sources.of(moment, mask)
-    counts = np.bincount(codes, minlength=len(marks))
-    present = [code for code in np.flatnonzero(counts).tolist() if marks[code].source_id > after_id]
+    order = np.argsort(codes, kind="stable")
+    rows, codes = rows[order], codes[order]
+    starts = np.searchsorted(codes, np.arange(len(marks) + 1)).tolist()
+    present = [code for code in np.unique(codes).tolist() if marks[code].source_id > after_id]
     found = []
-    for _, group in _by_source(present, marks, limit):
-        labels = np.unique(moment.label_codes[rows[np.isin(codes, group)]]).tolist()
+    for group in _by_source(present, marks, limit):
+        members = np.concatenate([rows[starts[code] : starts[code + 1]] for code in group])
+        labels = np.unique(moment.label_codes[members]).tolist()
         found.append(
             SourceSummary(
                 agreed(marks[code] for code in group),
-                int(counts[group].sum()),
+                len(members),
                 _first_labels(moment.labels[code] for code in labels),
             )
         )
@@ -51,20 +53,18 @@ def sources_of(documents: Iterable[Document], after_id: str, limit: int) -> list
             documents_of.setdefault(passage.mark, []).append(document)
     marks = list(documents_of)
     found = []
-    for _, group in _by_source(range(len(marks)), marks, limit):
+    for group in _by_source(range(len(marks)), marks, limit):
         members = [document for code in group for document in documents_of[marks[code]]]
         labels = _first_labels({document.label for document in members})
         found.append(SourceSummary(agreed(marks[code] for code in group), len(members), labels))
     return found
 
 
-def _by_source(
-    codes: Iterable[int], marks: Sequence[SourceMark], limit: int
-) -> Iterable[tuple[str, NDArray[np.int64]]]:
+def _by_source(codes: Iterable[int], marks: Sequence[SourceMark], limit: int) -> Iterator[list[int]]:
     """The codes of the marks of each of the first sources, by their ids."""
     ordered = sorted(codes, key=lambda code: marks[code].source_id)
     groups = groupby(ordered, key=lambda code: marks[code].source_id)
-    return ((source_id, np.array(list(group))) for _, (source_id, group) in zip(range(limit), groups, strict=False))
+    return (list(group) for _, group in islice(groups, limit))
 
 
 def _first_labels(labels: Iterable[Label]) -> tuple[Label, ...]:

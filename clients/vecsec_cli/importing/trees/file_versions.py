@@ -15,6 +15,7 @@ from vecsec_client.sources import SourcePassage
 
 READING = "1"
 """Another one wherever the same file would be read otherwise than before."""
+_TITLE_BYTES = 512
 _ROOM_FOR_SOURCE = 2_048
 """What a passage's message grows by when it says of which source it is."""
 _VERSION = re.compile(r"([0-9a-f]{32})/([1-9][0-9]*)/([1-9][0-9]*)")
@@ -58,7 +59,7 @@ def file_and_part(source_id: str) -> tuple[str, int]:
     return (source_id, 1) if found is None else (found[1], int(found[2]))
 
 
-def marked(passages: Sequence[Passage], file: str, digest: str, title: str) -> Iterator[Passage]:
+def marked(passages: Sequence[Passage], file: str, digest: str) -> Iterator[Passage]:
     """All passages of a file with what they are passages of: one source, or several of a file that is too large."""
     parts = _in_parts(passages)
     position = 0
@@ -67,7 +68,7 @@ def marked(passages: Sequence[Passage], file: str, digest: str, title: str) -> I
         for passage in part:
             position += 1
             source = SourcePassage(
-                source_id=part_id(file, number), position=position, version=version, title=_within(title)
+                source_id=part_id(file, number), position=position, version=version, title=_title_of(passage)
             )
             yield replace(passage, document=replace(passage.document, source=source))
 
@@ -86,5 +87,6 @@ def _in_parts(passages: Sequence[Passage]) -> list[list[Passage]]:
     return parts
 
 
-def _within(title: str) -> str:
-    return title.encode()[:512].decode(errors="ignore")
+def _title_of(passage: Passage) -> str:
+    """What the file says of itself, as far as a source's title may be long; the same of all its passages."""
+    return str(passage.document.metadata.get("title", "")).encode()[:_TITLE_BYTES].decode(errors="ignore")
