@@ -13,6 +13,7 @@ from vecsec_client import calls, source_calls
 from vecsec_client.calls import Exchange, ResponseT, ResultT, take_signature
 from vecsec_client.channels import Endpoint
 from vecsec_client.connection import CallDefaults, new_request_id
+from vecsec_client.errors import VecSecError
 from vecsec_client.filters import MetadataFilter
 from vecsec_client.importing.async_import import ImportStream, async_batches_of, run_import
 from vecsec_client.importing.batches import Batcher
@@ -221,6 +222,7 @@ class AsyncVecSecClient:
     async def _call(self, exchange: Exchange[ResponseT, ResultT]) -> ResultT:
         deadline = self._defaults.deadline(exchange.timeout)
         request_id = new_request_id()
+        failures: list[VecSecError] = []
 
         async def attempt() -> ResultT:
             self._stub()  # one that is closed asks for no token
@@ -229,7 +231,11 @@ class AsyncVecSecClient:
             try:
                 response = await method(exchange.request, timeout=deadline.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                raise from_rpc_error(error, request_id) from error
+                failure = from_rpc_error(error, request_id)
+                if exchange.done_before is not None and exchange.was_done(failure, failures):
+                    return exchange.done_before
+                failures.append(failure)
+                raise failure from error
             return exchange.result_of(response, request_id)
 
         return await AsyncRetrying(**retry_arguments(self._defaults.retry_policy, deadline))(attempt)

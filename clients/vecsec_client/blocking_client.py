@@ -14,6 +14,7 @@ from vecsec_client import calls, source_calls
 from vecsec_client.calls import Exchange, ResponseT, ResultT, take_signature
 from vecsec_client.channels import Endpoint
 from vecsec_client.connection import CallDefaults, new_request_id
+from vecsec_client.errors import VecSecError
 from vecsec_client.filters import MetadataFilter
 from vecsec_client.importing.batches import Batcher, batches_of
 from vecsec_client.importing.blocking_import import ImportStream, run_import
@@ -270,6 +271,7 @@ class VecSecClient:
     def _call(self, exchange: Exchange[ResponseT, ResultT]) -> ResultT:
         deadline = self._defaults.deadline(exchange.timeout)
         request_id = new_request_id()
+        failures: list[VecSecError] = []
 
         def attempt() -> ResultT:
             self._stub()  # one that is closed asks for no token
@@ -278,7 +280,11 @@ class VecSecClient:
             try:
                 response = method(exchange.request, timeout=deadline.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                raise from_rpc_error(error, request_id) from error
+                failure = from_rpc_error(error, request_id)
+                if exchange.done_before is not None and exchange.was_done(failure, failures):
+                    return exchange.done_before
+                failures.append(failure)
+                raise failure from error
             except ValueError:
                 self._stub()  # another thread may have closed it in this moment
                 raise

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar, get_args
 
 from google.protobuf.message import Message
+from grpc import StatusCode
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import access_pb2, batch_pb2, query_pb2
@@ -35,6 +36,8 @@ from vecsec_client.wire import answers
 from vecsec_client.wire.filters import filter_to_proto
 from vecsec_client.wire.values import action_number, fill, label_to_proto, mode_number, naming, word
 
+_COLLECTION_NOT_FOUND = "COLLECTION_NOT_FOUND"
+
 ResultT = TypeVar("ResultT")
 ResponseT = TypeVar("ResponseT", bound=Message)
 ViolationsRequestT = TypeVar(
@@ -51,6 +54,13 @@ class Exchange(Generic[ResponseT, ResultT]):
     read: Callable[[ResponseT], ResultT]
     timeout: float | None
     """Seconds for the call with all its retries; None means the client's own."""
+    done_before: ResultT | None = None
+    """What it comes to if a retry finds no collection any more: the attempt whose answer was lost has done it."""
+
+    def was_done(self, failure: VecSecError, earlier: Sequence[VecSecError]) -> bool:
+        """Whether this failure says that an earlier attempt, which ended without an answer, did what was asked for."""
+        was_lost = any(each.code is StatusCode.UNAVAILABLE for each in earlier)
+        return self.done_before is not None and was_lost and failure.reason == _COLLECTION_NOT_FOUND
 
     def result_of(self, response: ResponseT, request_id: str) -> ResultT:
         """What the answer says.
@@ -215,7 +225,8 @@ def delete_documents(
         (request.dry_run_ids if dry_run else request.document_ids).extend(several(document_ids))
     if filter is not None:
         request.filter.CopyFrom(filter_to_proto(filter))
-    return Exchange("DeleteDocuments", request, answers.delete_result, timeout)
+    nothing = None if dry_run else answers.delete_result(gateway_pb2.DeleteDocumentsResponse())
+    return Exchange("DeleteDocuments", request, answers.delete_result, timeout, nothing)
 
 
 def list_collections(

@@ -51,6 +51,8 @@ class Call:
     """Among those that are served; None where it has none yet, or none is needed."""
     identity: Identity | None = None
     token: str = ""
+    has_large_request: bool = False
+    """So large that it was read in slices; such calls are dear."""
     granted_tenant: str = ""
     """Whose valid grant came with the call, where there is no token; for turns alone."""
     peers: tuple[str, ...] = ()

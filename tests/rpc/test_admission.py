@@ -217,3 +217,25 @@ async def test_refusals_of_streams_are_held_back_as_others_are(
     refused = await asyncio.gather(*(begin() for _ in range(LOUD_CALLS)))
     assert {each.reason for each in refused} == {"OVERLOADED"}
     assert time.monotonic() - started >= 1.5, "twenty at once, and twenty a second"
+
+
+async def test_dear_calls_leave_places_to_plain_ones_and_keep_none_while_they_wait(
+    gateway: GatewayWithPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecsec_chassis.rpc.admission_gate._SLOW_SECONDS", 60)
+    may_go = asyncio.Event()
+
+    async def hold_dear_ones(request: retrieval_pb2.SearchDocumentsRequest, _context: object) -> object:
+        if request.k == 1_000:
+            await may_go.wait()
+        return retrieval_pb2.SearchDocumentsResponse(results=gateway.retrieval.rows)
+
+    gateway.retrieval.scripts["SearchDocuments"] = hold_dear_ones
+    before = gateway.retrieval.calls["SearchDocuments"]
+    dear = [asyncio.create_task(search(gateway, k=1_000)) for _ in range(6)]
+    await until(lambda: gateway.retrieval.calls["SearchDocuments"] > before)
+    assert (await search(gateway, timeout=10)).provenance == document_pb2.PROVENANCE_REAL, "one of two places is free"
+    may_go.set()
+    await asyncio.gather(*dear, return_exceptions=True)
+    assert (await search(gateway, timeout=10)).provenance == document_pb2.PROVENANCE_REAL, "all places are free again"
+    assert metrics(gateway)["vecsec_calls_waiting"] == 0

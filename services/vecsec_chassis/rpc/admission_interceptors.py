@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from vecsec_chassis.calls import current_call, current_identity
+from vecsec_chassis.calls import current_call, current_identity, stood_aside
 from vecsec_chassis.domain.errors import Overloaded, TenantLimit
 from vecsec_chassis.rpc.admission_gate import Gate, PlaceAtGate
 from vecsec_chassis.rpc.interceptors import (
@@ -88,13 +88,19 @@ class GrantAdmission(grpc.aio.ServerInterceptor):
             return handler
         gate, behaviour = self._gate, behaviour_of(handler)
 
+        async def as_dear_one(request: Any, context: Context) -> Any:
+            async with stood_aside(is_dear=True):
+                """It was read before it came in, and goes on among the dear ones."""
+            return await behaviour(request, context)
+
         async def answer(request: Any, context: Context) -> Any:
             # What our own services ask each other takes no grant.
             tenant_id = await self._tenant_of(request.grant) if hasattr(request, "grant") else _OUR_OWN
             if tenant_id is None:
                 return await behaviour(request, context)
             ticket = await gate.come_in(method, tenant_id)
-            current_call().place = PlaceAtGate(gate, ticket)
-            return await gate.serve(behaviour, request, context, ticket)
+            call = current_call()
+            call.place = PlaceAtGate(gate, ticket)
+            return await gate.serve(as_dear_one if call.has_large_request else behaviour, request, context, ticket)
 
         return rebuilt(handler, answer)

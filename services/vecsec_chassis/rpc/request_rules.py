@@ -67,6 +67,7 @@ class RequestReader:
         if self._tenant_of_grant is None:
             return current_tenant()
         call = current_call()
+        call.has_large_request = True
         grant = grant_at_front(data)
         if 0 < len(grant) <= _MOST_GRANT_CHARACTERS:
             call.granted_tenant = await self._tenant_of_grant(grant) or call.granted_tenant

@@ -18,7 +18,14 @@ from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2_grpc as retrieval_grpc
 from vecsec.type.v1 import batch_pb2, document_pb2, error_reason_pb2
 from vecsec_chassis.calls import queued_seconds
-from vecsec_chassis.domain.errors import LimitExceeded, Reason, RetrievalUnavailable, VecSecError, WrongShard
+from vecsec_chassis.domain.errors import (
+    CollectionNotFound,
+    LimitExceeded,
+    Reason,
+    RetrievalUnavailable,
+    VecSecError,
+    WrongShard,
+)
 from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_chassis.rpc.wire import search_mode_from_proto
 from vecsec_gateway.peers.call import Deadline, Response, RetryBudget, RetryRules, call_unary, retried, traced
@@ -175,15 +182,29 @@ class RetrievalClient:
         return await found_rows(FoundDocument(document, 0.0, Provenance.REAL) for document in response.documents)
 
     async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
-        """Delete by id; says how many were deleted."""
-        response = await self._call(
-            "DeleteDocuments",
-            lambda stub: stub.DeleteDocuments,
-            plan,
-            deletion,
-            deadline,
-            takes_long=not (deletion.document_ids or deletion.dry_run_ids),
-        )
+        """Delete; says how many were deleted. Where an answer was lost and the next try finds no collection any more,
+        the first one has deleted what there was."""
+        is_answer_lost = False
+
+        def may_pass(error: VecSecError) -> bool:
+            nonlocal is_answer_lost
+            is_answer_lost = is_answer_lost or isinstance(error, RetrievalUnavailable)
+            return _is_transient(error)
+
+        try:
+            response = await self._call(
+                "DeleteDocuments",
+                lambda stub: stub.DeleteDocuments,
+                plan,
+                deletion,
+                deadline,
+                takes_long=not (deletion.document_ids or deletion.dry_run_ids),
+                rules=replace(self._rules, may_pass=may_pass),
+            )
+        except CollectionNotFound:
+            if not is_answer_lost or deletion.dry_run:
+                raise
+            return 0
         return response.deleted_count
 
     async def relabel(self, plan: Plan, relabelling: Relabelling, deadline: Deadline) -> Relabelled:
@@ -272,6 +293,7 @@ class RetrievalClient:
         deadline: Deadline,
         *,
         takes_long: bool = False,
+        rules: RetryRules | None = None,
     ) -> Response:
         request.grant = plan.grant  # the request is made for one call of ours, and done again only with a newer plan
         operation, started = _OPERATIONS[name], time.perf_counter()
@@ -279,7 +301,14 @@ class RetrievalClient:
         async def ask(peer: ShardPeer) -> Response:
             method = method_of(peer.stub)
             return await self._tried(
-                peer, name, method, request, tenant_id=plan.tenant_id, deadline=deadline, takes_long=takes_long
+                peer,
+                name,
+                method,
+                request,
+                tenant_id=plan.tenant_id,
+                deadline=deadline,
+                takes_long=takes_long,
+                rules=rules or self._rules,
             )
 
         try:
@@ -307,6 +336,7 @@ class RetrievalClient:
         tenant_id: str,
         deadline: Deadline,
         takes_long: bool,
+        rules: RetryRules,
     ) -> Response:
         """`takes_long`: one try may take all the time that there is, for what it does grows with the collection."""
         circuit = peer.tenant_circuits.of(tenant_id)
@@ -336,7 +366,7 @@ class RetrievalClient:
                         raise BusyHere(meaning.detail) from error
                     raise meaning from error
 
-        return await retried(once, rules=self._rules, deadline=deadline, budget=self._budget)
+        return await retried(once, rules=rules, deadline=deadline, budget=self._budget)
 
     def _was_busy(self, seconds: float) -> bool:
         """Whether a try that was given so many seconds ran out of time because of the gateway itself: it was late, or

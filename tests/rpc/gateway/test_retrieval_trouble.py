@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from support.gateway_calls import hang, ids, metrics, search, unavailable_times
 from support.gateway_peers import GatewayWithPeers, gateway_with_peers, refuse, refusing, row
 from support.refusals import refusal
-from support.waiting import until
+from support.stack import bearer
+from support.waiting import PATIENCE_SECONDS, until
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
@@ -178,3 +179,26 @@ async def test_the_callers_cancellation_reaches_retrieval(gateway: GatewayWithPe
     await until(lambda: gateway.retrieval.calls["SearchDocuments"])
     call.cancel()
     await until(gateway.retrieval.cancelled.is_set)
+
+
+@pytest.mark.parametrize(
+    ("lost_answers", "dry_run", "is_done"), [(1, False, True), (0, False, False), (1, True, False)]
+)
+async def test_a_deletion_that_finds_nothing_after_a_lost_answer_is_done(
+    gateway: GatewayWithPeers, lost_answers: int, dry_run: bool, is_done: bool
+) -> None:
+    async def delete(_request: Any, context: Any) -> None:
+        if gateway.retrieval.calls["DeleteDocuments"] <= lost_answers:
+            await refuse(context, RetrievalUnavailable("gone in the middle"))
+        await refuse(context, CollectionNotFound("there is no such collection"))
+
+    gateway.retrieval.scripts["DeleteDocuments"] = delete
+    request = gateway_pb2.DeleteDocumentsRequest(
+        tenant_id="tenant_a", collection_id="old", whole_collection=True, dry_run=dry_run
+    )
+    token = gateway.issuer.token("tenant_a", "admin", "SECRET", "loader")
+    call = gateway.stub.DeleteDocuments(request, metadata=bearer(token), timeout=PATIENCE_SECONDS)
+    if is_done:
+        assert (await call).deleted_count == 0
+    else:
+        assert (await refusal(call)).reason == "COLLECTION_NOT_FOUND"

@@ -253,3 +253,15 @@ def test_the_grant_that_a_request_begins_with_is_found() -> None:
     request = one_document()
     request.grant = "g" * 300
     assert grant_at_front(request.SerializeToString()) == request.grant
+
+
+async def test_between_services_a_call_knows_that_its_request_was_large() -> None:
+    async def tenant_of(_grant: str) -> str | None:
+        return None
+
+    reader, small, large = RequestReader(tenant_of), one_document(), one_document(text="x" * 20_000)
+    calls.enter(calls.Call("", "", None))
+    await reader.read(type(small), small.SerializeToString(), max_bytes=LIMIT)
+    assert not calls.current_call().has_large_request
+    await reader.read(type(large), large.SerializeToString(), max_bytes=LIMIT)
+    assert calls.current_call().has_large_request

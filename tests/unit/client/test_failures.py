@@ -221,3 +221,31 @@ def test_a_deadline_knows_what_it_allows() -> None:
     assert Deadline.after(None).remaining() is None
     assert not Deadline.after(0.5).allows(0.6)
     assert Deadline.after(-1).remaining() == 0.0
+
+
+NOTHING_LEFT = Failure(grpc.StatusCode.NOT_FOUND, reason="COLLECTION_NOT_FOUND")
+
+
+async def test_a_deletion_whose_answer_was_lost_is_done_where_the_next_try_finds_nothing(
+    caller: Caller, gateway: FakeGateway
+) -> None:
+    gateway.failures.extend([UNAVAILABLE, NOTHING_LEFT])
+    deleted = await caller.call("delete_documents", whole_collection=True, collection="old")
+    assert deleted.deleted_count == 0
+    assert len(gateway.received) == 2
+
+
+@pytest.mark.parametrize(
+    ("earlier", "dry_run"),
+    [
+        ([], False),
+        ([Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OVERLOADED", retry_after=0.001)], False),
+        ([UNAVAILABLE], True),
+    ],
+)
+async def test_one_that_cannot_have_been_done_before_says_that_there_is_nothing(
+    caller: Caller, gateway: FakeGateway, earlier: list[Failure], dry_run: bool
+) -> None:
+    gateway.failures.extend([*earlier, NOTHING_LEFT])
+    with pytest.raises(vecsec_client.NotFound):
+        await caller.call("delete_documents", whole_collection=True, collection="old", dry_run=dry_run)
