@@ -122,7 +122,7 @@ def generate(target: Path) -> None:
 
 
 def write_transcoded(target: Path) -> None:
-    """Write the gateway's contract with all that it imports, and with the messages that details of errors are."""
+    """Write the gateway's contract with all that it imports, and with what errors are made of."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "contracts.binpb"
         run_protoc(f"--descriptor_set_out={image}", "--include_imports")
@@ -130,7 +130,8 @@ def write_transcoded(target: Path) -> None:
         known = {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file}
     for google in (any_pb2, duration_pb2, status_pb2, error_details_pb2):
         known[google.DESCRIPTOR.name] = descriptor_pb2.FileDescriptorProto.FromString(google.DESCRIPTOR.serialized_pb)
-    roots = ("vecsec/gateway/v1/gateway_service.proto", status_pb2.DESCRIPTOR.name, error_details_pb2.DESCRIPTOR.name)
+    ours = (openapi.SERVICE_FILE, "vecsec/type/v1/error_reason.proto")
+    roots = (*ours, status_pb2.DESCRIPTOR.name, error_details_pb2.DESCRIPTOR.name)
     needed = dict.fromkeys(name for root in roots for name in imported(known, root))
     target.write_bytes(
         descriptor_pb2.FileDescriptorSet(file=[known[name] for name in needed]).SerializeToString(deterministic=True)

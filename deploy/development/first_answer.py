@@ -77,7 +77,8 @@ def main() -> int:
     if not os.environ.get("VECSEC_TOKEN"):
         parser.error("VECSEC_TOKEN is not set; see vecsec token --help")
     options = ["--no-cache-dir"] if asked.no_cache else []
-    readmes = sorted((_ROOT / "clients").glob("*/README.md"))
+    # The MCP server's has no program: an agent is one.
+    readmes = sorted(each for each in (_ROOT / "clients").glob("*/README.md") if "```python" in each.read_text())
     if unknown := set(asked.names) - {each.parent.name for each in readmes}:
         parser.error(f"no distribution {', '.join(sorted(unknown))} in clients/")
     programs = {each.parent.name: _program(each, asked.gateway) for each in readmes}

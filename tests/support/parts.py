@@ -58,6 +58,15 @@ def _kubectl() -> str | None:
     return "kubectl is too old for kustomize components" if too_old else None
 
 
+def _node() -> str | None:
+    if missing := _programs("node", "npm"):
+        return missing
+    npm = find_program("npm")
+    assert npm is not None
+    reached = subprocess.run([npm, "ping"], capture_output=True, check=False, timeout=COMMAND_SECONDS)
+    return None if reached.returncode == 0 else "npm reaches no package registry"
+
+
 MISSING_PART: dict[str, Callable[[], str | None]] = {
     "checkov": lambda: None if find_checkov() else "not installed: .venv-checkov (deploy/development/checkov makes it)",
     "compose": lambda: _programs("docker-compose"),
@@ -69,7 +78,7 @@ MISSING_PART: dict[str, Callable[[], str | None]] = {
     "jq": lambda: _programs("jq"),
     "kubectl": _kubectl,
     "loop": missing_loop,
-    "node": lambda: _programs("node", "npm"),
+    "node": _node,
     "systemd": lambda: _programs("systemd-analyze"),
     "prometheus": lambda: _programs("prometheus", "promtool", "prometheus-alertmanager"),
 }
