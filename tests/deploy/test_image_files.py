@@ -80,7 +80,7 @@ def _manifests() -> str:
 
 
 def test_the_tools_run_from_what_the_image_copies(tmp_path: Path) -> None:
-    """As in the image: packages beside one another, nothing of ours installed, the commands found by what is written."""
+    """As in the image: packages side by side, none of ours installed, the commands found by what is written."""
     source, libraries = tmp_path / "source", tmp_path / "libraries"
     ours = [*(ROOT / "protos/gen").iterdir(), *(ROOT / "services").iterdir(), *(ROOT / "clients").glob("vecsec_*")]
     theirs = [
