@@ -1,8 +1,10 @@
 """What the images are made of, as far as files tell it; their locks are tested with all others, in `test_locks.py`."""
 
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from importlib.metadata import distribution, distributions
 from pathlib import Path
@@ -75,3 +77,31 @@ def test_the_commands_are_those_of_an_installation(tmp_path: Path) -> None:
 
 def _manifests() -> str:
     return "\n".join(path.read_text() for path in KUBERNETES.rglob("*.yaml"))
+
+
+def test_the_tools_run_from_what_the_image_copies(tmp_path: Path) -> None:
+    """As in the image: packages side by side, none of ours installed, the commands found by what is written."""
+    source, libraries = tmp_path / "source", tmp_path / "libraries"
+    ours = [*(ROOT / "protos/gen").iterdir(), *(ROOT / "services").iterdir(), *(ROOT / "clients").glob("vecsec_*")]
+    theirs = [
+        each
+        for each in Path(sysconfig.get_path("purelib")).iterdir()
+        if not each.name.startswith(("vecsec", "__editable__")) and each.suffix != ".pth"
+    ]
+    for folder, entries in ((source, ours), (libraries, theirs)):
+        folder.mkdir()
+        for each in entries:
+            (folder / each.name).symlink_to(each)
+    program = tmp_path / "vecsec"
+    subprocess.run([sys.executable, IMAGES / "commands.py", ROOT / "pyproject.toml", source, program], check=True)
+
+    def vecsec(*arguments: str) -> str:
+        command = [sys.executable, "-S", "-P", str(program), *arguments]
+        environment = {"PYTHONPATH": f"{source}:{libraries}", "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True, text=True)
+        return done.stdout
+
+    assert vecsec("--version").split() == ["vecsec", distribution("vecsec").version]
+    listed = vecsec("--help")
+    assert all(f" {each} " in listed for each in ("tenant", "doctor", "audit", "policy", "panic", "shards", "issuers"))
+    assert "--expect-head" in vecsec("audit", "verify", "--help")
