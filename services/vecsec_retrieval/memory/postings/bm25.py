@@ -73,10 +73,11 @@ def _masked(part: RowWords, mask: Mask, words: Sequence[str], first_row: int) ->
     first, end = _first(mask), len(mask) - _first(mask[::-1])
     places = [_between(part.of(word), first, end) for word in words]
     rows = np.concatenate([place.rows for place in places])
-    is_there = mask[rows]
-    words_of = np.repeat(np.arange(len(words)), [place.rows.size for place in places])[is_there]
-    counts = np.concatenate([place.counts for place in places])[is_there]
-    rows = rows[is_there]
+    words_of = np.repeat(np.arange(len(words)), [place.rows.size for place in places])
+    counts = np.concatenate([place.counts for place in places])
+    if not mask[first:end].all():
+        is_there = mask[rows]
+        words_of, counts, rows = words_of[is_there], counts[is_there], rows[is_there]
     return words_of, rows.astype(np.int64) + first_row, counts.astype(np.float64), part.lengths[rows]
 
 
