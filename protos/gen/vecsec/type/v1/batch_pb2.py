@@ -28,7 +28,7 @@ from vecsec.type.v1 import filter_pb2 as vecsec_dot_type_dot_v1_dot_filter__pb2
 from vecsec.type.v1 import query_pb2 as vecsec_dot_type_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/batch.proto\x12\x0evecsec.type.v1\x1a\x1dvecsec/type/v1/document.proto\x1a!vecsec/type/v1/error_reason.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/query.proto\"\xb4\x03\n\nBatchQuery\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x32\n\x04mode\x18\x08 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1f\n\tmin_score\x18\x0b \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x1a\n\x06offset\x18\x0c \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe7\x07(\x00\x12\x16\n\x0e\x64istinct_texts\x18\r \x01(\x08:U\xbaHR\x1aP\n\x0csearch.depth\x12\"k and offset may be 1,000 together\x1a\x1cthis.k + this.offset <= 1000B\x0c\n\n_min_score\"\xd7\x01\n\x0b\x42\x61tchResult\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.vecsec.type.v1.QueryError\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12(\n\x04mode\x18\x04 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchMode\x12\x30\n\x06metric\x18\x05 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\"\xbf\x01\n\nQueryError\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.vecsec.type.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12=\n\nviolations\x18\x03 \x03(\x0b\x32).vecsec.type.v1.QueryError.FieldViolation\x1a\x34\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1avecsec/type/v1/batch.proto\x12\x0evecsec.type.v1\x1a\x1dvecsec/type/v1/document.proto\x1a!vecsec/type/v1/error_reason.proto\x1a\x1bvecsec/type/v1/filter.proto\x1a\x1avecsec/type/v1/query.proto\"\xda\x03\n\nBatchQuery\x12\x43\n\rcollection_id\x18\x02 \x01(\tB,\xbaH)r$2\"^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$\xd8\x01\x01\x12,\n\x05query\x18\x03 \x01(\x0b\x32\x15.vecsec.type.v1.QueryB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\x01k\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12.\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x1e.vecsec.type.v1.MetadataFilter\x12\x32\n\x04mode\x18\x08 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1f\n\tmin_score\x18\x0b \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01H\x00\x88\x01\x01\x12\x1a\n\x06offset\x18\x0c \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe7\x07(\x00\x12\x16\n\x0e\x64istinct_texts\x18\r \x01(\x08:{\xbaHx\x1av\n\x0csearch.depth\x12\"k and offset may be 1,000 together\x1a\x42this.k > 1000 || this.offset > 999 || this.k + this.offset <= 1000B\x0c\n\n_min_score\"\xd7\x01\n\x0b\x42\x61tchResult\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.vecsec.type.v1.ScoredDocument\x12)\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1a.vecsec.type.v1.QueryError\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12(\n\x04mode\x18\x04 \x01(\x0e\x32\x1a.vecsec.type.v1.SearchMode\x12\x30\n\x06metric\x18\x05 \x01(\x0e\x32 .vecsec.type.v1.SimilarityMetric\"\xbf\x01\n\nQueryError\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.vecsec.type.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12=\n\nviolations\x18\x03 \x03(\x0b\x32).vecsec.type.v1.QueryError.FieldViolation\x1a\x34\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,13 +48,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHQUERY'].fields_by_name['offset']._loaded_options = None
   _globals['_BATCHQUERY'].fields_by_name['offset']._serialized_options = b'\272H\007\032\005\030\347\007(\000'
   _globals['_BATCHQUERY']._loaded_options = None
-  _globals['_BATCHQUERY']._serialized_options = b'\272HR\032P\n\014search.depth\022\"k and offset may be 1,000 together\032\034this.k + this.offset <= 1000'
+  _globals['_BATCHQUERY']._serialized_options = b'\272Hx\032v\n\014search.depth\022\"k and offset may be 1,000 together\032Bthis.k > 1000 || this.offset > 999 || this.k + this.offset <= 1000'
   _globals['_BATCHQUERY']._serialized_start=170
-  _globals['_BATCHQUERY']._serialized_end=606
-  _globals['_BATCHRESULT']._serialized_start=609
-  _globals['_BATCHRESULT']._serialized_end=824
-  _globals['_QUERYERROR']._serialized_start=827
-  _globals['_QUERYERROR']._serialized_end=1018
-  _globals['_QUERYERROR_FIELDVIOLATION']._serialized_start=966
-  _globals['_QUERYERROR_FIELDVIOLATION']._serialized_end=1018
+  _globals['_BATCHQUERY']._serialized_end=644
+  _globals['_BATCHRESULT']._serialized_start=647
+  _globals['_BATCHRESULT']._serialized_end=862
+  _globals['_QUERYERROR']._serialized_start=865
+  _globals['_QUERYERROR']._serialized_end=1056
+  _globals['_QUERYERROR_FIELDVIOLATION']._serialized_start=1004
+  _globals['_QUERYERROR_FIELDVIOLATION']._serialized_end=1056
 # @@protoc_insertion_point(module_scope)
