@@ -20,6 +20,7 @@ from vecsec_chassis.domain.errors import LimitExceeded, RetrievalUnavailable, Ve
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
 from vecsec_retrieval.memory.loading import IndexLoad, apply_in_slices
+from vecsec_retrieval.memory.postings.word_counts import WordCounts
 from vecsec_retrieval.memory.snapshots import CollectionSnapshots
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.filters import In
@@ -271,6 +272,12 @@ class OpenCollection:
                 changes.append(change)
             case Loading(load=IndexLoad() as load):
                 load.note(change)
+
+    def add_words(self, words: Sequence[WordCounts]) -> None:
+        """The store acknowledged documents with these words, which `apply` is told of next. It may run in the thread
+        that wrote them."""
+        if (index := self.index) is not None:
+            index.add_words(words)
 
     async def make_room(self, count: int) -> None:
         """Have room in memory for so many more documents; the caller holds the writer's lock. What an index holds is

@@ -142,6 +142,12 @@ class CollectionIndex:
         """Whether a row of the snapshot turned out not to be what was written."""
         return self._base is not None and self._base.is_torn
 
+    def add_words(self, words: Sequence[WordCounts]) -> None:
+        """Take the words of documents that are written and about to be applied, of which many take longer than others
+        should wait. It may run in a thread while nobody else writes; who reads does not see them yet."""
+        for each in words:
+            self._later_words.add(each)
+
     def apply(self, change: IndexChange) -> None:
         """Do what was written."""
         if change.relabelled:
@@ -150,7 +156,9 @@ class CollectionIndex:
             self._delete([*change.deleted, *change.untagged], change.rows)
             self.untagged_ids.update(change.untagged)
         if change.upserted:
-            self._upsert(change.upserted, counted_words(change.upserted) if change.words is None else change.words)
+            self._upsert(change.upserted)
+            if len(self._later_words) < self._count - self._first:  # else they were there already
+                self.add_words(counted_words(change.upserted) if change.words is None else change.words)
         self.position = max(self.position, change.position)
 
     def moment(self) -> IndexMoment:
@@ -170,7 +178,7 @@ class CollectionIndex:
                 self.labels.labels,
                 self._key_sets,
                 self._later_words,
-                self._later_words.lengths(),
+                self._later_words.lengths(later),
                 None if self._base is None or self._relabelled_rows else self._base.label_runs,
             )
         return self._moment
@@ -220,7 +228,7 @@ class CollectionIndex:
         """Take a new moment next time; the one that is kept may be all that keeps arrays alive that were moved."""
         self._moment = None
 
-    def _upsert(self, documents: Sequence[Document], words: Sequence[WordCounts]) -> None:
+    def _upsert(self, documents: Sequence[Document]) -> None:
         self._change()
         self._mark_dead(document.document_id for document in documents)
         start, end = self._count, self._count + len(documents)
@@ -229,8 +237,6 @@ class CollectionIndex:
         later = slice(start - self._first, end - self._first)
         self._matrix[later] = normalised(np.stack(embeddings))
         self._quantised_rows.set(later.start, quantised_rows.quantise(self._matrix[later]))
-        for each in words:
-            self._later_words.add(each)
         for row, document in enumerate(documents, start):
             code = self._label_codes[row] = self.labels.add(document.label)
             self._key_set_codes[row] = self._key_set_code(frozenset(document.metadata))

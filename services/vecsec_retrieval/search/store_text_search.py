@@ -122,7 +122,7 @@ class _RowsRead:
         return {row: float(similarities[row]) for row in rows}
 
     def text_scores(self, words: Sequence[str]) -> NDArray[np.float64]:
-        everything = LaterWords(self._postings, self._postings.lengths())
+        everything = LaterWords(self._postings, self._postings.lengths(len(self._postings)))
         return bm25.scores([everything], np.ones(len(self.ids), dtype=np.bool_), words)
 
     def _all_similarities(self) -> NDArray[np.float64]:

@@ -230,7 +230,10 @@ async def _store(
 
     def store() -> int:
         collection.catalogue.store(entries)
-        return cell.cell.upsert(collection.info.collection_id, rows, surplus)
+        position = cell.cell.upsert(collection.info.collection_id, rows, surplus)
+        if words is not None:
+            collection.add_words(words)
+        return position
 
     def remember(position: int) -> None:
         collection.catalogue.add(entries)

@@ -14,7 +14,8 @@ from unit.retrieval.worlds import DIMENSIONS, delete, document, eyes, label, met
 
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_retrieval.memory.index import CollectionIndex, IndexChange
-from vecsec_retrieval.memory.postings.word_counts import MOST_COUNTED, counted_words
+from vecsec_retrieval.memory.postings.later_postings import LaterPostings
+from vecsec_retrieval.memory.postings.word_counts import MOST_COUNTED, WordCounts, counted_words
 from vecsec_retrieval.model.embeddings import direction
 from vecsec_retrieval.model.filters import Equals, MetadataFilter, of_document
 from vecsec_retrieval.model.rows import Document
@@ -165,3 +166,27 @@ async def test_a_row_of_no_words_and_an_empty_collection(tmp_path: Path) -> None
     assert not (await ask(empty, "word")).results
     upsert(empty, [document("signs", text="?!"), document("word", text="word")])
     assert list(scores_of(await ask(saved(empty, tmp_path / "two.rows"), "word"))) == ["word"]
+
+
+async def test_words_may_come_before_their_rows_and_are_found_with_them() -> None:
+    first, second = (some_rows(random.Random(seed), f"seen{seed}", 30, [label()]) for seed in range(2))
+    index, at_once = CollectionIndex(DIMENSIONS), CollectionIndex(DIMENSIONS)
+    upsert(index, first)
+    upsert(at_once, first)
+    text = f"{first[0].text} {second[0].text}"
+    before = await ask(index, text)
+    words = counted_words(second)
+    index.add_words(words)
+    index.drop_moment()
+    assert scores_of(await ask(index, text)) == scores_of(before)
+    index.apply(IndexChange(2, upserted=second, words=words))
+    upsert(at_once, second)
+    assert scores_of(await ask(index, text)) == scores_of(await ask(at_once, text))
+
+
+def test_who_reads_while_a_word_is_added_reads_whole_entries() -> None:
+    later = LaterPostings()
+    later.add(WordCounts({"word": 3}, 7))
+    later._rows_and_counts["word"].append(1)  # the row; the writer has not come to how often it is there
+    rows, counts = later.of("word", 2)
+    assert (rows.tolist(), counts.tolist()) == ([0], [3])

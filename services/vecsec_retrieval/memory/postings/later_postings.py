@@ -1,6 +1,6 @@
 """The words of rows that came after the snapshot.
 
-Written on the event loop alone, and read from any thread: what is read was copied in one step of the interpreter.
+One writes at a time, and others read meanwhile from any thread: what is read was copied in one step of the interpreter.
 """
 
 import sys
@@ -27,6 +27,9 @@ class LaterPostings:
         self._entries = 0
         self._letters = 0
 
+    def __len__(self) -> int:
+        return len(self._lengths)
+
     @property
     def approximate_bytes(self) -> int:
         """Memory that it takes."""
@@ -43,20 +46,21 @@ class LaterPostings:
                 entries = known[word] = array("i")
                 self._letters += sys.getsizeof(word)
             entries.append(row)
-            entries.append(count)
+            entries.append(count)  # who reads between the two leaves the row out
         self._lengths.append(words.length)
         self._entries += len(words.counts)
 
-    def lengths(self) -> NDArray[np.int32]:
-        """How many words each row has, of those that there are now."""
-        return np.frombuffer(self._lengths[:], dtype=np.int32)
+    def lengths(self, rows: int) -> NDArray[np.int32]:
+        """How many words each of the first so many rows has."""
+        return np.frombuffer(self._lengths[:rows], dtype=np.int32)
 
     def of(self, word: str, rows: int) -> Occurrences:
         """Where the word is among the first so many rows."""
         entries = self._rows_and_counts.get(word)
         if entries is None:
             return NO_OCCURRENCES
-        found = np.frombuffer(entries[:], dtype=np.int32).reshape(-1, 2)
+        copied = entries[:]
+        found = np.frombuffer(copied[: len(copied) // 2 * 2], dtype=np.int32).reshape(-1, 2)
         return Occurrences(*found[: found[:, 0].searchsorted(rows)].T)
 
     def words(self) -> list[str]:
