@@ -15,7 +15,7 @@ from vecsec_retrieval.model.rows import ScoreParts
 from vecsec_retrieval.words.weights import RANK_CONSTANT, TEXT_WEIGHT, VECTOR_WEIGHT
 
 FUSED_DEPTH = 100
-"""So many of each kind are ranked at least."""
+"""So many of each kind are fused, however many are wanted: pages of one answer, and answers of other lengths, agree."""
 _BEST = (VECTOR_WEIGHT + TEXT_WEIGHT) / (RANK_CONSTANT + 1)
 
 Scored: TypeAlias = Sequence[tuple[int, float]]
@@ -57,7 +57,28 @@ def by_words(matching: Scored) -> list[RankedRow]:
 def fused(
     nearest: Scored, matching: Scored, k: int, identifiers: Identifiers, missing: MissingScores
 ) -> list[RankedRow]:
-    """The k best of both, best first: a score of 1 is the first of both."""
+    """The k best of both, best first: a score of 1 is the first of both. Behind those that are among the `FUSED_DEPTH`
+    best of one kind or the other come further ones as `nearest` ranks them."""
+    head = _fused(nearest[:FUSED_DEPTH], matching[:FUSED_DEPTH], k, identifiers, missing)
+    if len(head) == k or len(nearest) <= FUSED_DEPTH:
+        return head
+    further = [(rank, row, score) for rank, (row, score) in enumerate(nearest, 1) if rank > FUSED_DEPTH]
+    in_head = {each.row for each in head}
+    further = [each for each in further if each[1] not in in_head][: k - len(head)]
+    text_scores = missing.text_scores([row for _, row, _ in further])
+    return head + [
+        RankedRow(
+            row,
+            VECTOR_WEIGHT / (RANK_CONSTANT + rank) / _BEST,
+            ScoreParts(vector_score=score, vector_rank=rank, text_score=text_scores.get(row)),
+        )
+        for rank, row, score in further
+    ]
+
+
+def _fused(
+    nearest: Scored, matching: Scored, k: int, identifiers: Identifiers, missing: MissingScores
+) -> list[RankedRow]:
     vector_rows, text_rows = _rows(nearest), _rows(matching)
     rows, places = np.unique(np.concatenate((vector_rows, text_rows)), return_inverse=True)
     worth = np.zeros(len(rows))

@@ -125,7 +125,9 @@ async def test_by_both_k_rows_are_found_and_ranks_are_fused() -> None:
         worth += 0.0 if parts.text_rank is None else TEXT_WEIGHT / (RANK_CONSTANT + parts.text_rank)
         assert each.score == pytest.approx(worth * (RANK_CONSTANT + 1) / (VECTOR_WEIGHT + TEXT_WEIGHT))
         assert parts.text_score == (pytest.approx(by_words[row_id]) if row_id in by_words else None)
-        assert parts.vector_rank == 1 + sorted(nearest, key=lambda other: (-nearest[other], other)).index(row_id)
+        rank = 1 + sorted(nearest, key=lambda other: (-nearest[other], other)).index(row_id)
+        # A row that is far behind by its vector is where its words put it.
+        assert parts.vector_rank == (None if rank > FUSED_DEPTH and parts.text_rank is not None else rank)
     short = await ask(index, "E0382 search", k=5, vector=vector)
     assert [each.document.document_id for each in short.results] == [
         each.document.document_id
@@ -190,3 +192,21 @@ def test_who_reads_while_a_word_is_added_reads_whole_entries() -> None:
     later._rows_and_counts["word"].append(1)  # the row; the writer has not come to how often it is there
     rows, counts = later.of("word", 2)
     assert (rows.tolist(), counts.tolist()) == ([0], [3])
+
+
+async def test_pages_of_an_answer_by_both_are_the_answer() -> None:
+    chance = random.Random(5)
+    index = CollectionIndex(DIMENSIONS)
+    rows = some_rows(chance, "seen", 400, [label()])
+    upsert(index, rows)
+    vector = direction(np.array([chance.gauss(0, 1) for _ in range(DIMENSIONS)], dtype=np.float32))
+    text = " ".join(row.text for row in rows[:3])
+    whole = await ask(index, text, k=400, vector=vector)
+    assert len({each.document.document_id for each in whole.results}) == 400
+    for k in (1, 10, FUSED_DEPTH, 2 * FUSED_DEPTH + 1):
+        part = await ask(index, text, k=k, vector=vector)
+        assert [(each.document.document_id, each.score, each.parts) for each in part.results] == [
+            (each.document.document_id, each.score, each.parts) for each in whole.results[:k]
+        ]
+    scores = [each.score for each in whole.results]
+    assert scores == sorted(scores, reverse=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vecsec_retrieval.memory.best_first import Identifiers, best_first
 from vecsec_retrieval.memory.exact_scan import Mask
+from vecsec_retrieval.memory.postings.masked_rows import MaskedRows
 from vecsec_retrieval.memory.postings.occurrences import Occurrences
 from vecsec_retrieval.words.weights import LENGTH_NORMALISATION, SATURATION
 
@@ -30,8 +31,8 @@ class RowWords(Protocol):
         """How many words each row has."""
         ...
 
-    def of(self, word: str) -> Occurrences:
-        """Where a word is; all of the rows that `lengths` has, and none beyond."""
+    def seen(self, word: str, rows: MaskedRows) -> Occurrences:
+        """Where a word is among the masked rows, of as many as `lengths` has."""
         ...
 
 
@@ -51,7 +52,7 @@ def scores(parts: Sequence[RowWords], mask: Mask, words: Sequence[str]) -> NDArr
         end = first + len(part.lengths)
         own = mask[first:end]
         if wanted and own.any():
-            found.append(_masked(part, own, list(wanted), first))
+            found.append(_seen(part, MaskedRows(own), list(wanted), first))
             total += int(part.lengths[own].sum(dtype=np.int64))
         first = end
     if not total:
@@ -67,29 +68,14 @@ def scores(parts: Sequence[RowWords], mask: Mask, words: Sequence[str]) -> NDArr
     return summed.astype(np.float64, copy=False)  # of nothing it makes whole numbers
 
 
-def _masked(part: RowWords, mask: Mask, words: Sequence[str], first_row: int) -> tuple[NDArray[Any], ...]:
+def _seen(part: RowWords, masked: MaskedRows, words: Sequence[str], first_row: int) -> tuple[NDArray[Any], ...]:
     """Of all places where one of the words is in a masked row: the word's number, the row, how often it is there, and
     how many words the row has."""
-    first, end = _first(mask), len(mask) - _first(mask[::-1])
-    places = [_between(part.of(word), first, end) for word in words]
+    places = [part.seen(word, masked) for word in words]
     rows = np.concatenate([place.rows for place in places])
     words_of = np.repeat(np.arange(len(words)), [place.rows.size for place in places])
     counts = np.concatenate([place.counts for place in places])
-    if not mask[first:end].all():
-        is_there = mask[rows]
-        words_of, counts, rows = words_of[is_there], counts[is_there], rows[is_there]
     return words_of, rows.astype(np.int64) + first_row, counts.astype(np.float64), part.lengths[rows]
-
-
-def _first(mask: Mask) -> int:
-    return int(mask.argmax())
-
-
-def _between(place: Occurrences, first: int, end: int) -> Occurrences:
-    """Those from the first masked row to the last. Rows of a snapshot lie together by label: of a word that is in very
-    many that the caller does not see, these are not looked at, and time does not tell of them."""
-    start, stop = place.rows.searchsorted((first, end)).tolist()
-    return Occurrences(place.rows[start:stop], place.counts[start:stop])
 
 
 def _weight(row_count: int, holding: int) -> float:

@@ -5,14 +5,18 @@ One writes at a time, and others read meanwhile from any thread: what is read wa
 
 import sys
 from array import array
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecsec_retrieval.memory.postings.masked_rows import MaskedRows
 from vecsec_retrieval.memory.postings.occurrences import NO_OCCURRENCES, Occurrences
 from vecsec_retrieval.memory.postings.word_counts import WordCounts
 
+_NO_ENTRIES = array("i")
 _BYTES_OF_A_WORD = 200
 """Its place in the table, and its list; beside its letters (measured)."""
 
@@ -56,16 +60,32 @@ class LaterPostings:
 
     def of(self, word: str, rows: int) -> Occurrences:
         """Where the word is among the first so many rows."""
-        entries = self._rows_and_counts.get(word)
-        if entries is None:
-            return NO_OCCURRENCES
-        copied = entries[:]
-        found = np.frombuffer(copied[: len(copied) // 2 * 2], dtype=np.int32).reshape(-1, 2)
-        return Occurrences(*found[: found[:, 0].searchsorted(rows)].T)
+        return _between(self._rows_and_counts.get(word, _NO_ENTRIES), 0, rows)
+
+    def seen(self, word: str, rows: MaskedRows) -> Occurrences:
+        """Where the word is among the masked rows. It takes the same steps for one that is nowhere, or in others alone."""
+        entries = self._rows_and_counts.get(word, _NO_ENTRIES)
+        if rows.are_by_turns:
+            return rows.among(_occurrences(entries))
+        return rows.in_runs(partial(_between, entries))
 
     def words(self) -> list[str]:
         """All words, in the order of their UTF-8."""
         return sorted(self._rows_and_counts, key=str.encode)
+
+
+def _between(entries: "array[int]", first: int, end: int) -> Occurrences:
+    """Those from one row to the one before another."""
+    pairs = range(len(entries) // 2)
+    start = bisect_left(pairs, first, key=lambda pair: entries[2 * pair])
+    stop = bisect_left(pairs, end, lo=start, key=lambda pair: entries[2 * pair])
+    return _occurrences(entries[2 * start : 2 * stop]) if start < stop else NO_OCCURRENCES
+
+
+def _occurrences(entries: "array[int]") -> Occurrences:
+    copied = entries[:]
+    pairs = np.frombuffer(copied[: len(copied) // 2 * 2], dtype=np.int32).reshape(-1, 2)
+    return Occurrences(*np.ascontiguousarray(pairs.T))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,6 @@ class LaterWords:
     lengths: NDArray[np.int32]
     """How many words each of them has."""
 
-    def of(self, word: str) -> Occurrences:
-        """Where a word is among them."""
-        return self.postings.of(word, len(self.lengths))
+    def seen(self, word: str, rows: MaskedRows) -> Occurrences:
+        """Where a word is among those of them that are masked."""
+        return self.postings.seen(word, rows)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from vecsec_retrieval.memory.postings.masked_rows import MaskedRows
 from vecsec_retrieval.memory.postings.occurrences import Occurrences
 
 SECTIONS = ("words", "word_ends", "posting_ends", "posting_rows", "posting_counts", "word_counts")
@@ -53,6 +54,10 @@ class StoredPostings:
         is_known = number < len(self) and self.word(number) == encoded
         place = slice(*self._posting_ends[number : number + 2].tolist()) if is_known else slice(0, 0)
         return Occurrences(self._rows[place], self._counts[place])
+
+    def seen(self, word: str, rows: MaskedRows) -> Occurrences:
+        """Where a word is among the masked rows."""
+        return rows.among(self.of(word))
 
     def blocks(self) -> Iterator[tuple[NDArray[np.int64], Occurrences]]:
         """All of it: numbers of words, and where each is, about a million at a time."""
