@@ -63,7 +63,7 @@ class LaterPostings:
         return _between(self._rows_and_counts.get(word, _NO_ENTRIES), 0, rows)
 
     def seen(self, word: str, rows: MaskedRows) -> Occurrences:
-        """Where the word is among the masked rows. It takes the same steps for one that is nowhere, or in others alone."""
+        """Where the word is among the masked rows. It takes the same steps for one that is nowhere, or hidden."""
         entries = self._rows_and_counts.get(word, _NO_ENTRIES)
         if rows.are_by_turns:
             return rows.among(_occurrences(entries))
