@@ -29,7 +29,7 @@ class Secured:
         self.installation = installation
         # As our SDK connects.
         channel = grpc.insecure_channel(installation.address, options=Endpoint(installation.address).options())
-        self._stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
+        self.stub = gateway_service_pb2_grpc.GatewayServiceStub(channel)
         self._issuer = issuer
         self._readers: dict[str, str] = {}
 
@@ -43,7 +43,7 @@ class Secured:
     ) -> Iterator[int]:
         """Import what the requests hold; yields how many documents each stored once it is durable."""
         metadata = (("authorization", f"Bearer {self.token(tenant_id, 'admin', 'SECRET')}"),)
-        for answer in self._stub.ImportDocuments(requests, metadata=metadata):
+        for answer in self.stub.ImportDocuments(requests, metadata=metadata):
             yield answer.stored_count
 
     def search(self, tenant_id: str, text: str, k: int) -> list[str]:
@@ -52,14 +52,14 @@ class Secured:
 
     def search_as(self, token: str, tenant_id: str, text: str, k: int) -> list[str]:
         """The ids of the nearest passages that the caller with this token may read."""
-        answer = self._stub.SearchDocuments(
+        answer = self.stub.SearchDocuments(
             _search_request(tenant_id, text, k), metadata=(("authorization", f"Bearer {token}"),), timeout=30
         )
         return [result.document.document_id for result in answer.results]
 
     def searcher(self) -> Callable[..., gateway_service_pb2.SearchDocumentsResponse]:
         """The stub's method, for searches of one's own."""
-        return self._stub.SearchDocuments
+        return self.stub.SearchDocuments
 
     def call(self, tenant_id: str, text: str, k: int) -> GrpcCall:
         """An analyst's search as bytes, for load generators."""
@@ -115,8 +115,13 @@ def policy_folder(folder: Path, topics_of: Mapping[str, list[str]]) -> Path:
 
 
 def _search_request(tenant_id: str, text: str, k: int) -> gateway_service_pb2.SearchDocumentsRequest:
+    """By vectors alone, as bare ChromaDB searches."""
     return gateway_service_pb2.SearchDocumentsRequest(
-        tenant_id=tenant_id, query=query_pb2.Query(text=text), k=k, fallback=gateway_service_pb2.FALLBACK_NONE
+        tenant_id=tenant_id,
+        query=query_pb2.Query(text=text),
+        k=k,
+        mode=query_pb2.SEARCH_MODE_VECTOR,
+        fallback=gateway_service_pb2.FALLBACK_NONE,
     )
 
 
