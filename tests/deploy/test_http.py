@@ -16,10 +16,11 @@ CONFIGURATION: dict[str, Any] = yaml.safe_load((HTTP / "envoy.yaml").read_text()
 
 
 def test_the_configuration_opens_one_door_and_serves_the_gateway_alone() -> None:
-    assert set(CONFIGURATION) == {"static_resources"}, "no administration interface"
+    assert set(CONFIGURATION) == {"static_resources", "overload_manager"}, "no administration interface"
     (listener,) = CONFIGURATION["static_resources"]["listeners"]
     (filter_,) = listener["filter_chains"][0]["filters"]
-    transcoder, router = filter_["typed_config"]["http_filters"]
+    counted, transcoder, router = filter_["typed_config"]["http_filters"]
+    assert counted["typed_config"]["max_request_bytes"] == transcoder["typed_config"]["max_request_body_size"]
     assert transcoder["typed_config"]["services"] == ["vecsec.gateway.v1.GatewayService"]
     assert set(transcoder["typed_config"]["request_validation_options"].values()) == {True}
     assert router["name"] == "envoy.filters.http.router"

@@ -98,6 +98,8 @@ def test_refusals_of_the_gateway_come_as_http_knows_them(call: Caller) -> None:
     refused(call("POST", f"{DOCUMENTS}:search", json=SEARCH, headers={"grpc-timeout": "1n"}), 504, 4)
     large = {**SEARCH, "query": {"text": "x" * 2_000_000}}
     assert "send less at once" in refused(call("POST", f"{DOCUMENTS}:search", json=large), 400, 3)
+    larger = {**SEARCH, "query": {"text": "x" * 5_000_000}}
+    assert "Payload Too Large" in refused(call("POST", f"{DOCUMENTS}:search", json=larger), 413, 3)
 
 
 @pytest.mark.parametrize(
