@@ -16,6 +16,7 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.filters import of_document
 from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
+from vecsec_retrieval.model.similarity import cosines, dot_products
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
@@ -55,7 +56,8 @@ class StoreSearch:
         self._metrics = metrics
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        """The k most similar visible documents that match; scores of all ways but the last are the store's own.
+        """The k most similar visible documents that match. Of an embedded cell, rows and scores are those that memory
+        gives, to the bit; of a Chroma server scores of all ways but the last are the store's own.
 
         The first ways judge each row by the label that it carries itself, and never ask which labels there are.
         """
@@ -118,6 +120,8 @@ class StoreSearch:
 
 
 def _similarity(neighbour: Neighbour) -> float:
+    if neighbour.similarity is not None:
+        return neighbour.similarity
     return min(1.0, max(-1.0, 1.0 - neighbour.distance))
 
 
@@ -126,9 +130,9 @@ def scored(documents: Sequence[Document], query: Vector) -> list[ScoredDocument]
     embeddings = [document.embedding for document in documents if document.embedding is not None]
     if not embeddings:
         return []
-    similarities = normalised(np.stack(embeddings)) @ query
+    similarities = cosines(dot_products(normalised(np.stack(embeddings)), query))
     return [
-        ScoredDocument(replace(document, embedding=None), min(1.0, max(-1.0, similarity)))
+        ScoredDocument(replace(document, embedding=None), similarity)
         for document, similarity in zip(documents, similarities.tolist(), strict=True)
     ]
 
