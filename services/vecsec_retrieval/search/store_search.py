@@ -81,10 +81,11 @@ class StoreSearch:
         if len(found) >= order.k:
             return SearchAnswer(found[: order.k], FILTERED, filtered_rows)
         ids = await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition))
-        missed = sorted(set(ids) - {hit.document.document_id for hit in found})
-        if not missed:
+        known = {hit.document.document_id for hit in found}
+        if known.issuperset(ids):
             return SearchAnswer(found, FILTERED, filtered_rows)
-        best = await self._score_exactly(missed, found, order, visibility)
+        # What was found, too: the store's scores are coarser, and equal ones would not be.
+        best = await self._score_exactly(sorted(known.union(ids)), order, visibility)
         return SearchAnswer(best, EXHAUSTIVE, filtered_rows)
 
     async def _nearest(
@@ -103,9 +104,9 @@ class StoreSearch:
         return _best(hits, len(hits)), seen.filtered
 
     async def _score_exactly(
-        self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder[Vector], visibility: Visibility
+        self, ids: Sequence[str], order: SearchOrder[Vector], visibility: Visibility
     ) -> list[ScoredDocument]:
-        best = found
+        best: list[ScoredDocument] = []
         matches = of_document(order.metadata)
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
