@@ -1,6 +1,8 @@
 """Conditions on the documents' metadata and texts. They narrow what the caller may read and can never widen it.
 
-A condition on a key says nothing about documents that lack it: neither it nor its negation holds for them.
+A condition on a key says nothing about documents that lack it: neither it nor its negation holds for them. As in SQL it
+is unknown, and `all_of` and `any_of` are decided by what is known, if that suffices: `not_(all_of(equals("a", 1),
+equals("b", 2)))` holds for a document without `a` whose `b` is 3.
 
     all_of(equals("language", "python"), between("year", 2020, 2024), not_(text_contains("deprecated")))
     any_of(not_(equals("state", "draft")), missing("state"))
@@ -58,7 +60,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """This does not hold; documents that lack a key which it compares are left out all the same."""
+    """This is known not to hold: of a single condition, not for documents that lack its key."""
 
     filter: "MetadataFilter"
 
@@ -147,7 +149,7 @@ def any_of(*filters: MetadataFilter) -> AnyOf:
 
 
 def not_(condition: MetadataFilter) -> Not:
-    """This does not hold; documents that lack a key which it compares are left out all the same."""
+    """This is known not to hold: of a single condition, not for documents that lack its key."""
     return Not(condition)
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from vecsec_retrieval.memory.best_first import Identifiers, best_first
 from vecsec_retrieval.memory.quantised_rows import QuantisedRows
 from vecsec_retrieval.model.rows import Matrix, Vector
+from vecsec_retrieval.model.similarity import cosines as cosines  # noqa: PLC0414  who ranks rows finds them here, too
+from vecsec_retrieval.model.similarity import dot_products as dot_products  # noqa: PLC0414
 from vecsec_retrieval.visibility.label_table import Visible
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -78,13 +80,6 @@ class ScanRows:
     def _require_whole(self, rows: Rows) -> None:
         if self.require_whole is not None:
             self.require_whole(rows)
-
-
-def dot_products(matrix: Matrix, query: Vector) -> NDArray[np.float64]:
-    """The rows' dot products with the query, reckoned with 64 bits: each to the same bits, whatever rows are beside."""
-    # NumPy's bare functions: its methods for the same take twice as long for few rows.
-    products: NDArray[np.float64] = np.add.reduce(matrix.astype(np.float64) * query.astype(np.float64), axis=1)
-    return products
 
 
 def living_visible(label_codes: NDArray[np.int32], alive: Mask, visible: Visible) -> Mask:
@@ -160,11 +155,6 @@ def _ranked(
 def exact_scores(parts: Sequence[ScanRows], rows: Rows, query: Vector) -> NDArray[np.float64]:
     """The cosine similarities in [-1, 1] of these rows, at least one."""
     return cosines(_of_parts(parts, rows, lambda part, own: part.exact_scores(own, query)))
-
-
-def cosines(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dot products of vectors that have length 1 but for rounding."""
-    return np.maximum(np.minimum(products, 1.0), -1.0)
 
 
 def _of_parts(

@@ -11,14 +11,12 @@ def compared_keys(condition: MetadataFilter) -> frozenset[str]:
     return frozenset(part.key for _, part in _comparisons(condition))
 
 
-def refuse_foreign_kinds(condition: MetadataFilter, kinds: Mapping[str, frozenset[str]]) -> None:
-    """Say so where a filter that nothing matched compares a key with what none of its values is.
+def foreign_kinds(condition: MetadataFilter, kinds: Mapping[str, frozenset[str]]) -> InvalidRequest | None:
+    """What is said where a filter that nothing matches compares a key with what none of its values is: each such
+    comparison is named. None if there is none.
 
     `kinds` has the kinds of values of each key among documents that the caller may read, and of no others: what hidden
     documents hold is nobody's to hear.
-
-    Raises:
-        InvalidRequest: naming each such comparison.
     """
     violations = [
         FieldViolation(
@@ -29,8 +27,7 @@ def refuse_foreign_kinds(condition: MetadataFilter, kinds: Mapping[str, frozense
         for path, part in _comparisons(condition)
         if kinds.get(part.key) and _kind(part) not in kinds[part.key]
     ]
-    if violations:
-        raise InvalidRequest(violations)
+    return InvalidRequest(violations) if violations else None
 
 
 def _comparisons(condition: MetadataFilter) -> Iterator[tuple[str, Equals | In | Range]]:

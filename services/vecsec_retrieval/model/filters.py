@@ -63,7 +63,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """This does not hold, and whatever keys it compares are there."""
+    """This is known not to hold: a comparison is unknown where its key is not there."""
 
     filter: "MetadataFilter"
 

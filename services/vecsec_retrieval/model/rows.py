@@ -71,6 +71,8 @@ class Neighbour:
 
     row: StoredRow
     distance: float
+    similarity: float | None = None
+    """Its cosine similarity to the bits that a search in memory gives; None where the store reckons more coarsely."""
 
 
 @dataclass(frozen=True, slots=True)

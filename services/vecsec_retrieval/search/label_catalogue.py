@@ -3,9 +3,9 @@
 A side collection holds entries, each with a few dozen labels whose documents have the same metadata keys; there may be
 as many labels as rows, and an entry a label would make a collection as large again. An entry's id is the hash of what
 it holds. Entries are only ever added, before the rows that need them, and adding one again changes nothing; so writers
-need not know of each other. Labels whose rows are gone stay: they cost nearly nothing, and a metadata key that no row
-has any more still counts as known where the collection is read from the store, so that a filter by it finds nothing
-instead of being refused. No document is ever found or missed by them.
+need not know of each other. Labels whose rows are gone stay: they cost nearly nothing. So does a metadata key that
+no row has any more: whoever asks which are in use looks at rows, too, but with a Chroma server, where a filter by it
+finds nothing instead of being refused. No document is ever found or missed by them.
 """
 
 import asyncio

@@ -95,11 +95,12 @@ class CollectionReader(Protocol):
         ...
 
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
-        """The metadata keys of visible documents."""
+        """The metadata keys of visible documents; from a store perhaps some of documents that are gone, see
+        `refuse_misspelt`."""
         ...
 
     async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
-        """Of which kinds these keys' values are in visible documents; empty where it would take too long to tell."""
+        """Of which kinds these keys' values are in visible documents; empty with a Chroma server, whatever is there."""
         ...
 
     async def get(self, document_ids: Sequence[str], visibility: Visibility) -> list[Document]:

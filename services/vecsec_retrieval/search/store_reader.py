@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import MetadataFilter, Range, kinds_of_values, of_document
+from vecsec_retrieval.model.filters import AnyOf, Exists, MetadataFilter, Range, kinds_of_values, of_document
 from vecsec_retrieval.model.rows import Document, ScoreParts, Vector
 from vecsec_retrieval.model.sources import POSITION_KEY, SourceSummary
 from vecsec_retrieval.model.store import Cell, RowCondition
@@ -20,8 +20,6 @@ from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
 
 _ROWS_A_PAGE = 500
-_MOST_ROWS_TOLD_OF = 500
-"""Of so many visible rows at most it is told what kinds their values are; a store takes some 0.1 ms for each."""
 _PASSAGES = Range(POSITION_KEY, at_least=1)
 """All that are passages of sources."""
 
@@ -106,11 +104,40 @@ class StoreReader:
     async def metadata_keys(self, visibility: Eyes) -> frozenset[str]:
         return self._catalogue.metadata_keys(await visibility.in_table(await self._catalogue.labels()))
 
+    async def keys_in_use(self, eyes: Eyes, keys: frozenset[str]) -> frozenset[str]:
+        """Those of these keys that a visible document has. With a Chroma server: all of them, for it cannot be asked
+        for keys, and to read its rows over the network for each filter would take too long."""
+        if self._cell.log is None:
+            return keys
+        missing = keys
+        while missing and (witness := await self._any_with(eyes, missing)):
+            missing -= witness.metadata.keys()
+        return keys - missing
+
+    async def _any_with(self, eyes: Eyes, keys: frozenset[str]) -> Document | None:
+        """A visible document that has some of these keys."""
+        condition = AnyOf(tuple(Exists(key) for key in sorted(keys)))
+        for limit in (1, None):  # the first that is found is one of them, but where its tags are not whole
+            ids = await self._visible_ids(eyes, limit=limit, metadata=condition)
+            for start in range(0, len(ids), _ROWS_A_PAGE):
+                for document in await self.get(ids[start : start + _ROWS_A_PAGE], eyes):
+                    if not keys.isdisjoint(document.metadata):
+                        return document
+            if not ids:
+                break
+        return None
+
     async def value_kinds(self, eyes: Eyes, keys: frozenset[str]) -> Mapping[str, frozenset[str]]:
-        ids = await self._visible_ids(eyes, limit=_MOST_ROWS_TOLD_OF + 1)
-        if len(ids) > _MOST_ROWS_TOLD_OF:
+        if self._cell.log is None:
             return {}
-        return kinds_of_values((each.metadata for each in await self.get(ids, eyes)), keys)
+        condition = AnyOf(tuple(Exists(key) for key in sorted(keys)))
+        ids = await self._visible_ids(eyes, limit=None, metadata=condition)
+        kinds: dict[str, frozenset[str]] = dict.fromkeys(keys, frozenset())
+        for start in range(0, len(ids), _ROWS_A_PAGE):
+            page = await self.get(ids[start : start + _ROWS_A_PAGE], eyes)
+            of_page = kinds_of_values((each.metadata for each in page), keys)
+            kinds = {key: found | of_page[key] for key, found in kinds.items()}
+        return kinds
 
     async def get(self, document_ids: Sequence[str], visibility: Eyes) -> list[Document]:
         rows = await self._threads.run(

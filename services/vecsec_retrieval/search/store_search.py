@@ -16,6 +16,7 @@ from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
 from vecsec_retrieval.model.filters import of_document
 from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
+from vecsec_retrieval.model.similarity import cosines, dot_products
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
@@ -55,7 +56,8 @@ class StoreSearch:
         self._metrics = metrics
 
     async def search(self, order: SearchOrder[Vector], visibility: Visibility) -> SearchAnswer:
-        """The k most similar visible documents that match; scores of all ways but the last are the store's own.
+        """The k most similar visible documents that match. Of an embedded cell, rows and scores are those that memory
+        gives, to the bit; of a Chroma server scores of all ways but the last are the store's own.
 
         The first ways judge each row by the label that it carries itself, and never ask which labels there are.
         """
@@ -79,10 +81,11 @@ class StoreSearch:
         if len(found) >= order.k:
             return SearchAnswer(found[: order.k], FILTERED, filtered_rows)
         ids = await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition))
-        missed = sorted(set(ids) - {hit.document.document_id for hit in found})
-        if not missed:
+        known = {hit.document.document_id for hit in found}
+        if known.issuperset(ids):
             return SearchAnswer(found, FILTERED, filtered_rows)
-        best = await self._score_exactly(missed, found, order, visibility)
+        # What was found, too: the store's scores are coarser, and equal ones would not be.
+        best = await self._score_exactly(sorted(known.union(ids)), order, visibility)
         return SearchAnswer(best, EXHAUSTIVE, filtered_rows)
 
     async def _nearest(
@@ -101,9 +104,9 @@ class StoreSearch:
         return _best(hits, len(hits)), seen.filtered
 
     async def _score_exactly(
-        self, ids: Sequence[str], found: list[ScoredDocument], order: SearchOrder[Vector], visibility: Visibility
+        self, ids: Sequence[str], order: SearchOrder[Vector], visibility: Visibility
     ) -> list[ScoredDocument]:
-        best = found
+        best: list[ScoredDocument] = []
         matches = of_document(order.metadata)
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
@@ -118,6 +121,8 @@ class StoreSearch:
 
 
 def _similarity(neighbour: Neighbour) -> float:
+    if neighbour.similarity is not None:
+        return neighbour.similarity
     return min(1.0, max(-1.0, 1.0 - neighbour.distance))
 
 
@@ -126,9 +131,9 @@ def scored(documents: Sequence[Document], query: Vector) -> list[ScoredDocument]
     embeddings = [document.embedding for document in documents if document.embedding is not None]
     if not embeddings:
         return []
-    similarities = normalised(np.stack(embeddings)) @ query
+    similarities = cosines(dot_products(normalised(np.stack(embeddings)), query))
     return [
-        ScoredDocument(replace(document, embedding=None), min(1.0, max(-1.0, similarity)))
+        ScoredDocument(replace(document, embedding=None), similarity)
         for document, similarity in zip(documents, similarities.tolist(), strict=True)
     ]
 

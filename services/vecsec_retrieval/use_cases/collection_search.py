@@ -8,8 +8,9 @@ from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.model.embeddings import EmbeddingModels, direction
-from vecsec_retrieval.model.filters import MetadataFilter, refuse_unknown_keys
+from vecsec_retrieval.model.filters import MetadataFilter
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
+from vecsec_retrieval.search.known_keys import refuse_misspelt
 from vecsec_retrieval.search.reader import CollectionReader, SearchAnswer, SearchOrder
 from vecsec_retrieval.search.shaping import Shape, shaped
 from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
@@ -124,8 +125,7 @@ class CollectionSearch:
         wanted: SearchWanted[str | Vector],
         visibility: Visibility,
     ) -> SearchOrder[Vector | None]:
-        if wanted.metadata is not None:
-            refuse_unknown_keys(wanted.metadata, await reader.metadata_keys(visibility))
+        await refuse_misspelt(wanted.metadata, reader, visibility)
         vector = await self._vector(collection, wanted, visibility)
         return SearchOrder(vector, wanted.depth, wanted.metadata, wanted.words)
 

@@ -13,7 +13,8 @@ from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
-from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized
+from vecsec_retrieval.search.known_keys import refuse_misspelt
 from vecsec_retrieval.search.reader import SelectedRows
 from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
@@ -53,9 +54,9 @@ class DocumentDeletion:
                 reader = await collection.reader_after_load()
                 if await reader.has_visible(readable):
                     if dry_run:
-                        refuse_unknown_keys(metadata, await reader.metadata_keys(readable))
+                        await refuse_misspelt(metadata, reader, readable)
                         count = await reader.count(eyes, metadata)
-                        if not (count or await reader.count(readable, metadata)):
+                        if not count:
                             await refuse_senseless(metadata, reader, readable)
                         return count
                     return await _delete(cell, collection_id, [deletable, readable], eyes, metadata)

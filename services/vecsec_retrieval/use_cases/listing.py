@@ -8,9 +8,10 @@ from vecsec_chassis.domain.access import Action
 from vecsec_chassis.domain.errors import InvalidRequest
 from vecsec_chassis.domain.identifiers import is_collection_id
 from vecsec_retrieval.cells.open_cells import OpenCells
-from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized
 from vecsec_retrieval.model.rows import CollectionInfo
 from vecsec_retrieval.model.sources import SourceSummary
+from vecsec_retrieval.search.known_keys import refuse_misspelt
 from vecsec_retrieval.search.reader import LabelCount
 from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
@@ -167,7 +168,7 @@ class CollectionListing:
                 # On the first page only: where each page is deleted, a later one may find no row with the key.
                 is_first = not wanted.page_token
                 if metadata is not None and is_first and await reader.has_visible(visibility):
-                    refuse_unknown_keys(metadata, await reader.metadata_keys(visibility))
+                    await refuse_misspelt(metadata, reader, visibility)
                 ids = await reader.ids(visibility, after_id=wanted.page_token, limit=limit, metadata=metadata)
                 visibility.count_rows(len(ids))
                 if ids or await reader.has_visible(visibility):

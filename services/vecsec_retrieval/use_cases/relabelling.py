@@ -18,8 +18,9 @@ from vecsec_retrieval.cells.open_cell import OpenCell
 from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange, KnownRows
-from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized, refuse_unknown_keys
+from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized
 from vecsec_retrieval.model.label_change import LabelChange
+from vecsec_retrieval.search.known_keys import refuse_misspelt
 from vecsec_retrieval.search.reader import CollectionReader, SelectedRows
 from vecsec_retrieval.use_cases.found_nothing import refuse_senseless
 from vecsec_retrieval.use_cases.seen_collection import seen_collection
@@ -98,11 +99,10 @@ class Relabelling:
             if cell is not None and collection is not None:
                 reader = await collection.reader_after_load()
                 if await reader.has_visible(readable):
-                    if order.metadata is not None:
-                        refuse_unknown_keys(order.metadata, await reader.metadata_keys(readable))
+                    await refuse_misspelt(order.metadata, reader, readable)
                     if order.dry_run:
                         planned = await _planned(reader, eyes, order)
-                        if not (planned.relabelled or await reader.count(readable, order.metadata)):
+                        if not planned.relabelled:
                             await refuse_senseless(order.metadata, reader, readable)
                         return _told(planned, order)
                     return await _relabel(cell, (writable, readable), eyes, order)

@@ -21,7 +21,7 @@ from vecsec_retrieval.model.filters import (
     refuse_oversized,
     refuse_unknown_keys,
 )
-from vecsec_retrieval.model.rows import MetadataValue
+from vecsec_retrieval.model.rows import Metadata, MetadataValue
 
 VALUES = st.one_of(
     st.booleans(),
@@ -150,3 +150,17 @@ def test_whether_an_unknown_key_exists_may_be_asked() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         refuse_unknown_keys(Not(AnyOf((Equals("known", 1), Equals("rare", 1)))), {"known"})
     assert [each.field for each in refusal.value.violations] == ["filter.not.filter.any_of.filters[1].equals.key"]
+
+
+def test_a_negation_of_several_is_decided_by_what_is_known() -> None:
+    """The examples of the contract."""
+
+    def holds(condition: MetadataFilter, metadata: Metadata) -> bool:
+        return predicate(condition)(metadata, str)
+
+    not_both, neither = (Not(kind((Equals("a", 1), Equals("b", 2)))) for kind in (AllOf, AnyOf))
+    assert holds(not_both, {"b": 3})
+    assert not holds(not_both, {"b": 2})
+    assert not holds(not_both, {})
+    assert not holds(neither, {"b": 3})
+    assert holds(neither, {"a": 2, "b": 3})

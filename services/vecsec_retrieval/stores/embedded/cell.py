@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import structlog
@@ -21,6 +21,7 @@ from vecsec_chassis.process.writable_folders import sync_folder
 from vecsec_retrieval.model.embeddings import direction, normalised
 from vecsec_retrieval.model.filters import predicate
 from vecsec_retrieval.model.rows import CollectionInfo, Neighbour, StoredRow, Vector
+from vecsec_retrieval.model.similarity import cosines, dot_products
 from vecsec_retrieval.model.store import RowCondition, RowPage, RowsWanted
 from vecsec_retrieval.stores.chroma_collections import ChromaCell, ErrorTranslation
 from vecsec_retrieval.stores.embedded.change_log import EmbeddedChangeLog, WholeRows
@@ -46,6 +47,7 @@ _WORTH_IT, _GIVEN_BACK_AT_ONCE = 100, 10_000
 _ROWS_OF_CHROMA = 1_000
 """More are written past it, in one transaction."""
 _RETRY_SECONDS = 1.0
+_ROUNDING_OF_LENGTHS = 1e-6
 
 
 class EmbeddedCell:
@@ -204,18 +206,24 @@ class EmbeddedCell:
         if ids is None and (condition.label_keys is not None or condition.metadata is not None):
             ids = tuple(self.find_ids(collection_id, condition))
         with self._reading() as record:
-            positions = sorted(record.positions(self._topic(collection_id), ids).values())
-        best: list[tuple[float, int]] = []
+            found_at = record.positions(self._topic(collection_id), ids)
+        positions, ids_at = sorted(found_at.values()), {position: each for each, position in found_at.items()}
+        query = _of_length_one(vector)
+        best: list[tuple[float, str, int]] = []
         for start in range(0, len(positions), _VECTORS_A_PAGE):
             with self._reading() as record:
                 found, vectors = record.vectors(positions[start : start + _VECTORS_A_PAGE])
             if not found:
                 continue  # dropped meanwhile
-            distances = 1.0 - normalised(vectors).astype(np.float64) @ direction(vector).astype(np.float64)
-            best = heapq.nsmallest(count, [*best, *zip(distances.tolist(), found, strict=True)])
+            # As in memory, and equal ones by their ids: whether rows are there may be due to hidden ones.
+            negative = -cosines(dot_products(normalised(vectors), query))
+            scored = zip(negative.tolist(), (ids_at[each] for each in found), found, strict=True)
+            best = heapq.nsmallest(count, chain(best, scored))
         with self._reading() as record:
-            rows = record.rows((position for _, position in best), with_embeddings=False)
-        return [Neighbour(rows[position], distance) for distance, position in best if position in rows]
+            rows = record.rows((position for *_, position in best), with_embeddings=False)
+        return [
+            Neighbour(rows[position], 1.0 + negative, -negative) for negative, _, position in best if position in rows
+        ]
 
     def row_count(self) -> int:
         with self._reading() as record:
@@ -335,6 +343,12 @@ def _matches(row: StoredRow, condition: RowCondition) -> bool:
     if not lies or condition.metadata is None:
         return lies
     return predicate(condition.metadata)(caller_metadata(row.metadata), lambda: row.text)
+
+
+def _of_length_one(vector: Vector) -> Vector:
+    """As it is where it has been scaled already: to do it again would change its last bits."""
+    exact = vector.astype(np.float64)
+    return vector if abs(exact.dot(exact) - 1.0) < _ROUNDING_OF_LENGTHS else direction(vector)
 
 
 def _pages(values: Iterable[int], count: int) -> Iterator[list[int]]:

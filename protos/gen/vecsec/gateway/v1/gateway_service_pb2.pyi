@@ -118,7 +118,7 @@ class SearchDocumentsRequest(_message.Message):
     """Leaves out so many of the best; only documents that the caller may read count."""
     distinct_texts: _builtins.bool
     """Whether to give documents of equal texts once, the nearest of them, and others for the rest: as many as there are among
-    the 4,000 nearest.
+    the 4,000 nearest, or fewer where texts are large: those of 200 kB are looked at to the 640th.
     """
     @_builtins.property
     def query(self) -> _query_pb2.Query:

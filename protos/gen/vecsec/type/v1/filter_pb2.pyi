@@ -22,8 +22,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class MetadataFilter(_message.Message):
     """A condition on the documents' own metadata and texts. It narrows what the caller may read and can never widen it.
-    A condition on a key says nothing about documents that lack it: neither it nor its negation holds for them. `exists` alone
-    asks whether the key is there. At most 8 levels and 64 conditions, of which 8 may look at texts.
+    A condition on a key says nothing about documents that lack it: neither it nor its negation holds for them, as in SQL, where
+    it is unknown. all_of and any_of hold or do not by the conditions that are known, if these decide. `exists` alone asks
+    whether the key is there. At most 8 levels and 64 conditions, of which 8 may look at texts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -199,8 +200,9 @@ class MetadataFilter(_message.Message):
 
     @_typing.final
     class Not(_message.Message):
-        """This does not hold. Documents that lack a key which it compares are left out all the same; to have them, too, ask for
-        any_of {not, not {exists}}.
+        """This is known not to hold. The negation of a single condition leaves out documents that lack its key; to have them,
+        too, ask for any_of {not, not {exists}}. That of all_of {a = 1, b = 2} holds for a document without a whose b is 3:
+        whatever a were, not both would hold. That of any_of {a = 1, b = 2} holds for none that lacks a or b.
         """
 
         DESCRIPTOR: _descriptor.Descriptor
