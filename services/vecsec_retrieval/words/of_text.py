@@ -1,12 +1,12 @@
 """The words of documents."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from vecsec_retrieval.words.compounds import SHORTEST_IN_DOCUMENTS
 from vecsec_retrieval.words.languages import Language, language_of
 from vecsec_retrieval.words.normalising import composed
-from vecsec_retrieval.words.pieces import Piece, pieces_of, running_words, worded
+from vecsec_retrieval.words.pieces import Piece, pieces_of, worded
 
 _REMEMBERED: Final = 50_000
 """Pieces of texts that are made into words together, some 20 MiB: they mostly are the same ones."""
@@ -32,22 +32,6 @@ def words_of_texts(texts: Sequence[str], language: Language | None = None) -> li
     """
     remembered: dict[Language, dict[str, Piece]] = {}
     return [_words(text, language, remembered) for text in texts]
-
-
-def running_words_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The running words of each text in their order, one text after the other as they are asked for: what phrases are
-    looked for in. The texts belong to one tenant, likewise."""
-    remembered: dict[str, list[str]] = {}
-    for text in texts:
-        words: list[str] = []
-        for each in pieces_of(composed(text)):
-            running = remembered.get(each)
-            if running is None:
-                running = running_words(each)
-                if len(each) <= _LONGEST_REMEMBERED and len(remembered) < _REMEMBERED:
-                    remembered[each] = running
-            words += running
-        yield words
 
 
 def _words(text: str, language: Language | None, remembered: dict[Language, dict[str, Piece]]) -> list[str]:
