@@ -99,10 +99,10 @@ class _RowsRead:
         """What matches of these documents, which have embeddings where a vector is looked for."""
         documents = [each for each in documents if self._matches(each)]
         for document, counted in zip(documents, counted_words(documents), strict=True):
-            if self._phrases.words and self._phrases.words <= counted.counts.keys():
+            wanted = {word: count for word, count in counted.items() if word in self._wanted}
+            if self._phrases.words and self._phrases.words <= wanted.keys():
                 self._looked_at[len(self.ids)] = look(document.text, self._phrases)
             self.ids.append(document.document_id)
-            wanted = {word: count for word, count in counted.counts.items() if word in self._wanted}
             self._postings.add(WordCounts(wanted, counted.length))
         embeddings = [each.embedding for each in documents if each.embedding is not None]
         if self._vector is not None and embeddings:

@@ -1,6 +1,6 @@
 """The words of documents."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vecsec_retrieval.words.compounds import SHORTEST_IN_DOCUMENTS
@@ -22,16 +22,17 @@ def words_of_text(text: str, language: Language | None = None) -> list[str]:
         text: of any length and content; the time is linear in it.
         language: of the collection; else the text's own words tell, and English is what they are taken for at last.
     """
-    return words_of_texts([text], language)[0]
+    return next(words_of_texts([text], language))
 
 
-def words_of_texts(texts: Sequence[str], language: Language | None = None) -> list[list[str]]:
-    """`words_of_text` of each, several times as fast: what was made of a piece of one text is remembered for the next.
+def words_of_texts(texts: Iterable[str], language: Language | None = None) -> Iterator[list[str]]:
+    """`words_of_text` of each, one after the other as they are asked for, several times as fast: what was made of a
+    piece of one text is remembered for the next.
 
     The texts belong to one tenant, so that how long it takes tells nobody of texts that another tenant has.
     """
     remembered: dict[Language, dict[str, Piece]] = {}
-    return [_words(text, language, remembered) for text in texts]
+    return (_words(text, language, remembered) for text in texts)
 
 
 def _words(text: str, language: Language | None, remembered: dict[Language, dict[str, Piece]]) -> list[str]:
