@@ -11,6 +11,8 @@ from vecsec_retrieval.words.splitting import LONGEST_WORD
 _REMEMBERED: Final = 50_000
 """Pieces of texts, some 20 MiB: they mostly are the same ones."""
 _LONGEST_REMEMBERED: Final = 40
+_PIECES_AT_ONCE: Final = 10_000
+"""Are put together without other threads' having their turn."""
 
 
 class PhraseFinder:
@@ -23,7 +25,7 @@ class PhraseFinder:
         """All words of the phrases: those of the rows that may have them."""
         self._phrases = [_joined(phrase) for phrase in phrases]
         self._in_ascii = [_pattern(phrase) for phrase in phrases]
-        self._remembered: dict[str, str] = {}
+        self._words_of = _RunningWords()
 
     def are_in(self, text: str) -> bool:
         """Whether the text has all of them; the time is linear in its length."""
@@ -36,21 +38,24 @@ class PhraseFinder:
 
     def _running(self, text: str) -> str:
         """The text's running words, between single spaces."""
-        known = self._remembered
-        found: list[str] = []
-        for piece in pieces_of(composed(text)):
-            words = known.get(piece)
-            if words is None:
-                words = " ".join(running_words(piece))
-                if len(piece) <= _LONGEST_REMEMBERED and len(known) < _REMEMBERED:
-                    known[piece] = words
-            if words:
-                found.append(words)
-        return _joined(found)
+        pieces = pieces_of(composed(text))
+        starts = range(0, len(pieces), _PIECES_AT_ONCE)
+        found = (map(self._words_of.__getitem__, pieces[start : start + _PIECES_AT_ONCE]) for start in starts)
+        return _joined([" ".join(filter(None, words)) for words in found])
+
+
+class _RunningWords(dict[str, str]):
+    """Those of pieces, between spaces; made when they are asked for first."""
+
+    def __missing__(self, piece: str) -> str:
+        words = " ".join(running_words(piece))
+        if len(piece) <= _LONGEST_REMEMBERED and len(self) < _REMEMBERED:
+            self[piece] = words
+        return words
 
 
 def _joined(words: Sequence[str]) -> str:
-    return f" {' '.join(words)} "
+    return f" {' '.join(filter(None, words))} "
 
 
 def _pattern(phrase: Sequence[str]) -> re.Pattern[str]:
