@@ -74,7 +74,8 @@ class SearchMode(StrEnum):
     VECTOR = "vector"
     """By the similarity of embeddings."""
     TEXT = "text"
-    """By words (BM25): only documents that have some of them, and all phrases in double quotes."""
+    """By words (BM25): only documents that have some of them, and all phrases in double quotes, which are looked for in
+    8 MiB of texts at most."""
     HYBRID = "hybrid"
     """By both, by the ranks of each."""
 

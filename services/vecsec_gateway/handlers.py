@@ -130,8 +130,7 @@ class GatewayHandlers(GatewayServiceServicer):
             offset=request.offset,
             distinct_texts=request.distinct_texts,
         )
-        depth = cost.ranked_rows(request.offset + request.k, distinct_texts=request.distinct_texts)
-        units = cost.search_cost(depth, request.filter, embeddings=request.include_embeddings)
+        units = cost.whole_search_cost(search, embeddings=request.include_embeddings)
         async with self._call_with_deadline(units, "search") as caller:
             answer = await self._use_cases.search(caller, request.tenant_id, search, mock_allowed=mock_allowed)
         return await search_response(answer, current_request_id())

@@ -4,9 +4,10 @@ The numbers are measured (`make bench ARGS="--only dear-calls"`): what all three
 plain search. They need not be exact. They keep a call that takes as much as a hundred from counting as one.
 """
 
+import re
 from collections.abc import Sequence
 
-from vecsec_gateway.peers.contract import MetadataFilter, SearchBatch
+from vecsec_gateway.peers.contract import BY_VECTORS_ALONE, BatchQuery, MetadataFilter, Search, SearchBatch
 
 PLAIN = 1.0
 DEAR = 5.0
@@ -20,10 +21,21 @@ _LISTED_A_UNIT = 1_000
 _QUERY_OF_A_BATCH = 0.25
 """What is left of a search where token, plan, check and messages are shared: 0.16 in small collections, more in large
 ones, whose scan is not shared as well."""
-_TEXT_CONDITION = 1.0
-"""A filter that looks at texts reads those of all rows that it has to."""
+_TEXT_CONDITION = 4.0
+_ANOTHER_TEXT_CONDITION = 0.5
+"""A filter that looks at texts reads those of all rows that it has to; for each further condition, once."""
+_WORDS = 0.5
+_QUERY_BYTES_A_UNIT = 400
+_MOST_QUERY_BYTES = 1_200
+"""To look for words, too, and for many; of a query no more than the first 128 are looked for."""
+_PHRASES = 10.0
+"""Looked for in 8 MiB of texts at most: from a tenth of that for a few thousand short texts to four times as much."""
+_QUOTE = re.compile('["\uff02\u201c\u201d\u201e\u201f\u00ab\u00bb\u301d\u301e\u301f]')
+"""Two of them make a phrase."""
 _DEEPEST_FILTER = 8
 _DISTINCT_FACTOR = 4
+_DISTINCT_SEARCHES = 2
+"""One where texts differ, up to six where hardly any does."""
 _MOST_DISTINCT_ROWS = 4_000
 SELECTION = 5.0
 """To look at all rows that the caller may see, and to change those that match."""
@@ -35,12 +47,30 @@ STATUS = 1.0
 
 
 def search_cost(k: int, condition: MetadataFilter, *, embeddings: bool) -> float:
-    """A search for k rows under a filter, which may be empty."""
+    """A search by vectors for k rows under a filter, which may be empty."""
     return PLAIN + _rows(k, embeddings=embeddings) + _filter(condition)
 
 
+def whole_search_cost(search: Search | BatchQuery, *, embeddings: bool) -> float:
+    """A search with all that it asks for."""
+    depth = _ranked_rows(search.offset + search.k, distinct_texts=search.distinct_texts)
+    searches = _DISTINCT_SEARCHES if search.distinct_texts else 1
+    looking = PLAIN + _filter(search.filter) + _words(search)
+    return searches * looking + _rows(depth, embeddings=embeddings)
+
+
+def _words(search: Search | BatchQuery) -> float:
+    text = search.query.text
+    if not text or search.mode == BY_VECTORS_ALONE:
+        return 0.0
+    has_phrases = len(_QUOTE.findall(text)) > 1
+    return _WORDS + min(len(text), _MOST_QUERY_BYTES) / _QUERY_BYTES_A_UNIT + (_PHRASES if has_phrases else 0.0)
+
+
 def _filter(condition: MetadataFilter) -> float:
-    return condition.ByteSize() / _FILTER_BYTES_A_UNIT + _text_conditions(condition) * _TEXT_CONDITION
+    count = _text_conditions(condition)
+    of_texts = _TEXT_CONDITION + (count - 1) * _ANOTHER_TEXT_CONDITION if count else 0.0
+    return condition.ByteSize() / _FILTER_BYTES_A_UNIT + of_texts
 
 
 def _text_conditions(condition: MetadataFilter) -> int:
@@ -65,7 +95,7 @@ def _parts(condition: MetadataFilter) -> Sequence[MetadataFilter]:
     return ()
 
 
-def ranked_rows(depth: int, *, distinct_texts: bool) -> int:
+def _ranked_rows(depth: int, *, distinct_texts: bool) -> int:
     """How many rows are ranked for an answer that goes so deep: of equal texts, further ones are."""
     return min(depth * _DISTINCT_FACTOR, _MOST_DISTINCT_ROWS) if distinct_texts else depth
 
@@ -73,13 +103,7 @@ def ranked_rows(depth: int, *, distinct_texts: bool) -> int:
 def batch_cost(batch: SearchBatch) -> float:
     """All of its queries, each of which counts, and what they share once."""
     return PLAIN + sum(
-        _QUERY_OF_A_BATCH
-        - PLAIN
-        + search_cost(
-            ranked_rows(query.offset + query.k, distinct_texts=query.distinct_texts),
-            query.filter,
-            embeddings=batch.include_embeddings,
-        )
+        _QUERY_OF_A_BATCH - PLAIN + whole_search_cost(query, embeddings=batch.include_embeddings)
         for query in batch.queries
     )
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from vecsec.retrieval.v1 import retrieval_service_pb2 as retrieval_pb2
-from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, filter_pb2, label_pb2, source_pb2
+from vecsec.type.v1 import batch_pb2, collection_pb2, document_pb2, filter_pb2, label_pb2, query_pb2, source_pb2
 from vecsec_chassis.domain.errors import Overloaded, PolicyUnavailable, RetrievalUnavailable
 from vecsec_chassis.domain.search_mode import SearchMode
 from vecsec_gateway.peers.call import Deadline
@@ -19,6 +19,7 @@ Search: TypeAlias = retrieval_pb2.SearchDocumentsRequest
 SearchBatch: TypeAlias = retrieval_pb2.SearchDocumentsBatchRequest
 MetadataFilter: TypeAlias = filter_pb2.MetadataFilter
 BatchQuery: TypeAlias = batch_pb2.BatchQuery
+BY_VECTORS_ALONE: Final = query_pb2.SEARCH_MODE_VECTOR
 Lookup: TypeAlias = retrieval_pb2.GetDocumentsRequest
 Deletion: TypeAlias = retrieval_pb2.DeleteDocumentsRequest
 Relabelling: TypeAlias = retrieval_pb2.RelabelDocumentsRequest

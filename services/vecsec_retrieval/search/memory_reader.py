@@ -24,6 +24,7 @@ from vecsec_chassis.telemetry.tracing import Timed
 from vecsec_retrieval.memory.exact_scan import Mask
 from vecsec_retrieval.memory.index import CollectionIndex, KnownRows
 from vecsec_retrieval.memory.index_moment import IndexMoment
+from vecsec_retrieval.memory.postings.bm25 import MOST_WORDS
 from vecsec_retrieval.model.cache_scope import CacheScope
 from vecsec_retrieval.model.filters import MetadataFilter, Predicate, kinds_of_values, looks_at_texts, predicate
 from vecsec_retrieval.model.rows import Document, ScoredDocument, Vector
@@ -44,6 +45,9 @@ _INLINE_FILTERED_ROWS = 1_000
 _INLINE_K = 100
 """Up to so many visible rows a scan is over before anybody would notice that others had to wait; a filter looks at each
 row, and the k best are sorted by Python. Hidden rows do not count: time would tell how many there are."""
+_INLINE_WORDS_OF_ROWS = 10_000
+_LEAST_ROWS_OF_A_WORD = 100
+"""Visible rows times words that are looked for: some 2 ms. To look a word up takes as long as a hundred rows of it."""
 _BYTES_OF_AN_ANSWER = 800
 _BYTES_OF_A_ROW = 64
 
@@ -224,7 +228,6 @@ class MemoryReader:
         visible_rows = int(np.count_nonzero(mask))
         filtered_rows = len(self._index) - visible_rows
         metadata = orders[0].metadata
-        ks = [order.k for order in orders]
 
         def scan() -> list[list[RankedRow]]:
             if metadata is not None:
@@ -234,11 +237,7 @@ class MemoryReader:
             )
 
         with Timed("scan"):
-            is_short = (
-                visible_rows * len(orders) <= _inline_rows(metadata)
-                and sum(ks) <= _INLINE_K
-                and not moment.scan_waits_for_disk(mask)
-            )
+            is_short = _is_short(orders, visible_rows) and not moment.scan_waits_for_disk(mask)
             ranked = scan() if is_short else await self._threads.run("scan", scan)
         return [CachedAnswer(rows, filtered_rows) for rows in ranked]
 
@@ -248,9 +247,8 @@ class MemoryReader:
         visible_rows = int(np.count_nonzero(mask))
         filtered_rows = len(self._index) - visible_rows
         scan = _scan(moment, mask, order)
-        inline_rows = _inline_rows(order.metadata)
         with Timed("scan"):
-            is_short = visible_rows <= inline_rows and order.k <= _INLINE_K and not moment.scan_waits_for_disk(mask)
+            is_short = _is_short([order], visible_rows) and not moment.scan_waits_for_disk(mask)
             rows = scan() if is_short else await self._threads.run("scan", scan)
         return CachedAnswer(rows, filtered_rows)
 
@@ -311,6 +309,19 @@ def _are_visible(moment: IndexMoment, visible: Visible, remembered: CachedAnswer
         return False
     codes = moment.label_codes[rows]
     return bool((codes < len(visible)).all() and visible[codes].all() and moment.alive[rows].all())
+
+
+def _is_short(orders: Sequence[SearchOrder[Vector | None]], visible_rows: int) -> bool:
+    """Whether these, of one filter, are answered before others would notice. What looks at texts never is."""
+    words = [order.words for order in orders if order.words is not None]
+    if any(each.phrases for each in words):
+        return False
+    word_count = sum(min(len(each.words), MOST_WORDS) for each in words)
+    return (
+        visible_rows * len(orders) <= _inline_rows(orders[0].metadata)
+        and sum(order.k for order in orders) <= _INLINE_K
+        and max(visible_rows, _LEAST_ROWS_OF_A_WORD) * word_count <= _INLINE_WORDS_OF_ROWS
+    )
 
 
 def _inline_rows(metadata: MetadataFilter | None) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vecsec_retrieval.memory.exact_scan import Mask, exact_scores, top_k_of_many
 from vecsec_retrieval.memory.index_moment import IndexMoment
 from vecsec_retrieval.memory.postings import bm25
-from vecsec_retrieval.memory.postings.phrases import MOST_TEXTS, with_phrases
+from vecsec_retrieval.memory.postings.phrases import LookedAt, look, rows_having, with_phrases
 from vecsec_retrieval.model.rows import Vector
 from vecsec_retrieval.search.fused_ranks import (
     FUSED_DEPTH,
@@ -20,7 +20,7 @@ from vecsec_retrieval.search.fused_ranks import (
     by_words,
     fused,
 )
-from vecsec_retrieval.words import TextQuery
+from vecsec_retrieval.words import PhraseFinder, TextQuery
 
 
 class Rankable(Protocol):
@@ -30,8 +30,12 @@ class Rankable(Protocol):
         """The ids of rows."""
         ...
 
-    def text(self, row: int) -> str:
-        """The text of a row."""
+    def having(self, words: Sequence[str]) -> NDArray[np.int64]:
+        """The rows that have all of these words."""
+        ...
+
+    def looked_at(self, row: int, phrases: PhraseFinder) -> LookedAt:
+        """The text of a row, with phrases looked for in it."""
         ...
 
     def nearest(self, vectors: Sequence[Vector], counts: Sequence[int]) -> list[list[tuple[int, float]]]:
@@ -79,9 +83,17 @@ def _ranked(rows: Rankable, wanted: RowsWanted, nearest: Scored) -> list[RankedR
         return by_vectors(nearest)
     scores = rows.text_scores(words.words)
     depth = wanted.depth
-    matching = bm25.best(scores, MOST_TEXTS if words.phrases else depth, rows.identifiers)
     if words.phrases:
-        matching = with_phrases(matching, words.phrases, depth, rows.text)
+        phrases = PhraseFinder(words.phrases)
+        matching = with_phrases(
+            rows.having(sorted(phrases.words)),
+            scores,
+            depth,
+            rows.identifiers,
+            lambda row: rows.looked_at(row, phrases),
+        )
+    else:
+        matching = bm25.best(scores, depth, rows.identifiers)
     if vector is None:
         return by_words(matching)
     missing = MissingScores(
@@ -101,8 +113,11 @@ class MaskedMoment:
     def identifiers(self, rows: Sequence[int]) -> Iterable[str]:
         return map(self._moment.document_id, rows)
 
-    def text(self, row: int) -> str:
-        return self._moment.text(row)
+    def having(self, words: Sequence[str]) -> NDArray[np.int64]:
+        return rows_having(self._moment.words, self._mask, words)
+
+    def looked_at(self, row: int, phrases: PhraseFinder) -> LookedAt:
+        return look(self._moment.text(row), phrases)
 
     def nearest(self, vectors: Sequence[Vector], counts: Sequence[int]) -> list[list[tuple[int, float]]]:
         return top_k_of_many(self._moment.parts, self._mask, np.stack(vectors), counts, self.identifiers)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import AnyOf, Exists, MetadataFilter, Range, kinds_of_values, of_document
+from vecsec_retrieval.model.filters import AnyOf, Exists, MetadataFilter, Range, kinds_of_values
 from vecsec_retrieval.model.rows import Document, ScoreParts, Vector
 from vecsec_retrieval.model.sources import POSITION_KEY, SourceSummary
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.matching import matching
 from vecsec_retrieval.search.reader import LabelCount, SearchAnswer, SearchOrder, SelectedRows
 from vecsec_retrieval.search.source_listing import sources_of
 from vecsec_retrieval.search.store_search import StoreSearch
@@ -80,12 +81,11 @@ class StoreReader:
         self, eyes: Eyes, *, metadata: MetadataFilter | None = None, document_ids: Sequence[str] | None = None
     ) -> SelectedRows:
         ids = document_ids if document_ids is not None else await self._visible_ids(eyes, limit=None, metadata=metadata)
-        holds = of_document(metadata)
         found: list[Document] = []
         for start in range(0, len(ids), _ROWS_A_PAGE):
             # Each row is judged by what it says itself; a store's own comparisons are coarser.
             page = await self.get(ids[start : start + _ROWS_A_PAGE], eyes)
-            found += (document for document in page if holds(document))
+            found += await matching(page, metadata)
         return SelectedRows(
             [document.document_id for document in found],
             [document.label for document in found],

@@ -14,11 +14,11 @@ import numpy as np
 
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
-from vecsec_retrieval.model.filters import of_document
 from vecsec_retrieval.model.rows import Document, Neighbour, ScoredDocument, StoredRow, Vector
 from vecsec_retrieval.model.similarity import cosines, dot_products
 from vecsec_retrieval.model.store import Cell, RowCondition
 from vecsec_retrieval.search.label_catalogue import LabelCatalogue
+from vecsec_retrieval.search.matching import matching
 from vecsec_retrieval.search.reader import SearchAnswer, SearchOrder
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.permissions import Visibility
@@ -95,11 +95,11 @@ class StoreSearch:
             "nearest", lambda: self._cell.nearest(self._collection_id, order.query, count, condition)
         )
         seen = await filter_visible([each.row for each in neighbours], self._cell.tenant_id, visibility, self._metrics)
-        matches = of_document(order.metadata)
+        found = {each.document_id: each for each in await matching(seen.visible.values(), order.metadata)}
         hits = [
-            ScoredDocument(seen.visible[each.row.document_id], _similarity(each))
+            ScoredDocument(found[each.row.document_id], _similarity(each))
             for each in neighbours
-            if each.row.document_id in seen.visible and matches(seen.visible[each.row.document_id])
+            if each.row.document_id in found
         ]
         return _best(hits, len(hits)), seen.filtered
 
@@ -107,13 +107,12 @@ class StoreSearch:
         self, ids: Sequence[str], order: SearchOrder[Vector], visibility: Visibility
     ) -> list[ScoredDocument]:
         best: list[ScoredDocument] = []
-        matches = of_document(order.metadata)
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
             rows = await self._threads.run("read_page", lambda page=page: self._read(page))  # type: ignore[misc]
             seen = await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)
-            matching = [document for document in seen.visible.values() if matches(document)]
-            best = _best([*best, *scored(matching, order.query)], order.k)
+            documents = await matching(seen.visible.values(), order.metadata)
+            best = _best([*best, *scored(documents, order.query)], order.k)
         return best
 
     def _read(self, ids: Sequence[str]) -> list[StoredRow]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vecsec_retrieval.memory.exact_scan import cosines, dot_products
 from vecsec_retrieval.memory.postings import bm25
 from vecsec_retrieval.memory.postings.later_postings import LaterPostings, LaterWords
+from vecsec_retrieval.memory.postings.phrases import LookedAt, look
 from vecsec_retrieval.memory.postings.word_counts import WordCounts, counted_words
 from vecsec_retrieval.metrics import RetrievalMetrics
 from vecsec_retrieval.model.embeddings import normalised
@@ -25,7 +26,7 @@ from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
 from vecsec_retrieval.store_threads import StoreThreads
 from vecsec_retrieval.visibility.permissions import Visibility
 from vecsec_retrieval.visibility.visible_rows import filter_visible, visible_rows_condition
-from vecsec_retrieval.words import TextQuery
+from vecsec_retrieval.words import PhraseFinder, TextQuery
 
 READ_THROUGH = "read_through"
 _ROWS_A_PAGE = 500
@@ -58,13 +59,12 @@ class StoreTextSearch:
         if condition is None:
             return SearchAnswer((), NOTHING_VISIBLE)
         ids = await self._threads.run("find_ids", lambda: self._cell.find_ids(self._collection_id, condition))
-        rows = _RowsRead(words, order.query, self._text)
-        matches = of_document(order.metadata)
+        rows = _RowsRead(words, order.query, of_document(order.metadata))
         for start in range(0, len(ids), _ROWS_A_PAGE):
             page = ids[start : start + _ROWS_A_PAGE]
-            documents = await self._visible(page, visibility, embeddings=order.query is not None)
-            matching = [each for each in documents.values() if matches(each)]
-            await self._threads.run("count_words", lambda matching=matching: rows.add(matching))  # type: ignore[misc]
+            visible = await self._visible(page, visibility, embeddings=order.query is not None)
+            documents = list(visible.values())
+            await self._threads.run("count_words", lambda documents=documents: rows.add(documents))  # type: ignore[misc]
         ranked = await self._threads.run("rank", lambda: ranked_rows(rows, RowsWanted(order.query, words, order.k)))
         found = await self._visible([rows.ids[each.row] for each in ranked], visibility, embeddings=False)
         results = [
@@ -80,26 +80,29 @@ class StoreTextSearch:
         )
         return (await filter_visible(rows, self._cell.tenant_id, visibility, self._metrics)).visible
 
-    def _text(self, document_id: str) -> str:
-        return "".join(row.text for row in self._cell.get(self._collection_id, [document_id], with_embeddings=False))
-
 
 class _RowsRead:
     """What is kept of the rows that were read; see `ranked_rows.Rankable`."""
 
-    def __init__(self, words: TextQuery, vector: Vector | None, text_of: Callable[[str], str]) -> None:
+    def __init__(self, words: TextQuery, vector: Vector | None, matches: Callable[[Document], bool]) -> None:
         self.ids: list[str] = []
         self._wanted = frozenset(words.words)
+        self._phrases = PhraseFinder(words.phrases)
+        self._looked_at: dict[int, LookedAt] = {}
+        """Rows that have all words of the phrases: their texts are here once, and soon gone."""
         self._vector = vector
-        self._text_of = text_of
+        self._matches = matches
         self._postings = LaterPostings()
         self._similarities: list[NDArray[np.float64]] = []
 
     def add(self, documents: Sequence[Document]) -> None:
-        """Documents, with embeddings where a vector is looked for."""
+        """What matches of these documents, which have embeddings where a vector is looked for."""
+        documents = [each for each in documents if self._matches(each)]
         for document, counted in zip(documents, counted_words(documents), strict=True):
+            wanted = {word: count for word, count in counted.items() if word in self._wanted}
+            if self._phrases.words and self._phrases.words <= wanted.keys():
+                self._looked_at[len(self.ids)] = look(document.text, self._phrases)
             self.ids.append(document.document_id)
-            wanted = {word: count for word, count in counted.counts.items() if word in self._wanted}
             self._postings.add(WordCounts(wanted, counted.length))
         embeddings = [each.embedding for each in documents if each.embedding is not None]
         if self._vector is not None and embeddings:
@@ -108,8 +111,12 @@ class _RowsRead:
     def identifiers(self, rows: Sequence[int]) -> Iterable[str]:
         return (self.ids[row] for row in rows)
 
-    def text(self, row: int) -> str:
-        return self._text_of(self.ids[row])
+    def having(self, words: Sequence[str]) -> NDArray[np.int64]:
+        # Those of the phrases, which are the only ones that are asked for.
+        return np.array(list(self._looked_at), dtype=np.int64)
+
+    def looked_at(self, row: int, phrases: PhraseFinder) -> LookedAt:
+        return self._looked_at[row]
 
     def nearest(self, vectors: Sequence[Vector], counts: Sequence[int]) -> list[list[tuple[int, float]]]:
         # Similarities were reckoned page by page, with the one vector that there is.

@@ -14,8 +14,9 @@ from vecsec_retrieval.cells.open_cells import OpenCells
 from vecsec_retrieval.cells.open_collection import OpenCollection
 from vecsec_retrieval.memory.index import IndexChange
 from vecsec_retrieval.metrics import RetrievalMetrics
-from vecsec_retrieval.model.filters import MetadataFilter, of_document, refuse_oversized
+from vecsec_retrieval.model.filters import MetadataFilter, refuse_oversized
 from vecsec_retrieval.model.rows import Document, Vector
+from vecsec_retrieval.search.matching import matching
 from vecsec_retrieval.search.reader import SearchAnswer
 from vecsec_retrieval.search.store_search import NOTHING_VISIBLE
 from vecsec_retrieval.use_cases.collection_search import (
@@ -123,9 +124,7 @@ class DocumentAccess:
                 refuse_unseen(collection_id)
             if documents and include_embeddings:
                 documents = await with_embeddings(collection, documents, visibility)
-        if metadata is not None:
-            holds = of_document(metadata)
-            documents = [document for document in documents if holds(document)]
+        documents = await matching(documents, metadata)
         await self._require_room(documents)
         visibility.count_rows(len(documents))
         return documents

@@ -6,14 +6,15 @@ are changes nothing, so hidden ones cannot.
 
 from vecsec_retrieval.words.languages import Language
 from vecsec_retrieval.words.of_query import TextQuery, words_of_query
-from vecsec_retrieval.words.of_text import running_words_of_texts, words_of_text, words_of_texts
+from vecsec_retrieval.words.of_text import words_of_text, words_of_texts
+from vecsec_retrieval.words.phrase_finding import PhraseFinder
 from vecsec_retrieval.words.version import WORDS_VERSION
 
 __all__ = [
     "WORDS_VERSION",
     "Language",
+    "PhraseFinder",
     "TextQuery",
-    "running_words_of_texts",
     "words_of_query",
     "words_of_text",
     "words_of_texts",

@@ -38,14 +38,32 @@ def _is_prefix(code: int) -> bool:
     return code in range(0x0600, 0x0606) or code in {0x06DD, 0x070F, 0x0890, 0x0891, 0x08E2, 0x110BD, 0x110CD}
 
 
+def _marks() -> list[int]:
+    """Characters that combine with the one before them, or are taken apart into such."""
+    return [code for code in range(0x1F000) if unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0])]
+
+
 _INVISIBLE: Final = re.compile(f"[{_invisible()}]+")
+_MOST_MARKS: Final = 30
+"""On one letter, as in Unicode's stream-safe text format (UAX 15): languages have three or four. Normalising sorts them
+in quadratic time, in which no other thread of the process runs."""
+_TOO_MANY_MARKS: Final = re.compile(f"([{class_of(_marks())}]{{{_MOST_MARKS}}})[{class_of(_marks())}]+")
+_PERHAPS_TOO_MANY: Final = re.compile(f"[{class_of({*_marks(), *range(0x10000, 0x110000)})}]{{{_MOST_MARKS + 1}}}")
+"""Finds some texts more, ten times as fast: `re` has a table up to U+FFFF, and beyond it compares range by range."""
 
 
 def composed(text: str) -> str:
-    """The text in Unicode's form NFKC, without characters that cannot be seen; its case stays."""
+    """The text in Unicode's form NFKC, without characters that cannot be seen, and with 30 marks on a letter at most;
+    its case stays. The time is linear in the text's length."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)))
+    return _normalised(_INVISIBLE.sub("", _normalised(text)))
+
+
+def _normalised(text: str) -> str:
+    if _PERHAPS_TOO_MANY.search(text):
+        text = _TOO_MANY_MARKS.sub(r"\1", text)
+    return unicodedata.normalize("NFKC", text)
 
 
 def folded(word: str) -> str:

@@ -1,12 +1,12 @@
 """The words of documents."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from vecsec_retrieval.words.compounds import SHORTEST_IN_DOCUMENTS
 from vecsec_retrieval.words.languages import Language, language_of
 from vecsec_retrieval.words.normalising import composed
-from vecsec_retrieval.words.pieces import Piece, pieces_of, running_words, worded
+from vecsec_retrieval.words.pieces import Piece, pieces_of, worded
 
 _REMEMBERED: Final = 50_000
 """Pieces of texts that are made into words together, some 20 MiB: they mostly are the same ones."""
@@ -22,32 +22,17 @@ def words_of_text(text: str, language: Language | None = None) -> list[str]:
         text: of any length and content; the time is linear in it.
         language: of the collection; else the text's own words tell, and English is what they are taken for at last.
     """
-    return words_of_texts([text], language)[0]
+    return next(words_of_texts([text], language))
 
 
-def words_of_texts(texts: Sequence[str], language: Language | None = None) -> list[list[str]]:
-    """`words_of_text` of each, several times as fast: what was made of a piece of one text is remembered for the next.
+def words_of_texts(texts: Iterable[str], language: Language | None = None) -> Iterator[list[str]]:
+    """`words_of_text` of each, one after the other as they are asked for, several times as fast: what was made of a
+    piece of one text is remembered for the next.
 
     The texts belong to one tenant, so that how long it takes tells nobody of texts that another tenant has.
     """
     remembered: dict[Language, dict[str, Piece]] = {}
-    return [_words(text, language, remembered) for text in texts]
-
-
-def running_words_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The running words of each text in their order, one text after the other as they are asked for: what phrases are
-    looked for in. The texts belong to one tenant, likewise."""
-    remembered: dict[str, list[str]] = {}
-    for text in texts:
-        words: list[str] = []
-        for each in pieces_of(composed(text)):
-            running = remembered.get(each)
-            if running is None:
-                running = running_words(each)
-                if len(each) <= _LONGEST_REMEMBERED and len(remembered) < _REMEMBERED:
-                    remembered[each] = running
-            words += running
-        yield words
+    return (_words(text, language, remembered) for text in texts)
 
 
 def _words(text: str, language: Language | None, remembered: dict[Language, dict[str, Piece]]) -> list[str]:

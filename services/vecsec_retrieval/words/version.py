@@ -4,7 +4,7 @@ import unicodedata
 from importlib.metadata import version
 from typing import Final
 
-_RULES: Final = 3
+_RULES: Final = 4
 """Raised with every change of what `words_of_text` returns for any text."""
 
 WORDS_VERSION: Final = f"{_RULES}/unicode-{unicodedata.unidata_version}/snowball-{version('pystemmer')}"

@@ -27,7 +27,7 @@ class _Texts:
     def __init__(self, passages: Sequence[corpora.Passage], model: WordLlamaModel) -> None:
         self.passages = passages
         texts = [each.text for each in passages]
-        self._words, self._model = Bm25(words_of_texts(texts)), model
+        self._words, self._model = Bm25(list(words_of_texts(texts))), model
         self._vectors = model.embed(texts)
 
     def by_words(

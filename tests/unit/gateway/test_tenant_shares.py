@@ -5,16 +5,34 @@ from dataclasses import replace
 
 import pytest
 
+from vecsec.type.v1.query_pb2 import (
+    SEARCH_MODE_HYBRID,
+    SEARCH_MODE_TEXT,
+    SEARCH_MODE_UNSPECIFIED,
+    SEARCH_MODE_VECTOR,
+    Query,
+    SearchMode,
+    Vector,
+)
 from vecsec_chassis.domain.access import Identity
 from vecsec_chassis.domain.errors import TenantLimit
 from vecsec_chassis.domain.labels import Sensitivity
 from vecsec_chassis.domain.tenant_limits import GENEROUS, Limit, TenantLimits
 from vecsec_gateway.limits import tenant_shares
-from vecsec_gateway.limits.cost import DEAR, PLAIN, batch_cost, explain_cost, listing_cost, lookup_cost, search_cost
+from vecsec_gateway.limits.cost import (
+    DEAR,
+    PLAIN,
+    batch_cost,
+    explain_cost,
+    listing_cost,
+    lookup_cost,
+    search_cost,
+    whole_search_cost,
+)
 from vecsec_gateway.limits.report import used_shares
 from vecsec_gateway.limits.talkers import TopTalkers
 from vecsec_gateway.limits.tenant_shares import TenantShares
-from vecsec_gateway.peers.contract import BatchQuery, MetadataFilter, SearchBatch
+from vecsec_gateway.peers.contract import BatchQuery, MetadataFilter, Search, SearchBatch
 
 NO_FILTER = MetadataFilter()
 
@@ -262,8 +280,9 @@ def test_a_filter_that_looks_at_texts_costs_more_however_it_is_nested() -> None:
     negated = MetadataFilter()
     getattr(negated, "not").filter.CopyFrom(nested)
     plain = search_cost(10, NO_FILTER, embeddings=False)
-    assert search_cost(10, negated, embeddings=False) == pytest.approx(plain + 3, abs=0.02)
-    assert listing_cost(10, text) == pytest.approx(listing_cost(10) + 1, abs=0.01)
+    assert search_cost(10, negated, embeddings=False) == pytest.approx(plain + 4 + 2 * 0.5, abs=0.02)
+    assert listing_cost(10, text) == pytest.approx(listing_cost(10) + 4, abs=0.01)
+    assert search_cost(10, text, embeddings=False) > DEAR
 
 
 def test_each_query_of_a_batch_counts_and_less_than_alone() -> None:
@@ -275,4 +294,29 @@ def test_each_query_of_a_batch_counts_and_less_than_alone() -> None:
     assert PLAIN < batch(one) < batch(one, one) < 2 * alone
     assert batch(*[one] * 32) > DEAR
     assert batch(BatchQuery(k=10, offset=300)) > batch(one) + 1.9
-    assert batch(BatchQuery(k=100, distinct_texts=True)) == batch(BatchQuery(k=400))
+    assert batch(BatchQuery(k=100, distinct_texts=True)) == pytest.approx(batch(BatchQuery(k=400)) + 1)
+    phrase = BatchQuery(k=10, query=Query(text='a "phrase"'))
+    assert batch(phrase, phrase) > batch(phrase) + 2 * PLAIN
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "least", "most"),
+    [
+        ("some words", SEARCH_MODE_VECTOR, 1.0, 1.1),
+        ("some words", SEARCH_MODE_TEXT, 1.5, 1.7),
+        ("some words", SEARCH_MODE_UNSPECIFIED, 1.5, 1.7),
+        ("word " * 3_000, SEARCH_MODE_HYBRID, 4.0, DEAR),
+        ('of a "phrase"', SEARCH_MODE_VECTOR, 1.0, 1.1),
+        ('of a "phrase"', SEARCH_MODE_TEXT, 11.0, 12.0),
+        ("of a \u201ephrase\u201c", SEARCH_MODE_UNSPECIFIED, 11.0, 12.0),
+        ("\uff02phrase\uff02", SEARCH_MODE_HYBRID, 11.0, 12.0),
+        ('5" is no phrase', SEARCH_MODE_TEXT, 1.5, 1.7),
+    ],
+)
+def test_words_cost_more_and_phrases_much_more(text: str, mode: SearchMode, least: float, most: float) -> None:
+    search = Search(query=Query(text=text), k=10, mode=mode)
+    distinct = Search(query=Query(text=text), k=10, mode=mode, distinct_texts=True)
+
+    assert least < whole_search_cost(search, embeddings=False) < most
+    assert whole_search_cost(distinct, embeddings=False) > 2 * whole_search_cost(search, embeddings=False)
+    assert whole_search_cost(Search(query=Query(vector=Vector(values=[1])), k=10), embeddings=False) < 1.1

@@ -2,6 +2,7 @@
 
 import math
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -156,9 +157,29 @@ async def test_a_query_without_words_finds_by_vector_alone() -> None:
     assert not (await ask(index, "?! …")).results
 
 
-def test_very_many_of_a_word_are_counted_as_some(tmp_path: Path) -> None:
+def test_very_many_of_a_word_are_counted_as_some() -> None:
     [counted] = counted_words([document("many", text="word " * 70_000)])
-    assert (counted.counts["word"], counted.length) == (MOST_COUNTED, 70_000)
+    assert (dict(counted.items())["word"], counted.length) == (MOST_COUNTED, 70_000)
+
+
+def test_a_batch_of_texts_of_different_words_takes_little_memory_when_it_is_counted() -> None:
+    documents = [
+        document(str(first), text="".join(map(chr, range(first, first + 20_000)))) for first in (20_000, 20_900)
+    ]
+    tracemalloc.start()
+    counted = counted_words(documents)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [len(each.counts) for each in counted] == [39_999, 39_999], "pairs, and letters by themselves"
+    assert kept < 10 * sum(len(each.counts) for each in counted)
+
+
+def test_what_was_counted_is_told_word_by_word() -> None:
+    counted, empty = WordCounts({"a": 300, "東京": 2}, 302), WordCounts({}, 0)
+
+    assert list(counted.items()) == [("a", MOST_COUNTED), ("東京", 2)]
+    assert (empty.words(), empty.counts) == ([], b"")
 
 
 async def test_a_row_of_no_words_and_an_empty_collection(tmp_path: Path) -> None:

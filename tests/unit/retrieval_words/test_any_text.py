@@ -1,6 +1,7 @@
 """What holds for the words of every text."""
 
 import sys
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -43,9 +44,27 @@ def test_normalising_again_changes_nothing(text: str) -> None:
     assert folded(folded(once)) == folded(once)
 
 
+@pytest.mark.parametrize(
+    "marks",
+    ["\u0301\u0316", "\u0344\u0316", "\u0345\u0301", "\uff9e\u3099", "\u0301\u200b\u0316\u034f", "\U0001e944\u0316"],
+)
+def test_so_many_marks_on_a_letter_stay_that_they_are_soon_sorted(marks: str) -> None:
+    normalised = composed(f"a{marks * 30_000}b")
+
+    assert (normalised[-1], len(normalised)) == ("b", pytest.approx(31, abs=1))
+    assert composed(normalised) == normalised
+    assert words_of_text(f"one a{marks * 30_000} two")[0] == "one"
+    words_of_query(f"one a{marks * 4_000} two")
+
+
+@given(st.text(st.sampled_from("aé日กั🚀 \u0301\u0316\u0345\u0308\uff9e"), max_size=30))
+def test_a_text_with_few_marks_is_normalised_as_ever(text: str) -> None:
+    assert composed(text) == unicodedata.normalize("NFKC", text)
+
+
 @given(st.lists(texts, max_size=8), languages)
 def test_texts_beside_a_text_change_nothing(several: list[str], language: Language | None) -> None:
-    assert words_of_texts(several, language) == [words_of_text(each, language) for each in several]
+    assert list(words_of_texts(several, language)) == [words_of_text(each, language) for each in several]
 
 
 @given(texts, languages)
@@ -70,7 +89,7 @@ def test_what_is_long_has_words_in_number_linear_to_its_length(piece: str) -> No
 
 def test_threads_get_the_same_words() -> None:
     several = ["The pumps are restarting", "die Häuser der Städte", "les mémoires des villes", "книги и слова"] * 50
-    expected = words_of_texts(several)
+    expected = list(words_of_texts(several))
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(words_of_text, several)) == expected

@@ -44,7 +44,7 @@ class LaterPostings:
         """The next row has these words."""
         row = len(self._lengths)
         known = self._rows_and_counts
-        for word, count in words.counts.items():
+        for word, count in words.items():
             entries = known.get(word)
             if entries is None:
                 entries = known[word] = array("i")

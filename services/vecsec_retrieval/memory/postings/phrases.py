@@ -1,33 +1,99 @@
-"""Phrases: words that have to stand side by side, in their order. Postings do not know where in a text words are, so
-that texts are looked at: those with the highest scores first, and no more than are wanted."""
+"""Phrases: words that have to stand side by side, in their order. Postings tell which rows have all the words, but not
+where in a text they are; so texts are looked at, those with the highest scores first, and no more than are wanted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from vecsec_retrieval.words import running_words_of_texts
+import numpy as np
+from numpy.typing import NDArray
 
-MOST_TEXTS = 1_000
-"""That are looked at for one search: each takes some tens of µs."""
+from vecsec_retrieval.memory.best_first import Identifiers
+from vecsec_retrieval.memory.exact_scan import Mask
+from vecsec_retrieval.memory.postings import bm25
+from vecsec_retrieval.words import PhraseFinder
+
+MOST_BYTES = 8 * 2**20
+"""Of texts, that are looked at for one query: 0.1 s of ASCII, half a second of other Latin letters, 3 s of Chinese. The
+last text is looked at as a whole."""
+LEAST_BYTES = 256
+"""What a text counts as at least: a short one takes as long."""
+_FIRST_RANKED = 256
+_DEEPER = 4
+
+
+class LookedAt(NamedTuple):
+    """A text in which phrases were looked for."""
+
+    byte_count: int
+    """Of its UTF-8."""
+    has_all: bool
+
+
+def look(text: str, phrases: PhraseFinder) -> LookedAt:
+    """Look for phrases in a text."""
+    byte_count = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return LookedAt(byte_count, phrases.are_in(text))
 
 
 def with_phrases(
-    ranked: Sequence[tuple[int, float]],
-    phrases: Sequence[tuple[str, ...]],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float64],
     count: int,
-    text_of: Callable[[int], str],
+    identifiers: Identifiers,
+    looked_at: Callable[[int], LookedAt],
 ) -> list[tuple[int, float]]:
-    """The first rows, at most `count`, whose texts have all phrases; of the first `MOST_TEXTS`."""
+    """The best rows that have all phrases, at most `count`, as far as `MOST_BYTES` go.
+
+    Args:
+        rows: those that have all words of the phrases, see `rows_having`.
+        scores: of all rows, shape (rows of the collection,).
+        looked_at: looks for the phrases in the text of a row.
+    """
     found: list[tuple[int, float]] = []
-    looked_at = ranked[:MOST_TEXTS]
-    texts = running_words_of_texts(text_of(row) for row, _ in looked_at)
-    for (row, score), words in zip(looked_at, texts, strict=False):
-        if all(_has(words, phrase) for phrase in phrases):
+    left = MOST_BYTES
+    for row, score in _ranked(rows, scores, identifiers):
+        text = looked_at(row)
+        left -= max(text.byte_count, LEAST_BYTES)
+        if text.has_all:
             found.append((row, score))
-        if len(found) >= count:
+        if len(found) >= count or left <= 0:
             break
     return found
 
 
-def _has(words: Sequence[str], phrase: tuple[str, ...]) -> bool:
-    length = len(phrase)
-    starts = (start for start, word in enumerate(words) if word == phrase[0])
-    return any(tuple(words[start : start + length]) == phrase for start in starts)
+def _ranked(
+    rows: NDArray[np.int64], scores: NDArray[np.float64], identifiers: Identifiers
+) -> Iterator[tuple[int, float]]:
+    """The rows, best first, put in order as they are asked for."""
+    of_rows = np.zeros_like(scores)
+    of_rows[rows] = scores[rows]
+    done, depth = 0, _FIRST_RANKED
+    while done < rows.size:
+        ranked = bm25.best(of_rows, depth, identifiers)
+        yield from ranked[done:]
+        if len(ranked) < depth:
+            return
+        done, depth = depth, depth * _DEEPER
+
+
+def rows_having(parts: Sequence[bm25.RowWords], mask: Mask, words: Sequence[str]) -> NDArray[np.int64]:
+    """The masked rows that have all of the words, ascending; see `bm25.scores`. Of rows before the first masked one and
+    behind the last nothing is looked at."""
+    found, first = [], 0
+    for part in parts:
+        own = mask[first : first + len(part.lengths)]
+        if own.any():
+            found.append(_having(part, own, words) + first)
+        first += len(part.lengths)
+    return np.concatenate([np.empty(0, dtype=np.int64), *found])
+
+
+def _having(part: bm25.RowWords, mask: Mask, words: Sequence[str]) -> NDArray[np.int64]:
+    start, end = int(mask.argmax()), len(mask) - int(mask[::-1].argmax())
+    having = mask.copy()
+    for word in words:
+        rows = part.of(word).rows
+        has_word = np.zeros(end - start, dtype=np.bool_)
+        has_word[rows[slice(*rows.searchsorted((start, end)))] - start] = True
+        having[start:end] &= has_word
+    return np.flatnonzero(having)

@@ -44,9 +44,10 @@ class PostingsWriter:
 
     def add_rows(self, first_row: int, rows: Sequence[WordCounts]) -> None:
         """The next rows, from this number on, have these words."""
-        words = [self._number(word.encode()) for row in rows for word in row.counts]
+        counts = np.frombuffer(b"".join(row.counts for row in rows), dtype=np.uint8)
         numbers = np.repeat(np.arange(first_row, first_row + len(rows)), [len(row.counts) for row in rows])
-        self._add(words, numbers, [count for row in rows for count in row.counts.values()])
+        words = (self._number(word.encode()) for row in rows for word in row.words())
+        self._add(np.fromiter(words, dtype=np.int32, count=len(counts)), numbers, counts)
         self._lengths.append(np.array([row.length for row in rows], dtype=np.int32))
 
     def add_stored(self, stored: StoredPostings, new_rows: NDArray[np.int32]) -> None:

@@ -33,7 +33,8 @@ class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode
     """By the similarity of embeddings."""
     SEARCH_MODE_TEXT: _SearchMode.ValueType  # 2
     """By words (BM25): documents that have at least one word in common with the text, and every phrase that stands in double
-    quotes in it. Fewer than k are found where fewer have. How rare a word is, is counted among the documents that the
+    quotes in it. Fewer than k are found where fewer have. Phrases are looked for in documents that have all their words,
+    the best first, in 8 MiB of texts at most (each counts as 256 bytes at least); what has them beyond is not found. How rare a word is, is counted among the documents that the
     caller may read and the filter leaves, and among no others. For texts alone.
     """
     SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 3
@@ -54,7 +55,8 @@ SEARCH_MODE_VECTOR: SearchMode.ValueType  # 1
 """By the similarity of embeddings."""
 SEARCH_MODE_TEXT: SearchMode.ValueType  # 2
 """By words (BM25): documents that have at least one word in common with the text, and every phrase that stands in double
-quotes in it. Fewer than k are found where fewer have. How rare a word is, is counted among the documents that the
+quotes in it. Fewer than k are found where fewer have. Phrases are looked for in documents that have all their words,
+the best first, in 8 MiB of texts at most (each counts as 256 bytes at least); what has them beyond is not found. How rare a word is, is counted among the documents that the
 caller may read and the filter leaves, and among no others. For texts alone.
 """
 SEARCH_MODE_HYBRID: SearchMode.ValueType  # 3
