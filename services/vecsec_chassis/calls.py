@@ -28,6 +28,9 @@ class Place(Protocol):
     def step_aside(self) -> None:
         """Leave the place to others, until `come_back`: the call waits for its turn at something else."""
 
+    def charge(self, seconds: float) -> None:
+        """Charge the call's tenant for what was done for it without a place."""
+
     async def come_back(self, *, is_dear: bool) -> None:
         """Wait for a place again. Dear calls have a part of them only.
 
@@ -174,6 +177,13 @@ async def stood_aside(*, is_dear: bool) -> AsyncIterator[None]:
     yield
     call.queued_seconds += time.monotonic() - began_at
     await place.come_back(is_dear=is_dear)
+
+
+def charge(seconds: float) -> None:
+    """Charge the current call's tenant for what was done for it while it stood aside; nothing if it has no place."""
+    call = _current.get()
+    if call is not None and call.place is not None:
+        call.place.charge(seconds)
 
 
 def note_mock(reason: str) -> None:

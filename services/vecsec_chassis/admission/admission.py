@@ -223,6 +223,10 @@ class Admission:
         (self._dear if is_dear else self._queue).add(ticket.tenant_id, ticket)
         self._fill(now)
 
+    def charge(self, ticket: Ticket, seconds: float) -> None:
+        """Charge the call's tenant for what was done for it without a place."""
+        self._use.add(ticket.tenant_id, seconds / ticket.weight)
+
     def request_is_late(self, ticket: Ticket) -> None:
         """The call's request did not arrive with it: its place goes to others until `request_arrived`.
 

@@ -273,6 +273,10 @@ class PlaceAtGate:
         """As `Admission.step_aside`."""
         self._gate.admission.step_aside(self._ticket)
 
+    def charge(self, seconds: float) -> None:
+        """As `Admission.charge`."""
+        self._gate.admission.charge(self._ticket, seconds)
+
     async def come_back(self, *, is_dear: bool) -> None:
         """As `Gate.come_back`."""
         await self._gate.come_back(self._ticket, is_dear=is_dear)

@@ -16,6 +16,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from protovalidate import Validator, Violation
 
+from vecsec_chassis.rpc.element_counts import most_elements
+
 _PIECE_BYTES = 4096
 """Looked at in less than a millisecond. An element that is longer is taken apart, too, if it has lists."""
 _ELEMENTS_IGNORED = bytes.fromhex("ba48089201052203d80103")
@@ -38,7 +40,8 @@ class PiecewiseRules:
         if size <= _PIECE_BYTES:
             yield size, [(path, each) for each in self._whole.collect_violations(message, fail_fast=True)]
             return
-        around = self._kind_around(cast("Descriptor", message.DESCRIPTOR)).FromString(message.SerializeToString())
+        around = self._kind_around(cast("Descriptor", message.DESCRIPTOR))()
+        _copy_around(message, around)
         yield _PIECE_BYTES, [(path, each) for each in self._around.collect_violations(around, fail_fast=True)]
         for inner_path, element in _elements(message, path):
             yield from self.look_at(element, inner_path)
@@ -70,12 +73,35 @@ def _ignore_elements(descriptor: Descriptor, copy: DescriptorProto) -> None:
 
 def is_list_of_messages(field: FieldDescriptor) -> bool:
     """Whether a field is one; maps are none."""
-    return field.is_repeated and field.message_type is not None and not _is_entry(field.message_type)
+    return field.is_repeated and field.message_type is not None and not _is_map(field)
 
 
-def _is_entry(descriptor: Descriptor) -> bool:
-    """Whether messages of this kind are a map's."""
-    return bool(descriptor.GetOptions().map_entry)
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
+def _copy_around(message: Message, around: Message) -> None:
+    """Copy a message, with empty elements in its lists of messages, and of lists no more than shows that they are too
+    long."""
+    for field, value in message.ListFields():
+        if field.is_repeated and not _is_map(field):
+            most = most_elements(field)
+            copied, end = getattr(around, field.name), None if most is None else most + 1
+            if field.message_type is None:
+                copied.extend(value[:end])
+            else:
+                for _ in value[:end]:
+                    copied.add()
+        elif field.message_type is None:
+            setattr(around, field.name, value)
+        elif not field.is_repeated:
+            getattr(around, field.name).SetInParent()
+            _copy_around(value, getattr(around, field.name))
+        elif field.message_type.fields_by_name["value"].message_type is None:
+            getattr(around, field.name).update(value)
+        else:
+            for key in value:
+                _copy_around(value[key], getattr(around, field.name)[key])
 
 
 def _elements(message: Message, path: str) -> Iterator[tuple[str, Message]]:
@@ -86,7 +112,7 @@ def _elements(message: Message, path: str) -> Iterator[tuple[str, Message]]:
             continue
         if not field.is_repeated:
             yield from _elements(value, own_path)
-        elif not _is_entry(field.message_type):
+        elif not _is_map(field):
             yield from ((f"{own_path}[{number}]", element) for number, element in enumerate(value))
         elif field.message_type.fields_by_name["value"].message_type is not None:
             for key in value:

@@ -61,7 +61,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         async def read_each(data: AsyncIterator[bytes]) -> AsyncIterator[Message]:
             messages = aiter(data)
             while (item := await _next_message(messages, self._streams_end)) is not None:
-                yield await read(item)
+                reading = read(item)
+                del item  # an error of `reading` would keep it
+                yield await reading
 
         behaviour = behaviour_of(handler)
         streams = handler.request_streaming

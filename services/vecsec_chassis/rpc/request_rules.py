@@ -1,14 +1,17 @@
 """Decodes requests and holds them to the rules that stand in the contracts (protovalidate)."""
 
 import asyncio
+import time
+from contextlib import suppress
 
 from google.protobuf.message import DecodeError, Message
 from protovalidate import Validator, Violation
 
 from vecsec_chassis.admission.turns import FairTurns, TooManyWaiting
-from vecsec_chassis.calls import current_call, current_tenant, stood_aside
+from vecsec_chassis.calls import charge, current_call, current_tenant, stood_aside
 from vecsec_chassis.domain.errors import FieldViolation, InvalidRequest, TenantLimit
 from vecsec_chassis.rpc.admission_interceptors import TenantOfGrant
+from vecsec_chassis.rpc.element_counts import NotAMessage, counted
 from vecsec_chassis.rpc.grant_at_front import grant_at_front
 from vecsec_chassis.rpc.malformed_messages import invalid_utf8_field
 from vecsec_chassis.rpc.piecewise_rules import PiecewiseRules
@@ -45,6 +48,7 @@ class RequestReader:
         """As `decode`; while a large request is read, others get their turn, and its call keeps no place from them.
 
         Raises:
+            InvalidRequest: as `decode`.
             TenantLimit: if more of them wait than a tenant may have waiting.
         """
         if not _INLINE_BYTES < len(data) <= max_bytes:
@@ -59,6 +63,9 @@ class RequestReader:
                 ) from None
             try:
                 return await _read_in_slices(kind, data)
+            except InvalidRequest as error:
+                del data
+                raise error.with_traceback(None) from None  # where it is kept, it would keep the message
             finally:
                 self._turns.give_back()
 
@@ -75,17 +82,63 @@ class RequestReader:
 
 
 async def _read_in_slices(kind: type[Message], data: bytes) -> Message:
-    """As `decode`, letting others have their turn after every few pieces."""
-    message = _parsed(kind, data)
-    looked_at = 0
+    """As `decode`, letting others have their turn after every few pieces. Who sent what is refused pays for it."""
+    slices = _Slices()
+    try:
+        await _count(kind, data, slices)
+        message = _parsed(kind, data)
+        await _look_at(message, slices)
+    except InvalidRequest:
+        charge(slices.seconds())
+        raise
+    return message
+
+
+async def _count(kind: type[Message], data: bytes, slices: "_Slices") -> None:
+    """See that there is not too much in a message, before any of it is decoded.
+
+    Raises:
+        InvalidRequest: if there is, or if it cannot be decoded.
+    """
+    with suppress(NotAMessage):
+        for _ in counted(kind, data):
+            await slices.end()
+        return
+    raise _undecodable(kind)
+
+
+async def _look_at(message: Message, slices: "_Slices") -> None:
+    """See that a message keeps the rules.
+
+    Raises:
+        InvalidRequest: naming the first field that does not.
+    """
+    looked_at = _SLICE_BYTES  # decoding was a slice by itself
     for size, violations in _piecewise.look_at(message):
         if violations:
             raise InvalidRequest([_field_violation(violation, path) for path, violation in violations])
         looked_at += size
         if looked_at >= _SLICE_BYTES:
             looked_at = 0
-            await asyncio.sleep(0)
-    return message
+            await slices.end()
+
+
+class _Slices:
+    """Measures how long the event loop was kept, without what others did in their turns."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._began_at = time.perf_counter()
+
+    async def end(self) -> None:
+        """Give the others their turn."""
+        self._before = self.seconds()
+        await asyncio.sleep(0)
+        self._began_at = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Of all slices so far."""
+        return self._before + time.perf_counter() - self._began_at
 
 
 def decode(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
@@ -107,13 +160,14 @@ def decode(kind: type[Message], data: bytes, *, max_bytes: int) -> Message:
 
 
 def _parsed(kind: type[Message], data: bytes) -> Message:
-    try:
+    with suppress(DecodeError):
         return kind.FromString(data)
-    except DecodeError as error:
-        field = invalid_utf8_field(kind, data)
-        if field is not None:
-            raise InvalidRequest.of(field, "is not valid UTF-8") from error
-        raise InvalidRequest.of("request", f"cannot be decoded as {kind.DESCRIPTOR.full_name}") from error
+    field = invalid_utf8_field(kind, data)
+    raise _undecodable(kind) if field is None else InvalidRequest.of(field, "is not valid UTF-8")
+
+
+def _undecodable(kind: type[Message]) -> InvalidRequest:
+    return InvalidRequest.of("request", f"cannot be decoded as {kind.DESCRIPTOR.full_name}")
 
 
 def _field_violation(violation: Violation, prefix: str = "") -> FieldViolation:

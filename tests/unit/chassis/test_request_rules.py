@@ -167,6 +167,10 @@ async def test_who_is_in_the_way_of_nobody_meanwhile_keeps_no_place() -> None:
         def step_aside(self) -> None:
             told.append("aside")
 
+        def charge(self, seconds: float) -> None:
+            told.append("charged")
+            assert seconds > 0
+
         async def come_back(self, *, is_dear: bool) -> None:
             told.append(f"back, dear: {is_dear}")
 
@@ -176,6 +180,11 @@ async def test_who_is_in_the_way_of_nobody_meanwhile_keeps_no_place() -> None:
     assert not told
     await reader.read(type(large), large.SerializeToString(), max_bytes=LIMIT)
     assert told == ["aside", "back, dear: True"]
+    told.clear()
+    large.tenant_id = "Bad"
+    with pytest.raises(InvalidRequest):
+        await reader.read(type(large), large.SerializeToString(), max_bytes=LIMIT)
+    assert told == ["aside", "charged"]
 
 
 @pytest.fixture
