@@ -225,6 +225,13 @@ async def test_a_file_of_more_passages_than_a_source_may_have_is_several(stack: 
     ]
     again = await import_folder(stack, folder, *PUBLIC, *short)
     assert (again["stored"], again["skipped"], again["staying"]) == (0, 1_301, {})
+    # THREAT 26: what is said of a file holds for all of its parts.
+    await run(stack, "sources", "relabel", "large.md", "--sensitivity", "SECRET", "--yes")
+    assert await found_by(stack, "analyst", "INTERNAL") == {"small.md"}
+    shown = (await run(stack, "sources", "show", "large.md", "--json")).stdout.splitlines()
+    assert [json.loads(line)["source"]["position"] for line in shown] == list(range(1, 1_301))
+    assert "would delete 300 doc" in (await run(stack, "sources", "delete", "large.md#part2", "--dry-run")).stdout
+    assert "would delete 1,300 doc" in (await run(stack, "sources", "delete", "large.md", "--dry-run")).stdout
     write(tmp_path / "docs", {"large.md": "short"})
     assert (await import_folder(stack, folder, *PUBLIC, *short))["removed"] == 1_299
     assert set(await texts(stack)) == {"large.md", "small.md"}

@@ -20,7 +20,7 @@ from vecsec_cli.importing.readers.text_bytes import decoded
 from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord, SourceSummary
 from vecsec_cli.importing.row_files import row_source
 from vecsec_cli.importing.row_splitting import split_rows
-from vecsec_cli.importing.trees.file_versions import digest_of, marked
+from vecsec_cli.importing.trees.file_versions import digest_of, is_of_known_parts, marked
 from vecsec_cli.importing.trees.listing import TreeListing
 from vecsec_cli.importing.unread import UnreadFiles
 from vecsec_cli.importing.walking import Found, TreeOptions, files_of
@@ -159,8 +159,12 @@ class FileTreeSource:
         bad = [record for record in records if isinstance(record, BadRecord)][:1]
         if bad:
             self.unread.add(kind_of(found.path.name), f"{bad[0].field}: cannot be stored", found.identifier)
-        passages = [record for record in records if isinstance(record, Passage)]
-        yield from bad or marked(passages, found.identifier, digest)
+        whole = list(marked([each for each in records if isinstance(each, Passage)], found.identifier, digest))
+        if not bad and not is_of_known_parts(whole, found.identifier):
+            self.unread.add(kind_of(found.path.name), "has too many passages", found.identifier)
+            reason = "has too many passages for a file of this name; --passage-size makes longer ones"
+            bad = [bad_record(place, reason, document_id=found.identifier)]
+        yield from bad or whole
 
     def _passage_records(self, reading: Reading, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
         metadata = reading.fields.get("metadata", {})

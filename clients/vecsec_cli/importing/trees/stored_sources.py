@@ -3,8 +3,9 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-from vecsec_cli.importing.trees.file_versions import FileVersion, file_and_part, part_id
+from vecsec_cli.importing.trees.file_versions import FileVersion
 from vecsec_client import NotFound, PermissionDenied, Source, VecSecClient, of_source
+from vecsec_client.sources import file_and_part, part_id
 
 _SOURCES_A_CALL = 200
 
