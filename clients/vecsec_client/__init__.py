@@ -47,6 +47,7 @@ from vecsec_client.filters import (
     missing,
     more_than,
     not_,
+    of_file,
     of_source,
     text_contains,
 )
@@ -214,6 +215,7 @@ __all__ = [
     "missing",
     "more_than",
     "not_",
+    "of_file",
     "of_source",
     "split_documents",
     "static_token",

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from vecsec_client.errors import InvalidArgument
 from vecsec_client.several import Several
+from vecsec_client.sources import all_parts
 from vecsec_client.values import Scalar
 
 
@@ -109,8 +110,14 @@ def in_(key: str, values: Several[Scalar] | Iterator[Scalar]) -> In:
 
 
 def of_source(*source_ids: str) -> OfSources:
-    """The document is a passage of one of these sources, at most 256."""
+    """The document is a passage of one of these sources, at most 256; of a large file's parts, see `of_file`."""
     return OfSources(source_ids)
+
+
+def of_file(file: str) -> OfSources:
+    """The document is a passage of this source, or of one of those that `vecsec import` makes of a large file beside
+    it: `FILE#part2` and so on. Of what is itself called so, it is that part alone."""
+    return OfSources(all_parts(file))
 
 
 def between(key: str, low: float, high: float) -> Range:

@@ -6,7 +6,7 @@ from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec_client import calls, relabelling
 from vecsec_client.calls import Exchange
 from vecsec_client.connection import CallDefaults
-from vecsec_client.filters import of_source
+from vecsec_client.filters import of_file
 from vecsec_client.results import DeleteResult, RelabelResult
 from vecsec_client.several import Texts
 from vecsec_client.sources import SourcePage
@@ -45,12 +45,13 @@ def delete_source(
     dry_run: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.DeleteDocumentsResponse, DeleteResult]:
-    """Delete the passages of a source that the caller may read and delete; see `delete_documents`."""
+    """Delete the passages of a source that the caller may read and delete, all parts of a large file among them (see
+    `of_file`), in one step; see `delete_documents`."""
     return calls.delete_documents(
         defaults,
         tenant=tenant,
         collection=collection,
-        filter=of_source(source_id),
+        filter=of_file(source_id),
         dry_run=dry_run,
         timeout=timeout,
     )
@@ -71,13 +72,14 @@ def relabel_source(
     dry_run: bool = False,
     timeout: float | None = None,
 ) -> Exchange[gateway_pb2.RelabelDocumentsResponse, RelabelResult]:
-    """Change the labels of the passages of a source that the caller may read and write; see `relabel_documents`. The
-    next import of the source brings labels of its own."""
+    """Change the labels of the passages of a source that the caller may read and write, all parts of a large file among
+    them (see `of_file`), in one step; see `relabel_documents`. `whole_sources` brings labels of its own the next time;
+    `vecsec import` keeps those that a file says nothing of."""
     return relabelling.relabel_documents(
         defaults,
         tenant=tenant,
         collection=collection,
-        filter=of_source(source_id),
+        filter=of_file(source_id),
         sensitivity=sensitivity,
         topics=topics,
         attributes=attributes,

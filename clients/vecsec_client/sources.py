@@ -1,11 +1,17 @@
 """Sources: files, pages or records that come in as passages, all together, and leave so."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from vecsec_client.shapes import Table, Value
 from vecsec_client.values import AttributeValue, Sensitivity
+
+MOST_PARTS = 256
+"""Of how many sources a file may be: so many, one filter takes."""
+_ID_BYTES = 512
+_PART = re.compile(r"(.+)#part([1-9][0-9]*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +65,22 @@ class SourcePage(Table[Source], Value):
     """Where to go on; empty if this was the last page."""
     policy_version: str = ""
     """The content hash of the policy that checked them."""
+
+
+def part_id(file: str, part: int) -> str:
+    """The source that this part of a file is, counted from 1; most files have one alone."""
+    return file if part == 1 else f"{file}#part{part}"
+
+
+def file_and_part(source_id: str) -> tuple[str, int]:
+    """The file that a source is of, and which part."""
+    found = _PART.fullmatch(source_id)
+    return (source_id, 1) if found is None else (found[1], int(found[2]))
+
+
+def all_parts(file: str) -> tuple[str, ...]:
+    """All sources that a file may be, and no others: a part is itself alone, and none is longer than an id may be."""
+    if file_and_part(file)[1] > 1:
+        return (file,)
+    parts = [part_id(file, part) for part in range(2, MOST_PARTS + 1)]
+    return (file, *(part for part in parts if len(part.encode("utf-8", "surrogatepass")) <= _ID_BYTES))

@@ -163,6 +163,20 @@ async def test_what_stays_of_files_that_are_gone_or_refused_is_said(stack: Stack
     assert "other.md" in await texts(stack), "nor is what others stored any of an import's business"
 
 
+async def test_an_empty_folder_is_taken_for_a_volume_that_is_not_there(stack: Stack, tmp_path: Path) -> None:
+    folder = write(tmp_path / "docs", {"a.md": "word a", "b.md": "word b", "c.md": "word c"})
+    await import_folder(stack, folder, *PUBLIC)
+    write(tmp_path / "docs", {"a.md": None, "b.md": None})
+    refused = await import_folder(stack, folder, *PUBLIC, "--prune", exit_code=1)
+    assert (refused["removed"], "2 of 3 files would go" in refused["not_pruned"]) == (0, True)
+    write(tmp_path / "docs", {"c.md": None})
+    told = await run(stack, "import", folder, *PUBLIC, "--prune", exit_code=1)
+    assert "nothing was pruned: the folder has no file at all" in told.stderr
+    assert set(await texts(stack)) == {"a.md", "b.md", "c.md"}
+    assert (await import_folder(stack, folder, *PUBLIC, "--prune-all"))["removed"] == 3
+    assert await texts(stack) == {}
+
+
 async def test_what_is_stored_is_asked_of_the_store(stack: Stack, tmp_path: Path) -> None:
     """Nothing that is remembered here hides what others did since."""
     folder = write(tmp_path / "docs", {"a.md": "\n\n".join(LONG), "b.md": "word b"})
@@ -211,6 +225,13 @@ async def test_a_file_of_more_passages_than_a_source_may_have_is_several(stack: 
     ]
     again = await import_folder(stack, folder, *PUBLIC, *short)
     assert (again["stored"], again["skipped"], again["staying"]) == (0, 1_301, {})
+    # THREAT 26: what is said of a file holds for all of its parts.
+    await run(stack, "sources", "relabel", "large.md", "--sensitivity", "SECRET", "--yes")
+    assert await found_by(stack, "analyst", "INTERNAL") == {"small.md"}
+    shown = (await run(stack, "sources", "show", "large.md", "--json")).stdout.splitlines()
+    assert [json.loads(line)["source"]["position"] for line in shown] == list(range(1, 1_301))
+    assert "would delete 300 doc" in (await run(stack, "sources", "delete", "large.md#part2", "--dry-run")).stdout
+    assert "would delete 1,300 doc" in (await run(stack, "sources", "delete", "large.md", "--dry-run")).stdout
     write(tmp_path / "docs", {"large.md": "short"})
     assert (await import_folder(stack, folder, *PUBLIC, *short))["removed"] == 1_299
     assert set(await texts(stack)) == {"large.md", "small.md"}

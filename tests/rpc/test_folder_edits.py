@@ -17,6 +17,7 @@ from vecsec_cli.importing.records import Passage
 from vecsec_cli.importing.targets import ImportTarget
 from vecsec_cli.importing.trees.carrying_out import import_files
 from vecsec_cli.importing.trees.file_versions import FileVersion
+from vecsec_cli.importing.trees.pruning import Prune
 from vecsec_client import VecSecClient
 
 pytestmark = pytest.mark.timeout(900)
@@ -65,7 +66,7 @@ class Folder:
 
     def bring_in(self) -> None:
         """Import it, and have what is gone removed."""
-        import_files(self._client, self.source, TARGET, again=False, prune=True)
+        import_files(self._client, self.source, TARGET, again=False, prune=Prune.ALL_GONE)
 
     @property
     def source(self) -> FileTreeSource:

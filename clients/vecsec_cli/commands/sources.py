@@ -22,10 +22,15 @@ from vecsec_cli.terminal import output
 from vecsec_cli.terminal.exit_codes import ExitCode
 from vecsec_cli.terminal.json_shapes import document_fields, fields_of
 from vecsec_cli.terminal.text import one_line
-from vecsec_client import Source, of_source
+from vecsec_client import Source, of_file
 
 app = typer.Typer(help="List, show, relabel and delete sources: what came in together.", no_args_is_help=True)
-SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's id, such as a file's path.")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE", help="The source's id, such as a file's path; its further parts (#part2 …) go with it."
+    ),
+]
 _TEXT_WIDTH = 200
 
 
@@ -66,7 +71,7 @@ def show(
     session: GatewaySession, *, source_id: SourceArgument, tenant: TenantOption, collection: CollectionOption = ""
 ) -> None:
     """Show a source's passages that the caller may read, in their order; --json prints one a line."""
-    found = session.client.iter_documents(tenant=tenant, collection=collection, filter=of_source(source_id))
+    found = session.client.iter_documents(tenant=tenant, collection=collection, filter=of_file(source_id))
     passages = sorted(found, key=lambda each: 0 if each.source is None else each.source.position)
     for each in passages if session.json else ():
         output.print_json_line(document_fields(each))
@@ -106,7 +111,7 @@ def relabel(
 ) -> None:
     """Change the labels of a source's passages, as `vecsec relabel` does. An import of the source brings its own."""
     change = change_of(sensitivity, topics, attributes, removed, readers, no_readers=no_readers)
-    selection = {"tenant": tenant, "collection": collection, "filter": of_source(source_id)}
+    selection = {"tenant": tenant, "collection": collection, "filter": of_file(source_id)}
     relabel_selected(session, selection, change, dry_run=dry_run, yes=yes)
 
 
@@ -121,8 +126,8 @@ def delete(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Delete a source's passages, in one step, of those that the caller may read and delete."""
-    delete_selected(session, of_source(source_id), tenant, collection, dry_run=dry_run, yes=yes)
+    """Delete a source's passages, all parts of a large file, in one step: those that the caller may read and delete."""
+    delete_selected(session, of_file(source_id), tenant, collection, dry_run=dry_run, yes=yes)
 
 
 def _labels(source: Source) -> str:

@@ -14,6 +14,7 @@ from vecsec_cli.importing.reporting import SHOWN_BAD_RECORDS, SHOWN_WIDTH, BadRe
 from vecsec_cli.importing.row_splitting import SplitSource
 from vecsec_cli.importing.targets import ImportTarget
 from vecsec_cli.importing.trees.carrying_out import import_files
+from vecsec_cli.importing.trees.pruning import Prune
 from vecsec_cli.local.run_file import read_run_file
 from vecsec_cli.terminal import output
 from vecsec_cli.terminal.failures import CommandFailure
@@ -23,15 +24,21 @@ from vecsec_client import DocumentsRejected, PermissionDenied, VecSecClient, Vec
 
 
 def import_from(
-    session: GatewaySession, reader: Source, target: ImportTarget, reading: str, *, restart: bool, prune: bool = False
+    session: GatewaySession,
+    reader: Source,
+    target: ImportTarget,
+    reading: str,
+    *,
+    restart: bool,
+    prune: Prune = Prune.NOTHING,
 ) -> ImportResult:
     """Import a source; `reading` tells ways of reading it apart, for a journal of another way says nothing. `prune`
-    deletes passages of files that a folder has no more.
+    says what becomes of passages of files that a folder has no more.
 
     Raises:
         SourceError: if the source cannot be read.
     """
-    if prune and not (isinstance(reader, FileTreeSource) and reader.is_folder):
+    if prune is not Prune.NOTHING and not (isinstance(reader, FileTreeSource) and reader.is_folder):
         raise CommandFailure(f"--prune is for folders, and {reader.name} is none")
     if isinstance(reader, FileTreeSource):
         return import_files(session.client, reader, target, again=restart, prune=prune)

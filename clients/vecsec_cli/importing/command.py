@@ -13,6 +13,7 @@ from vecsec_cli.importing.option_values import defaults_of, formats_of, known_en
 from vecsec_cli.importing.reporting import report
 from vecsec_cli.importing.sources import ReadingOptions, open_source
 from vecsec_cli.importing.targets import ImportTarget
+from vecsec_cli.importing.trees.pruning import Prune
 from vecsec_cli.importing.walking import TreeOptions
 from vecsec_cli.options import CollectionOption, TenantOption, split_words
 from vecsec_client import Sensitivity
@@ -107,8 +108,11 @@ def import_documents(
         typer.Option(
             "--prune",
             help="Folder: also delete passages of files that it has no more. For a collection with files of this "
-            "folder alone: those of another one would count as gone.",
+            "folder alone: those of another one would count as gone. Refused where more than half of them would go.",
         ),
+    ] = False,
+    prune_all: Annotated[
+        bool, typer.Option("--prune-all", help="As --prune, however many are gone, and from an empty folder, too.")
     ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Import all again, unchanged files, too.")] = False,
 ) -> None:
@@ -138,5 +142,6 @@ def import_documents(
     options = ReadingOptions(table, defaults_of(sensitivity, topics or [], reader or []), keep_embeddings, files)
     target = ImportTarget(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
     opened = open_source(source, source_format, options)
-    result = import_from(session, opened, target, repr(options), restart=restart, prune=prune)
+    pruned = Prune.ALL_GONE if prune_all else Prune.GONE if prune else Prune.NOTHING
+    result = import_from(session, opened, target, repr(options), restart=restart, prune=pruned)
     report(result, as_json=session.json)

@@ -20,7 +20,8 @@ from vecsec_cli.importing.readers.text_bytes import decoded
 from vecsec_cli.importing.records import BadRecord, Passage, SourceError, SourceRecord, SourceSummary
 from vecsec_cli.importing.row_files import row_source
 from vecsec_cli.importing.row_splitting import split_rows
-from vecsec_cli.importing.trees.file_versions import digest_of, marked
+from vecsec_cli.importing.trees.file_versions import digest_of, is_of_known_parts, marked
+from vecsec_cli.importing.trees.listing import TreeListing
 from vecsec_cli.importing.unread import UnreadFiles
 from vecsec_cli.importing.walking import Found, TreeOptions, files_of
 from vecsec_client.splitting.documents import in_context
@@ -67,6 +68,8 @@ class FileTreeSource:
     options: FileOptions = field(default_factory=FileOptions)
     unread: UnreadFiles = field(default_factory=UnreadFiles, compare=False)
     """What the latest reading left out."""
+    listing: TreeListing = field(default_factory=TreeListing, compare=False)
+    """What the latest reading found in which folders."""
 
     @property
     def name(self) -> str:
@@ -95,11 +98,13 @@ class FileTreeSource:
         """The passages of each file, in the order of the files' names; without those of files that are said to be
         stored as they are, by path and digest."""
         self.unread.clear()
+        self.listing.clear()
         with DocumentReader() as documents:
             yield from self._records(documents, is_current)
 
     def _records(self, documents: DocumentReader, is_current: Callable[[str, str], bool]) -> Iterator[SourceRecord]:
-        for number, found in enumerate(files_of(self.root, self.options.tree, self._left_out), start=1):
+        found_files = files_of(self.root, self.options.tree, self._left_out, self.listing)
+        for number, found in enumerate(found_files, start=1):
             file_format = self.options.file_format or format_of(found.path.name, self.options.read_as)
             if file_format is None:
                 self.unread.add(kind_of(found.path.name), "no reader; --read-as names one", found.identifier)
@@ -154,8 +159,12 @@ class FileTreeSource:
         bad = [record for record in records if isinstance(record, BadRecord)][:1]
         if bad:
             self.unread.add(kind_of(found.path.name), f"{bad[0].field}: cannot be stored", found.identifier)
-        passages = [record for record in records if isinstance(record, Passage)]
-        yield from bad or marked(passages, found.identifier, digest)
+        whole = list(marked([each for each in records if isinstance(each, Passage)], found.identifier, digest))
+        if not bad and not is_of_known_parts(whole, found.identifier):
+            self.unread.add(kind_of(found.path.name), "has too many passages", found.identifier)
+            reason = "has too many passages for a file of this name; --passage-size makes longer ones"
+            bad = [bad_record(place, reason, document_id=found.identifier)]
+        yield from bad or whole
 
     def _passage_records(self, reading: Reading, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
         metadata = reading.fields.get("metadata", {})

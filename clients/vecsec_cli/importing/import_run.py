@@ -28,6 +28,8 @@ class ImportResult:
     """How many passages of earlier imports stay, by file: files that the source has no more, or that were refused."""
     unread: tuple[Unread, ...] = ()
     """Files that were not read."""
+    not_pruned: str = ""
+    """Why nothing was pruned, though that was asked for; empty otherwise."""
 
     @property
     def total(self) -> int:

@@ -48,6 +48,7 @@ def report(result: ImportResult, *, as_json: bool) -> None:
                 "total": result.total,
                 "removed": result.removed,
                 "staying": dict(result.staying),
+                "not_pruned": result.not_pruned,
                 "unread": [
                     {"kind": each.kind, "reason": each.reason, "count": each.count, "first": each.names}
                     for each in result.unread
@@ -67,11 +68,13 @@ def report(result: ImportResult, *, as_json: bool) -> None:
             f"of {len(result.staying):,} files that are not in the source any more or were refused: {named}; "
             "`vecsec sources delete FILE` removes a file's, --prune those of all files that are gone"
         )
+    if result.not_pruned:
+        output.note(f"nothing was pruned: {result.not_pruned}")
     if result.unread and not as_json:
         _report_unread(result)
     if any(each.reason == MISSING for each in result.unread):
         output.note(f"documents need an extra: {INSTALL_DOCUMENTS}")
-    if rejected.count or any(not each.is_wanted for each in result.unread):
+    if rejected.count or result.not_pruned or any(not each.is_wanted for each in result.unread):
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vecsec_cli.importing.formats import kind_of
 from vecsec_cli.importing.records import SourceError
+from vecsec_cli.importing.trees.listing import TreeListing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,10 @@ HIDDEN = "hidden; --hidden reads it"
 LINK = "a symbolic link; --symlinks follows it"
 
 
-def files_of(root: Path, options: TreeOptions, left_out: LeftOut) -> Iterator[Found]:
-    """The files, in the order of their paths.
+def files_of(
+    root: Path, options: TreeOptions, left_out: LeftOut, listing: TreeListing | None = None
+) -> Iterator[Found]:
+    """The files, in the order of their paths; the listing is told of each folder that was listed, and of each file.
 
     Raises:
         SourceError: if the folder itself cannot be read.
@@ -52,7 +55,7 @@ def files_of(root: Path, options: TreeOptions, left_out: LeftOut) -> Iterator[Fo
         return
     try:
         status = root.stat()
-        yield from _Walk(options, left_out).below(root, "", ((status.st_dev, status.st_ino),))
+        yield from _Walk(options, left_out, listing or TreeListing()).below(root, "", ((status.st_dev, status.st_ino),))
     except OSError as error:
         raise SourceError(f"cannot read {root}: {error.strerror}") from error
 
@@ -61,10 +64,12 @@ def files_of(root: Path, options: TreeOptions, left_out: LeftOut) -> Iterator[Fo
 class _Walk:
     options: TreeOptions
     left_out: LeftOut
+    listing: TreeListing
 
     def below(self, folder: Path, prefix: str, parents: tuple[tuple[int, int], ...]) -> Iterator[Found]:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries)
+        self.listing.add_folder(prefix, names)
         for name in names:
             yield from self._entry(folder / name, f"{prefix}{name}", parents)
 
@@ -85,6 +90,7 @@ class _Walk:
                     return
                 yield from self.below(path, f"{identifier}/", (*parents, me))
             elif stat.S_ISREG(status.st_mode):
+                self.listing.add_file(identifier)
                 yield Found(path, identifier)
             else:
                 self.left_out(kind, "neither a file nor a folder", identifier, False)

@@ -1,6 +1,6 @@
 """What is told of sources: by their ids, from what somebody sees of them and from nothing else."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice
 
 import numpy as np
@@ -28,11 +28,12 @@ def sources_in_memory(
     rows, codes, marks = sources.of(moment, mask)
     order = np.argsort(codes, kind="stable")
     rows, codes = rows[order], codes[order]
-    starts = np.searchsorted(codes, np.arange(len(marks) + 1)).tolist()
-    present = [code for code in np.unique(codes).tolist() if marks[code].source_id > after_id]
+    present, starts = np.unique(codes, return_index=True)
+    rows_of = dict(zip(present.tolist(), np.split(rows, starts[1:]), strict=False))
+    behind = [code for code in rows_of if marks[code].source_id > after_id]
     found = []
-    for group in _by_source(present, marks, limit):
-        members = np.concatenate([rows[starts[code] : starts[code + 1]] for code in group])
+    for group in _by_source(behind, marks, limit):
+        members = np.concatenate([rows_of[code] for code in group])
         labels = np.unique(moment.label_codes[members]).tolist()
         found.append(
             SourceSummary(
@@ -51,16 +52,16 @@ def sources_of(documents: Iterable[Document], after_id: str, limit: int) -> list
         passage = passage_of(document.metadata)
         if passage is not None and passage.mark.source_id > after_id:
             documents_of.setdefault(passage.mark, []).append(document)
-    marks = list(documents_of)
+    marks = dict(enumerate(documents_of))
     found = []
-    for group in _by_source(range(len(marks)), marks, limit):
+    for group in _by_source(marks, marks, limit):
         members = [document for code in group for document in documents_of[marks[code]]]
         labels = _first_labels({document.label for document in members})
         found.append(SourceSummary(agreed(marks[code] for code in group), len(members), labels))
     return found
 
 
-def _by_source(codes: Iterable[int], marks: Sequence[SourceMark], limit: int) -> Iterator[list[int]]:
+def _by_source(codes: Iterable[int], marks: Mapping[int, SourceMark], limit: int) -> Iterator[list[int]]:
     """The codes of the marks of each of the first sources, by their ids."""
     ordered = sorted(codes, key=lambda code: marks[code].source_id)
     groups = groupby(ordered, key=lambda code: marks[code].source_id)

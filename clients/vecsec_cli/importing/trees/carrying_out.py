@@ -6,6 +6,7 @@ from vecsec_cli.importing.file_tree import FileTreeSource
 from vecsec_cli.importing.import_run import ImportResult
 from vecsec_cli.importing.reporting import BadRecordPrinter
 from vecsec_cli.importing.targets import ImportTarget
+from vecsec_cli.importing.trees.pruning import Prune, Pruning, pruning_of
 from vecsec_cli.importing.trees.stored_sources import Collection, StoredFiles
 from vecsec_cli.importing.trees.tree_run import TreeRun
 from vecsec_cli.terminal import output
@@ -15,10 +16,10 @@ from vecsec_client import DocumentsRejected, PermissionDenied, VecSecClient, Vec
 
 
 def import_files(
-    client: VecSecClient, reader: FileTreeSource, target: ImportTarget, *, again: bool, prune: bool
+    client: VecSecClient, reader: FileTreeSource, target: ImportTarget, *, again: bool, prune: Prune
 ) -> ImportResult:
     """Import a file or a folder: each file replaces what there is of it, in one step. `again` sends unchanged ones,
-    too; `prune` deletes what there is of files that the folder has no more.
+    too; `prune` says what becomes of what there is of files that the folder has no more.
 
     Raises:
         SourceError: if the folder cannot be read.
@@ -29,17 +30,17 @@ def import_files(
     run = _sent(client, reader, target, stored, again=again)
     result = replace(run.result(), unread=tuple(reader.unread))
     staying: dict[str, int] = {}
-    removed = run.removed
+    removed, pruning = run.removed, Pruning()
     if run.has_read_all:
         removed += _deleted(where, stored.surplus(run.parts))
         if reader.is_folder:
             staying = stored.others(run.parts)
-            gone = stored.gone(reader.root, staying) if prune else []
-            removed += _deleted(where, gone)
-            if gone:
+            pruning = pruning_of(prune, reader.listing, staying, stored.file_count)
+            if pruning.files:
+                removed += _deleted(where, stored.sources_of(pruning.files))
                 left = StoredFiles(where.sources())
                 staying = {file: count for file in staying if (count := left.passages_of(file))}
-    return replace(result, removed=removed, staying=staying)
+    return replace(result, removed=removed, staying=staying, not_pruned=pruning.refused)
 
 
 def _sent(

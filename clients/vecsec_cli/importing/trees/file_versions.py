@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from vecsec_cli.importing.records import Passage
 from vecsec_client.importing.batches import MAX_BATCH_BYTES, MAX_BATCH_DOCUMENTS, sendable
-from vecsec_client.sources import SourcePassage
+from vecsec_client.sources import SourcePassage, all_parts, part_id
 
 READING = "1"
 """Another one wherever the same file would be read otherwise than before."""
@@ -19,7 +19,6 @@ _TITLE_BYTES = 512
 _ROOM_FOR_SOURCE = 2_048
 """What a passage's message grows by when it says of which source it is."""
 _VERSION = re.compile(r"([0-9a-f]{32})/([1-9][0-9]*)/([1-9][0-9]*)")
-_PART = re.compile(r"(.+)#part([1-9][0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +47,6 @@ def digest_of(content: bytes, *reading: object) -> str:
     return hashlib.blake2b(repr((READING, reading)).encode() + content, digest_size=16).hexdigest()
 
 
-def part_id(file: str, part: int) -> str:
-    """The source that this part of a file is, counted from 1; most files have one alone."""
-    return file if part == 1 else f"{file}#part{part}"
-
-
-def file_and_part(source_id: str) -> tuple[str, int]:
-    """The file that a source is of, and which part."""
-    found = _PART.fullmatch(source_id)
-    return (source_id, 1) if found is None else (found[1], int(found[2]))
-
-
 def marked(passages: Sequence[Passage], file: str, digest: str) -> Iterator[Passage]:
     """All passages of a file with what they are passages of: one source, or several of a file that is too large."""
     parts = _in_parts(passages)
@@ -71,6 +59,12 @@ def marked(passages: Sequence[Passage], file: str, digest: str) -> Iterator[Pass
                 source_id=part_id(file, number), position=position, version=version, title=_title_of(passage)
             )
             yield replace(passage, document=replace(passage.document, source=source))
+
+
+def is_of_known_parts(passages: Sequence[Passage], file: str) -> bool:
+    """Whether all passages of a file are found again by what is known of it, its name."""
+    sources = {each.document.source.source_id for each in passages if each.document.source is not None}
+    return sources <= set(all_parts(file))
 
 
 def _in_parts(passages: Sequence[Passage]) -> list[list[Passage]]:

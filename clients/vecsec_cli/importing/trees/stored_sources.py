@@ -1,12 +1,11 @@
 """What a collection has of a tree's files, as the services tell it: no journal could know what others did since."""
 
-import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from vecsec_cli.importing.trees.file_versions import FileVersion, file_and_part, part_id
+from vecsec_cli.importing.trees.file_versions import FileVersion
 from vecsec_client import NotFound, PermissionDenied, Source, VecSecClient, of_source
+from vecsec_client.sources import file_and_part, part_id
 
 _SOURCES_A_CALL = 200
 
@@ -82,11 +81,14 @@ class StoredFiles:
         """How many passages there are of each file that is not among these."""
         return {file: self.passages_of(file) for file in self._sources_of if file not in taken}
 
-    def gone(self, folder: Path, files: Iterable[str]) -> list[str]:
-        """The sources of those of these files that are not below the folder any more. Whatever was not read today, for
-        its format, its encoding or an option: it is there."""
-        gone = [file for file in files if not os.path.lexists(folder / file)]
-        return [source_id for file in gone for source_id in self._sources_of[file]]
+    @property
+    def file_count(self) -> int:
+        """How many files there is something of."""
+        return len(self._sources_of)
+
+    def sources_of(self, files: Iterable[str]) -> list[str]:
+        """All sources that these files are."""
+        return [source_id for file in files for source_id in self._sources_of.get(file, ())]
 
     def _is_whole(self, source_id: str, digest: str) -> bool:
         version = self._versions.get(source_id)
