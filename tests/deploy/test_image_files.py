@@ -43,7 +43,7 @@ def test_every_service_has_a_target_that_its_manifests_name() -> None:
         assert f"COPY --from=build-{service} " in target
         assert f'"vecsec_{service}"' in target
         assert f"VECSEC_{service.upper()}_HEALTH_PORT=50050" in target
-    named = set(re.findall(r"^\s+image: (\S+)$", _manifests(), flags=re.MULTILINE))
+    named = set(re.findall(r"^\s+image: (vecsec\S*)$", _manifests(), flags=re.MULTILINE))
     assert named == {f"vecsec-{image}" for image in (*SERVICES, "tools")}
 
 

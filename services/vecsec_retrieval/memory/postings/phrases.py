@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vecsec_retrieval.memory.best_first import Identifiers
 from vecsec_retrieval.memory.exact_scan import Mask
 from vecsec_retrieval.memory.postings import bm25
+from vecsec_retrieval.memory.postings.masked_rows import MaskedRows
 from vecsec_retrieval.words import PhraseFinder
 
 MOST_BYTES = 8 * 2**20
@@ -77,8 +78,7 @@ def _ranked(
 
 
 def rows_having(parts: Sequence[bm25.RowWords], mask: Mask, words: Sequence[str]) -> NDArray[np.int64]:
-    """The masked rows that have all of the words, ascending; see `bm25.scores`. Of rows before the first masked one and
-    behind the last nothing is looked at."""
+    """The masked rows that have all of the words, ascending; see `bm25.scores`."""
     found, first = [], 0
     for part in parts:
         own = mask[first : first + len(part.lengths)]
@@ -89,11 +89,8 @@ def rows_having(parts: Sequence[bm25.RowWords], mask: Mask, words: Sequence[str]
 
 
 def _having(part: bm25.RowWords, mask: Mask, words: Sequence[str]) -> NDArray[np.int64]:
-    start, end = int(mask.argmax()), len(mask) - int(mask[::-1].argmax())
-    having = mask.copy()
+    masked = MaskedRows(mask)
+    having = np.flatnonzero(mask)
     for word in words:
-        rows = part.of(word).rows
-        has_word = np.zeros(end - start, dtype=np.bool_)
-        has_word[rows[slice(*rows.searchsorted((start, end)))] - start] = True
-        having[start:end] &= has_word
-    return np.flatnonzero(having)
+        having = np.intersect1d(having, part.seen(word, masked).rows, assume_unique=True)
+    return having.astype(np.int64)
