@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar, get_args
 
 from google.protobuf.message import Message
-from grpc import StatusCode
 
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec.type.v1 import access_pb2, batch_pb2, query_pb2
@@ -59,7 +58,7 @@ class Exchange(Generic[ResponseT, ResultT]):
 
     def was_done(self, failure: VecSecError, earlier: Sequence[VecSecError]) -> bool:
         """Whether this failure says that an earlier attempt, which ended without an answer, did what was asked for."""
-        was_lost = any(each.code is StatusCode.UNAVAILABLE for each in earlier)
+        was_lost = any(each.is_answer_lost for each in earlier)
         return self.done_before is not None and was_lost and failure.reason == _COLLECTION_NOT_FOUND
 
     def result_of(self, response: ResponseT, request_id: str) -> ResultT:

@@ -18,6 +18,17 @@ class FieldViolation:
     description: str
 
 
+_LOST = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
+_NOT_SENT = (
+    "failed to connect",
+    "connections to all backends failing",
+    "errors resolving",
+    "DNS resolution failed",
+    "empty address list",
+)
+"""What gRPC says where there was no connection to send a call on; it has no other sign of that."""
+
+
 class VecSecError(Exception):
     """A call failed. Catch the subclasses for the kinds that differ in what to do.
 
@@ -58,6 +69,11 @@ class VecSecError(Exception):
     def is_unexplained(self) -> bool:
         """Whether the stream broke inside of gRPC or a proxy; a fault of the services themselves has a reason."""
         return self.code is StatusCode.INTERNAL and not self.reason
+
+    @property
+    def is_answer_lost(self) -> bool:
+        """Whether the call may have been carried out all the same: it was sent, and no service said why it failed."""
+        return not self.reason and self.code in _LOST and not self.message.startswith(_NOT_SENT)
 
 
 class InvalidArgument(VecSecError):

@@ -53,7 +53,8 @@ async def main(directory: Path) -> None:
 
 async def _refused_import(channel: grpc.aio.Channel, token: str) -> Any:
     field = gateway_service_pb2.ImportDocumentsRequest.DESCRIPTOR.fields_by_name["documents"]
-    data = bytes([field.number << 3 | 2, 0]) * (MESSAGE_BYTES // 2)
+    front = gateway_service_pb2.ImportDocumentsRequest(tenant_id="tenant_a").SerializeToString()
+    data = front + bytes([field.number << 3 | 2, 0]) * (MESSAGE_BYTES // 2)
     call: Any = channel.stream_unary("/vecsec.gateway.v1.GatewayService/ImportDocuments")
     return await refusal(call(iter([data]), metadata=bearer(token), timeout=SEARCH_SECONDS))
 

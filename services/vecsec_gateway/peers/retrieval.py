@@ -66,7 +66,7 @@ from vecsec_gateway.peers.metrics import GatewayMetrics
 from vecsec_gateway.peers.own_delay import OwnDelay
 from vecsec_gateway.peers.shard_peer import ShardPeer
 from vecsec_gateway.peers.shards import Shards
-from vecsec_gateway.peers.status import retrieval_error
+from vecsec_gateway.peers.status import is_answer_lost, retrieval_error
 from vecsec_gateway.peers.upload import Upload
 
 _Stub: TypeAlias = "retrieval_grpc.RetrievalServiceAsyncStub"
@@ -184,11 +184,11 @@ class RetrievalClient:
     async def delete(self, plan: Plan, deletion: Deletion, deadline: Deadline) -> int:
         """Delete; says how many were deleted. Where an answer was lost and the next try finds no collection any more,
         the first one has deleted what there was."""
-        is_answer_lost = False
+        was_lost = False
 
         def may_pass(error: VecSecError) -> bool:
-            nonlocal is_answer_lost
-            is_answer_lost = is_answer_lost or isinstance(error, RetrievalUnavailable)
+            nonlocal was_lost
+            was_lost = was_lost or is_answer_lost(error)
             return _is_transient(error)
 
         try:
@@ -202,7 +202,7 @@ class RetrievalClient:
                 rules=replace(self._rules, may_pass=may_pass),
             )
         except CollectionNotFound:
-            if not is_answer_lost or deletion.dry_run:
+            if not was_lost or deletion.dry_run:
                 raise
             return 0
         return response.deleted_count

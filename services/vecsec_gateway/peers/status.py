@@ -10,6 +10,14 @@ _TRANSPORT_FAILURES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CA
 """Statuses of calls that the peer did not finish: it is gone, or it was stopped in the middle."""
 _BROKEN_HERE = (grpc.StatusCode.INTERNAL, "Internal error from Core")
 """What grpc.aio itself says of a stream that can no longer be written to or read, as when the peer has just gone."""
+_NOT_SENT = (
+    "failed to connect",
+    "connections to all backends failing",
+    "errors resolving",
+    "DNS resolution failed",
+    "empty address list",
+)
+"""What gRPC says where there was no connection to send a call on; it has no other sign of that."""
 _STOPPING = frozenset({Reason.SHUTTING_DOWN})
 _TIMED_OUT = frozenset({Reason.DEADLINE_EXCEEDED})
 
@@ -23,6 +31,17 @@ def policy_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
 def retrieval_error(rpc_error: grpc.aio.AioRpcError) -> VecSecError:
     """What a failed call to the retrieval service means."""
     return _meaning("retrieval", rpc_error, timed_out=RetrievalTimedOut, gone=RetrievalGone)
+
+
+def is_answer_lost(error: BaseException) -> bool:
+    """Whether a try that failed with this may have been carried out: it was sent, and the peer gave no reason but that
+    time ran out."""
+    cause = error.__cause__
+    if isinstance(error, RetrievalTimedOut):
+        return True
+    if not isinstance(error, RetrievalGone) or not isinstance(cause, grpc.aio.AioRpcError):
+        return False
+    return error_from_rpc(cause) is None and not (cause.details() or "").startswith(_NOT_SENT)
 
 
 def _meaning(

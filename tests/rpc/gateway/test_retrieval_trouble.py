@@ -31,6 +31,8 @@ from vecsec_chassis.domain.errors import (
 from vecsec_chassis.rpc.error_status import error_status
 
 NONE = gateway_pb2.FALLBACK_NONE
+ENDED, NOT_CONNECTED = "Socket closed", "failed to connect to all addresses; last error: Connection refused"
+"""What gRPC itself says: of a call that was sent, and of one that never was."""
 
 
 async def test_a_passing_trouble_is_not_seen_by_the_caller(gateway: GatewayWithPeers) -> None:
@@ -182,14 +184,28 @@ async def test_the_callers_cancellation_reaches_retrieval(gateway: GatewayWithPe
 
 
 @pytest.mark.parametrize(
-    ("lost_answers", "dry_run", "is_done"), [(1, False, True), (0, False, False), (1, True, False)]
+    ("failures", "dry_run", "is_done"),
+    [
+        ([ENDED], False, True),
+        ([], False, False),
+        ([ENDED], True, False),
+        ([RetrievalUnavailable("the store is not there")], False, False),
+        ([ShuttingDown("another replica will answer")], False, False),
+        ([NOT_CONNECTED], False, False),
+    ],
 )
 async def test_a_deletion_that_finds_nothing_after_a_lost_answer_is_done(
-    gateway: GatewayWithPeers, lost_answers: int, dry_run: bool, is_done: bool
+    gateway: GatewayWithPeers, failures: list[VecSecError | str], dry_run: bool, is_done: bool
 ) -> None:
+    left = list(failures)
+
     async def delete(_request: Any, context: Any) -> None:
-        if gateway.retrieval.calls["DeleteDocuments"] <= lost_answers:
-            await refuse(context, RetrievalUnavailable("gone in the middle"))
+        if left:
+            failure = left.pop()
+            if isinstance(failure, str):
+                await context.abort(grpc.StatusCode.UNAVAILABLE, failure)
+            else:
+                await refuse(context, failure)
         await refuse(context, CollectionNotFound("there is no such collection"))
 
     gateway.retrieval.scripts["DeleteDocuments"] = delete

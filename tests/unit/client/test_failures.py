@@ -3,6 +3,7 @@
 import socket
 import time
 from collections import deque
+from typing import Any
 
 import grpc
 import pytest
@@ -223,13 +224,14 @@ def test_a_deadline_knows_what_it_allows() -> None:
     assert Deadline.after(-1).remaining() == 0.0
 
 
+LOST = Failure(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 NOTHING_LEFT = Failure(grpc.StatusCode.NOT_FOUND, reason="COLLECTION_NOT_FOUND")
 
 
 async def test_a_deletion_whose_answer_was_lost_is_done_where_the_next_try_finds_nothing(
     caller: Caller, gateway: FakeGateway
 ) -> None:
-    gateway.failures.extend([UNAVAILABLE, NOTHING_LEFT])
+    gateway.failures.extend([LOST, NOTHING_LEFT])
     deleted = await caller.call("delete_documents", whole_collection=True, collection="old")
     assert deleted.deleted_count == 0
     assert len(gateway.received) == 2
@@ -240,7 +242,11 @@ async def test_a_deletion_whose_answer_was_lost_is_done_where_the_next_try_finds
     [
         ([], False),
         ([Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, reason="OVERLOADED", retry_after=0.001)], False),
-        ([UNAVAILABLE], True),
+        ([UNAVAILABLE], False),
+        ([Failure(grpc.StatusCode.UNAVAILABLE, reason="POLICY_UNAVAILABLE")], False),
+        ([Failure(grpc.StatusCode.UNAVAILABLE, reason="SHUTTING_DOWN")], False),
+        ([Failure(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: refused")], False),
+        ([LOST], True),
     ],
 )
 async def test_one_that_cannot_have_been_done_before_says_that_there_is_nothing(
@@ -249,3 +255,16 @@ async def test_one_that_cannot_have_been_done_before_says_that_there_is_nothing(
     gateway.failures.extend([*earlier, NOTHING_LEFT])
     with pytest.raises(vecsec_client.NotFound):
         await caller.call("delete_documents", whole_collection=True, collection="old", dry_run=dry_run)
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:1", "dns:///nowhere.invalid:1", "unix:/nowhere/at/all"])
+@pytest.mark.parametrize("balancing", ["pick_first", "round_robin"])
+def test_what_no_connection_was_there_for_has_no_answer_to_lose(target: str, balancing: str) -> None:
+    """The words are those of gRPC, which has no other sign of it."""
+    config = f'{{"loadBalancingConfig": [{{"{balancing}": {{}}}}]}}'
+    with grpc.insecure_channel(target, options=[("grpc.service_config", config)]) as channel:
+        call: Any = channel.unary_unary("/a/b")
+        with pytest.raises(grpc.RpcError) as failed:
+            call(b"", timeout=10)
+    failure = from_rpc_error(failed.value, "")
+    assert (failure.code, failure.is_answer_lost) == (grpc.StatusCode.UNAVAILABLE, False)
