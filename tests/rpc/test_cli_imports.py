@@ -211,6 +211,30 @@ async def test_who_may_write_replaces_a_file_and_who_may_not_write_all_of_it_lea
     assert await texts(stack) == {**before, "b.md": "word new"}
 
 
+async def test_threat_26_an_edit_does_not_undo_a_relabelling(stack: Stack, tmp_path: Path) -> None:
+    """What a file does not say of itself, it keeps; nothing becomes less sensitive in silence."""
+    own = "---\nsensitivity: INTERNAL\n---\nword"
+    folder = write(tmp_path / "docs", {"a.md": "word", "own.md": own, "b.md": "word"})
+    await import_folder(stack, folder, *PUBLIC)
+    for name in ("a.md", "own.md"):
+        arguments = ("--sensitivity", "SECRET", "--reader", "user:admin", "--yes")
+        await run(stack, "sources", "relabel", name, *arguments)
+    write(tmp_path / "docs", {"a.md": "word, mended", "own.md": own + ", mended", "b.md": "word, mended"})
+    told = await run(stack, "import", folder, *PUBLIC)
+    assert (
+        "files keep the label that they have in the store, where the options say another: a.md, own.md" in told.stderr
+    )
+    assert "1 files say of themselves that they are less sensitive" in told.stderr
+    assert await found_by(stack, "superuser", "CONFIDENTIAL") == {"b.md"}
+    again = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "CONFIDENTIAL")
+    assert (again["stored"], again["kept_labels"]) == (3, ["a.md", "own.md"])
+    assert await found_by(stack, "analyst", "INTERNAL") == set(), "the option's, where it is the higher one"
+    assert (await import_folder(stack, folder, *OPTIONS, "--sensitivity", "CONFIDENTIAL"))["stored"] == 0
+    relabelled = await import_folder(stack, folder, *OPTIONS, "--sensitivity", "CONFIDENTIAL", "--relabel")
+    assert (relabelled["stored"], relabelled["kept_labels"]) == (2, []), "b.md has that label already"
+    assert await found_by(stack, "superuser", "CONFIDENTIAL") == {"a.md", "own.md", "b.md"}
+
+
 async def test_a_file_of_more_passages_than_a_source_may_have_is_several(stack: Stack, tmp_path: Path) -> None:
     """They are replaced one after the other, and what is too many of them goes."""
     text = "\n\n".join(f"Paragraph {number}. " + "word " * 25 for number in range(1_300))

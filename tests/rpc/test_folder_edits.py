@@ -43,8 +43,8 @@ class Folder:
         self.root = root
         self._chance = chance
         self._client = client
-        self._relabelled: dict[tuple[str, str], str] = {}
-        """The sensitivity of a file's version that was given another label in the store."""
+        self._stored: dict[str, tuple[str, str]] = {}
+        """Text and sensitivity of each file in the store."""
         for number in range(FILES):
             self._write(root / f"{number}.md")
 
@@ -67,6 +67,16 @@ class Folder:
     def bring_in(self) -> None:
         """Import it, and have what is gone removed."""
         import_files(self._client, self.source, TARGET, again=False, prune=Prune.ALL_GONE)
+        present = {file.name: file.read_text() for file in self.root.glob("*.md")}
+        self._stored = {name: self._label_of(name, text) for name, text in present.items()}
+
+    def _label_of(self, name: str, text: str) -> tuple[str, str]:
+        """What the store has of a file, now that it was imported: what it had, its own, or the higher one."""
+        stored, sensitivity = self._stored.get(name, ("", "INTERNAL"))
+        if stored != text:
+            own = text.split()[2] if text.startswith("---") else ""
+            sensitivity = own or max(sensitivity, "INTERNAL", key=SENSITIVITIES.index)
+        return text, sensitivity
 
     @property
     def source(self) -> FileTreeSource:
@@ -80,7 +90,7 @@ class Folder:
             document = record.document
             assert document.source is not None
             version = document.source.version
-            label = self._relabelled.get((record.origin, version), str(document.sensitivity))
+            _, label = self._stored[record.origin]
             found[document.document_id] = (document.text, label, version)
         return found
 
@@ -92,13 +102,8 @@ class Folder:
 
     def _relabel(self, file: Path) -> None:
         sensitivity = self._chance.choice(SENSITIVITIES)
-        versions = {
-            record.document.source.version
-            for record in self.source.records()
-            if isinstance(record, Passage) and record.origin == file.name and record.document.source is not None
-        }
-        if self._client.relabel_source(file.name, sensitivity=sensitivity).relabelled_count:
-            self._relabelled |= {(file.name, version): sensitivity for version in versions}
+        self._client.relabel_source(file.name, sensitivity=sensitivity)
+        self._stored[file.name] = self._stored[file.name][0], sensitivity
 
 
 async def found(stack: Stack) -> dict[str, tuple[str, str, str]]:

@@ -104,18 +104,29 @@ async def test_a_batch_that_has_a_source_in_two_versions_or_a_place_twice_stores
 
 
 async def test_threat_26_who_may_not_write_an_old_passage_replaces_nothing_and_learns_nothing(stack: Stack) -> None:
-    """Hidden surplus is refused as a label of the batch's own is: all passages of the source, in the same words."""
+    """Hidden surplus is refused in the words of a label of the batch's own, and it is not said of which source."""
     admin, superuser = caller(stack, "admin"), caller(stack, "superuser")
     await replace(stack, admin, [*source("letter", 2, "v1", "INTERNAL"), passage("letter", 3, "v1", "SECRET")])
     hidden = await refused(stack, superuser, [*source("memo", 1, "v2"), *source("letter", 2, "v2")])
     assert hidden.code is grpc.StatusCode.PERMISSION_DENIED
-    assert hidden.fields == ("documents[1]", "documents[2]")
+    assert hidden.fields == ("documents",)
     # As where a row of the batch's own ids is one that the caller may not write:
     await stack.load("tenant_a", document("a", "x", "SECRET"), document("b", "x", "SECRET"))
     overwriting = await refused(stack, superuser, [*source("memo", 1, "v2"), document("a", "y"), document("b", "y")])
-    assert hidden.details == overwriting.details
+    words = b"the policy does not let this caller write these documents"
+    assert words in hidden.details
+    assert words in overwriting.details
     assert sorted(await stack.ids(admin, "tenant_a", filter=LETTER)) == ["letter#1", "letter#2", "letter#3"]
     assert [(each.source_id, each.version) for each in await sources(stack, admin)] == [("letter", "v1")]
+
+
+async def test_threat_9_of_many_guessed_sources_it_is_not_told_which_there_are(stack: Stack) -> None:
+    admin, superuser = caller(stack, "admin"), caller(stack, "superuser")
+    await replace(stack, admin, [*source("layoffs", 1, "v1", "SECRET"), *source("lawsuit", 1, "v1", "SECRET")])
+    guesses = [passage(each, 7, "v2") for each in ("layoffs", "party", "lawsuit", "none")]
+    told = await refused(stack, superuser, guesses)
+    assert (told.code, told.fields) == (grpc.StatusCode.PERMISSION_DENIED, ("documents",))
+    assert await stack.ids(superuser, "tenant_a") == []
 
 
 async def test_threat_12_hidden_passages_and_sources_change_nothing_that_is_listed(stack: Stack) -> None:

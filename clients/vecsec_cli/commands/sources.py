@@ -109,7 +109,7 @@ def relabel(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Change the labels of a source's passages, as `vecsec relabel` does. An import of the source brings its own."""
+    """Change the labels of a source's passages, as `vecsec relabel` does. An import keeps what a file does not say."""
     change = change_of(sensitivity, topics, attributes, removed, readers, no_readers=no_readers)
     selection = {"tenant": tenant, "collection": collection, "filter": of_file(source_id)}
     relabel_selected(session, selection, change, dry_run=dry_run, yes=yes)

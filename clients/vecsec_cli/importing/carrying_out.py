@@ -31,9 +31,10 @@ def import_from(
     *,
     restart: bool,
     prune: Prune = Prune.NOTHING,
+    relabel: bool = False,
 ) -> ImportResult:
     """Import a source; `reading` tells ways of reading it apart, for a journal of another way says nothing. `prune`
-    says what becomes of passages of files that a folder has no more.
+    says what becomes of passages of files that a folder has no more, `relabel` that stored labels of files do not hold.
 
     Raises:
         SourceError: if the source cannot be read.
@@ -41,7 +42,9 @@ def import_from(
     if prune is not Prune.NOTHING and not (isinstance(reader, FileTreeSource) and reader.is_folder):
         raise CommandFailure(f"--prune is for folders, and {reader.name} is none")
     if isinstance(reader, FileTreeSource):
-        return import_files(session.client, reader, target, again=restart, prune=prune)
+        return import_files(session.client, reader, target, again=restart, prune=prune, relabel=relabel)
+    if relabel:
+        raise CommandFailure(f"--relabel is for files, and {reader.name} is none: its rows are labelled each time")
     replacement: RowReplacement | None = None
     with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
         survey = reader.summarise()

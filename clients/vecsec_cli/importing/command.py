@@ -114,6 +114,14 @@ def import_documents(
     prune_all: Annotated[
         bool, typer.Option("--prune-all", help="As --prune, however many are gone, and from an empty folder, too.")
     ] = False,
+    relabel: Annotated[
+        bool,
+        typer.Option(
+            "--relabel",
+            help="Files: give them the label of these options (their front matter still wins), where they have another "
+            "in the store, which holds otherwise.",
+        ),
+    ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Import all again, unchanged files, too.")] = False,
 ) -> None:
     """Import documents. A document with an id that exists is replaced; a file, with all of its passages in one step.
@@ -143,5 +151,5 @@ def import_documents(
     target = ImportTarget(tenant, collection or DEFAULT_COLLECTION, embedding_model, batch_size, strict)
     opened = open_source(source, source_format, options)
     pruned = Prune.ALL_GONE if prune_all else Prune.GONE if prune else Prune.NOTHING
-    result = import_from(session, opened, target, repr(options), restart=restart, prune=pruned)
+    result = import_from(session, opened, target, repr(options), restart=restart, prune=pruned, relabel=relabel)
     report(result, as_json=session.json)

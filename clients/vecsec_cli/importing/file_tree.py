@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vecsec_cli.importing.csv_table import Columns
 from vecsec_cli.importing.documents import Defaults, SourcePosition, bad_record, record_of
+from vecsec_cli.importing.fields import BadField
 from vecsec_cli.importing.file_bytes import content_of
 from vecsec_cli.importing.formats import OF_PARTS, OF_ROWS, SourceFormat, format_of, kind_of
 from vecsec_cli.importing.readers import html_page, markdown_file, restructured_text, text_file
@@ -28,6 +29,8 @@ from vecsec_client.splitting.documents import in_context
 from vecsec_client.splitting.packing import Lengths, passages
 from vecsec_client.splitting.packing import Passage as TextPassage
 
+Kept = Callable[[str, Mapping[str, object]], Mapping[str, object]]
+"""What is kept of the stored label of a file, by its path and what it states."""
 _OWN_METADATA = ("path", "passage", "headings", "page")
 _TEXT_READERS = {
     SourceFormat.TEXT: text_file.read,
@@ -40,6 +43,11 @@ _TEXT_READERS = {
 def _never(file: str, digest: str) -> bool:
     """No file is known."""
     return False
+
+
+def _nothing(file: str, stated: Mapping[str, object]) -> Mapping[str, object]:
+    """Nothing is kept of any file."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +102,18 @@ class FileTreeSource:
             digest.update(f"{found.identifier}\0".encode("utf-8", "surrogateescape") + _hash_of(found.path))
         return SourceSummary(fingerprint=digest.hexdigest(), expected=count)
 
-    def records(self, is_current: Callable[[str, str], bool] = _never) -> Iterator[SourceRecord]:
+    def records(self, is_current: Callable[[str, str], bool] = _never, kept: Kept = _nothing) -> Iterator[SourceRecord]:
         """The passages of each file, in the order of the files' names; without those of files that are said to be
-        stored as they are, by path and digest."""
+        stored as they are, by path and digest. `kept` says what holds of the label that is stored of a file, by path
+        and what the file states; it may raise BadField."""
         self.unread.clear()
         self.listing.clear()
         with DocumentReader() as documents:
-            yield from self._records(documents, is_current)
+            yield from self._records(documents, is_current, kept)
 
-    def _records(self, documents: DocumentReader, is_current: Callable[[str, str], bool]) -> Iterator[SourceRecord]:
+    def _records(
+        self, documents: DocumentReader, is_current: Callable[[str, str], bool], kept: Kept
+    ) -> Iterator[SourceRecord]:
         found_files = files_of(self.root, self.options.tree, self._left_out, self.listing)
         for number, found in enumerate(found_files, start=1):
             file_format = self.options.file_format or format_of(found.path.name, self.options.read_as)
@@ -114,7 +125,7 @@ class FileTreeSource:
                 options = self.options
                 digest = digest_of(_hash_of(found.path), file_format, self.defaults, options.lengths, options.encoding)
                 if not is_current(found.identifier, digest):
-                    yield from self._file_records(found, number, self._reader(file_format, documents), digest)
+                    yield from self._file_records(found, number, self._reader(file_format, documents), digest, kept)
 
     def _rows(self, found: Found, file_format: SourceFormat, number: int) -> Iterator[SourceRecord]:
         """The documents of a file that has many; its bad rows are reported one by one."""
@@ -144,12 +155,12 @@ class FileTreeSource:
         return lambda path: read(decoded(content_of(path), self.options.encoding), longest)
 
     def _file_records(
-        self, found: Found, number: int, read: Callable[[Path], Reading], digest: str
+        self, found: Found, number: int, read: Callable[[Path], Reading], digest: str, kept: Kept
     ) -> Iterator[SourceRecord]:
         place = SourcePosition(str(found.path), number)
         try:
             reading = read(found.path)
-            records = list(self._passage_records(reading, found.identifier, place))
+            records = list(self._passage_records(reading, found.identifier, place, kept))
         except NotRead as failure:
             self.unread.add(kind_of(found.path.name), failure.reason, found.identifier)
             at = place if failure.line is None else _line(place, failure.line)
@@ -166,12 +177,20 @@ class FileTreeSource:
             bad = [bad_record(place, reason, document_id=found.identifier)]
         yield from bad or whole
 
-    def _passage_records(self, reading: Reading, identifier: str, place: SourcePosition) -> Iterator[SourceRecord]:
+    def _passage_records(
+        self, reading: Reading, identifier: str, place: SourcePosition, kept: Kept
+    ) -> Iterator[SourceRecord]:
         metadata = reading.fields.get("metadata", {})
         own = [key for key in _OWN_METADATA if isinstance(metadata, dict) and key in metadata]
         if own:
             reason = "says where a passage stands; give what the front matter says another name"
             bad = bad_record(place, reason, field=f"metadata.{own[0]}", document_id=identifier)
+            yield _at_its_line(bad, reading, place)
+            return
+        try:
+            stated = {**reading.fields, **kept(identifier, reading.fields)}
+        except BadField as problem:
+            bad = bad_record(place, problem.reason, field=problem.field, document_id=identifier)
             yield _at_its_line(bad, reading, place)
             return
         parts = self._parts(reading)
@@ -186,7 +205,7 @@ class FileTreeSource:
             where |= {"headings": headings} if headings else {}
             where |= {"page": part.page} if part.page is not None else {}
             fields = {
-                **reading.fields,
+                **stated,
                 "id": identifier if len(parts) == 1 else f"{identifier}#{index}",
                 "text": text,
                 "metadata": {**metadata, **where} if isinstance(metadata, dict) else metadata,

@@ -28,6 +28,10 @@ class ImportResult:
     """How many passages of earlier imports stay, by file: files that the source has no more, or that were refused."""
     unread: tuple[Unread, ...] = ()
     """Files that were not read."""
+    kept_labels: tuple[str, ...] = ()
+    """Files that keep what they have of a label in the store, where the options say another."""
+    lowered: tuple[str, ...] = ()
+    """Files that say of themselves that they are less sensitive than what was stored of them."""
     not_pruned: str = ""
     """Why nothing was pruned, though that was asked for; empty otherwise."""
 

@@ -1,5 +1,7 @@
 """What `vecsec import` tells: bad records as they are found, and at the end what came in and what did not."""
 
+from collections.abc import Collection
+
 import typer
 from rich.progress import Progress
 
@@ -48,6 +50,8 @@ def report(result: ImportResult, *, as_json: bool) -> None:
                 "total": result.total,
                 "removed": result.removed,
                 "staying": dict(result.staying),
+                "kept_labels": result.kept_labels,
+                "lowered": result.lowered,
                 "not_pruned": result.not_pruned,
                 "unread": [
                     {"kind": each.kind, "reason": each.reason, "count": each.count, "first": each.names}
@@ -61,12 +65,13 @@ def report(result: ImportResult, *, as_json: bool) -> None:
         output.console().print(f"stored {result.stored:,} of {result.total:,} documents{skipped}{bad}")
     if result.removed:
         output.note(f"deleted {result.removed:,} passages of an earlier import that the source has no more")
+    _report_labels(result)
     if result.staying:
-        named = ", ".join(list(result.staying)[:_NAMED_FILES]) + (", …" if len(result.staying) > _NAMED_FILES else "")
         output.note(
             f"{sum(result.staying.values()):,} passages of earlier imports stay as they are, "
-            f"of {len(result.staying):,} files that are not in the source any more or were refused: {named}; "
-            "`vecsec sources delete FILE` removes a file's, --prune those of all files that are gone"
+            f"of {len(result.staying):,} files that are not in the source any more or were refused: "
+            f"{_named(result.staying)}; `vecsec sources delete FILE` removes a file's, "
+            "--prune those of all files that are gone"
         )
     if result.not_pruned:
         output.note(f"nothing was pruned: {result.not_pruned}")
@@ -76,6 +81,24 @@ def report(result: ImportResult, *, as_json: bool) -> None:
         output.note(f"documents need an extra: {INSTALL_DOCUMENTS}")
     if rejected.count or result.not_pruned or any(not each.is_wanted for each in result.unread):
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _report_labels(result: ImportResult) -> None:
+    if result.kept_labels:
+        output.note(
+            f"{len(result.kept_labels):,} files keep the label that they have in the store, where the options say "
+            f"another: {_named(result.kept_labels)}; --relabel gives them the options'"
+        )
+    if result.lowered:
+        output.note(
+            f"{len(result.lowered):,} files say of themselves that they are less sensitive than what was stored of "
+            f"them, and now are: {_named(result.lowered)}"
+        )
+
+
+def _named(files: Collection[str]) -> str:
+    """The first of these files, and that there are more."""
+    return ", ".join(list(files)[:_NAMED_FILES]) + (", …" if len(files) > _NAMED_FILES else "")
 
 
 def _report_unread(result: ImportResult) -> None:

@@ -6,6 +6,7 @@ a stream breaks, everything unanswered is sent again on a new one, which is safe
 When the services refuse documents, the batch is sent again without them. The refusal does not say which batch it means,
 and a service may look at a batch before it has answered the one before; so with several on the way, they are first
 sent again one at a time, until the refusal comes back for one that is alone. No document is ever dropped on a guess.
+Of a source with passages that the caller may not write, it is not said which one it is: then halves are sent.
 """
 
 import re
@@ -17,7 +18,7 @@ from grpc import StatusCode
 from vecsec.gateway.v1 import gateway_service_pb2 as gateway_pb2
 from vecsec_client.errors import DocumentsRejected, Internal, Unauthenticated, VecSecError
 from vecsec_client.importing.batches import Batch
-from vecsec_client.importing.source_batches import with_whole_sources
+from vecsec_client.importing.source_batches import all_refused, is_of_unnamed_source, later_half, with_whole_sources
 from vecsec_client.results import ImportProgress, RejectedDocument
 from vecsec_client.retrying import RetryPolicy, is_transient
 from vecsec_client.wire.values import fill
@@ -159,14 +160,27 @@ class ImportSession:
 
     def _refused(self, error: VecSecError, on_the_way: int) -> None:
         violations = [_DOCUMENT_PATH.fullmatch(violation.field) for violation in error.violations]
-        if not violations or None in violations:
+        is_of_some_source = self._header.whole_sources and is_of_unnamed_source(error)
+        if not (violations and None not in violations) and not is_of_some_source:
             raise error  # it is not, or not only, about documents
         if on_the_way > 1:
             self._one_by_one = on_the_way
             return
         batch = next(batch for batch in self._to_send if batch.documents)
+        if is_of_some_source:
+            self._divide(batch)
+            return
         refusals = _refusals(batch, error)
         batch.drop(with_whole_sources(batch, refusals) if self._header.whole_sources else refusals)
+
+    def _divide(self, batch: Batch) -> None:
+        """Find which source of a batch is refused, by sending its halves; the only one is refused as a whole."""
+        half = later_half(batch)
+        if half is None:
+            batch.drop(all_refused(batch))
+            return
+        self._to_send.insert(self._to_send.index(batch) + 1, half)
+        self._one_by_one = max(1, self._one_by_one) + 1
 
     def _needs_no_answer(self, batch: Batch) -> bool:
         return not batch.documents or self._ends_import(batch)

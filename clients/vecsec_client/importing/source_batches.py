@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from vecsec.type.v1 import document_pb2
-from vecsec_client.errors import InvalidArgument
+from vecsec_client.errors import InvalidArgument, PermissionDenied, VecSecError
 from vecsec_client.importing.batches import (
     MAX_BATCH_BYTES,
     MAX_BATCH_DOCUMENTS,
@@ -18,6 +18,7 @@ _TOO_MANY = f"its source has more than {MAX_BATCH_DOCUMENTS:,} passages; make th
 _TOO_LARGE = f"its source has more than {MAX_BATCH_BYTES:,} bytes; make several sources of it"
 _APART = "its source came before: the passages of a source must follow one another"
 _LEFT_OUT = "left out, for another passage of its source is refused"
+_NOT_WRITABLE = "may not be written by this caller, or what is stored of its source may not"
 
 
 @dataclass(slots=True)
@@ -102,6 +103,40 @@ def with_whole_sources(batch: Batch, refusals: dict[int, RejectedDocument]) -> d
         for position, message in others
     }
     return refusals | left_out
+
+
+def is_of_unnamed_source(error: VecSecError) -> bool:
+    """Whether a batch is refused for what is stored of one of its sources."""
+    return isinstance(error, PermissionDenied) and [each.field for each in error.violations] == ["documents"]
+
+
+def later_half(batch: Batch) -> Batch | None:
+    """Take the later half of a batch out of it, between two sources; None if there is one source alone."""
+    documents = batch.documents
+    starts = [
+        position
+        for position in range(1, len(documents))
+        if not documents[position].source.source_id
+        or documents[position].source.source_id != documents[position - 1].source.source_id
+    ]
+    if not starts:
+        return None
+    at = min(starts, key=lambda start: abs(2 * start - len(documents)))
+    first = batch.indices[at]
+    later = Batch(
+        batch.end, documents[at:], batch.indices[at:], [each for each in batch.rejected if each.index >= first]
+    )
+    batch.end, batch.documents, batch.indices = first, documents[:at], batch.indices[:at]
+    batch.rejected = [each for each in batch.rejected if each.index < first]
+    return later
+
+
+def all_refused(batch: Batch) -> dict[int, RejectedDocument]:
+    """All documents of a batch, by position, as what their caller may not write."""
+    return {
+        position: RejectedDocument(index=index, document_id=message.document_id, field="", reason=_NOT_WRITABLE)
+        for position, (index, message) in enumerate(zip(batch.indices, batch.documents, strict=True))
+    }
 
 
 def _messages_of(

@@ -162,9 +162,7 @@ class BatchStore:
             surplus = await surplus_of(collection, documents)
         replaced = [existing.get(document.document_id) for document in documents]
         before = {number: [row.label] for number, row in enumerate(replaced) if row is not None}
-        for number, labels in surplus.labels_of(documents):
-            before.setdefault(number, []).extend(labels)
-        await _require_writable(before, writable)
+        await _require_writable(before, writable, surplus.labels)
         more_rows = len(documents) - len(existing) - len(surplus.document_ids)
 
         async def is_larger() -> bool:
@@ -244,16 +242,20 @@ async def _store(
     await cell.write("upsert", store, remember)
 
 
-async def _require_writable(labels_of_number: Mapping[int, Collection[Label | None]], writable: Visibility) -> None:
+async def _require_writable(
+    labels_of_number: Mapping[int, Collection[Label | None]], writable: Visibility, unnamed: Collection[Label] = ()
+) -> None:
     # None stands for a row whose tags are not whole; it is never among the permitted ones.
     permitted = await writable.of(
-        label for labels in labels_of_number.values() for label in labels if label is not None
+        label for labels in (*labels_of_number.values(), unnamed) for label in labels if label is not None
     )
     violations = [
         FieldViolation(f"documents[{number}]", "may not be written by this caller")
         for number, labels in labels_of_number.items()
         if not permitted.issuperset(labels)
     ]
+    if not violations and not permitted.issuperset(unnamed):
+        violations = [FieldViolation("documents", "one of their sources may not be written by this caller")]
     if violations:
         raise AccessDenied("the policy does not let this caller write these documents", violations=violations)
 

@@ -1,7 +1,7 @@
 """Sources that are replaced as a whole: what of them is stored, and is not among what takes its place."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vecsec_chassis.domain.labels import Label
 from vecsec_retrieval.cells.open_collection import OpenCollection
@@ -14,16 +14,9 @@ class Surplus:
     """Documents that go. Their ids are told nobody: who may write them need not be among their readers."""
 
     document_ids: Sequence[str] = ()
-    labels: Mapping[str, frozenset[Label]] = field(default_factory=dict)
-    """By source."""
-
-    def labels_of(self, documents: Sequence[Document]) -> Iterator[tuple[int, frozenset[Label]]]:
-        """The labels that go with each document's source, by the document's number. A caller who may not write one of
-        them is refused as for a label of the documents' own: in the same words, of the same documents."""
-        for number, document in enumerate(documents):
-            labels = self.labels.get(str(document.metadata.get(SOURCE_KEY)))
-            if labels:
-                yield number, labels
+    labels: frozenset[Label] = frozenset()
+    """Of all of them. A caller who may not write one of these is refused in the words that are said of rows of the
+    batch's own ids, and is not told of which source: of many that were guessed, it would learn which there are."""
 
 
 async def surplus_of(collection: OpenCollection, documents: Sequence[Document]) -> Surplus:
@@ -37,7 +30,4 @@ async def surplus_of(collection: OpenCollection, documents: Sequence[Document]) 
         for document_id, passage in (await collection.passages_of(sources)).items()
         if document_id not in staying
     }
-    labels: dict[str, set[Label]] = {}
-    for source_id, label in going.values():
-        labels.setdefault(source_id, set()).add(label)
-    return Surplus(list(going), {source_id: frozenset(each) for source_id, each in labels.items()})
+    return Surplus(list(going), frozenset(label for _, label in going.values()))

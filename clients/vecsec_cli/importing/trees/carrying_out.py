@@ -16,10 +16,17 @@ from vecsec_client import DocumentsRejected, PermissionDenied, VecSecClient, Vec
 
 
 def import_files(
-    client: VecSecClient, reader: FileTreeSource, target: ImportTarget, *, again: bool, prune: Prune
+    client: VecSecClient,
+    reader: FileTreeSource,
+    target: ImportTarget,
+    *,
+    again: bool,
+    prune: Prune = Prune.NOTHING,
+    relabel: bool = False,
 ) -> ImportResult:
     """Import a file or a folder: each file replaces what there is of it, in one step. `again` sends unchanged ones,
-    too; `prune` says what becomes of what there is of files that the folder has no more.
+    too; `prune` says what becomes of what there is of files that the folder has no more; `relabel` gives
+    files the options' label, whatever the one is that they have in the store.
 
     Raises:
         SourceError: if the folder cannot be read.
@@ -27,8 +34,13 @@ def import_files(
     where = Collection(client, target.tenant, target.collection)
     with output.console(to_stderr=True).status(f"looking at {reader.name} …"):
         stored = StoredFiles(where.sources())
-    run = _sent(client, reader, target, stored, again=again)
-    result = replace(run.result(), unread=tuple(reader.unread))
+    run = _sent(client, reader, target, stored, again=again, relabel=relabel)
+    result = replace(
+        run.result(),
+        unread=tuple(reader.unread),
+        kept_labels=tuple(run.kept_labels),
+        lowered=tuple(run.lowered),
+    )
     staying: dict[str, int] = {}
     removed, pruning = run.removed, Pruning()
     if run.has_read_all:
@@ -44,11 +56,18 @@ def import_files(
 
 
 def _sent(
-    client: VecSecClient, reader: FileTreeSource, target: ImportTarget, stored: StoredFiles, *, again: bool
+    client: VecSecClient,
+    reader: FileTreeSource,
+    target: ImportTarget,
+    stored: StoredFiles,
+    *,
+    again: bool,
+    relabel: bool,
 ) -> TreeRun:
     with progress_bar() as progress:
         bar = progress.add_task(one_line(reader.name, 40), total=None)
-        run = TreeRun(reader, stored, again=again, strict=target.strict, on_bad=BadRecordPrinter(progress))
+        printer = BadRecordPrinter(progress)
+        run = TreeRun(reader, stored, again=again, relabel=relabel, strict=target.strict, on_bad=printer)
         try:
             for told in client.stream_import(run.documents(), **asdict(target), whole_sources=True):
                 run.settle(told)

@@ -1,10 +1,10 @@
 """What a collection has of a tree's files, as the services tell it: no journal could know what others did since."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vecsec_cli.importing.trees.file_versions import FileVersion
-from vecsec_client import NotFound, PermissionDenied, Source, VecSecClient, of_source
+from vecsec_client import NotFound, PermissionDenied, Source, SourceLabel, VecSecClient, of_source
 from vecsec_client.sources import file_and_part, part_id
 
 _SOURCES_A_CALL = 200
@@ -49,6 +49,10 @@ class StoredFiles:
         self._versions = {source_id: version for source_id, version in versions.items() if version is not None}
         self._own = {source_id: sources[source_id] for source_id in self._versions}
         """What others made is none of an import's business."""
+        self._labels_of: dict[str, list[SourceLabel]] = {}
+        """Of all passages of each file, whoever stored them."""
+        for source_id, source in sources.items():
+            self._labels_of.setdefault(file_and_part(source_id)[0], []).extend(source.labels)
         self._sources_of: dict[str, list[str]] = {}
         for source_id in self._own:
             self._sources_of.setdefault(file_and_part(source_id)[0], []).append(source_id)
@@ -80,6 +84,10 @@ class StoredFiles:
     def others(self, taken: Container[str]) -> dict[str, int]:
         """How many passages there are of each file that is not among these."""
         return {file: self.passages_of(file) for file in self._sources_of if file not in taken}
+
+    def labels_of(self, file: str) -> Sequence[SourceLabel]:
+        """The labels that passages of a file bear, each source's own; none of a file that is new."""
+        return self._labels_of.get(file, ())
 
     @property
     def file_count(self) -> int:

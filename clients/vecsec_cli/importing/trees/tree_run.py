@@ -1,13 +1,14 @@
 """One import of files, apart from any network: what to send next, and what the answers mean for the report."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
 from vecsec_cli.importing.file_tree import FileTreeSource
 from vecsec_cli.importing.import_run import ImportResult, refusal_of, without_repeated_ids
 from vecsec_cli.importing.journal import Rejections
 from vecsec_cli.importing.records import BadRecord, Passage, SourceRecord
+from vecsec_cli.importing.trees.kept_labels import are_as_given, is_lowered, kept_fields
 from vecsec_cli.importing.trees.stored_sources import StoredFiles
 from vecsec_client import DocumentInput, DocumentsRejected, ImportProgress
 
@@ -21,13 +22,16 @@ class TreeRun:
         stored: StoredFiles,
         *,
         again: bool,
+        relabel: bool,
         strict: bool,
         on_bad: Callable[[BadRecord], None],
     ) -> None:
-        """`again` sends all files; `strict` stops reading at the first bad one; `on_bad` hears of each bad record."""
+        """`again` sends all files; `relabel` keeps nothing of stored labels; `strict` stops reading at the
+        first bad one; `on_bad` hears of each bad record."""
         self._reader = reader
         self._stored_files = stored
         self._again = again
+        self._relabel = relabel
         self._strict = strict
         self._on_bad = on_bad
         self._skipped = self._stored = self._settled = 0
@@ -39,6 +43,10 @@ class TreeRun:
         """By how many passages the files that were sent are shorter now."""
         self.parts: dict[str, int] = {}
         """Of how many sources each file is that is current, or was sent and not refused."""
+        self.kept_labels: list[str] = []
+        """The files that keep what they have of a label in the store, against the options."""
+        self.lowered: list[str] = []
+        """The files that say of themselves that they are less sensitive than what was stored of them."""
         self.has_read_all = False
 
     def documents(self) -> Iterator[DocumentInput]:
@@ -47,7 +55,7 @@ class TreeRun:
         Raises:
             SourceError: if the source cannot be read.
         """
-        records = without_repeated_ids(self._reader.records(self._is_current))
+        records = without_repeated_ids(self._reader.records(self._is_current, self._kept))
         for _, group in groupby(records, key=lambda record: (record.line, record.place)):
             for record in _whole(list(group)):
                 if isinstance(record, BadRecord):
@@ -84,6 +92,8 @@ class TreeRun:
         self.parts |= {file: len(sources) for file, sources in self._sent.items()}
         fewer = (self._stored_files.passages_of(file, parts) - parts.total() for file, parts in self._sent.items())
         self.removed = sum(each for each in fewer if each > 0)
+        self.kept_labels = [file for file in self.kept_labels if file in self._sent]
+        self.lowered = [file for file in self.lowered if file in self._sent]
 
     def result(self) -> ImportResult:
         """How far the import is."""
@@ -92,9 +102,22 @@ class TreeRun:
     def _is_current(self, file: str, digest: str) -> bool:
         if self._again or not self._stored_files.is_current(file, digest):
             return False
+        if self._relabel and not are_as_given(self._stored_files.labels_of(file), self._reader.defaults):
+            return False
         self._skipped += self._stored_files.passages_of(file)
         self.parts[file] = self._stored_files.parts_of(file)
         return True
+
+    def _kept(self, file: str, stated: Mapping[str, object]) -> Mapping[str, object]:
+        labels = self._stored_files.labels_of(file)
+        if not labels:
+            return {}
+        if is_lowered(stated, labels):
+            self.lowered.append(file)
+        kept = {} if self._relabel else kept_fields(stated, self._reader.defaults, labels)
+        if kept:
+            self.kept_labels.append(file)
+        return kept
 
     def _found_bad(self, record: BadRecord) -> None:
         self._bad.add(record)
