@@ -117,6 +117,9 @@ class FakeGateway(GatewayServiceServicer):
     def ListDocumentIds(self, request: Any, context: Any) -> Any:
         return self._answer("ListDocumentIds", request, context)
 
+    def ListSources(self, request: Any, context: Any) -> Any:
+        return self._answer("ListSources", request, context)
+
     def ExportDocuments(self, request: Any, context: Any) -> Any:
         return self._answer("ExportDocuments", request, context)
 
@@ -150,7 +153,9 @@ class FakeGateway(GatewayServiceServicer):
             self.stored.update({document.document_id: document for document in request.documents})
             if cut_off_after is not None and number >= cut_off_after:
                 context.abort_with_status(Failure(grpc.StatusCode.UNAVAILABLE).status())
-            yield self._acknowledgement(number + 1, len(request.documents))
+            acknowledged = self._acknowledgement(number + 1, len(request.documents))
+            acknowledged.whole_sources = request.whole_sources
+            yield acknowledged
 
     def _read_ahead(self, requests: Any) -> Iterator[gateway_pb2.ImportDocumentsRequest]:
         """What is there already is looked at first: a bad batch overtakes the good ones before it."""

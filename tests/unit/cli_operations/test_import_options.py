@@ -15,6 +15,7 @@ OPTIONS = ("--tenant", "tenant_a", "--sensitivity", "PUBLIC", "--topics", "rag")
 @pytest.fixture(autouse=True)
 def _nothing_stored(gateway: FakeGateway) -> None:
     gateway.answers["ListDocumentIds"] = gateway_pb2.ListDocumentIdsResponse()
+    gateway.answers["ListSources"] = gateway_pb2.ListSourcesResponse()
 
 
 def test_a_single_file_is_read_by_its_name_or_as_told(vecsec: Command, gateway: FakeGateway, tmp_path: Path) -> None:
@@ -72,6 +73,8 @@ def test_a_missing_extra_is_said_with_what_to_do(
 
 def test_vecsecs_own_keys_and_journals_are_never_imported(vecsec: Command, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("text")
+    (tmp_path / "state").mkdir(exist_ok=True)
+    (tmp_path / "state" / "grant.key.md").write_text("secret")
     result = vecsec.json("import", str(tmp_path), *OPTIONS, "--hidden", "--symlinks")
     assert [(each["reason"], each["first"]) for each in result["unread"]] == [("VecSec's own state", ["state"])]
 

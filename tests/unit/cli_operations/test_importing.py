@@ -33,7 +33,8 @@ def ids(count: int) -> list[str]:
 def test_documents_arrive_with_what_the_options_say(vecsec: Command, gateway: FakeGateway, tmp_path: Path) -> None:
     result = vecsec.json("import", write(ids(5), tmp_path), *OPTIONS, "--batch-size", "2")
     counts = {"stored": 5, "rejected_count": 0, "skipped": 0, "total": 5, "removed": 0}
-    assert result == {**counts, "rejected": [], "staying": {}, "unread": []}
+    told = {"rejected": [], "staying": {}, "unread": [], "kept_labels": [], "lowered": [], "not_pruned": ""}
+    assert result == {**counts, **told}
     assert gateway.batch_sizes == [2, 2, 1]
     assert list(gateway.stored) == ids(5)
     assert list(gateway.stored["d0"].topics) == ["rag", "retrieval"]

@@ -56,6 +56,10 @@ AS_DICTIONARY = {
     "source": None,
     "score": 0.5,
     "provenance": "PROVENANCE_REAL",
+    "vector_score": None,
+    "text_score": None,
+    "vector_rank": None,
+    "text_rank": None,
 }
 
 

@@ -31,21 +31,18 @@ from vecsec_client.channels import Endpoint, is_loopback
 from vecsec_client.retrying import NO_RETRIES
 
 PUBLIC_NAMES = """
-NamedReader PossibleReaders ReadingRole RelabelResult
-NO_RETRIES Action ActionWord AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue Change
-DataLoss DeadlineExceeded DecidingValue DeleteResult DeterminingRule DocumentIdPage DocumentInput
-DocumentsAnswer DocumentsRejected Equals Explanation
-ExportPage FieldViolation ForeignAccess ForeignAccessPage ImportProgress ImportSummary In Internal InvalidArgument
-LabelCount LabelPage MetadataFilter MockReason NotFound PermissionDenied PolicyStatus Provenance Range
-RealRetrievalUnavailable RejectedDocument
-ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer SearchMode SearchModeWord
-Sensitivity SensitivityWord ShadowDisagreements
-SimilarityMetric TenantUsage TokenProvider Unauthenticated Unavailable VecSecClient
-VecSecError Violation ViolationCounts ViolationPage ViolationType ViolationWord all_of any_of at_least at_most between
-equals in_ less_than more_than
-split_documents static_token token_from_environment token_from_file
-BatchAnswer QueryAnswer QueryFailure SearchQuery
-Exists Not TextContains exists missing not_ text_contains
+Action ActionWord AllOf AnyOf AsyncTokenProvider AsyncVecSecClient AttributeValue BatchAnswer Change DataLoss
+DeadlineExceeded DecidingValue DeleteResult DeterminingRule DocumentIdPage DocumentInput DocumentsAnswer
+DocumentsRejected Equals Exists Explanation ExportPage FieldViolation ForeignAccess ForeignAccessPage
+ImportProgress ImportSummary In Internal InvalidArgument LabelCount LabelPage MetadataFilter MockReason
+NO_RETRIES NamedReader Not NotFound OfSources PermissionDenied PolicyStatus PossibleReaders Provenance
+QueryAnswer QueryFailure Range ReadingRole RealRetrievalUnavailable RejectedDocument RelabelResult
+ResourceExhausted RetryPolicy Scalar ScoredDocument SearchAnswer SearchMode SearchModeWord SearchQuery
+Sensitivity SensitivityWord ShadowDisagreements SimilarityMetric Source SourceLabel SourcePage SourcePassage
+TenantUsage TextContains TokenProvider Unauthenticated Unavailable VecSecClient VecSecError Violation
+ViolationCounts ViolationPage ViolationType ViolationWord all_of any_of as_source at_least at_most between
+equals exists in_ less_than missing more_than not_ of_file of_source split_documents static_token text_contains
+token_from_environment token_from_file
 """
 
 
