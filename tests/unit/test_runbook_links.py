@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def links(folder: Path) -> set[str]:
-    files = [*folder.glob("monitoring/rules/*.yaml"), *folder.glob("kubernetes/**/*.yaml")]
+    files = [*folder.glob("monitoring/rules/*.yaml"), *folder.glob("kubernetes/**/prometheus-rules.yaml")]
     found = set()
     for file in files:
         content = yaml.safe_load(file.read_text())
