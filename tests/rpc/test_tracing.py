@@ -73,7 +73,7 @@ async def test_one_search_is_one_trace(tmp_path: Path) -> None:
             "withheld_count": 0,
             "policy": gateway["policy"],
         }
-        assert facts(retrieval) == {"strategy": "exact_scan", "result_count": 1, "filtered_count": 0}
+        assert facts(retrieval) == {"mode": "hybrid", "strategy": "exact_scan", "result_count": 1, "filtered_count": 0}
         assert times(gateway) == {"token_us"}
         assert times(retrieval) == {"grant_us", "mask_us", "scan_us"}
         exported = b"".join(request.SerializeToString() for request in collector.received)
